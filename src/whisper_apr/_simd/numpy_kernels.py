@@ -1,0 +1,101 @@
+"""Every kernel again in NumPy: the tests' oracle, and what remains where no extension is built.
+
+The functions take what `_kernels` takes, already checked by `whisper_apr.simd`, and write into `out`.
+"""
+
+import math
+
+import numpy as np
+
+from .layout import PANEL, unpack_panels
+
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def gelu(x, out):
+    out[...] = 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0)).astype(np.float64))
+
+
+def gemm(x, panels, n_out, bias, with_gelu, residual, out):
+    y = x @ unpack_panels(panels, n_out).astype(np.float32).T
+    if bias is not None:
+        y += bias
+    if with_gelu:
+        gelu(y.copy(), y)
+    if residual is not None:
+        y += residual
+    out[...] = y
+
+
+def dot(a, b):
+    return float(np.dot(a, b))
+
+
+def softmax(x, log, out):
+    if x.shape[-1] == 0:
+        return
+    shifted = x - x.max(axis=-1, keepdims=True)
+    total = np.exp(shifted).sum(axis=-1, keepdims=True)
+    out[...] = shifted - np.log(total) if log else np.exp(shifted) / total
+
+
+def argmax(x, out):
+    out[...] = x.argmax(axis=-1)
+
+
+def layer_norm(x, weight, bias, eps, out):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = np.mean(centred * centred, axis=-1, keepdims=True)
+    out[...] = centred / np.sqrt(variance + np.float32(eps)) * weight + bias
+
+
+def attention(q, k, v, causal, scale, out):
+    scores = (q * np.float32(scale)) @ k.swapaxes(-1, -2)
+    n_query, n_key = scores.shape[-2:]
+    if causal:
+        scores[..., np.arange(n_key) > np.arange(n_key - n_query, n_key)[:, None]] = -np.inf
+    weights = np.empty_like(scores)
+    softmax(scores, False, weights)
+    out[...] = weights @ v
+
+
+def store_pages(k, v, pages, start, keys, values):
+    n_row, n_new, _ = k.shape
+    _, n_head, d_head, _ = keys.shape
+    positions = np.arange(start, start + n_new)
+    page, slot = pages[:, positions // PANEL], positions % PANEL
+    keys[page, :, :, slot] = k.reshape(n_row, n_new, n_head, d_head)
+    values[page, :, slot, :] = v.reshape(n_row, n_new, n_head, d_head)
+
+
+def paged_attention(q, keys, values, pages, lengths, causal, scale, out):
+    n_row, n_query, width = q.shape
+    _, n_head, d_head, _ = keys.shape
+    for row in range(n_row):
+        n_key = int(lengths[row])
+        page = pages[row, : -(-n_key // PANEL)]
+        k = keys[page].transpose(1, 0, 3, 2).reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
+        v = values[page].transpose(1, 0, 2, 3).reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
+        heads = q[row].reshape(n_query, n_head, d_head).transpose(1, 0, 2)
+        result = np.empty(heads.shape, np.float32)
+        attention(heads, k, v, causal, scale, result)
+        out[row] = result.transpose(1, 0, 2).reshape(n_query, width)
+
+
+def power_spectrum(audio, window, hop, out):
+    frames = np.lib.stride_tricks.sliding_window_view(audio, len(window))[::hop]
+    out[...] = np.abs(np.fft.rfft(frames * window, axis=-1).T) ** 2
+
+
+def mel_project(power, filters, out):
+    out[...] = filters @ power
+
+
+def polyphase(x, filters, up, down, start, out):
+    n_taps = filters.shape[1]
+    position = start + down * np.arange(len(out), dtype=np.int64)
+    first, phase = np.divmod(position, up)
+    padded = np.concatenate([np.zeros(n_taps, np.float32), x, np.zeros(n_taps, np.float32)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, n_taps)
+    inside = np.clip(first + n_taps, 0, len(windows) - 1)
+    out[...] = np.einsum("nt,nt->n", windows[inside].astype(np.float64), filters[phase])

@@ -1,0 +1,380 @@
+"""The kernels' public face: typed, checked, documented operations, and the backend that runs them.
+
+A backend is `scalar` (plain C), an instruction set (`sse2`, `avx2`, `avx512`; `neon`; `wasm128`), or `numpy` (the same
+operations in NumPy: slow, the tests' oracle). The best that this machine can run is picked at import; the environment variable
+`WHISPER_APR_BACKEND` overrides the choice, `use_backend` changes it. Arrays are float32 unless said otherwise; what is not
+C-contiguous float32 is copied once. Every backend raises the same errors and agrees with `scalar` within float32 rounding.
+"""
+
+import os
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._simd import numpy_kernels
+from ._simd.layout import PANEL, aligned_empty, pack_panels, unpack_panels
+from .errors import BackendError
+
+try:
+    from ._simd import _kernels
+except ImportError:  # no extension was built for this interpreter: NumPy remains
+    _kernels = None
+
+FloatArray = npt.NDArray[np.float32]
+
+PAGE = PANEL  # positions that one page of a key-value cache holds
+
+_impl: Any = numpy_kernels
+_name = "numpy"
+
+
+# ---- backends -------------------------------------------------------------------------------------------------------
+
+
+def backends() -> tuple[str, ...]:
+    """The backends that this machine can run, weakest first; `numpy` is always the first of them."""
+    return ("numpy", *(_kernels.backends() if _kernels else ()))
+
+
+def backend() -> str:
+    """The name of the backend in use."""
+    return _name
+
+
+class _Switch:
+    """Returned by `use_backend`: as a context manager it goes back to the backend that was in use before."""
+
+    def __init__(self, previous: str) -> None:
+        self._previous = previous
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        use_backend(self._previous)
+
+
+def use_backend(name: str) -> _Switch:
+    """Switch to a backend at once, for the whole process; in a `with` statement, until its end.
+
+    Raises BackendError for a name that is unknown or that this CPU cannot run.
+    """
+    global _impl, _name
+    if name not in backends():
+        raise BackendError(f"backend {name!r} cannot be used here; this machine runs: {', '.join(backends())}")
+    switch = _Switch(_name)
+    if name == "numpy":
+        _impl = numpy_kernels
+    else:
+        _kernels.use_backend(name)
+        _impl = _kernels
+    _name = name
+    return switch
+
+
+def set_num_threads(n: int) -> None:
+    """How many threads a kernel may use (at least 1). No result depends on it."""
+    if n < 1:
+        raise ValueError(f"the number of threads must be at least 1, not {n}")
+    if _kernels:
+        _kernels.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """How many threads a kernel may use: at first, what the process's affinity and its cgroup's quota allow."""
+    return int(_kernels.get_num_threads()) if _kernels else 1
+
+
+# ---- arrays in, arrays out ------------------------------------------------------------------------------------------
+
+
+def _float32(x: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArray:
+    array = np.asarray(x)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype}")
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions, not shape {array.shape}")
+    return np.ascontiguousarray(array, np.float32) if array.ndim else array.astype(np.float32)
+
+
+def _rows(x: npt.ArrayLike, name: str) -> FloatArray:
+    """Float32 with a contiguous last axis: 2-D views with a row stride of their own are taken as they are."""
+    array = np.asarray(x)
+    if array.dtype == np.float32 and array.ndim == 2 and array.strides[1] == 4 and array.strides[0] >= 0:
+        if array.strides[0] % 4 == 0 and array.ctypes.data % 4 == 0:
+            return array
+    return _float32(array, name)
+
+
+def _expect(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class PackedMatrix:
+    """A weight `(n_out, n_in)` in the kernels' panel layout; float32 or float16."""
+
+    panels: npt.NDArray[Any]
+    n_out: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.n_out, self.panels.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        return self.panels.nbytes
+
+    def rows(self, index: npt.NDArray[np.integer[Any]]) -> FloatArray:
+        """Rows of the weight as float32, `(*index.shape, n_in)`: the look-up in an embedding table."""
+        if index.size and (index.min() < 0 or index.max() >= self.n_out):
+            raise IndexError(f"row {index.max() if index.max() >= self.n_out else index.min()} of a table with {self.n_out}")
+        return self.panels[index // PANEL, :, index % PANEL].astype(np.float32)
+
+    def unpack(self) -> npt.NDArray[Any]:
+        return unpack_panels(self.panels, self.n_out)
+
+
+def pack(weight: npt.NDArray[Any]) -> PackedMatrix:
+    """Lay out a weight `(n_out, n_in)` for `linear`, once. float16 stays float16; every other real type becomes float32."""
+    array = np.asarray(weight)
+    if array.dtype != np.float16:
+        array = _float32(array, "weight")
+    _expect(array.ndim == 2, f"weight must have 2 dimensions, not shape {array.shape}")
+    return PackedMatrix(pack_panels(array), array.shape[0])
+
+
+def linear(
+    x: npt.ArrayLike,
+    weight: PackedMatrix,
+    bias: FloatArray | None = None,
+    *,
+    gelu: bool = False,
+    residual: FloatArray | None = None,
+) -> FloatArray:
+    """`gelu(x @ weight.T + bias) + residual`, each part where asked for: `(..., n_in)` -> `(..., n_out)`.
+
+    A 2-D `x` may have rows that overlap (a stride of its own), as the windows of a convolution have.
+    """
+    a = _rows(x, "x")
+    n_out, n_in = weight.shape
+    _expect(a.ndim >= 1 and a.shape[-1] == n_in, f"x of shape {a.shape} does not fit a weight of shape {weight.shape}")
+    shape = (*a.shape[:-1], n_out)
+    if bias is not None:
+        bias = _float32(bias, "bias")
+        _expect(bias.shape == (n_out,), f"bias must have shape ({n_out},), not {bias.shape}")
+    if residual is not None:
+        residual = _float32(residual, "residual")
+        _expect(residual.shape == shape, f"residual must have shape {shape}, not {residual.shape}")
+        residual = residual.reshape(-1, n_out)
+    out = np.empty(shape, np.float32)
+    if out.size:
+        _impl.gemm(a.reshape(-1, n_in) if a.ndim != 2 else a, weight.panels, n_out, bias, gelu, residual, out.reshape(-1, n_out))
+    return out
+
+
+def matmul(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
+    """The matrix product `(m, k) @ (k, n)` -> `(m, n)`. For a `b` that is used again, `pack(b.T)` once and call `linear`."""
+    right = _float32(b, "b", 2)
+    return linear(_float32(a, "a", 2), pack(right.T))
+
+
+def matvec(a: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
+    """`(m, k) @ (k,)` -> `(m,)`."""
+    return linear(_float32(x, "x", 1), pack(_float32(a, "a", 2)))
+
+
+def dot(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    """The sum of the products of two vectors of equal length."""
+    left, right = _float32(a, "a", 1), _float32(b, "b", 1)
+    _expect(left.shape == right.shape, f"a and b must have one length, not {left.size} and {right.size}")
+    return float(_impl.dot(left, right))
+
+
+def _softmax(x: npt.ArrayLike, log: bool) -> FloatArray:
+    a = _float32(x, "x")
+    _expect(a.ndim >= 1, "x must have at least one dimension")
+    out = np.empty_like(a)
+    if a.size:
+        _impl.softmax(a.reshape(-1, a.shape[-1]), log, out.reshape(-1, a.shape[-1]))
+    return out
+
+
+def softmax(x: npt.ArrayLike) -> FloatArray:
+    """`exp(x) / sum(exp(x))` over the last axis. A row may hold -inf, but not only -inf (that gives NaN)."""
+    return _softmax(x, False)
+
+
+def log_softmax(x: npt.ArrayLike) -> FloatArray:
+    """`x - log(sum(exp(x)))` over the last axis."""
+    return _softmax(x, True)
+
+
+def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """The index of each row's largest value (the first of equals; a NaN counts as largest), over the last axis."""
+    a = _float32(x, "x")
+    _expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
+    out = np.empty(a.shape[:-1], np.int64)
+    if a.size:
+        _impl.argmax(a.reshape(-1, a.shape[-1]), out.reshape(-1))
+    return out
+
+
+def layer_norm(x: npt.ArrayLike, weight: FloatArray, bias: FloatArray, eps: float = 1e-5) -> FloatArray:
+    """`(x - mean) / sqrt(variance + eps) * weight + bias` over the last axis; the variance is the biased one, as torch's."""
+    a, w, b = _float32(x, "x"), _float32(weight, "weight", 1), _float32(bias, "bias", 1)
+    _expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
+    _expect(w.shape == b.shape == a.shape[-1:], f"weight {w.shape} and bias {b.shape} must fit x {a.shape}")
+    out = np.empty_like(a)
+    if a.size:
+        _impl.layer_norm(a.reshape(-1, a.shape[-1]), w, b, eps, out.reshape(-1, a.shape[-1]))
+    return out
+
+
+def gelu(x: npt.ArrayLike) -> FloatArray:
+    """`x / 2 * (1 + erf(x / sqrt(2)))`: the exact form, which Whisper was trained with, not tanh's approximation."""
+    a = _float32(x, "x")
+    out = np.empty_like(a)
+    if a.size:
+        _impl.gelu(a.reshape(-1), out.reshape(-1))
+    return out
+
+
+# ---- attention ------------------------------------------------------------------------------------------------------
+
+
+def attention(q: npt.ArrayLike, k: npt.ArrayLike, v: npt.ArrayLike, *, causal: bool = False, scale: float | None = None) -> FloatArray:
+    """`softmax(q k^T * scale) v` for each batch and head; nothing of the size `n_query x n_key` is kept in memory.
+
+    q is `(batch, n_head, n_query, d_head)`, k and v `(batch, n_head, n_key, d_head)`; the result has q's shape, and lies in
+    memory as `(batch, n_query, n_head, d_head)`. `causal`: the last query sees every key, the one before it one key fewer,
+    and so on. `scale` is 1 / sqrt(d_head) unless given. Views with any strides are taken, as long as the last axis is contiguous.
+    """
+    arrays = []
+    for x, name in ((q, "q"), (k, "k"), (v, "v")):
+        array = np.asarray(x)
+        _expect(array.ndim == 4, f"{name} must have 4 dimensions, not shape {array.shape}")
+        regular = array.dtype == np.float32 and all(s >= 0 and s % 4 == 0 for s in array.strides) and array.ctypes.data % 4 == 0
+        arrays.append(array if regular and array.strides[3] == 4 else _float32(array, name))
+    q4, k4, v4 = arrays
+    batch, n_head, n_query, d_head = q4.shape
+    _expect(k4.shape == v4.shape, f"k {k4.shape} and v {v4.shape} must have one shape")
+    n_key = k4.shape[2]
+    _expect(k4.shape == (batch, n_head, n_key, d_head), f"k {k4.shape} does not fit q {q4.shape}")
+    _expect(n_key > 0 and d_head > 0, "there must be at least one key, and d_head must not be 0")
+    _expect(not causal or n_key >= n_query, f"causal attention needs at least as many keys as queries, not {n_key} and {n_query}")
+    out = np.empty((batch, n_query, n_head, d_head), np.float32).transpose(0, 2, 1, 3)
+    if out.size:
+        _impl.attention(q4, k4, v4, causal, d_head**-0.5 if scale is None else scale, out)
+    return out
+
+
+def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Storage for a key-value cache, zeroed: keys `(n_page, n_head, d_head, 16)`, values `(n_page, n_head, 16, d_head)`.
+
+    One page holds 16 positions of one row. float32 or float16.
+    """
+    keys = aligned_empty((n_page, n_head, d_head, PAGE), dtype)
+    values = aligned_empty((n_page, n_head, PAGE, d_head), dtype)
+    keys[...] = 0
+    values[...] = 0
+    return keys, values
+
+
+def _check_pages(keys: npt.NDArray[Any], values: npt.NDArray[Any], pages: npt.NDArray[np.int32], width: int, n_row: int) -> None:
+    n_page, n_head, d_head, _ = keys.shape
+    _expect(keys.dtype == values.dtype and keys.dtype in (np.float32, np.float16), "keys and values must be float32 or float16")
+    _expect(keys.shape[3] == PAGE and values.shape == (n_page, n_head, PAGE, d_head), f"pages of shape {keys.shape}, {values.shape}")
+    _expect(keys.flags.c_contiguous and values.flags.c_contiguous, "pages must be C-contiguous")
+    _expect(width == n_head * d_head, f"width {width} does not fit pages of shape {keys.shape}")
+    _expect(pages.dtype == np.int32 and pages.ndim == 2 and len(pages) == n_row, f"the page table must be int32 ({n_row}, n)")
+    _expect(bool(pages.flags.c_contiguous), "the page table must be C-contiguous")
+    _expect(not pages.size or (pages.min() >= 0 and pages.max() < n_page), f"the page table must stay within {n_page} pages")
+
+
+def store_pages(
+    k: FloatArray, v: FloatArray, pages: npt.NDArray[np.int32], start: int, keys: npt.NDArray[Any], values: npt.NDArray[Any]
+) -> None:
+    """Write keys and values `(n_row, n_new, n_head * d_head)` into a cache, from position `start` on.
+
+    `pages` `(n_row, n)` int32 names, for each row, the page of its positions 0-15, 16-31, and so on.
+    """
+    a, b = _float32(k, "k", 3), _float32(v, "v", 3)
+    _expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
+    _check_pages(keys, values, pages, a.shape[2], a.shape[0])
+    _expect(0 <= start and start + a.shape[1] <= pages.shape[1] * PAGE, f"positions {start} to {start + a.shape[1]} have no page")
+    if a.size:
+        _impl.store_pages(a, b, pages, start, keys, values)
+
+
+def paged_attention(
+    q: FloatArray,
+    keys: npt.NDArray[Any],
+    values: npt.NDArray[Any],
+    pages: npt.NDArray[np.int32],
+    lengths: npt.NDArray[np.int32],
+    *,
+    causal: bool = False,
+) -> FloatArray:
+    """Attention over a cache: q `(n_row, n_query, n_head * d_head)` -> the same shape.
+
+    `lengths` `(n_row,)` int32 says how many positions of each row are filled; `causal` as in `attention`.
+    """
+    a = _float32(q, "q", 3)
+    n_row, n_query, width = a.shape
+    _check_pages(keys, values, pages, width, n_row)
+    _expect(lengths.dtype == np.int32 and lengths.shape == (n_row,), f"lengths must be int32 of shape ({n_row},)")
+    if not a.size:
+        return np.empty_like(a)
+    lowest = n_query if causal else 1
+    _expect(int(lengths.min()) >= lowest and int(lengths.max()) <= pages.shape[1] * PAGE, f"lengths must be {lowest} or more, within the pages")
+    out = np.empty_like(a)
+    _impl.paged_attention(a, keys, values, pages, lengths, causal, keys.shape[2] ** -0.5, out)
+    return out
+
+
+# ---- signal ---------------------------------------------------------------------------------------------------------
+
+
+def power_spectrum(audio: npt.ArrayLike, window: FloatArray, hop: int) -> FloatArray:
+    """|FFT|^2 of the windowed frames: `(n_samples,)` -> `(n_fft // 2 + 1, n_frames)`, n_fft being the window's length.
+
+    Frames begin at 0, hop, 2 hop ...; nothing is padded: `n_frames = 1 + (n_samples - n_fft) // hop`.
+    """
+    x, w = _float32(audio, "audio", 1), _float32(window, "window", 1)
+    _expect(len(w) >= 2 and len(w) % 2 == 0, f"the window's length must be even, not {len(w)}")
+    _expect(hop >= 1 and len(x) >= len(w), f"hop must be at least 1, and the audio ({len(x)}) no shorter than the window ({len(w)})")
+    out = np.empty((len(w) // 2 + 1, 1 + (len(x) - len(w)) // hop), np.float32)
+    _impl.power_spectrum(x, w, hop, out)
+    return out
+
+
+def mel_project(power: npt.ArrayLike, filters: FloatArray) -> FloatArray:
+    """Sum the spectrum into bands: filters `(n_mels, n_freq)`, power `(n_freq, n_frames)` -> `(n_mels, n_frames)`."""
+    p, f = _float32(power, "power", 2), _float32(filters, "filters", 2)
+    _expect(f.shape[1] == p.shape[0], f"filters {f.shape} do not fit a spectrum {p.shape}")
+    out = np.empty((f.shape[0], p.shape[1]), np.float32)
+    if out.size:
+        _impl.mel_project(p, f, out)
+    return out
+
+
+def polyphase(x: npt.ArrayLike, filters: FloatArray, up: int, down: int, start: int, n_out: int) -> FloatArray:
+    """Rational resampling: `out[n] = sum_t x[i + t] * filters[p, t]`, with `i, p = divmod(start + n * down, up)`.
+
+    filters is `(up, n_taps)`; samples outside of x count as 0 (`start` may be negative).
+    """
+    a, f = _float32(x, "x", 1), _float32(filters, "filters", 2)
+    _expect(up >= 1 and down >= 1 and len(f) == up and f.shape[1] >= 1, f"filters {f.shape} do not fit a rate of {up}/{down}")
+    _expect(n_out >= 0, "n_out must not be negative")
+    out = np.empty(n_out, np.float32)
+    if n_out:
+        _impl.polyphase(a, f, up, down, start, out)
+    return out
+
+
+use_backend(os.environ.get("WHISPER_APR_BACKEND") or backends()[-1])
