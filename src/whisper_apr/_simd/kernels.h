@@ -1,0 +1,99 @@
+/* Every kernel's signature, once: the table, its type and each target's definition come from APR_KERNELS below.
+ *
+ * Matrices are row-major float32. "Panels" are layout.py's: (n_panel, k, 16), float32 or float16 (as uint16_t).
+ * Sizes are in elements, not bytes. A kernel spreads its work with apr_parallel; no result depends on the number of threads.
+ */
+#ifndef WHISPER_APR_KERNELS_H
+#define WHISPER_APR_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { APR_PANEL = 16 };
+
+/* c = gelu(a b^T + bias) + residual, the parts that are asked for */
+typedef struct apr_gemm {
+    ptrdiff_t m, n, k;
+    const float *a; /* (m, k), rows a_stride apart; rows may overlap */
+    ptrdiff_t a_stride;
+    const void *b; /* panels (ceil(n / 16), k, 16) */
+    int b_is_half;
+    const float *bias; /* (n) or NULL */
+    int gelu;
+    const float *residual; /* (m, n) or NULL */
+    float *c;              /* (m, n) */
+} apr_gemm;
+
+/* out = softmax(q keys^T * scale) values, for n_row rows of n_head heads.
+ * Keys and values either lie in pages (pages != NULL) or are strided arrays (k_stride, v_stride in use). */
+typedef struct apr_attention {
+    ptrdiff_t n_row, n_head, n_query, d_head;
+    int causal; /* query i of row r sees the keys before n_key(r) - n_query + i + 1 */
+    float scale;
+    const float *q; /* (n_row, n_head, n_query, d_head) by strides; the last axis is contiguous */
+    ptrdiff_t q_row, q_head, q_time;
+    float *out; /* likewise */
+    ptrdiff_t out_row, out_head, out_time;
+    const void *keys;       /* pages: (n_page, n_head, d_head, 16); strided: float32 rows of d_head */
+    const void *values;     /* pages: (n_page, n_head, 16, d_head); strided: float32 rows of d_head */
+    int is_half;            /* pages only */
+    const int32_t *pages;   /* (n_row, pages_stride): the page of each 16 positions of each row */
+    const int32_t *lengths; /* pages only: (n_row), the number of keys of each row */
+    ptrdiff_t pages_stride;
+    ptrdiff_t n_key; /* strided: the number of keys; pages: the largest of lengths */
+    ptrdiff_t k_row, k_head, k_time, v_row, v_head, v_time;
+} apr_attention;
+
+/* |FFT|^2 of windowed frames; n_fft is even */
+typedef struct apr_spectrum {
+    const float *audio; /* frame f begins at audio + f * hop */
+    const float *window;
+    ptrdiff_t n_fft, hop, n_frame;
+    float *out; /* (n_fft / 2 + 1, n_frame) */
+} apr_spectrum;
+
+typedef struct apr_polyphase {
+    const float *x;
+    ptrdiff_t n_x;
+    const float *filters; /* (up, n_tap) */
+    ptrdiff_t n_tap, up, down, start;
+    float *out;
+    ptrdiff_t n_out;
+} apr_polyphase;
+
+#define APR_KERNELS(K) \
+    K(gemm, (const apr_gemm *g)) \
+    K(attention, (const apr_attention *a)) \
+    K(gelu, (const float *x, float *out, ptrdiff_t n)) \
+    K(dot, (const float *a, const float *b, ptrdiff_t n, float *out)) \
+    K(softmax, (const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log)) \
+    K(argmax, (const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n)) \
+    K(layer_norm, (const float *x, const float *weight, const float *bias, float eps, float *out, ptrdiff_t n_row, ptrdiff_t n)) \
+    K(spectrum, (const apr_spectrum *s)) \
+    K(mel, (const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame)) \
+    K(polyphase, (const apr_polyphase *p))
+
+typedef struct apr_table {
+    const char *name;
+    int lanes;
+#define APR_POINTER(name, arguments) void(*name) arguments;
+    APR_KERNELS(APR_POINTER)
+#undef APR_POINTER
+} apr_table;
+
+/* dispatch.c: the tables that this CPU can run, weakest first; returns how many */
+int apr_tables(const apr_table **out, int capacity);
+
+/* cpu.c: bits of apr_cpu_features(), only where the operating system saves the registers too */
+enum { APR_CPU_AVX2 = 1, APR_CPU_AVX512 = 2, APR_CPU_AVX512_VNNI = 4, APR_CPU_NEON_DOT = 8 };
+unsigned apr_cpu_features(void);
+
+/* threads.c: run task(context, i, scratch) for every i < n_task, on this thread and the pool's. scratch: scratch_bytes
+ * bytes, 64-byte aligned, a task's own while it runs. Returns 0, or -1 where memory ran out (then nothing was run). */
+typedef void apr_task(void *context, ptrdiff_t i, void *scratch);
+int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch_bytes);
+void apr_set_num_threads(int n);
+int apr_get_num_threads(void);
+int apr_take_failure(void); /* 1 where an apr_parallel of this thread ran out of memory since the last call */
+
+#endif
