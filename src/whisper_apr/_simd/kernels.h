@@ -44,6 +44,17 @@ typedef struct apr_attention {
     ptrdiff_t k_row, k_head, k_time, v_row, v_head, v_time;
 } apr_attention;
 
+/* New positions of a key-value cache: k and v (n_row, n_new, n_head * d_head) go to the pages of positions start, start + 1 ... */
+typedef struct apr_store {
+    ptrdiff_t n_row, n_new, n_head, d_head, start;
+    const float *k, *v;
+    const int32_t *pages; /* (n_row, pages_stride) */
+    ptrdiff_t pages_stride;
+    void *keys;   /* (n_page, n_head, d_head, 16) */
+    void *values; /* (n_page, n_head, 16, d_head) */
+    int is_half;
+} apr_store;
+
 /* |FFT|^2 of windowed frames; n_fft is even */
 typedef struct apr_spectrum {
     const float *audio; /* frame f begins at audio + f * hop */
@@ -64,6 +75,7 @@ typedef struct apr_polyphase {
 #define APR_KERNELS(K) \
     K(gemm, (const apr_gemm *g)) \
     K(attention, (const apr_attention *a)) \
+    K(store, (const apr_store *s)) \
     K(gelu, (const float *x, float *out, ptrdiff_t n)) \
     K(dot, (const float *a, const float *b, ptrdiff_t n, float *out)) \
     K(softmax, (const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log)) \

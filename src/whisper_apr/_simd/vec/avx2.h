@@ -4,7 +4,7 @@
 #include <immintrin.h>
 
 #define VF_LANES 8
-#define VF_REGISTERS 16
+#define VF_TILE_ROWS 6 /* rows of a register block that is two vectors wide */
 typedef __m256 vf;
 
 APR_INLINE __m256i vf_first(ptrdiff_t n) { /* a mask of the first n lanes */

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 
 #define VF_LANES 16
-#define VF_REGISTERS 32
+#define VF_TILE_ROWS 12 /* rows of a register block that is two vectors wide */
 typedef __m512 vf;
 
 APR_INLINE __mmask16 vf_first(ptrdiff_t n) { return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1); }

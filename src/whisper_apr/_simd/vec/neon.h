@@ -4,7 +4,7 @@
 #include <arm_neon.h>
 
 #define VF_LANES 4
-#define VF_REGISTERS 32
+#define VF_TILE_ROWS 12 /* rows of a register block that is two vectors wide */
 typedef float32x4_t vf;
 
 APR_INLINE vf vf_zero(void) { return vdupq_n_f32(0.0f); }

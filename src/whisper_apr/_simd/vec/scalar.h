@@ -4,7 +4,7 @@
 #include <math.h>
 
 #define VF_LANES 1
-#define VF_REGISTERS 16
+#define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
 typedef float vf;
 
 APR_INLINE vf vf_zero(void) { return 0.0f; }

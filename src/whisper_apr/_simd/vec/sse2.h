@@ -4,7 +4,7 @@
 #include <emmintrin.h>
 
 #define VF_LANES 4
-#define VF_REGISTERS 16
+#define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
 typedef __m128 vf;
 
 APR_INLINE vf vf_zero(void) { return _mm_setzero_ps(); }

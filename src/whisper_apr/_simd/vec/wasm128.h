@@ -4,7 +4,7 @@
 #include <wasm_simd128.h>
 
 #define VF_LANES 4
-#define VF_REGISTERS 16
+#define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
 typedef v128_t vf;
 
 APR_INLINE vf vf_zero(void) { return wasm_f32x4_splat(0.0f); }

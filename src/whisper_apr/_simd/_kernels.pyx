@@ -1,0 +1,392 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Buffers become pointers, the GIL is released, a kernel runs: no arithmetic, no checks.
+
+`whisper_apr.simd` is the only caller; it has made sure of types, shapes and strides.
+"""
+
+from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t, int64_t
+
+
+cdef extern from "kernels.h" nogil:
+    ctypedef struct apr_gemm:
+        ptrdiff_t m, n, k
+        const float *a
+        ptrdiff_t a_stride
+        const void *b
+        int b_is_half
+        const float *bias
+        int gelu
+        const float *residual
+        float *c
+
+    ctypedef struct apr_attention:
+        ptrdiff_t n_row, n_head, n_query, d_head
+        int causal
+        float scale
+        const float *q
+        ptrdiff_t q_row, q_head, q_time
+        float *out
+        ptrdiff_t out_row, out_head, out_time
+        const void *keys
+        const void *values
+        int is_half
+        const int32_t *pages
+        const int32_t *lengths
+        ptrdiff_t pages_stride
+        ptrdiff_t n_key
+        ptrdiff_t k_row, k_head, k_time, v_row, v_head, v_time
+
+    ctypedef struct apr_store:
+        ptrdiff_t n_row, n_new, n_head, d_head, start
+        const float *k
+        const float *v
+        const int32_t *pages
+        ptrdiff_t pages_stride
+        void *keys
+        void *values
+        int is_half
+
+    ctypedef struct apr_spectrum:
+        const float *audio
+        const float *window
+        ptrdiff_t n_fft, hop, n_frame
+        float *out
+
+    ctypedef struct apr_polyphase:
+        const float *x
+        ptrdiff_t n_x
+        const float *filters
+        ptrdiff_t n_tap, up, down, start
+        float *out
+        ptrdiff_t n_out
+
+    ctypedef struct apr_table:
+        const char *name
+        int lanes
+        void (*gemm)(const apr_gemm *g) noexcept nogil
+        void (*attention)(const apr_attention *a) noexcept nogil
+        void (*store)(const apr_store *s) noexcept nogil
+        void (*gelu)(const float *x, float *out, ptrdiff_t n) noexcept nogil
+        void (*dot)(const float *a, const float *b, ptrdiff_t n, float *out) noexcept nogil
+        void (*softmax)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log_form) noexcept nogil
+        void (*argmax)(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
+        void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps, float *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
+        void (*spectrum)(const apr_spectrum *s) noexcept nogil
+        void (*mel)(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame) noexcept nogil
+        void (*polyphase)(const apr_polyphase *p) noexcept nogil
+
+    int apr_tables(const apr_table **out, int capacity)
+    void apr_set_num_threads(int n)
+    int apr_get_num_threads()
+    int apr_take_failure()
+
+
+cdef const apr_table *tables[8]
+cdef int n_table = apr_tables(tables, 8)
+cdef const apr_table *table = tables[n_table - 1]
+
+names = tuple([tables[i].name.decode() for i in range(n_table)])
+lanes = {tables[i].name.decode(): tables[i].lanes for i in range(n_table)}
+
+
+def backends():
+    return names
+
+
+def use_backend(name):
+    global table
+    table = tables[names.index(name)]
+
+
+def set_num_threads(int n):
+    apr_set_num_threads(n)
+
+
+def get_num_threads():
+    return apr_get_num_threads()
+
+
+# Buffers that one call holds, and its end: they are released, and a kernel that had no memory raises.
+cdef struct Held:
+    Py_buffer views[6]
+    int n
+
+
+cdef Py_buffer *hold(Held *held, object x, bint writable) except NULL:
+    cdef Py_buffer *view = &held.views[held.n]
+    PyObject_GetBuffer(x, view, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
+    held.n += 1
+    return view
+
+
+cdef int release(Held *held) except -1:
+    while held.n:
+        held.n -= 1
+        PyBuffer_Release(&held.views[held.n])
+    if apr_take_failure():
+        raise MemoryError("not enough memory for a kernel's scratch space")
+    return 0
+
+
+def gemm(x, panels, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
+    cdef Held held
+    cdef apr_gemm g
+    cdef Py_buffer *view
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        view = hold(&held, x, False)
+        g.m, g.k = view.shape[0], view.shape[1]
+        g.a = <const float *>view.buf
+        g.a_stride = view.strides[0] // 4
+        view = hold(&held, panels, False)
+        g.b = view.buf
+        g.b_is_half = view.itemsize == 2
+        g.n = n_out
+        g.bias = NULL if bias is None else <const float *>hold(&held, bias, False).buf
+        g.gelu = with_gelu
+        g.residual = NULL if residual is None else <const float *>hold(&held, residual, False).buf
+        g.c = <float *>hold(&held, out, True).buf
+        with nogil:
+            t.gemm(&g)
+    finally:
+        release(&held)
+
+
+def attention(q, k, v, bint causal, float scale, out):
+    cdef Held held
+    cdef apr_attention a
+    cdef Py_buffer *view
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        view = hold(&held, q, False)
+        a.n_row, a.n_head, a.n_query, a.d_head = view.shape[0], view.shape[1], view.shape[2], view.shape[3]
+        a.q = <const float *>view.buf
+        a.q_row, a.q_head, a.q_time = view.strides[0] // 4, view.strides[1] // 4, view.strides[2] // 4
+        view = hold(&held, k, False)
+        a.n_key = view.shape[2]
+        a.keys = view.buf
+        a.k_row, a.k_head, a.k_time = view.strides[0] // 4, view.strides[1] // 4, view.strides[2] // 4
+        view = hold(&held, v, False)
+        a.values = view.buf
+        a.v_row, a.v_head, a.v_time = view.strides[0] // 4, view.strides[1] // 4, view.strides[2] // 4
+        view = hold(&held, out, True)
+        a.out = <float *>view.buf
+        a.out_row, a.out_head, a.out_time = view.strides[0] // 4, view.strides[1] // 4, view.strides[2] // 4
+        a.causal = causal
+        a.scale = scale
+        a.is_half = False
+        a.pages = NULL
+        a.lengths = NULL
+        a.pages_stride = 0
+        with nogil:
+            t.attention(&a)
+    finally:
+        release(&held)
+
+
+def paged_attention(q, keys, values, pages, lengths, bint causal, float scale, out):
+    cdef Held held
+    cdef apr_attention a
+    cdef Py_buffer *view
+    cdef const apr_table *t = table
+    cdef ptrdiff_t width, row
+    held.n = 0
+    try:
+        view = hold(&held, q, False)
+        a.n_row, a.n_query, width = view.shape[0], view.shape[1], view.shape[2]
+        a.q = <const float *>view.buf
+        view = hold(&held, keys, False)
+        a.n_head, a.d_head = view.shape[1], view.shape[2]
+        a.keys = view.buf
+        a.is_half = view.itemsize == 2
+        a.values = hold(&held, values, False).buf
+        view = hold(&held, pages, False)
+        a.pages = <const int32_t *>view.buf
+        a.pages_stride = view.shape[1]
+        a.lengths = <const int32_t *>hold(&held, lengths, False).buf
+        a.n_key = 0
+        for row in range(a.n_row):
+            a.n_key = max(a.n_key, <ptrdiff_t>a.lengths[row])
+        a.out = <float *>hold(&held, out, True).buf
+        a.q_row = a.out_row = a.n_query * width
+        a.q_head = a.out_head = a.d_head
+        a.q_time = a.out_time = width
+        a.k_row = a.k_head = a.k_time = a.v_row = a.v_head = a.v_time = 0
+        a.causal = causal
+        a.scale = scale
+        with nogil:
+            t.attention(&a)
+    finally:
+        release(&held)
+
+
+def store_pages(k, v, pages, ptrdiff_t start, keys, values):
+    cdef Held held
+    cdef apr_store s
+    cdef Py_buffer *view
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        view = hold(&held, k, False)
+        s.n_row, s.n_new = view.shape[0], view.shape[1]
+        s.k = <const float *>view.buf
+        s.v = <const float *>hold(&held, v, False).buf
+        view = hold(&held, pages, False)
+        s.pages = <const int32_t *>view.buf
+        s.pages_stride = view.shape[1]
+        s.start = start
+        view = hold(&held, keys, True)
+        s.n_head, s.d_head = view.shape[1], view.shape[2]
+        s.is_half = view.itemsize == 2
+        s.keys = view.buf
+        s.values = hold(&held, values, True).buf
+        with nogil:
+            t.store(&s)
+    finally:
+        release(&held)
+
+
+def gelu(x, out):
+    cdef Held held
+    cdef Py_buffer *source
+    cdef Py_buffer *target
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        source = hold(&held, x, False)
+        target = hold(&held, out, True)
+        with nogil:
+            t.gelu(<const float *>source.buf, <float *>target.buf, source.shape[0])
+    finally:
+        release(&held)
+
+
+def dot(a, b):
+    cdef Held held
+    cdef Py_buffer *left
+    cdef Py_buffer *right
+    cdef const apr_table *t = table
+    cdef float result = 0
+    held.n = 0
+    try:
+        left = hold(&held, a, False)
+        right = hold(&held, b, False)
+        with nogil:
+            t.dot(<const float *>left.buf, <const float *>right.buf, left.shape[0], &result)
+    finally:
+        release(&held)
+    return result
+
+
+def softmax(x, bint log_form, out):
+    cdef Held held
+    cdef Py_buffer *source
+    cdef Py_buffer *target
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        source = hold(&held, x, False)
+        target = hold(&held, out, True)
+        with nogil:
+            t.softmax(<const float *>source.buf, <float *>target.buf, source.shape[0], source.shape[1], log_form)
+    finally:
+        release(&held)
+
+
+def argmax(x, out):
+    cdef Held held
+    cdef Py_buffer *source
+    cdef Py_buffer *target
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        source = hold(&held, x, False)
+        target = hold(&held, out, True)
+        with nogil:
+            t.argmax(<const float *>source.buf, <int64_t *>target.buf, source.shape[0], source.shape[1])
+    finally:
+        release(&held)
+
+
+def layer_norm(x, weight, bias, float eps, out):
+    cdef Held held
+    cdef Py_buffer *source
+    cdef Py_buffer *target
+    cdef const float *w
+    cdef const float *b
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        source = hold(&held, x, False)
+        w = <const float *>hold(&held, weight, False).buf
+        b = <const float *>hold(&held, bias, False).buf
+        target = hold(&held, out, True)
+        with nogil:
+            t.layer_norm(<const float *>source.buf, w, b, eps, <float *>target.buf, source.shape[0], source.shape[1])
+    finally:
+        release(&held)
+
+
+def power_spectrum(audio, window, ptrdiff_t hop, out):
+    cdef Held held
+    cdef apr_spectrum s
+    cdef Py_buffer *view
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        s.audio = <const float *>hold(&held, audio, False).buf
+        view = hold(&held, window, False)
+        s.window = <const float *>view.buf
+        s.n_fft = view.shape[0]
+        s.hop = hop
+        view = hold(&held, out, True)
+        s.n_frame = view.shape[1]
+        s.out = <float *>view.buf
+        with nogil:
+            t.spectrum(&s)
+    finally:
+        release(&held)
+
+
+def mel_project(power, filters, out):
+    cdef Held held
+    cdef Py_buffer *p
+    cdef Py_buffer *f
+    cdef Py_buffer *target
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        p = hold(&held, power, False)
+        f = hold(&held, filters, False)
+        target = hold(&held, out, True)
+        with nogil:
+            t.mel(<const float *>p.buf, <const float *>f.buf, <float *>target.buf, f.shape[0], f.shape[1], p.shape[1])
+    finally:
+        release(&held)
+
+
+def polyphase(x, filters, ptrdiff_t up, ptrdiff_t down, ptrdiff_t start, out):
+    cdef Held held
+    cdef apr_polyphase p
+    cdef Py_buffer *view
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        view = hold(&held, x, False)
+        p.x = <const float *>view.buf
+        p.n_x = view.shape[0]
+        view = hold(&held, filters, False)
+        p.filters = <const float *>view.buf
+        p.n_tap = view.shape[1]
+        p.up, p.down, p.start = up, down, start
+        view = hold(&held, out, True)
+        p.out = <float *>view.buf
+        p.n_out = view.shape[0]
+        with nogil:
+            t.polyphase(&p)
+    finally:
+        release(&held)

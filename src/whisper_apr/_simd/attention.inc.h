@@ -1,0 +1,338 @@
+/* Attention: out = softmax(q keys^T * scale) values, a row, a head and a stretch of queries at a time.
+ *
+ * Few queries (a token, beams): lanes are keys for the scores and dimensions for the sum; pages are read where they lie.
+ * Many queries (the encoder, a prompt): lanes are queries, so that the softmax needs no sum across lanes; it runs along, block of keys
+ * by block of keys, and the scores of one block are all that is kept. There, keys and values are first gathered as float32.
+ * Scores are in units of log 2: the queries are scaled by log2(e) * scale beforehand.
+ */
+
+enum {
+    ATTENTION_FEW = THIN_ROWS,
+    ATTENTION_QUERIES = TILE_VECTORS * LANES,        /* queries side by side in the lanes */
+    ATTENTION_ROWS = TILE_ROWS >= 8 ? 8 : 4,         /* keys, or dimensions, of a register block; divides 16 */
+    ATTENTION_BLOCK = 128,                           /* keys whose scores are kept at a time */
+};
+
+typedef struct attention_work {
+    const apr_attention *a;
+    ptrdiff_t n_part;    /* stretches of queries for each row and head */
+    ptrdiff_t d_value;   /* d_head, rounded up to 16 */
+    int gather;          /* keys and values are copied into scratch first */
+} attention_work;
+
+/* One head of one row as the two ways read it: keys in panels (d_head, 16), values as (16, value_step) for each page. */
+typedef struct attention_head {
+    const void *keys, *values;
+    const int32_t *pages; /* NULL: pages lie one after the other */
+    ptrdiff_t page_step, value_page_step, value_step, n_key;
+    int half;
+} attention_head;
+
+APR_INLINE const void *head_page(const attention_head *h, const void *base, ptrdiff_t page, ptrdiff_t step) {
+    return weight_at(base, (h->pages ? h->pages[page] : page) * step, h->half);
+}
+
+/* Copy one head's keys and values as float32: keys (n_page, d_head, 16), values (n_page * 16, d_value), filled up with zeros. */
+static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t head, ptrdiff_t n_key, float *APR_RESTRICT keys,
+                        float *APR_RESTRICT values) {
+    const apr_attention *a = work->a;
+    ptrdiff_t d_head = a->d_head, d_value = work->d_value, n_slot = div_up(n_key, APR_PANEL) * APR_PANEL;
+    for (ptrdiff_t key = 0; key < n_slot; key++) {
+        float *k = keys + key / APR_PANEL * APR_PANEL * d_head + key % APR_PANEL, *v = values + key * d_value;
+        ptrdiff_t filled = key < n_key ? d_head : 0;
+        if (filled && a->pages) {
+            ptrdiff_t page = a->pages[row * a->pages_stride + key / APR_PANEL] * a->n_head + head;
+            ptrdiff_t k_at = page * d_head * APR_PANEL + key % APR_PANEL, v_at = (page * APR_PANEL + key % APR_PANEL) * d_head;
+            if (a->is_half) {
+                for (ptrdiff_t d = 0; d < d_head; d++) k[d * APR_PANEL] = apr_half_to_float(((const uint16_t *)a->keys)[k_at + d * APR_PANEL]);
+                for (ptrdiff_t d = 0; d < d_head; d++) v[d] = apr_half_to_float(((const uint16_t *)a->values)[v_at + d]);
+            } else {
+                for (ptrdiff_t d = 0; d < d_head; d++) k[d * APR_PANEL] = ((const float *)a->keys)[k_at + d * APR_PANEL];
+                memcpy(v, (const float *)a->values + v_at, (size_t)d_head * sizeof(float));
+            }
+        } else if (filled) {
+            const float *k_from = (const float *)a->keys + row * a->k_row + head * a->k_head + key * a->k_time;
+            for (ptrdiff_t d = 0; d < d_head; d++) k[d * APR_PANEL] = k_from[d];
+            memcpy(v, (const float *)a->values + row * a->v_row + head * a->v_head + key * a->v_time, (size_t)d_head * sizeof(float));
+        }
+        for (ptrdiff_t d = filled; d < d_head; d++) k[d * APR_PANEL] = 0.0f;
+        for (ptrdiff_t d = filled; d < d_value; d++) v[d] = 0.0f;
+    }
+}
+
+/* ---- few queries ------------------------------------------------------------------------------------------------- */
+
+/* scores[i][page * 16 + key], i < rows, from scaled queries q (rows, d_head) */
+APR_INLINE void few_scores(const attention_head *h, const int rows, const int half, const float *q, ptrdiff_t d_head, float *scores,
+                           ptrdiff_t score_step) {
+    ptrdiff_t n_vector = div_up(h->n_key, APR_PANEL) * APR_PANEL / LANES;
+    for (ptrdiff_t v = 0; v < n_vector; v += TILE_VECTORS) {
+        vf acc[THIN_ROWS][THIN_VECTORS];
+        const void *b[TILE_VECTORS];
+        for (int j = 0; j < TILE_VECTORS; j++) {
+            ptrdiff_t key = min_size(v + j, n_vector - 1) * LANES;
+            b[j] = weight_at(head_page(h, h->keys, key / APR_PANEL, h->page_step), key % APR_PANEL, half);
+        }
+        APR_UNROLL
+        for (int i = 0; i < rows; i++) {
+            APR_UNROLL
+            for (int j = 0; j < TILE_VECTORS; j++) acc[i][j] = vf_zero();
+        }
+        tile(acc, rows, TILE_VECTORS, half, q, d_head, 1, b, APR_PANEL, d_head);
+        APR_UNROLL
+        for (int i = 0; i < rows; i++) {
+            APR_UNROLL
+            for (int j = 0; j < TILE_VECTORS; j++)
+                if (v + j < n_vector) vf_store(scores + i * score_step + (v + j) * LANES, acc[i][j]);
+        }
+    }
+}
+
+/* The first n_seen scores become weights that sum to 1, the others 0. */
+static void few_softmax(float *scores, ptrdiff_t n_seen, ptrdiff_t n_slot) {
+    for (ptrdiff_t i = n_seen; i < n_slot; i++) scores[i] = -INFINITY;
+    vf top = vf_load(scores), sum = vf_zero();
+    for (ptrdiff_t i = 0; i < n_slot; i += LANES) top = vf_max(vf_load(scores + i), top);
+    vf shift = vf_set1(vf_largest(top));
+    for (ptrdiff_t i = 0; i < n_slot; i += LANES) {
+        vf y = exp2_vector(vf_sub(vf_load(scores + i), shift));
+        vf_store(scores + i, y);
+        sum = vf_add(sum, y);
+    }
+    vf scale = vf_set1(1.0f / vf_sum(sum));
+    for (ptrdiff_t i = 0; i < n_slot; i += LANES) vf_store(scores + i, vf_mul(vf_load(scores + i), scale));
+}
+
+/* out[i][d .. d + vectors * LANES] = sum over keys of weights[i][key] * values[key] */
+APR_INLINE void few_sum(const attention_head *h, const int rows, const int vectors, const int half, const float *weights,
+                        ptrdiff_t weight_step, ptrdiff_t d, ptrdiff_t d_head, float *out, ptrdiff_t out_step) {
+    vf acc[THIN_ROWS][THIN_VECTORS];
+    APR_UNROLL
+    for (int i = 0; i < rows; i++) {
+        APR_UNROLL
+        for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
+    }
+    for (ptrdiff_t key = 0; key < h->n_key; key += APR_PANEL) {
+        const void *page = head_page(h, h->values, key / APR_PANEL, h->value_page_step), *b[THIN_VECTORS];
+        APR_UNROLL
+        for (int j = 0; j < vectors; j++) b[j] = weight_at(page, min_size(d + j * LANES, h->value_step - LANES), half);
+        tile(acc, rows, vectors, half, weights + key, weight_step, 1, b, h->value_step, min_size(APR_PANEL, h->n_key - key));
+    }
+    APR_UNROLL
+    for (int i = 0; i < rows; i++) {
+        APR_UNROLL
+        for (int j = 0; j < vectors; j++) {
+            ptrdiff_t at = d + j * LANES;
+            if (at < d_head) vf_store_n(out + i * out_step + at, acc[i][j], d_head - at);
+        }
+    }
+}
+
+static void few_rows(const attention_head *h, const apr_attention *a, int rows, const float *q, float *scores, ptrdiff_t score_step,
+                     ptrdiff_t n_seen, float *out) {
+    ptrdiff_t d_head = a->d_head, n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
+#define FEW_HALF(R, HALF) \
+    few_scores(h, R, HALF, q, d_head, scores, score_step); \
+    for (ptrdiff_t i = 0; i < R; i++) few_softmax(scores + i * score_step, a->causal ? n_seen + i : n_seen, n_slot); \
+    for (ptrdiff_t d = 0; d < d_head; d += (R <= 2 ? THIN_VECTORS : TILE_VECTORS) * LANES) \
+        few_sum(h, R, R <= 2 ? THIN_VECTORS : TILE_VECTORS, HALF, scores, score_step, d, d_head, out, a->out_time);
+#define FEW_CASE(R) \
+    case R: \
+        if (h->half) { \
+            FEW_HALF(R, 1) \
+        } else { \
+            FEW_HALF(R, 0) \
+        } \
+        break;
+    switch (rows) {
+        FEW_CASE(1)
+        FEW_CASE(2)
+        FEW_CASE(3)
+        FEW_CASE(4)
+#if VF_TILE_ROWS > 4
+        FEW_CASE(5)
+        FEW_CASE(6)
+#endif
+#if VF_TILE_ROWS > 6
+        FEW_CASE(7)
+        FEW_CASE(8)
+#endif
+    }
+#undef FEW_CASE
+#undef FEW_HALF
+}
+
+/* ---- many queries ------------------------------------------------------------------------------------------------ */
+
+/* ATTENTION_ROWS rows of c (rows, ATTENTION_QUERIES): what lies there times `keep`, or nothing where keep is NULL, plus a b */
+APR_INLINE void many_tile(const float *a, ptrdiff_t a_step, const float *b, ptrdiff_t k, float *c, const vf *keep) {
+    vf acc[ATTENTION_ROWS][THIN_VECTORS];
+    const void *vectors[TILE_VECTORS];
+    APR_UNROLL
+    for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = b + j * LANES;
+    APR_UNROLL
+    for (int i = 0; i < ATTENTION_ROWS; i++) {
+        APR_UNROLL
+        for (int j = 0; j < TILE_VECTORS; j++)
+            acc[i][j] = keep ? vf_mul(vf_load(c + i * ATTENTION_QUERIES + j * LANES), keep[j]) : vf_zero();
+    }
+    tile(acc, ATTENTION_ROWS, TILE_VECTORS, 0, a, 1, a_step, vectors, ATTENTION_QUERIES, k);
+    APR_UNROLL
+    for (int i = 0; i < ATTENTION_ROWS; i++) {
+        APR_UNROLL
+        for (int j = 0; j < TILE_VECTORS; j++) vf_store(c + i * ATTENTION_QUERIES + j * LANES, acc[i][j]);
+    }
+}
+
+/* The scores (n, ATTENTION_QUERIES) of keys key0 .. key0 + n become exp2(score - top); top and sum go along, keep is what older sums are scaled by. */
+static void many_softmax(float *scores, ptrdiff_t n, ptrdiff_t key0, const vf *n_seen, vf *top, vf *sum, vf *keep) {
+    for (int j = 0; j < TILE_VECTORS; j++) {
+        float *s = scores + j * LANES;
+        vf best = top[j], total;
+        for (ptrdiff_t t = 0; t < n; t++) {
+            vf x = vf_load(s + t * ATTENTION_QUERIES);
+            if (n_seen) {
+                x = vf_select_lt(vf_set1((float)(key0 + t)), n_seen[j], x, vf_set1(-INFINITY));
+                vf_store(s + t * ATTENTION_QUERIES, x);
+            }
+            best = vf_max(x, best);
+        }
+        keep[j] = exp2_vector(vf_sub(top[j], best));
+        total = vf_mul(sum[j], keep[j]);
+        for (ptrdiff_t t = 0; t < n; t++) {
+            vf y = exp2_vector(vf_sub(vf_load(s + t * ATTENTION_QUERIES), best));
+            vf_store(s + t * ATTENTION_QUERIES, y);
+            total = vf_add(total, y);
+        }
+        top[j] = best;
+        sum[j] = total;
+    }
+}
+
+/* n_query <= ATTENTION_QUERIES queries of one head; n_seen: how many keys the first of them sees */
+static void many_queries(const attention_head *h, const apr_attention *a, const float *q, ptrdiff_t n_query, ptrdiff_t n_seen, float scale,
+                         float *APR_RESTRICT scratch, float *out) {
+    ptrdiff_t d_head = a->d_head, d_value = h->value_step;
+    float *turned = scratch, *scores = turned + d_head * ATTENTION_QUERIES, *sums = scores + ATTENTION_BLOCK * ATTENTION_QUERIES;
+    float lane[ATTENTION_QUERIES];
+    vf top[TILE_VECTORS], total[TILE_VECTORS], keep[TILE_VECTORS], seen[TILE_VECTORS];
+    for (ptrdiff_t i = 0; i < ATTENTION_QUERIES; i++) {
+        lane[i] = (float)(n_seen + i);
+        for (ptrdiff_t d = 0; d < d_head; d++) turned[d * ATTENTION_QUERIES + i] = i < n_query ? q[i * a->q_time + d] * scale : 0.0f;
+    }
+    for (int j = 0; j < TILE_VECTORS; j++) {
+        top[j] = vf_set1(-INFINITY);
+        total[j] = vf_zero();
+        seen[j] = vf_load(lane + j * LANES);
+    }
+    ptrdiff_t n_key = a->causal ? min_size(h->n_key, n_seen + n_query - 1) : h->n_key;
+    for (ptrdiff_t key0 = 0; key0 < n_key; key0 += ATTENTION_BLOCK) {
+        ptrdiff_t n = min_size(ATTENTION_BLOCK, n_key - key0);
+        for (ptrdiff_t t = 0; t < n; t += ATTENTION_ROWS) {
+            const float *panel = (const float *)h->keys + (key0 + t) / APR_PANEL * h->page_step + (key0 + t) % APR_PANEL;
+            many_tile(panel, APR_PANEL, turned, d_head, scores + t * ATTENTION_QUERIES, NULL);
+        }
+        many_softmax(scores, n, key0, a->causal && key0 + n > n_seen ? seen : NULL, top, total, keep);
+        for (ptrdiff_t d = 0; d < d_value; d += ATTENTION_ROWS)
+            many_tile((const float *)h->values + key0 * d_value + d, d_value, scores, n, sums + d * ATTENTION_QUERIES, key0 ? keep : NULL);
+    }
+    for (int j = 0; j < TILE_VECTORS; j++) vf_store(lane + j * LANES, vf_div(vf_set1(1.0f), total[j]));
+    for (ptrdiff_t i = 0; i < n_query; i++)
+        for (ptrdiff_t d = 0; d < d_head; d++) out[i * a->out_time + d] = sums[d * ATTENTION_QUERIES + i] * lane[i];
+}
+
+/* ---- both -------------------------------------------------------------------------------------------------------- */
+
+static ptrdiff_t few_floats(const attention_work *work) {
+    return THIN_ROWS * (div_up(work->a->n_key, APR_PANEL) * APR_PANEL + APR_PANEL + work->a->d_head);
+}
+
+static ptrdiff_t many_floats(const attention_work *work) {
+    return (work->a->d_head + ATTENTION_BLOCK + work->d_value) * ATTENTION_QUERIES;
+}
+
+static void attention_task(void *context, ptrdiff_t i, void *scratch) {
+    const attention_work *work = context;
+    const apr_attention *a = work->a;
+    ptrdiff_t part = i % work->n_part, head = i / work->n_part % a->n_head, row = i / work->n_part / a->n_head;
+    ptrdiff_t n_key = a->lengths ? a->lengths[row] : a->n_key, n_slot = div_up(n_key, APR_PANEL) * APR_PANEL;
+    int few = a->n_query <= ATTENTION_FEW;
+    float scale = a->scale * 1.44269504088896340736f, *own = scratch;
+    attention_head h = {.n_key = n_key};
+    if (work->gather) {
+        float *values = own + n_slot * a->d_head;
+        gather_head(work, row, head, n_key, own, values);
+        h.keys = own;
+        h.values = values;
+        h.page_step = APR_PANEL * a->d_head;
+        h.value_page_step = APR_PANEL * work->d_value;
+        h.value_step = work->d_value;
+        own = values + n_slot * work->d_value;
+    } else {
+        ptrdiff_t page = APR_PANEL * a->d_head;
+        h.keys = weight_at(a->keys, head * page, a->is_half);
+        h.values = weight_at(a->values, head * page, a->is_half);
+        h.pages = a->pages + row * a->pages_stride;
+        h.page_step = h.value_page_step = a->n_head * page;
+        h.value_step = a->d_head;
+        h.half = a->is_half;
+    }
+    const float *q = a->q + row * a->q_row + head * a->q_head;
+    float *out = a->out + row * a->out_row + head * a->out_head;
+    ptrdiff_t n_seen = a->causal ? n_key - a->n_query + 1 : n_key;
+    if (few) {
+        ptrdiff_t score_step = n_slot + APR_PANEL;
+        float *queries = own + THIN_ROWS * score_step;
+        for (ptrdiff_t t = 0; t < a->n_query; t++)
+            for (ptrdiff_t d = 0; d < a->d_head; d++) queries[t * a->d_head + d] = q[t * a->q_time + d] * scale;
+        few_rows(&h, a, (int)a->n_query, queries, own, score_step, n_seen, out);
+        return;
+    }
+    ptrdiff_t n_block = div_up(a->n_query, ATTENTION_QUERIES);
+    for (ptrdiff_t block = part * n_block / work->n_part; block < (part + 1) * n_block / work->n_part; block++) {
+        ptrdiff_t first = block * ATTENTION_QUERIES;
+        many_queries(&h, a, q + first * a->q_time, min_size(ATTENTION_QUERIES, a->n_query - first), a->causal ? n_seen + first : n_seen, scale,
+                     own, out + first * a->out_time);
+    }
+}
+
+static void attention(const apr_attention *a) {
+    attention_work work = {.a = a, .n_part = 1, .d_value = div_up(a->d_head, APR_PANEL) * APR_PANEL};
+    ptrdiff_t n_thread = apr_get_num_threads(), n_pair = a->n_row * a->n_head, n_slot = div_up(a->n_key, APR_PANEL) * APR_PANEL;
+    int few = a->n_query <= ATTENTION_FEW;
+    work.gather = !few || !a->pages || work.d_value != a->d_head;
+    /* a second stretch of queries gathers the same keys and values again: only where heads do not share out evenly */
+    if (!few && n_pair % n_thread && n_pair < 8 * n_thread) work.n_part = min_size(n_thread, div_up(a->n_query, ATTENTION_QUERIES));
+    ptrdiff_t floats = (few ? few_floats(&work) : many_floats(&work)) + (work.gather ? n_slot * (a->d_head + work.d_value) : 0);
+    apr_parallel(attention_task, &work, n_pair * work.n_part, (size_t)floats * sizeof(float));
+}
+
+/* ---- the cache --------------------------------------------------------------------------------------------------- */
+
+APR_INLINE void store_weight(void *p, ptrdiff_t i, float x, int half) {
+    if (half) ((uint16_t *)p)[i] = apr_float_to_half(x);
+    else ((float *)p)[i] = x;
+}
+
+/* One page of one row. The inner loops run over the slots of a page for the keys, whose cells lie side by side there. */
+static void store_task(void *context, ptrdiff_t i, void *scratch) {
+    const apr_store *s = context;
+    (void)scratch;
+    ptrdiff_t first = s->start / APR_PANEL, n_page = (s->start + s->n_new - 1) / APR_PANEL - first + 1, width = s->n_head * s->d_head;
+    ptrdiff_t row = i / n_page, page = first + i % n_page;
+    ptrdiff_t begin = max_size(s->start, page * APR_PANEL), end = min_size(s->start + s->n_new, (page + 1) * APR_PANEL);
+    ptrdiff_t at = s->pages[row * s->pages_stride + page] * width * APR_PANEL, source = (row * s->n_new + begin - s->start) * width;
+    for (ptrdiff_t head = 0; head < s->n_head; head++, at += s->d_head * APR_PANEL, source += s->d_head) {
+        for (ptrdiff_t d = 0; d < s->d_head; d++)
+            for (ptrdiff_t t = begin; t < end; t++)
+                store_weight(s->keys, at + d * APR_PANEL + t % APR_PANEL, s->k[source + (t - begin) * width + d], s->is_half);
+        for (ptrdiff_t t = begin; t < end; t++)
+            for (ptrdiff_t d = 0; d < s->d_head; d++)
+                store_weight(s->values, at + t % APR_PANEL * s->d_head + d, s->v[source + (t - begin) * width + d], s->is_half);
+    }
+}
+
+static void store(const apr_store *s) {
+    apr_store work = *s;
+    apr_parallel(store_task, &work, s->n_row * ((s->start + s->n_new - 1) / APR_PANEL - s->start / APR_PANEL + 1), 0);
+}

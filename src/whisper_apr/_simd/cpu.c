@@ -1,0 +1,59 @@
+/* What this CPU can run: cpuid, and xgetbv for what the operating system saves. */
+#include "kernels.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+static void cpuid(int leaf, int out[4]) { __cpuidex(out, leaf, 0); }
+static unsigned long long saved_state(void) { return _xgetbv(0); }
+#else
+#include <cpuid.h>
+static void cpuid(int leaf, int out[4]) {
+    unsigned a, b, c, d;
+    __cpuid_count(leaf, 0, a, b, c, d);
+    out[0] = (int)a, out[1] = (int)b, out[2] = (int)c, out[3] = (int)d;
+}
+static unsigned long long saved_state(void) {
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (unsigned long long)high << 32 | low;
+}
+#endif
+
+static int has(int word, int bit) { return (int)((unsigned)word >> bit & 1); }
+
+unsigned apr_cpu_features(void) {
+    int leaf[4], wide[4];
+    unsigned features = 0;
+    cpuid(0, leaf);
+    if (leaf[0] < 7) return 0;
+    cpuid(1, leaf);
+    if (!has(leaf[2], 27)) return 0; /* OSXSAVE: without it xgetbv is not allowed */
+    unsigned long long saved = saved_state();
+    cpuid(7, wide);
+    int avx = (saved & 0x06) == 0x06 && has(leaf[2], 28), fma = has(leaf[2], 12), f16c = has(leaf[2], 29);
+    if (!(avx && fma && f16c && has(wide[1], 5))) return 0;
+    features |= APR_CPU_AVX2;
+    int avx512 = has(wide[1], 16) && has(wide[1], 17) && has(wide[1], 30) && has(wide[1], 31); /* F, DQ, BW, VL */
+    if ((saved & 0xe6) != 0xe6 || !avx512) return features;
+    features |= APR_CPU_AVX512;
+    if (has(wide[2], 11)) features |= APR_CPU_AVX512_VNNI;
+    return features;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+#include <sys/auxv.h>
+
+unsigned apr_cpu_features(void) { return getauxval(AT_HWCAP) & 1u << 20 /* HWCAP_ASIMDDP */ ? APR_CPU_NEON_DOT : 0; }
+
+#elif defined(__aarch64__) && defined(__APPLE__)
+
+unsigned apr_cpu_features(void) { return APR_CPU_NEON_DOT; } /* every Apple silicon has it */
+
+#else
+
+unsigned apr_cpu_features(void) { return 0; }
+
+#endif

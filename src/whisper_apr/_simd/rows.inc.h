@@ -1,0 +1,156 @@
+/* What works on vectors and on the rows of a matrix: GELU, dot, softmax, argmax, layer norm. */
+
+enum { ROWS_CHUNK = 16 * 1024 }; /* elements that one task takes: fewer are not worth a second thread */
+
+typedef struct rows_work {
+    const float *x, *weight, *bias;
+    float *out;
+    int64_t *index;
+    ptrdiff_t n_row, n, rows_per_task;
+    float eps;
+    int log;
+} rows_work;
+
+static void rows_parallel(apr_task *task, rows_work *work) {
+    work->rows_per_task = max_size(1, ROWS_CHUNK / max_size(1, work->n));
+    apr_parallel(task, work, div_up(work->n_row, work->rows_per_task), 0);
+}
+
+static void gelu_task(void *context, ptrdiff_t i, void *scratch) {
+    const rows_work *work = context;
+    (void)scratch;
+    for (ptrdiff_t at = i * ROWS_CHUNK; at < min_size(work->n, (i + 1) * ROWS_CHUNK); at += LANES)
+        vf_store_n(work->out + at, gelu_vector(vf_load_n(work->x + at, work->n - at)), work->n - at);
+}
+
+static void gelu(const float *x, float *out, ptrdiff_t n) {
+    rows_work work = {.x = x, .out = out, .n = n};
+    apr_parallel(gelu_task, &work, div_up(n, ROWS_CHUNK), 0);
+}
+
+static void dot(const float *a, const float *b, ptrdiff_t n, float *out) {
+    vf sum[4] = {vf_zero(), vf_zero(), vf_zero(), vf_zero()};
+    ptrdiff_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        APR_UNROLL
+        for (int j = 0; j < 4; j++) sum[j] = vf_fma(vf_load(a + i + j * LANES), vf_load(b + i + j * LANES), sum[j]);
+    }
+    for (; i < n; i += LANES) sum[0] = vf_fma(vf_load_n(a + i, n - i), vf_load_n(b + i, n - i), sum[0]);
+    *out = vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
+}
+
+/* The largest of n > 0 numbers; lanes beyond the end repeat the first number. A NaN may or may not win. */
+static float largest(const float *x, ptrdiff_t n) {
+    vf best = vf_set1(x[0]);
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) best = vf_max(vf_load(x + i), best);
+    float top = vf_largest(best);
+    for (; i < n; i++) top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+static void softmax_row(const float *x, float *out, ptrdiff_t n, int log_form) {
+    float top = largest(x, n);
+    vf shift = vf_set1(top), sum = vf_zero();
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf y = exp_vector(vf_sub(vf_load(x + i), shift));
+        if (!log_form) vf_store(out + i, y);
+        sum = vf_add(sum, y);
+    }
+    float total = vf_sum(sum);
+    if (i < n) {
+        float tail[LANES];
+        vf y = exp_vector(vf_sub(vf_load_n(x + i, n - i), shift));
+        vf_store(tail, y);
+        for (ptrdiff_t j = 0; j < n - i; j++) total += tail[j];
+        if (!log_form) vf_store_n(out + i, y, n - i);
+    }
+    vf scale = vf_set1(log_form ? logf(total) : 1.0f / total);
+    for (i = 0; i < n; i += LANES) {
+        vf y = log_form ? vf_sub(vf_sub(vf_load_n(x + i, n - i), shift), scale) : vf_mul(vf_load_n(out + i, n - i), scale);
+        vf_store_n(out + i, y, n - i);
+    }
+}
+
+static void softmax_task(void *context, ptrdiff_t i, void *scratch) {
+    const rows_work *work = context;
+    (void)scratch;
+    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++)
+        softmax_row(work->x + row * work->n, work->out + row * work->n, work->n, work->log);
+}
+
+static void softmax(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log_form) {
+    rows_work work = {.x = x, .out = out, .n_row = n_row, .n = n, .log = log_form};
+    rows_parallel(softmax_task, &work);
+}
+
+static int64_t argmax_row(const float *x, ptrdiff_t n) {
+    const uint32_t all = (uint32_t)((1ull << LANES) - 1);
+    uint32_t ordered = all;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf y = vf_load(x + i);
+        ordered &= vf_mask_eq(y, y);
+    }
+    for (; i < n; i++) ordered &= x[i] == x[i] ? all : 0;
+    if (ordered != all) {
+        for (i = 0; x[i] == x[i]; i++) {}
+        return i;
+    }
+    float top = largest(x, n);
+    vf wanted = vf_set1(top);
+    for (i = 0; i + LANES <= n && !vf_mask_eq(vf_load(x + i), wanted); i += LANES) {}
+    while (x[i] != top) i++;
+    return i;
+}
+
+static void argmax_task(void *context, ptrdiff_t i, void *scratch) {
+    const rows_work *work = context;
+    (void)scratch;
+    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++)
+        work->index[row] = argmax_row(work->x + row * work->n, work->n);
+}
+
+static void argmax(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) {
+    rows_work work = {.x = x, .index = out, .n_row = n_row, .n = n};
+    rows_parallel(argmax_task, &work);
+}
+
+static float row_sum(const float *x, ptrdiff_t n, vf centre, int squared) {
+    vf sum = vf_zero();
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf y = vf_sub(vf_load(x + i), centre);
+        sum = squared ? vf_fma(y, y, sum) : vf_add(sum, y);
+    }
+    float total = vf_sum(sum), tail[LANES];
+    if (i < n) {
+        vf y = vf_sub(vf_load_n(x + i, n - i), centre);
+        vf_store(tail, squared ? vf_mul(y, y) : y);
+        for (ptrdiff_t j = 0; j < n - i; j++) total += tail[j];
+    }
+    return total;
+}
+
+static void layer_norm_task(void *context, ptrdiff_t i, void *scratch) {
+    const rows_work *work = context;
+    ptrdiff_t n = work->n;
+    (void)scratch;
+    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++) {
+        const float *x = work->x + row * n;
+        float *out = work->out + row * n;
+        vf mean = vf_set1(row_sum(x, n, vf_zero(), 0) / (float)n);
+        vf scale = vf_set1(1.0f / sqrtf(row_sum(x, n, mean, 1) / (float)n + work->eps));
+        for (ptrdiff_t at = 0; at < n; at += LANES) {
+            ptrdiff_t left = n - at;
+            vf y = vf_mul(vf_sub(vf_load_n(x + at, left), mean), scale);
+            vf_store_n(out + at, vf_fma(y, vf_load_n(work->weight + at, left), vf_load_n(work->bias + at, left)), left);
+        }
+    }
+}
+
+static void layer_norm(const float *x, const float *weight, const float *bias, float eps, float *out, ptrdiff_t n_row, ptrdiff_t n) {
+    rows_work work = {.x = x, .weight = weight, .bias = bias, .out = out, .n_row = n_row, .n = n, .eps = eps};
+    rows_parallel(layer_norm_task, &work);
+}

@@ -1,0 +1,19 @@
+/* The whole kernel text, for the instruction set whose vector header was included before; target_*.c name it in APR_TARGET. */
+#include "kernels.h"
+
+#include <math.h>
+
+#include "tile.inc.h"
+
+#include "attention.inc.h"
+#include "gemm.inc.h"
+#include "rows.inc.h"
+#include "signal.inc.h"
+
+#define APR_JOIN2(a, b) a##b
+#define APR_JOIN(a, b) APR_JOIN2(a, b)
+#define APR_TEXT2(a) #a
+#define APR_TEXT(a) APR_TEXT2(a)
+#define APR_ENTRY(name, arguments) .name = name,
+
+const apr_table APR_JOIN(apr_table_, APR_TARGET) = {.name = APR_TEXT(APR_TARGET), .lanes = VF_LANES, APR_KERNELS(APR_ENTRY)};

@@ -1,0 +1,257 @@
+/* The pool: made on first use, asleep when idle, made anew after a fork.
+ *
+ * A job's tasks are claimed one by one from a ticket that holds the job's number and the next task, so that a worker that wakes late cannot
+ * take a task of a job that has ended, and nobody waits for it. Workers spin for a moment before they sleep: the next kernel of a
+ * forward pass comes within microseconds. Only one job runs at a time; a call that finds the pool taken does its tasks itself.
+ */
+#include "kernels.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#if defined(_MSC_VER)
+#define THREAD_LOCAL __declspec(thread)
+#else
+#define THREAD_LOCAL _Thread_local
+#endif
+
+static THREAD_LOCAL int failed;
+
+int apr_take_failure(void) {
+    int result = failed;
+    failed = 0;
+    return result;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
+
+typedef struct buffer {
+    void *raw;
+    size_t size;
+} buffer;
+
+static void *aligned(void *raw) { return (void *)(((uintptr_t)raw + 63) & ~(uintptr_t)63); }
+
+static int buffer_reserve(buffer *b, size_t size) {
+    if (size <= b->size) return 0;
+    void *raw = malloc(size + 64);
+    if (!raw) return -1;
+    free(b->raw);
+    b->raw = raw;
+    b->size = size;
+    return 0;
+}
+
+static int run_alone(apr_task *task, void *context, ptrdiff_t n_task, buffer *b, size_t scratch_bytes) {
+    if (buffer_reserve(b, scratch_bytes)) {
+        failed = 1;
+        return -1;
+    }
+    for (ptrdiff_t i = 0; i < n_task; i++) task(context, i, aligned(b->raw));
+    return 0;
+}
+
+#if defined(__EMSCRIPTEN__)
+
+static buffer scratch;
+
+void apr_set_num_threads(int n) { (void)n; }
+int apr_get_num_threads(void) { return 1; }
+int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch_bytes) {
+    return run_alone(task, context, n_task, &scratch, scratch_bytes);
+}
+
+#else
+
+/* ---- the operating system's threads ------------------------------------------------------------------------------ */
+
+#if defined(_WIN32)
+#include <windows.h>
+
+typedef SRWLOCK lock_type;
+typedef CONDITION_VARIABLE signal_type;
+#define LOCK_INITIAL SRWLOCK_INIT
+#define SIGNAL_INITIAL CONDITION_VARIABLE_INIT
+static void lock(lock_type *l) { AcquireSRWLockExclusive(l); }
+static int try_lock(lock_type *l) { return TryAcquireSRWLockExclusive(l); }
+static void unlock(lock_type *l) { ReleaseSRWLockExclusive(l); }
+static void wait_signal(signal_type *s, lock_type *l) { SleepConditionVariableSRW(s, l, INFINITE, 0); }
+static void wake_all(signal_type *s) { WakeAllConditionVariable(s); }
+static void give_way(void) { SwitchToThread(); }
+#else
+#include <pthread.h>
+#include <sched.h>
+
+typedef pthread_mutex_t lock_type;
+typedef pthread_cond_t signal_type;
+#define LOCK_INITIAL PTHREAD_MUTEX_INITIALIZER
+#define SIGNAL_INITIAL PTHREAD_COND_INITIALIZER
+static void lock(lock_type *l) { pthread_mutex_lock(l); }
+static int try_lock(lock_type *l) { return pthread_mutex_trylock(l) == 0; }
+static void unlock(lock_type *l) { pthread_mutex_unlock(l); }
+static void wait_signal(signal_type *s, lock_type *l) { pthread_cond_wait(s, l); }
+static void wake_all(signal_type *s) { pthread_cond_broadcast(s); }
+static void give_way(void) { sched_yield(); }
+#endif
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <emmintrin.h>
+#endif
+
+static void pause_briefly(void) {
+#if defined(__x86_64__) || defined(_M_X64)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* ---- the pool ---------------------------------------------------------------------------------------------------- */
+
+enum {
+    MAX_THREADS = 256,
+    SPIN = 4000, /* pauses before a worker sleeps: some 50 to 100 microseconds */
+    PATIENCE = 10000, /* pauses before a caller gives its core to the worker that it waits for */
+};
+
+static struct {
+    lock_type busy;  /* held by the caller whose job runs; guards scratch, n_worker and what a job is made of */
+    lock_type sleep; /* guards waking */
+    signal_type wake;
+    atomic_int n_sleeping, n_thread, n_left;
+    int n_worker;
+    _Atomic uint64_t ticket; /* the job's number << 32 | the next task */
+    _Atomic(apr_task *) task;
+    _Atomic(void *) context;
+    atomic_int n_task, n_active;
+    buffer scratch[MAX_THREADS];
+} pool = {.busy = LOCK_INITIAL, .sleep = LOCK_INITIAL, .wake = SIGNAL_INITIAL, .n_thread = 1};
+
+void apr_set_num_threads(int n) { atomic_store(&pool.n_thread, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n); }
+int apr_get_num_threads(void) { return atomic_load(&pool.n_thread); }
+
+/* Take tasks of job `number` until none is left. What is read before the claim is this job's if the claim succeeds: the
+ * job cannot end while a task of it is claimed and not done. */
+static void work_on(uint32_t number, int slot) {
+    for (;;) {
+        uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
+        uint32_t next = (uint32_t)ticket;
+        apr_task *task = atomic_load_explicit(&pool.task, memory_order_relaxed);
+        void *context = atomic_load_explicit(&pool.context, memory_order_relaxed);
+        if ((uint32_t)(ticket >> 32) != number || next >= (uint32_t)atomic_load_explicit(&pool.n_task, memory_order_relaxed)) return;
+        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket + 1, memory_order_acq_rel, memory_order_relaxed)) continue;
+        task(context, (ptrdiff_t)next, aligned(pool.scratch[slot].raw));
+        atomic_fetch_sub_explicit(&pool.n_left, 1, memory_order_release);
+    }
+}
+
+static void worker(int slot) {
+    uint32_t seen = 0;
+    for (;;) {
+        uint32_t number = 0;
+        int spins = 0;
+        while (spins < SPIN && (number = (uint32_t)(atomic_load_explicit(&pool.ticket, memory_order_acquire) >> 32)) == seen) {
+            pause_briefly();
+            spins++;
+        }
+        if (number == seen) {
+            lock(&pool.sleep);
+            atomic_fetch_add(&pool.n_sleeping, 1);
+            while ((number = (uint32_t)(atomic_load(&pool.ticket) >> 32)) == seen) wait_signal(&pool.wake, &pool.sleep);
+            atomic_fetch_sub(&pool.n_sleeping, 1);
+            unlock(&pool.sleep);
+        }
+        seen = number;
+        if (slot < atomic_load_explicit(&pool.n_active, memory_order_relaxed)) work_on(number, slot);
+    }
+}
+
+#if defined(_WIN32)
+static DWORD WINAPI worker_main(LPVOID slot) {
+    worker((int)(intptr_t)slot);
+    return 0;
+}
+
+static int start_worker(int slot) {
+    HANDLE handle = CreateThread(NULL, 0, worker_main, (LPVOID)(intptr_t)slot, 0, NULL);
+    if (!handle) return -1;
+    CloseHandle(handle);
+    return 0;
+}
+#else
+static void *worker_main(void *slot) {
+    worker((int)(intptr_t)slot);
+    return NULL;
+}
+
+/* In a fork's child no worker exists, and a lock may have been held by a thread that is gone. The scratch stays: its job may
+ * have been cut off, but nobody else can be using it. */
+static void after_fork(void) {
+    pthread_mutex_init(&pool.busy, NULL);
+    pthread_mutex_init(&pool.sleep, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    atomic_store(&pool.n_sleeping, 0);
+    atomic_store(&pool.n_left, 0);
+    pool.n_worker = 0;
+}
+
+static int start_worker(int slot) {
+    static int registered;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    if (!registered) {
+        if (pthread_atfork(NULL, NULL, after_fork)) return -1;
+        registered = 1;
+    }
+    if (pthread_attr_init(&attributes)) return -1;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    int error = pthread_create(&thread, &attributes, worker_main, (void *)(intptr_t)slot);
+    pthread_attr_destroy(&attributes);
+    return error ? -1 : 0;
+}
+#endif
+
+int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch_bytes) {
+    if (n_task <= 0) return 0;
+    if (!try_lock(&pool.busy)) {
+        buffer own = {NULL, 0};
+        int result = run_alone(task, context, n_task, &own, scratch_bytes);
+        free(own.raw);
+        return result;
+    }
+    ptrdiff_t wanted = apr_get_num_threads();
+    if (wanted > n_task) wanted = n_task;
+    while (pool.n_worker < wanted - 1 && start_worker(pool.n_worker + 1) == 0) pool.n_worker++;
+    int n_active = pool.n_worker < wanted - 1 ? pool.n_worker + 1 : (int)wanted, result = 0;
+    for (int slot = 1; slot < n_active; slot++) result |= buffer_reserve(&pool.scratch[slot], scratch_bytes);
+    if (n_active == 1 || result) {
+        result = run_alone(task, context, n_task, &pool.scratch[0], scratch_bytes);
+    } else if (buffer_reserve(&pool.scratch[0], scratch_bytes)) {
+        failed = 1;
+        result = -1;
+    } else {
+        uint32_t number = (uint32_t)(atomic_load_explicit(&pool.ticket, memory_order_relaxed) >> 32) + 1;
+        /* no worker may claim a task between two of these lines: the ticket of the ended job is used up, whatever n_task says */
+        atomic_store(&pool.ticket, (uint64_t)(number - 1) << 32 | UINT32_MAX);
+        atomic_store_explicit(&pool.task, task, memory_order_relaxed);
+        atomic_store_explicit(&pool.context, context, memory_order_relaxed);
+        atomic_store_explicit(&pool.n_task, (int)n_task, memory_order_relaxed);
+        atomic_store_explicit(&pool.n_active, n_active, memory_order_relaxed);
+        atomic_store_explicit(&pool.n_left, (int)n_task, memory_order_relaxed);
+        atomic_store(&pool.ticket, (uint64_t)number << 32);
+        if (atomic_load(&pool.n_sleeping)) {
+            lock(&pool.sleep);
+            wake_all(&pool.wake);
+            unlock(&pool.sleep);
+        }
+        work_on(number, 0);
+        for (int spins = 0; atomic_load_explicit(&pool.n_left, memory_order_acquire); spins++) {
+            if (spins < PATIENCE) pause_briefly();
+            else give_way();
+        }
+    }
+    unlock(&pool.busy);
+    return result;
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* The register block that the matrix product and attention share, and the functions of one vector that both need. */
+
+enum {
+    LANES = VF_LANES,
+    TILE_ROWS = VF_TILE_ROWS,
+    TILE_VECTORS = 2,
+    THIN_ROWS = VF_TILE_ROWS < 8 ? VF_TILE_ROWS : 8, /* a block for few rows ... */
+    THIN_VECTORS = 4,                                /* ... which has this many vectors where it has one or two rows */
+};
+
+APR_INLINE ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+APR_INLINE ptrdiff_t max_size(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+APR_INLINE ptrdiff_t div_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+APR_INLINE vf load_weight(const void *p, ptrdiff_t i, int half) {
+    return half ? vf_load_half((const uint16_t *)p + i) : vf_load((const float *)p + i);
+}
+
+APR_INLINE const void *weight_at(const void *p, ptrdiff_t i, int half) { return (const char *)p + i * (half ? 2 : 4); }
+
+/* acc[i][j] += sum over s < k of a[i * a_row + s * a_step] * b[j][s * b_step], summed in the order of s. With rows, vectors and half constant,
+ * the compiler unrolls it and keeps acc in registers. */
+APR_INLINE void tile(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int half, const float *a, ptrdiff_t a_row,
+                     ptrdiff_t a_step, const void *const *b, ptrdiff_t b_step, ptrdiff_t k) {
+    for (ptrdiff_t s = 0; s < k; s++) {
+        vf w[THIN_VECTORS];
+        APR_UNROLL
+        for (int j = 0; j < vectors; j++) w[j] = load_weight(b[j], s * b_step, half);
+        APR_UNROLL
+        for (int i = 0; i < rows; i++) {
+            vf x = vf_set1(a[i * a_row + s * a_step]);
+            APR_UNROLL
+            for (int j = 0; j < vectors; j++) acc[i][j] = vf_fma(x, w[j], acc[i][j]);
+        }
+    }
+}
+
+/* 2^x, flushed to 0 below 2^-126. Polynomial: Chebyshev interpolation of 2^r on [-1/2, 1/2], relative error 2e-8. */
+APR_INLINE vf exp2_vector(vf x) {
+    x = vf_min(vf_set1(127.0f), vf_max(vf_set1(-127.0f), x)); /* in this order a NaN stays one */
+    vf n = vf_round(x), r = vf_sub(x, n);
+    vf y = vf_fma(vf_set1(1.5461444854736328e-4f), r, vf_set1(1.3400427997112274e-3f));
+    y = vf_fma(y, r, vf_set1(9.618056938052177e-3f));
+    y = vf_fma(y, r, vf_set1(5.550327152013779e-2f));
+    y = vf_fma(y, r, vf_set1(0.24022650718688965f));
+    y = vf_fma(y, r, vf_set1(0.6931471824645996f));
+    y = vf_fma(y, r, vf_set1(1.0f));
+    return vf_mul(y, vf_pow2(n));
+}
+
+/* e^x for x <= 88, flushed to 0 below 2^-126. ln 2 in two parts (Cody and Waite): n * 0.693359375 is exact. */
+APR_INLINE vf exp_vector(vf x) {
+    x = vf_min(vf_set1(88.0f), vf_max(vf_set1(-88.03f), x));
+    vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
+    vf r = vf_fma(n, vf_set1(2.12194440e-4f), vf_fma(n, vf_set1(-0.693359375f), x));
+    vf y = vf_fma(vf_set1(1.3941108481958508e-3f), r, vf_set1(8.37512593716383e-3f));
+    y = vf_fma(y, r, vf_set1(4.166635125875473e-2f));
+    y = vf_fma(y, r, vf_set1(0.16666415333747864f));
+    y = vf_fma(y, r, vf_set1(0.5f));
+    y = vf_fma(y, r, vf_set1(1.0f));
+    y = vf_fma(y, r, vf_set1(1.0f));
+    return vf_mul(y, vf_pow2(n));
+}
+
+/* x / 2 * (1 + erf(x / sqrt 2)). erf(z) = z P(z^2) / Q(z^2) on |z| <= 3.95, beyond which it is 1 in float32;
+ * P and Q by weighted least squares on erf, relative error 2e-8 before rounding. */
+APR_INLINE vf gelu_vector(vf x) {
+    vf limit = vf_set1(3.95f);
+    vf z = vf_mul(x, vf_set1(0.70710678f));
+    z = vf_min(limit, vf_max(vf_sub(vf_zero(), limit), z));
+    vf u = vf_mul(z, z);
+    vf p = vf_fma(vf_set1(2.02582009e-6f), u, vf_set1(2.84673792e-4f));
+    vf q = vf_fma(vf_set1(3.78301484e-5f), u, vf_set1(1.17065699e-3f));
+    p = vf_fma(p, u, vf_set1(3.80795076e-3f));
+    q = vf_fma(q, u, vf_set1(1.50546832e-2f));
+    p = vf_fma(p, u, vf_set1(5.28747886e-2f));
+    q = vf_fma(q, u, vf_set1(0.114557959f));
+    p = vf_fma(p, u, vf_set1(0.191546679f));
+    q = vf_fma(q, u, vf_set1(0.503086507f));
+    p = vf_fma(p, u, vf_set1(1.12837911f));
+    q = vf_fma(q, u, vf_set1(1.0f));
+    vf half = vf_mul(x, vf_set1(0.5f));
+    return vf_fma(half, vf_div(vf_mul(z, p), q), half);
+}
