@@ -4,6 +4,7 @@ One extension, `whisper_apr._simd._kernels`. Each instruction set is a static li
 own flags; which of them exist follows from the target, never from the CPU that builds.
 """
 
+import glob
 import os
 import sysconfig
 
@@ -11,6 +12,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 SIMD = "src/whisper_apr/_simd"
+HEADERS = [*sorted(glob.glob(f"{SIMD}/*.h")), *sorted(glob.glob(f"{SIMD}/vec/*.h"))]
 
 # The target's name ends in its architecture: linux-x86_64, macosx-11.0-arm64, win-amd64, pyemscripten_2026_0_wasm32.
 platform = os.environ.get("_PYTHON_HOST_PLATFORM", sysconfig.get_platform())
@@ -20,7 +22,9 @@ if platform.endswith(("x86_64", "amd64")):
     targets = {
         "sse2": [],
         "avx2": ["/arch:AVX2"] if msvc else ["-mavx2", "-mfma", "-mf16c"],
-        "avx512": ["/arch:AVX512"] if msvc else ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c"],
+        "avx512": ["/arch:AVX512"]
+        if msvc
+        else ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c"],
     }
 elif platform.endswith(("aarch64", "arm64")):
     targets = {"neon": []}
@@ -36,7 +40,11 @@ else:
     # No contraction: a product and a sum are fused where the kernels say so, and nowhere else. Hidden: only the module's entry is seen.
     common = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-ffp-contract=off", "-fvisibility=hidden"]
     # The reference stays scalar: no vectors behind its back.
-    scalar = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"] if not platform.endswith("wasm32") else ["-fno-vectorize", "-fno-slp-vectorize"]
+    scalar = (
+        ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
+        if not platform.endswith("wasm32")
+        else ["-fno-vectorize", "-fno-slp-vectorize"]
+    )
 
 limited_api = not sysconfig.get_config_var("Py_GIL_DISABLED")  # free-threaded builds have no stable ABI yet
 
@@ -47,7 +55,7 @@ libraries = [
             "sources": [f"{SIMD}/target_{name}.c"],
             "include_dirs": [SIMD],
             "cflags": common + flags,
-            "obj_deps": {"": [f"{SIMD}/{name}" for name in sorted(os.listdir(SIMD)) if name.endswith(".h")]},
+            "obj_deps": {"": HEADERS},
         },
     )
     for name, flags in ({"scalar": scalar} | targets).items()
@@ -57,7 +65,7 @@ extension = Extension(
     "whisper_apr._simd._kernels",
     [f"{SIMD}/{name}" for name in ("_kernels.pyx", "cpu.c", "dispatch.c", "threads.c")],
     include_dirs=[SIMD],
-    depends=[f"{SIMD}/kernels.h"],
+    depends=[*HEADERS, *glob.glob(f"{SIMD}/target_*.c")],
     define_macros=[("Py_LIMITED_API", "0x030b0000")] if limited_api else [],
     py_limited_api=limited_api,
     extra_compile_args=common,

@@ -53,7 +53,9 @@ class _Switch:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         use_backend(self._previous)
 
 
@@ -86,6 +88,18 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """How many threads a kernel may use: at first, what the process's affinity and its cgroup's quota allow."""
     return int(_kernels.get_num_threads()) if _kernels else 1
+
+
+def _available_threads() -> int:
+    """The CPUs that this process may use: its affinity, and a container's quota (cgroup v2) where there is one."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        count = min(count, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # not Linux, no cgroup v2, or a quota of "max"
+        pass
+    return count
 
 
 # ---- arrays in, arrays out ------------------------------------------------------------------------------------------
@@ -132,7 +146,9 @@ class PackedMatrix:
     def rows(self, index: npt.NDArray[np.integer[Any]]) -> FloatArray:
         """Rows of the weight as float32, `(*index.shape, n_in)`: the look-up in an embedding table."""
         if index.size and (index.min() < 0 or index.max() >= self.n_out):
-            raise IndexError(f"row {index.max() if index.max() >= self.n_out else index.min()} of a table with {self.n_out}")
+            raise IndexError(
+                f"row {index.max() if index.max() >= self.n_out else index.min()} of a table with {self.n_out}"
+            )
         return self.panels[index // PANEL, :, index % PANEL].astype(np.float32)
 
     def unpack(self) -> npt.NDArray[Any]:
@@ -173,7 +189,15 @@ def linear(
         residual = residual.reshape(-1, n_out)
     out = np.empty(shape, np.float32)
     if out.size:
-        _impl.gemm(a.reshape(-1, n_in) if a.ndim != 2 else a, weight.panels, n_out, bias, gelu, residual, out.reshape(-1, n_out))
+        _impl.gemm(
+            a.reshape(-1, n_in) if a.ndim != 2 else a,
+            weight.panels,
+            n_out,
+            bias,
+            gelu,
+            residual,
+            out.reshape(-1, n_out),
+        )
     return out
 
 
@@ -247,7 +271,9 @@ def gelu(x: npt.ArrayLike) -> FloatArray:
 # ---- attention ------------------------------------------------------------------------------------------------------
 
 
-def attention(q: npt.ArrayLike, k: npt.ArrayLike, v: npt.ArrayLike, *, causal: bool = False, scale: float | None = None) -> FloatArray:
+def attention(
+    q: npt.ArrayLike, k: npt.ArrayLike, v: npt.ArrayLike, *, causal: bool = False, scale: float | None = None
+) -> FloatArray:
     """`softmax(q k^T * scale) v` for each batch and head; nothing of the size `n_query x n_key` is kept in memory.
 
     q is `(batch, n_head, n_query, d_head)`, k and v `(batch, n_head, n_key, d_head)`; the result has q's shape, and lies in
@@ -258,7 +284,11 @@ def attention(q: npt.ArrayLike, k: npt.ArrayLike, v: npt.ArrayLike, *, causal: b
     for x, name in ((q, "q"), (k, "k"), (v, "v")):
         array = np.asarray(x)
         _expect(array.ndim == 4, f"{name} must have 4 dimensions, not shape {array.shape}")
-        regular = array.dtype == np.float32 and all(s >= 0 and s % 4 == 0 for s in array.strides) and array.ctypes.data % 4 == 0
+        regular = (
+            array.dtype == np.float32
+            and all(s >= 0 and s % 4 == 0 for s in array.strides)
+            and array.ctypes.data % 4 == 0
+        )
         arrays.append(array if regular and array.strides[3] == 4 else _float32(array, name))
     q4, k4, v4 = arrays
     batch, n_head, n_query, d_head = q4.shape
@@ -266,14 +296,19 @@ def attention(q: npt.ArrayLike, k: npt.ArrayLike, v: npt.ArrayLike, *, causal: b
     n_key = k4.shape[2]
     _expect(k4.shape == (batch, n_head, n_key, d_head), f"k {k4.shape} does not fit q {q4.shape}")
     _expect(n_key > 0 and d_head > 0, "there must be at least one key, and d_head must not be 0")
-    _expect(not causal or n_key >= n_query, f"causal attention needs at least as many keys as queries, not {n_key} and {n_query}")
+    _expect(
+        not causal or n_key >= n_query,
+        f"causal attention needs at least as many keys as queries, not {n_key} and {n_query}",
+    )
     out = np.empty((batch, n_query, n_head, d_head), np.float32).transpose(0, 2, 1, 3)
     if out.size:
         _impl.attention(q4, k4, v4, causal, d_head**-0.5 if scale is None else scale, out)
     return out
 
 
-def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def new_pages(
+    n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Storage for a key-value cache, zeroed: keys `(n_page, n_head, d_head, 16)`, values `(n_page, n_head, 16, d_head)`.
 
     One page holds 16 positions of one row. float32 or float16.
@@ -285,19 +320,37 @@ def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.f
     return keys, values
 
 
-def _check_pages(keys: npt.NDArray[Any], values: npt.NDArray[Any], pages: npt.NDArray[np.int32], width: int, n_row: int) -> None:
+def _check_pages(
+    keys: npt.NDArray[Any], values: npt.NDArray[Any], pages: npt.NDArray[np.int32], width: int, n_row: int
+) -> None:
     n_page, n_head, d_head, _ = keys.shape
-    _expect(keys.dtype == values.dtype and keys.dtype in (np.float32, np.float16), "keys and values must be float32 or float16")
-    _expect(keys.shape[3] == PAGE and values.shape == (n_page, n_head, PAGE, d_head), f"pages of shape {keys.shape}, {values.shape}")
+    _expect(
+        keys.dtype == values.dtype and keys.dtype in (np.float32, np.float16),
+        "keys and values must be float32 or float16",
+    )
+    _expect(
+        keys.shape[3] == PAGE and values.shape == (n_page, n_head, PAGE, d_head),
+        f"pages of shape {keys.shape}, {values.shape}",
+    )
     _expect(keys.flags.c_contiguous and values.flags.c_contiguous, "pages must be C-contiguous")
     _expect(width == n_head * d_head, f"width {width} does not fit pages of shape {keys.shape}")
-    _expect(pages.dtype == np.int32 and pages.ndim == 2 and len(pages) == n_row, f"the page table must be int32 ({n_row}, n)")
+    _expect(
+        pages.dtype == np.int32 and pages.ndim == 2 and len(pages) == n_row,
+        f"the page table must be int32 ({n_row}, n)",
+    )
     _expect(bool(pages.flags.c_contiguous), "the page table must be C-contiguous")
-    _expect(not pages.size or (pages.min() >= 0 and pages.max() < n_page), f"the page table must stay within {n_page} pages")
+    _expect(
+        not pages.size or (pages.min() >= 0 and pages.max() < n_page), f"the page table must stay within {n_page} pages"
+    )
 
 
 def store_pages(
-    k: FloatArray, v: FloatArray, pages: npt.NDArray[np.int32], start: int, keys: npt.NDArray[Any], values: npt.NDArray[Any]
+    k: FloatArray,
+    v: FloatArray,
+    pages: npt.NDArray[np.int32],
+    start: int,
+    keys: npt.NDArray[Any],
+    values: npt.NDArray[Any],
 ) -> None:
     """Write keys and values `(n_row, n_new, n_head * d_head)` into a cache, from position `start` on.
 
@@ -306,7 +359,10 @@ def store_pages(
     a, b = _float32(k, "k", 3), _float32(v, "v", 3)
     _expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
     _check_pages(keys, values, pages, a.shape[2], a.shape[0])
-    _expect(0 <= start and start + a.shape[1] <= pages.shape[1] * PAGE, f"positions {start} to {start + a.shape[1]} have no page")
+    _expect(
+        0 <= start and start + a.shape[1] <= pages.shape[1] * PAGE,
+        f"positions {start} to {start + a.shape[1]} have no page",
+    )
     if a.size:
         _impl.store_pages(a, b, pages, start, keys, values)
 
@@ -331,7 +387,10 @@ def paged_attention(
     if not a.size:
         return np.empty_like(a)
     lowest = n_query if causal else 1
-    _expect(int(lengths.min()) >= lowest and int(lengths.max()) <= pages.shape[1] * PAGE, f"lengths must be {lowest} or more, within the pages")
+    _expect(
+        int(lengths.min()) >= lowest and int(lengths.max()) <= pages.shape[1] * PAGE,
+        f"lengths must be {lowest} or more, within the pages",
+    )
     out = np.empty_like(a)
     _impl.paged_attention(a, keys, values, pages, lengths, causal, keys.shape[2] ** -0.5, out)
     return out
@@ -347,7 +406,10 @@ def power_spectrum(audio: npt.ArrayLike, window: FloatArray, hop: int) -> FloatA
     """
     x, w = _float32(audio, "audio", 1), _float32(window, "window", 1)
     _expect(len(w) >= 2 and len(w) % 2 == 0, f"the window's length must be even, not {len(w)}")
-    _expect(hop >= 1 and len(x) >= len(w), f"hop must be at least 1, and the audio ({len(x)}) no shorter than the window ({len(w)})")
+    _expect(
+        hop >= 1 and len(x) >= len(w),
+        f"hop must be at least 1, and the audio ({len(x)}) no shorter than the window ({len(w)})",
+    )
     out = np.empty((len(w) // 2 + 1, 1 + (len(x) - len(w)) // hop), np.float32)
     _impl.power_spectrum(x, w, hop, out)
     return out
@@ -369,7 +431,10 @@ def polyphase(x: npt.ArrayLike, filters: FloatArray, up: int, down: int, start: 
     filters is `(up, n_taps)`; samples outside of x count as 0 (`start` may be negative).
     """
     a, f = _float32(x, "x", 1), _float32(filters, "filters", 2)
-    _expect(up >= 1 and down >= 1 and len(f) == up and f.shape[1] >= 1, f"filters {f.shape} do not fit a rate of {up}/{down}")
+    _expect(
+        up >= 1 and down >= 1 and len(f) == up and f.shape[1] >= 1,
+        f"filters {f.shape} do not fit a rate of {up}/{down}",
+    )
     _expect(n_out >= 0, "n_out must not be negative")
     out = np.empty(n_out, np.float32)
     if n_out:
@@ -378,3 +443,4 @@ def polyphase(x: npt.ArrayLike, filters: FloatArray, up: int, down: int, start: 
 
 
 use_backend(os.environ.get("WHISPER_APR_BACKEND") or backends()[-1])
+set_num_threads(_available_threads())

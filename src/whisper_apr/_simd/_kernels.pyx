@@ -145,9 +145,12 @@ def gemm(x, panels, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
         g.b = view.buf
         g.b_is_half = view.itemsize == 2
         g.n = n_out
-        g.bias = NULL if bias is None else <const float *>hold(&held, bias, False).buf
+        g.bias = g.residual = NULL
+        if bias is not None:
+            g.bias = <const float *>hold(&held, bias, False).buf
         g.gelu = with_gelu
-        g.residual = NULL if residual is None else <const float *>hold(&held, residual, False).buf
+        if residual is not None:
+            g.residual = <const float *>hold(&held, residual, False).buf
         g.c = <float *>hold(&held, out, True).buf
         with nogil:
             t.gemm(&g)

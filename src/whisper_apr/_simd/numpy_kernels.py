@@ -9,13 +9,17 @@ import numpy as np
 
 from .layout import PANEL, unpack_panels
 
+_quiet = np.errstate(all="ignore")  # as the compiled kernels: infinities and NaN pass through without a word
+
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
+@_quiet
 def gelu(x, out):
     out[...] = 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0)).astype(np.float64))
 
 
+@_quiet
 def gemm(x, panels, n_out, bias, with_gelu, residual, out):
     y = x @ unpack_panels(panels, n_out).astype(np.float32).T
     if bias is not None:
@@ -31,6 +35,7 @@ def dot(a, b):
     return float(np.dot(a, b))
 
 
+@_quiet
 def softmax(x, log, out):
     if x.shape[-1] == 0:
         return
@@ -43,12 +48,14 @@ def argmax(x, out):
     out[...] = x.argmax(axis=-1)
 
 
+@_quiet
 def layer_norm(x, weight, bias, eps, out):
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = np.mean(centred * centred, axis=-1, keepdims=True)
     out[...] = centred / np.sqrt(variance + np.float32(eps)) * weight + bias
 
 
+@_quiet
 def attention(q, k, v, causal, scale, out):
     scores = (q * np.float32(scale)) @ k.swapaxes(-1, -2)
     n_query, n_key = scores.shape[-2:]

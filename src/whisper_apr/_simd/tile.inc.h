@@ -65,9 +65,8 @@ APR_INLINE vf exp_vector(vf x) {
 /* x / 2 * (1 + erf(x / sqrt 2)). erf(z) = z P(z^2) / Q(z^2) on |z| <= 3.95, beyond which it is 1 in float32;
  * P and Q by weighted least squares on erf, relative error 2e-8 before rounding. */
 APR_INLINE vf gelu_vector(vf x) {
-    vf limit = vf_set1(3.95f);
-    vf z = vf_mul(x, vf_set1(0.70710678f));
-    z = vf_min(limit, vf_max(vf_sub(vf_zero(), limit), z));
+    vf limit = vf_set1(3.95f), below = vf_set1(-3.95f);
+    vf whole = vf_mul(x, vf_set1(0.70710678f)), z = vf_min(limit, vf_max(below, whole));
     vf u = vf_mul(z, z);
     vf p = vf_fma(vf_set1(2.02582009e-6f), u, vf_set1(2.84673792e-4f));
     vf q = vf_fma(vf_set1(3.78301484e-5f), u, vf_set1(1.17065699e-3f));
@@ -80,5 +79,5 @@ APR_INLINE vf gelu_vector(vf x) {
     p = vf_fma(p, u, vf_set1(1.12837911f));
     q = vf_fma(q, u, vf_set1(1.0f));
     vf half = vf_mul(x, vf_set1(0.5f));
-    return vf_fma(half, vf_div(vf_mul(z, p), q), half);
+    return vf_select_lt(whole, below, vf_zero(), vf_fma(half, vf_div(vf_mul(z, p), q), half));
 }

@@ -1,0 +1,85 @@
+"""The kernels' shapes and values: tests check them on every backend, benchmarks time them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+FloatArray = np.ndarray
+
+# Lengths at which vectors of 1, 4, 8 and 16 lanes, panels of 16 and blocks of 128 begin and end, and odd primes.
+LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 61, 64, 127, 128, 129, 257, 1003)
+
+# (m, k, n) of x (m, k) times a weight (n, k): nothing, one, around every block's edge, odd primes, more than one block of k.
+PRODUCTS = (
+    (0, 5, 7),
+    (3, 0, 5),
+    (3, 5, 0),
+    (1, 1, 1),
+    (1, 7, 17),
+    (2, 16, 16),
+    (3, 31, 15),
+    (4, 64, 33),
+    (5, 3, 64),
+    (6, 17, 31),
+    (7, 1, 1),
+    (8, 129, 65),
+    (12, 40, 48),
+    (13, 5, 101),
+    (16, 64, 64),
+    (17, 61, 97),
+    (24, 8, 32),
+    (25, 513, 47),
+    (61, 1031, 37),
+    (200, 96, 130),
+)
+
+# The products of one layer of `tiny`, `base` and `small`: 1,500 positions of the encoder.
+ENCODER_PRODUCTS = tuple(
+    shape
+    for width in (384, 512, 768)
+    for shape in ((1500, width, width), (1500, width, 4 * width), (1500, 4 * width, width))
+)
+
+# The products of one token: a layer's, and the output table.
+TOKEN_PRODUCTS = tuple(
+    shape for width in (384, 512, 768) for shape in ((1, width, width), (1, width, 4 * width), (1, width, 51865))
+)
+
+# (batch, n_head, n_query, n_key, d_head)
+ATTENTIONS = (
+    (0, 1, 1, 1, 16),
+    (1, 1, 0, 3, 16),
+    (1, 1, 1, 1, 1),
+    (1, 2, 1, 15, 64),
+    (2, 3, 1, 33, 64),
+    (2, 3, 4, 21, 8),
+    (1, 1, 5, 16, 24),
+    (1, 2, 8, 17, 64),
+    (1, 1, 9, 9, 5),
+    (3, 2, 9, 130, 64),
+    (2, 3, 37, 200, 64),
+    (1, 5, 65, 129, 80),
+    (1, 1, 130, 257, 64),
+)
+
+ENCODER_ATTENTIONS = tuple((1, n_head, 1500, 1500, 64) for n_head in (6, 8, 12))
+
+
+def normal(seed: int, *shape: int) -> FloatArray:
+    """Standard normal float32, the same for the same arguments."""
+    return np.random.default_rng([seed, *shape]).standard_normal(shape, dtype=np.float32)
+
+
+def adversarial(seed: int, *shape: int) -> Iterator[tuple[str, FloatArray]]:
+    """Values on which kernels go wrong: zeros, both signs' extremes, subnormals, cancellation, one large number among small ones."""
+    x = normal(seed, *shape)
+    yield "normal", x
+    yield "zeros", np.zeros_like(x)
+    yield "huge", x * np.float32(1e15)
+    yield "tiny", x * np.float32(1e-15)
+    yield "subnormal", x * np.float32(1e-40)
+    yield "constant", np.full_like(x, 3.25)
+    yield "offset", x + np.float32(1e4)
+    spike = x.copy()
+    spike.reshape(-1)[: min(1, spike.size)] = 1e6
+    yield "spike", spike
