@@ -4,6 +4,7 @@ The cache's rows are audio x beam, from the start. Each row of the self-attentio
 a beam can go on from another's past by naming its pages; keys and values of the audio are computed once and shared by its beams.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,22 @@ class Cache:
     @property
     def n_row(self) -> int:
         return self.n_audio * self.beams
+
+    def reorder(self, source: npt.NDArray[np.integer[Any]]) -> None:
+        """Row i goes on from the past of row `source[i]`.
+
+        A page that is full is never written again, so it is shared by naming it; only the page that is being filled is copied.
+        """
+        if np.array_equal(source, np.arange(self.n_row)):
+            return
+        n_full, n_begun = divmod(self.length, simd.PAGE)
+        if n_begun:
+            begun = self.pages[:, n_full]
+            moved = np.flatnonzero(source != np.arange(self.n_row))
+            for keys, values in self.layers:
+                keys[begun[moved]] = keys[begun[source[moved]]]
+                values[begun[moved]] = values[begun[source[moved]]]
+        self.pages[:, :n_full] = self.pages[source, :n_full]
 
 
 class Block:
@@ -85,8 +102,10 @@ class TextDecoder:
             block.remember_audio(features, cache, pages)
         return cache
 
-    def __call__(self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, *, all_positions: bool = False) -> FloatArray:
-        """Read on: tokens `(n_row, n_new)` -> logits of the last position `(n_row, n_vocab)`, or of all `(n_row, n_new, n_vocab)`.
+    def __call__(
+        self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, positions: Sequence[int] | slice = (-1,)
+    ) -> FloatArray:
+        """Read on: tokens `(n_row, n_new)` -> logits of the new positions that are asked for, `(n_row, n_positions, n_vocab)`.
 
         Raises ValueError where a token is outside of the vocabulary, or where the text context is full.
         """
@@ -103,4 +122,4 @@ class TextDecoder:
         for layer, block in enumerate(self.blocks):
             x = block(x, cache, layer, lengths)
         cache.length = end
-        return self.tokens(self.norm(x if all_positions else x[:, -1]))
+        return self.tokens(self.norm(x[:, positions]))

@@ -38,4 +38,4 @@ class Whisper:
 
     def logits(self, tokens: npt.NDArray[np.integer[Any]], audio_features: FloatArray) -> FloatArray:
         """tokens `(batch, n)`, features `(batch, 1500, n_state)` -> logits `(batch, n, n_vocab)`."""
-        return self.decoder(np.asarray(tokens), self.decoder.new_cache(audio_features), all_positions=True)
+        return self.decoder(np.asarray(tokens), self.decoder.new_cache(audio_features), slice(None))

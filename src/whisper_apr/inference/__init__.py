@@ -1,0 +1,1 @@
+"""Tokens out of features; text out of tokens."""
