@@ -1,0 +1,285 @@
+/* Sound: the power spectrum of frames, its sums over mel bands, and polyphase resampling. */
+
+enum {
+    SPECTRUM_TASK = 256,  /* frames that are worth a task: each computes its own table of twiddles */
+    MEL_TASK = 512,       /* frames */
+    POLYPHASE_TASK = 512, /* outputs */
+    POLYPHASE_TOGETHER = 4,
+};
+
+/* ---- power spectrum: a frame in each lane ------------------------------------------------------------------------ */
+
+/* Arrays of n complex numbers, LANES transforms side by side: real parts (n, LANES), then imaginary parts (n, LANES). */
+typedef struct complex_lanes {
+    float *re, *im;
+} complex_lanes;
+
+typedef struct complex_vector {
+    vf re, im;
+} complex_vector;
+
+APR_INLINE complex_vector complex_load(complex_lanes x, ptrdiff_t i) {
+    complex_vector y = {vf_load(x.re + i * LANES), vf_load(x.im + i * LANES)};
+    return y;
+}
+
+/* x[i] = y * (cos, sin) */
+APR_INLINE void complex_store_turned(complex_lanes x, ptrdiff_t i, complex_vector y, const float *turn) {
+    vf c = vf_set1(turn[0]), s = vf_set1(turn[1]);
+    vf_store(x.re + i * LANES, vf_sub(vf_mul(y.re, c), vf_mul(y.im, s)));
+    vf_store(x.im + i * LANES, vf_fma(y.re, s, vf_mul(y.im, c)));
+}
+
+APR_INLINE complex_vector complex_add(complex_vector a, complex_vector b) {
+    complex_vector y = {vf_add(a.re, b.re), vf_add(a.im, b.im)};
+    return y;
+}
+
+APR_INLINE complex_vector complex_sub(complex_vector a, complex_vector b) {
+    complex_vector y = {vf_sub(a.re, b.re), vf_sub(a.im, b.im)};
+    return y;
+}
+
+/* a + b c, and a - i b */
+APR_INLINE complex_vector complex_scaled(complex_vector a, complex_vector b, float c) {
+    complex_vector y = {vf_fma(b.re, vf_set1(c), a.re), vf_fma(b.im, vf_set1(c), a.im)};
+    return y;
+}
+
+APR_INLINE complex_vector complex_minus_i(complex_vector a, complex_vector b) {
+    complex_vector y = {vf_add(a.re, b.im), vf_sub(a.im, b.re)};
+    return y;
+}
+
+APR_INLINE complex_vector complex_plus_i(complex_vector a, complex_vector b) {
+    complex_vector y = {vf_sub(a.re, b.im), vf_add(a.im, b.re)};
+    return y;
+}
+
+/* The discrete Fourier transform of 2, 4 or 5 numbers, in place. */
+APR_INLINE void butterfly(const int radix, complex_vector *x) {
+    if (radix == 2) {
+        complex_vector a = x[0];
+        x[0] = complex_add(a, x[1]);
+        x[1] = complex_sub(a, x[1]);
+    } else if (radix == 4) {
+        complex_vector a = complex_add(x[0], x[2]), b = complex_sub(x[0], x[2]), c = complex_add(x[1], x[3]), d = complex_sub(x[1], x[3]);
+        x[0] = complex_add(a, c);
+        x[1] = complex_minus_i(b, d);
+        x[2] = complex_sub(a, c);
+        x[3] = complex_plus_i(b, d);
+    } else {
+        const float c1 = 0.30901699437494745f, c2 = -0.8090169943749475f, s1 = 0.9510565162951535f, s2 = 0.5877852522924731f;
+        complex_vector a = complex_add(x[1], x[4]), b = complex_sub(x[1], x[4]), c = complex_add(x[2], x[3]), d = complex_sub(x[2], x[3]);
+        complex_vector zero = {vf_zero(), vf_zero()};
+        complex_vector p = complex_scaled(complex_scaled(x[0], a, c1), c, c2), q = complex_scaled(complex_scaled(x[0], a, c2), c, c1);
+        complex_vector u = complex_scaled(complex_scaled(zero, b, s1), d, s2), v = complex_scaled(complex_scaled(zero, b, s2), d, -s1);
+        x[0] = complex_add(x[0], complex_add(a, c));
+        x[1] = complex_minus_i(p, u);
+        x[2] = complex_minus_i(q, v);
+        x[3] = complex_plus_i(q, v);
+        x[4] = complex_plus_i(p, u);
+    }
+}
+
+/* One step of Stockham's transform: n = radix * m numbers, `stride` transforms of that length interleaved, total = n * stride.
+ * turns holds cos and sin of -2 pi i / total. */
+APR_INLINE void fft_step(const int radix, ptrdiff_t m, ptrdiff_t stride, complex_lanes from, complex_lanes to, const float *turns) {
+    for (ptrdiff_t p = 0; p < m; p++) {
+        for (ptrdiff_t q = 0; q < stride; q++) {
+            complex_vector x[5];
+            APR_UNROLL
+            for (int j = 0; j < radix; j++) x[j] = complex_load(from, q + stride * (p + m * j));
+            butterfly(radix, x);
+            APR_UNROLL
+            for (int k = 0; k < radix; k++) complex_store_turned(to, q + stride * (radix * p + k), x[k], turns + 2 * p * k * stride);
+        }
+    }
+}
+
+/* As fft_step for any other prime: the sum as it is defined. */
+static void fft_step_any(ptrdiff_t radix, ptrdiff_t m, ptrdiff_t stride, complex_lanes from, complex_lanes to, const float *turns) {
+    ptrdiff_t total = radix * m * stride;
+    for (ptrdiff_t p = 0; p < m; p++) {
+        for (ptrdiff_t q = 0; q < stride; q++) {
+            for (ptrdiff_t k = 0; k < radix; k++) {
+                complex_vector sum = {vf_zero(), vf_zero()};
+                for (ptrdiff_t j = 0; j < radix; j++) {
+                    const float *turn = turns + 2 * (j * k % radix * (total / radix));
+                    complex_vector x = complex_load(from, q + stride * (p + m * j));
+                    vf c = vf_set1(turn[0]), s = vf_set1(turn[1]);
+                    sum.re = vf_add(sum.re, vf_sub(vf_mul(x.re, c), vf_mul(x.im, s)));
+                    sum.im = vf_add(sum.im, vf_fma(x.re, s, vf_mul(x.im, c)));
+                }
+                complex_store_turned(to, q + stride * (radix * p + k), sum, turns + 2 * p * k * stride);
+            }
+        }
+    }
+}
+
+/* The transform of `total` numbers; returns the one of the two arrays that holds the result. */
+static complex_lanes fft(ptrdiff_t total, complex_lanes from, complex_lanes to, const float *turns) {
+    for (ptrdiff_t n = total, stride = 1; n > 1;) {
+        ptrdiff_t radix = n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : n % 5 == 0 ? 5 : 3;
+        while (n % radix) radix += 2;
+        n /= radix;
+        if (radix == 4) fft_step(4, n, stride, from, to, turns);
+        else if (radix == 2) fft_step(2, n, stride, from, to, turns);
+        else if (radix == 5) fft_step(5, n, stride, from, to, turns);
+        else fft_step_any(radix, n, stride, from, to, turns);
+        stride *= radix;
+        complex_lanes swap = from;
+        from = to;
+        to = swap;
+    }
+    return from;
+}
+
+static void fill_turns(float *turns, ptrdiff_t n, ptrdiff_t period) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double angle = -6.283185307179586476925 * (double)i / (double)period;
+        turns[2 * i] = (float)cos(angle);
+        turns[2 * i + 1] = (float)sin(angle);
+    }
+}
+
+/* LANES frames at once, the spectrum of a real frame from a complex transform of half its length: even samples are the real
+ * parts, odd ones the imaginary parts. */
+static void spectrum_frames(const apr_spectrum *s, ptrdiff_t first, complex_lanes from, complex_lanes to, const float *turns, const float *split) {
+    ptrdiff_t half = s->n_fft / 2, left = s->n_frame - first;
+    for (ptrdiff_t lane = 0; lane < LANES; lane++) {
+        /* lanes beyond the last frame repeat it: nothing is read past the recording's end */
+        const float *frame = s->audio + (first + min_size(lane, left - 1)) * s->hop;
+        for (ptrdiff_t i = 0; i < half; i++) {
+            from.re[i * LANES + lane] = frame[2 * i] * s->window[2 * i];
+            from.im[i * LANES + lane] = frame[2 * i + 1] * s->window[2 * i + 1];
+        }
+    }
+    complex_lanes z = fft(half, from, to, turns);
+    vf scale = vf_set1(0.5f);
+    for (ptrdiff_t k = 0; k <= half; k++) {
+        complex_vector a = complex_load(z, k % half), b = complex_load(z, (half - k) % half);
+        vf even_re = vf_mul(scale, vf_add(a.re, b.re)), even_im = vf_mul(scale, vf_sub(a.im, b.im));
+        vf odd_re = vf_mul(scale, vf_add(a.im, b.im)), odd_im = vf_mul(scale, vf_sub(b.re, a.re));
+        vf c = vf_set1(split[2 * k]), w = vf_set1(split[2 * k + 1]);
+        vf re = vf_add(even_re, vf_sub(vf_mul(c, odd_re), vf_mul(w, odd_im)));
+        vf im = vf_add(even_im, vf_fma(c, odd_im, vf_mul(w, odd_re)));
+        vf_store_n(s->out + k * s->n_frame + first, vf_fma(re, re, vf_mul(im, im)), left);
+    }
+}
+
+typedef struct spectrum_work {
+    const apr_spectrum *s;
+    ptrdiff_t n_task, n_group; /* groups of LANES frames */
+} spectrum_work;
+
+static void spectrum_task(void *context, ptrdiff_t i, void *scratch) {
+    const spectrum_work *work = context;
+    const apr_spectrum *s = work->s;
+    ptrdiff_t half = s->n_fft / 2;
+    float *lanes = scratch, *turns = lanes + 4 * half * LANES, *split = turns + 2 * half;
+    complex_lanes from = {lanes, lanes + half * LANES}, to = {lanes + 2 * half * LANES, lanes + 3 * half * LANES};
+    fill_turns(turns, half, half);
+    fill_turns(split, half + 1, s->n_fft);
+    for (ptrdiff_t group = i * work->n_group / work->n_task; group < (i + 1) * work->n_group / work->n_task; group++)
+        spectrum_frames(s, group * LANES, from, to, turns, split);
+}
+
+static void spectrum(const apr_spectrum *s) {
+    ptrdiff_t half = s->n_fft / 2;
+    spectrum_work work = {.s = s, .n_group = div_up(s->n_frame, LANES)};
+    work.n_task = min_size(div_up(s->n_frame, SPECTRUM_TASK), 2 * apr_get_num_threads());
+    apr_parallel(spectrum_task, &work, work.n_task, (size_t)(4 * half * LANES + 4 * half + 2) * sizeof(float));
+}
+
+/* ---- mel bands --------------------------------------------------------------------------------------------------- */
+
+typedef struct mel_work {
+    const float *power, *filters;
+    float *out;
+    ptrdiff_t n_mel, n_freq, n_frame;
+} mel_work;
+
+/* A band covers few of the frequencies: the sum runs from the first filter value that is not zero to the last. */
+static void mel_task(void *context, ptrdiff_t i, void *scratch) {
+    const mel_work *work = context;
+    ptrdiff_t end = min_size(work->n_frame, (i + 1) * MEL_TASK);
+    (void)scratch;
+    for (ptrdiff_t band = 0; band < work->n_mel; band++) {
+        const float *filter = work->filters + band * work->n_freq;
+        ptrdiff_t low = 0, high = work->n_freq;
+        while (low < high && filter[low] == 0.0f) low++;
+        while (high > low && filter[high - 1] == 0.0f) high--;
+        for (ptrdiff_t frame = i * MEL_TASK; frame < end; frame += LANES) {
+            vf sum = vf_zero();
+            for (ptrdiff_t k = low; k < high; k++)
+                sum = vf_fma(vf_set1(filter[k]), vf_load_n(work->power + k * work->n_frame + frame, end - frame), sum);
+            vf_store_n(work->out + band * work->n_frame + frame, sum, end - frame);
+        }
+    }
+}
+
+static void mel(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame) {
+    mel_work work = {power, filters, out, n_mel, n_freq, n_frame};
+    apr_parallel(mel_task, &work, div_up(n_frame, MEL_TASK), 0);
+}
+
+/* ---- resampling -------------------------------------------------------------------------------------------------- */
+
+/* Where the window of output `n` begins, and its phase: the floor of a division whose first operand may be negative. */
+APR_INLINE ptrdiff_t polyphase_window(const apr_polyphase *p, ptrdiff_t n, ptrdiff_t *phase) {
+    ptrdiff_t position = p->start + n * p->down, first = position / p->up;
+    if (position % p->up < 0) first--;
+    *phase = position - first * p->up;
+    return first;
+}
+
+/* sums[i] = x[i] . filter[i]; the order of the sum depends on n_tap alone */
+APR_INLINE void polyphase_dots(const int together, const float *const *x, const float *const *filter, ptrdiff_t n_tap, float *sums) {
+    vf acc[POLYPHASE_TOGETHER];
+    ptrdiff_t t = 0;
+    APR_UNROLL
+    for (int i = 0; i < together; i++) acc[i] = vf_zero();
+    for (; t + LANES <= n_tap; t += LANES) {
+        APR_UNROLL
+        for (int i = 0; i < together; i++) acc[i] = vf_fma(vf_load(x[i] + t), vf_load(filter[i] + t), acc[i]);
+    }
+    if (t < n_tap) {
+        APR_UNROLL
+        for (int i = 0; i < together; i++) acc[i] = vf_fma(vf_load_n(x[i] + t, n_tap - t), vf_load_n(filter[i] + t, n_tap - t), acc[i]);
+    }
+    APR_UNROLL
+    for (int i = 0; i < together; i++) sums[i] = vf_sum(acc[i]);
+}
+
+static void polyphase_task(void *context, ptrdiff_t i, void *scratch) {
+    const apr_polyphase *p = context;
+    ptrdiff_t end = min_size(p->n_out, (i + 1) * POLYPHASE_TASK);
+    const float *x[POLYPHASE_TOGETHER], *filter[POLYPHASE_TOGETHER];
+    for (ptrdiff_t n = i * POLYPHASE_TASK; n < end;) {
+        int together = 0;
+        while (together < POLYPHASE_TOGETHER && n + together < end) {
+            ptrdiff_t phase, first = polyphase_window(p, n + together, &phase);
+            filter[together] = p->filters + phase * p->n_tap;
+            if (first >= 0 && first + p->n_tap <= p->n_x) {
+                x[together] = p->x + first;
+            } else { /* over an end: a copy with zeros, and the same sum */
+                float *copy = (float *)scratch + together * p->n_tap;
+                for (ptrdiff_t t = 0; t < p->n_tap; t++) copy[t] = first + t >= 0 && first + t < p->n_x ? p->x[first + t] : 0.0f;
+                x[together] = copy;
+            }
+            together++;
+        }
+        if (together == POLYPHASE_TOGETHER) {
+            polyphase_dots(POLYPHASE_TOGETHER, x, filter, p->n_tap, p->out + n);
+        } else {
+            for (int j = 0; j < together; j++) polyphase_dots(1, x + j, filter + j, p->n_tap, p->out + n + j);
+        }
+        n += together;
+    }
+}
+
+static void polyphase(const apr_polyphase *p) {
+    apr_polyphase work = *p;
+    apr_parallel(polyphase_task, &work, div_up(p->n_out, POLYPHASE_TASK), (size_t)(POLYPHASE_TOGETHER * p->n_tap) * sizeof(float));
+}
