@@ -134,11 +134,19 @@ class DecodingTask:
         tokenizer, options = self.tokenizer, self.options
         tokens = list(self.sot_sequence)
         if options.prefix:
-            prefix = tokenizer.encode(" " + options.prefix.strip()) if isinstance(options.prefix, str) else list(options.prefix)
+            prefix = (
+                tokenizer.encode(" " + options.prefix.strip())
+                if isinstance(options.prefix, str)
+                else list(options.prefix)
+            )
             room = max(0, self.n_ctx // 2 - self.sample_len)
             tokens += prefix[-room:]  # all of it where no room is left, as openai-whisper does
         if options.prompt:
-            prompt = tokenizer.encode(" " + options.prompt.strip()) if isinstance(options.prompt, str) else list(options.prompt)
+            prompt = (
+                tokenizer.encode(" " + options.prompt.strip())
+                if isinstance(options.prompt, str)
+                else list(options.prompt)
+            )
             tokens = [tokenizer.sot_prev, *prompt[-(self.n_ctx // 2 - 1) :], *tokens]
         return tuple(tokens)
 
@@ -151,10 +159,19 @@ class DecodingTask:
         special = self.tokenizer
         if -1 in tokens:
             tokens = [t for t in tokens if t >= 0] + list(special.non_speech_tokens)
-        tokens += [special.transcribe, special.translate, special.sot, special.sot_prev, special.sot_lm, special.no_speech]
+        tokens += [
+            special.transcribe,
+            special.translate,
+            special.sot,
+            special.sot_prev,
+            special.sot_lm,
+            special.no_speech,
+        ]
         wrong = [t for t in tokens if not 0 <= t < self.model.dims.n_vocab]
         if wrong:
-            raise OptionError(f"suppress_tokens names {wrong[0]}, but tokens go from 0 to {self.model.dims.n_vocab - 1}")
+            raise OptionError(
+                f"suppress_tokens names {wrong[0]}, but tokens go from 0 to {self.model.dims.n_vocab - 1}"
+            )
         return tuple(sorted(set(tokens)))
 
     def _rules(self) -> list[Rule]:
@@ -218,7 +235,10 @@ class DecodingTask:
         candidates, scores = search.finish(grouped, sums.reshape(n_audio, self.n_group))
         results = []
         for i in range(n_audio):
-            sampled = [sequence[self.sample_begin : sequence.index(tokenizer.eot, self.sample_begin)] for sequence in candidates[i]]
+            sampled = [
+                sequence[self.sample_begin : sequence.index(tokenizer.eot, self.sample_begin)]
+                for sequence in candidates[i]
+            ]
             best = rank(sampled, scores[i], options.length_penalty)
             text = tokenizer.decode(sampled[best]).strip()
             results.append(

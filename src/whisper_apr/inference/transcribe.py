@@ -85,7 +85,9 @@ class Transcriber:
             code = decoding.language.lower()
             code = TO_LANGUAGE_CODE.get(code, code)
             if code not in LANGUAGES:
-                raise OptionError(f"unknown language {decoding.language!r}; whisper_apr.tokenizer.LANGUAGES lists those that exist")
+                raise OptionError(
+                    f"unknown language {decoding.language!r}; whisper_apr.tokenizer.LANGUAGES lists those that exist"
+                )
             if code != "en" and not self.model.is_multilingual:
                 raise OptionError(f"this model knows English only, not {LANGUAGES[code]}; name a multilingual one")
             return code
@@ -97,7 +99,9 @@ class Transcriber:
 
     # ---- one window ---------------------------------------------------------------------------------------------
 
-    def _decode(self, window: npt.NDArray[np.float32], prompt: list[int], checkpoint: Callable[[], None]) -> DecodingResult:
+    def _decode(
+        self, window: npt.NDArray[np.float32], prompt: list[int], checkpoint: Callable[[], None]
+    ) -> DecodingResult:
         """The window at the first temperature at which it does not fail; else at the last."""
         options, features = self.options, self.model.embed_audio(window)[None]
         for temperature in self.temperatures:
@@ -246,5 +250,3 @@ def transcribe(
             on_segment(segment)
     text = job.tokenizer.decode(job.all_tokens[len(job.initial_prompt) :])
     return Transcription(text=text, segments=tuple(segments), language=job.language)
-
-

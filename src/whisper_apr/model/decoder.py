@@ -35,7 +35,9 @@ class Cache:
         self.cross_lengths = np.full(n_audio, dims.n_audio_ctx, np.int32)
         n_head, d_head = dims.n_text_head, dims.n_text_state // dims.n_text_head
         self.layers: list[Pages] = [simd.new_pages(self.pages.size, n_head, d_head) for _ in range(dims.n_text_layer)]
-        self.cross_layers: list[Pages] = [simd.new_pages(self.cross_pages.size, n_head, d_head) for _ in range(dims.n_text_layer)]
+        self.cross_layers: list[Pages] = [
+            simd.new_pages(self.cross_pages.size, n_head, d_head) for _ in range(dims.n_text_layer)
+        ]
 
     @property
     def n_row(self) -> int:

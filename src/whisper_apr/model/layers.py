@@ -58,5 +58,7 @@ def stacked(tensors: Tensors, attention: str, parts: tuple[str, ...]) -> Linear:
     """Projections of one input as one matrix, their outputs side by side. The key's has no bias: zeros."""
     weight = np.concatenate([tensors[f"{attention}.{part}.weight"] for part in parts])
     width = len(weight) // len(parts)
-    bias = [np.zeros(width, np.float32) if part == "key" else float32(tensors, f"{attention}.{part}.bias") for part in parts]
+    bias = [
+        np.zeros(width, np.float32) if part == "key" else float32(tensors, f"{attention}.{part}.bias") for part in parts
+    ]
     return Linear(weight, np.concatenate(bias))

@@ -1,0 +1,21 @@
+"""Samples in, features out. Names and constants are openai-whisper's."""
+
+from .load import CHUNK_LENGTH, N_SAMPLES, SAMPLE_RATE, load_audio, pad_or_trim, stream_audio
+from .mel import HOP_LENGTH, N_FFT, N_FRAMES, log_mel_spectrogram, mel_filters
+from .resample import Resampler, resample
+
+__all__ = [
+    "CHUNK_LENGTH",
+    "HOP_LENGTH",
+    "N_FFT",
+    "N_FRAMES",
+    "N_SAMPLES",
+    "SAMPLE_RATE",
+    "Resampler",
+    "load_audio",
+    "log_mel_spectrogram",
+    "mel_filters",
+    "pad_or_trim",
+    "resample",
+    "stream_audio",
+]

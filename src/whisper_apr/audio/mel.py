@@ -1,0 +1,65 @@
+"""The log-mel spectrogram that Whisper hears."""
+
+from functools import lru_cache
+from os import PathLike
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import simd
+from ..errors import AudioError
+from .load import N_SAMPLES, SAMPLE_RATE, load_audio
+
+FloatArray = simd.FloatArray
+
+N_FFT = 400
+HOP_LENGTH = 160
+N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3000 frames of 10 ms in a window of 30 s
+
+
+def _hertz_of_mel(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Slaney's scale (Auditory Toolbox, 1998): linear, 3 mel for 200 Hz, up to 1 kHz; above, 27 mel for a factor of 6.4."""
+    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
+
+
+@lru_cache(maxsize=2)
+def mel_filters(n_mels: int) -> FloatArray:
+    """Triangles of equal area, evenly spaced on Slaney's mel scale from 0 to 8 kHz: `(n_mels, 201)`, read-only."""
+    highest = 15 + 27 * np.log(SAMPLE_RATE / 2 / 1000) / np.log(6.4)
+    corners = _hertz_of_mel(np.linspace(0, highest, n_mels + 2))
+    frequencies = np.arange(N_FFT // 2 + 1) * SAMPLE_RATE / N_FFT
+    widths = np.diff(corners)[:, None]
+    distance = corners[:, None] - frequencies
+    triangles = np.maximum(0, np.minimum(-distance[:-2] / widths[:-1], distance[2:] / widths[1:]))
+    filters = (triangles * (2 / (corners[2:] - corners[:-2]))[:, None]).astype(np.float32)
+    filters.flags.writeable = False
+    return filters
+
+
+@lru_cache(maxsize=1)
+def _window() -> FloatArray:
+    """The periodic Hann window."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)
+
+
+def log_mel_spectrogram(audio: str | PathLike[str] | npt.ArrayLike, n_mels: int = 80, padding: int = 0) -> FloatArray:
+    """16 kHz samples `(n_samples,)`, or a path, -> `(n_mels, (n_samples + padding) // 160)`.
+
+    `padding` zeros follow the samples. Frames are centred: at both ends the sound is mirrored (where it is shorter than half a frame,
+    as often as needed). log10 of the power, no more than 8 below its maximum, plus 4, over 4: openai-whisper's, to within 1e-4.
+    """
+    samples = load_audio(audio) if isinstance(audio, str | PathLike) else np.asarray(audio, np.float32)
+    if samples.ndim != 1:
+        raise AudioError(f"a spectrogram is made of one channel, not of an array of shape {samples.shape}")
+    n_frame = (len(samples) + padding) // HOP_LENGTH
+    if n_frame == 0:
+        return np.zeros((n_mels, 0), np.float32)
+    padded = np.pad(np.pad(samples, (0, padding)), N_FFT // 2, mode="reflect")
+    # openai-whisper drops the last frame; here it is not made
+    padded = padded[: (n_frame - 1) * HOP_LENGTH + N_FFT]
+    mel = simd.mel_project(simd.power_spectrum(padded, _window(), HOP_LENGTH), mel_filters(n_mels))
+    np.log10(np.maximum(mel, 1e-10, out=mel), out=mel)
+    np.maximum(mel, mel.max() - 8, out=mel)
+    mel += 4
+    mel /= 4
+    return mel
