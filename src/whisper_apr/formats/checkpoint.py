@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..errors import FormatError
+
 
 @dataclass(frozen=True)
 class ModelDimensions:
@@ -29,3 +31,113 @@ class Checkpoint:
     dims: ModelDimensions
     tensors: Mapping[str, np.ndarray] = field(repr=False)
     alignment_heads: tuple[tuple[int, int], ...] = ()  # (layer, head), counted from 0
+
+
+# Far above every Whisper model, far below what could exhaust a machine by its head alone.
+_LIMITS = {
+    "n_mels": 256,
+    "n_audio_ctx": 6000,
+    "n_audio_state": 4096,
+    "n_audio_head": 128,
+    "n_audio_layer": 128,
+    "n_vocab": 200_000,
+    "n_text_ctx": 4096,
+    "n_text_state": 4096,
+    "n_text_head": 128,
+    "n_text_layer": 128,
+}
+_NAMED_AT_MOST = 5  # tensors in an error's sentence
+
+
+def make_dimensions(values: Mapping[str, object], where: str) -> ModelDimensions:
+    """ModelDimensions from a file's head. Raises FormatError where one is missing, no whole number, or out of all bounds."""
+    checked: dict[str, int] = {}
+    for name, limit in _LIMITS.items():
+        value = values.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= limit:
+            raise FormatError(f"{where}: {name} must be a whole number from 1 to {limit}, not {value!r}")
+        checked[name] = value
+    dims = ModelDimensions(**checked)
+    for kind, state, head in (
+        ("audio", dims.n_audio_state, dims.n_audio_head),
+        ("text", dims.n_text_state, dims.n_text_head),
+    ):
+        if state % head:
+            raise FormatError(f"{where}: a width of {state} (n_{kind}_state) cannot be shared among {head} heads")
+    if dims.n_audio_state != dims.n_text_state:
+        raise FormatError(f"{where}: n_audio_state {dims.n_audio_state} and n_text_state {dims.n_text_state} must be equal")
+    return dims
+
+
+def expected_shapes(dims: ModelDimensions) -> dict[str, tuple[int, ...]]:
+    """Every tensor that a model of these dimensions needs, in the order in which inference first reads them."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def affine(name: str, n_out: int, n_in: int, bias: bool = True) -> None:
+        shapes[f"{name}.weight"] = (n_out, n_in)
+        if bias:
+            shapes[f"{name}.bias"] = (n_out,)
+
+    def norm(name: str, width: int) -> None:
+        shapes[f"{name}.weight"] = (width,)
+        shapes[f"{name}.bias"] = (width,)
+
+    def attention(name: str, width: int) -> None:
+        norm(f"{name}_ln", width)
+        for part in ("query", "key", "value", "out"):
+            affine(f"{name}.{part}", width, width, bias=part != "key")
+
+    def mlp(block: str, width: int) -> None:
+        norm(f"{block}.mlp_ln", width)
+        affine(f"{block}.mlp.0", 4 * width, width)
+        affine(f"{block}.mlp.2", width, 4 * width)
+
+    width = dims.n_audio_state
+    for name, n_in in (("encoder.conv1", dims.n_mels), ("encoder.conv2", width)):
+        shapes[f"{name}.weight"] = (width, n_in, 3)
+        shapes[f"{name}.bias"] = (width,)
+    shapes["encoder.positional_embedding"] = (dims.n_audio_ctx, width)
+    for i in range(dims.n_audio_layer):
+        attention(f"encoder.blocks.{i}.attn", width)
+        mlp(f"encoder.blocks.{i}", width)
+    norm("encoder.ln_post", width)
+    width = dims.n_text_state
+    shapes["decoder.token_embedding.weight"] = (dims.n_vocab, width)
+    shapes["decoder.positional_embedding"] = (dims.n_text_ctx, width)
+    for i in range(dims.n_text_layer):
+        attention(f"decoder.blocks.{i}.attn", width)
+        attention(f"decoder.blocks.{i}.cross_attn", width)
+        mlp(f"decoder.blocks.{i}", width)
+    norm("decoder.ln", width)
+    return shapes
+
+
+def _listed(items: list[str]) -> str:
+    more = len(items) - _NAMED_AT_MOST
+    return ", ".join(items[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def make_checkpoint(
+    dims: ModelDimensions,
+    tensors: Mapping[str, np.ndarray],
+    where: str,
+    alignment_heads: tuple[tuple[int, int], ...] = (),
+) -> Checkpoint:
+    """A checkpoint that is complete: what a file has beyond the model's own tensors is left out.
+
+    Raises FormatError that names the tensors which are missing, of a wrong shape, or of a type that is no float.
+    """
+    shapes = expected_shapes(dims)
+    missing = [name for name in shapes if name not in tensors]
+    if missing:
+        raise FormatError(f"{where}: tensors are missing: {_listed(missing)}; the file is incomplete or not a Whisper model")
+    wrong = [f"{name} {tensors[name].shape} instead of {shape}" for name, shape in shapes.items() if tensors[name].shape != shape]
+    if wrong:
+        raise FormatError(f"{where}: tensors of a wrong shape: {_listed(wrong)}")
+    typed = [f"{name} ({tensors[name].dtype})" for name in shapes if tensors[name].dtype.kind != "f"]
+    if typed:
+        raise FormatError(f"{where}: tensors that are not float32 or float16: {_listed(typed)}")
+    heads = tuple(
+        (layer, head) for layer, head in alignment_heads if 0 <= layer < dims.n_text_layer and 0 <= head < dims.n_text_head
+    )
+    return Checkpoint(dims, {name: tensors[name] for name in shapes}, heads)

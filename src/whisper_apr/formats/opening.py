@@ -1,0 +1,31 @@
+"""Open a model, whatever its format: found out by content, not by suffix."""
+
+from os import PathLike
+from pathlib import Path
+
+from ..errors import FormatError, ModelNotFoundError
+from .checkpoint import Checkpoint
+from .openai import read_openai
+from .safetensors import read_safetensors
+
+
+def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+    """Open openai-whisper's `.pt`, a Hugging Face folder, or a `.safetensors` file with its config.json beside it.
+
+    Raises ModelNotFoundError where nothing is there, FormatError where it is damaged, incomplete or of another kind.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise ModelNotFoundError(f"{place}: no such file or folder")
+    if place.is_dir():
+        return read_safetensors(place)
+    with open(place, "rb") as file:
+        head = file.read(10)
+    if head[:4] == b"PK\x03\x04":
+        return read_openai(place)
+    # a little-endian length, then JSON
+    if len(head) == 10 and head[8:9] == b"{":
+        return read_safetensors(place)
+    if head[:2] == b"\x80\x02":
+        raise FormatError(f"{place}: saved by torch before version 1.6; load it there and torch.save it again")
+    raise FormatError(f"{place}: not a Whisper model that is known: neither a zip file of torch.save nor safetensors")
