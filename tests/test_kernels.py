@@ -2,10 +2,10 @@
 
 import math
 
-import cases
 import numpy as np
 import pytest
 
+import cases
 from whisper_apr import simd
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
@@ -261,7 +261,7 @@ def test_attention_with_extreme_scores(backend, n_query):
 @pytest.mark.parametrize("shape", [s for s in cases.ATTENTIONS if 0 not in s], ids=str)
 def test_paged_attention(backend, shape, causal, dtype):
     """Written in two pieces, into pages in any order, keys and values read back as they were stored."""
-    batch, n_head, n_query, n_key, d_head = shape
+    batch, n_head, _, n_key, d_head = shape
     q, k, v = qkv(shape)
     n_page = -(-n_key // simd.PAGE)
     pages = np.random.default_rng(0).permutation(batch * n_page).reshape(batch, n_page).astype(np.int32)

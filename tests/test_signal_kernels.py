@@ -1,9 +1,9 @@
 """The kernels for sound, on every backend, against the same sums in float64."""
 
-import cases
 import numpy as np
 import pytest
 
+import cases
 from whisper_apr import simd
 
 
@@ -43,7 +43,9 @@ def test_mel_project(backend, n_frame):
         np.testing.assert_allclose(simd.mel_project(power, filters), exact, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("up", "down", "n_tap"), [(1, 1, 1), (1, 3, 7), (2, 1, 16), (3, 2, 33), (160, 441, 100), (7, 5, 300)])
+@pytest.mark.parametrize(
+    ("up", "down", "n_tap"), [(1, 1, 1), (1, 3, 7), (2, 1, 16), (3, 2, 33), (160, 441, 100), (7, 5, 300)]
+)
 def test_polyphase(backend, up, down, n_tap):
     filters = cases.normal(1, up, n_tap)
     for n_x, start in ((1, 0), (50, -n_tap * up), (257, -(n_tap // 2) * up - 1), (400, 3)):

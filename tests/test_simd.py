@@ -5,10 +5,10 @@ import subprocess
 import sys
 import threading
 
-import cases
 import numpy as np
 import pytest
 
+import cases
 from whisper_apr import simd
 from whisper_apr.errors import BackendError
 

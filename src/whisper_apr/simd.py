@@ -117,10 +117,10 @@ def _float32(x: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArray
 def _rows(x: npt.ArrayLike, name: str) -> FloatArray:
     """Float32 with a contiguous last axis: 2-D views with a row stride of their own are taken as they are."""
     array = np.asarray(x)
-    if array.dtype == np.float32 and array.ndim == 2 and array.strides[1] == 4 and array.strides[0] >= 0:
-        if array.strides[0] % 4 == 0 and array.ctypes.data % 4 == 0:
-            return array
-    return _float32(array, name)
+    if array.dtype != np.float32 or array.ndim != 2 or array.ctypes.data % 4:
+        return _float32(array, name)
+    step, item = array.strides
+    return array if item == 4 and step >= 0 and step % 4 == 0 else _float32(array, name)
 
 
 def _expect(condition: bool, message: str) -> None:
@@ -360,7 +360,7 @@ def store_pages(
     _expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
     _check_pages(keys, values, pages, a.shape[2], a.shape[0])
     _expect(
-        0 <= start and start + a.shape[1] <= pages.shape[1] * PAGE,
+        start >= 0 and start + a.shape[1] <= pages.shape[1] * PAGE,
         f"positions {start} to {start + a.shape[1]} have no page",
     )
     if a.size:

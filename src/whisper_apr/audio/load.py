@@ -141,7 +141,7 @@ def _opened(source: Source) -> Iterator[IO[bytes]]:
             raise AudioError(f"{name}: {error.strerror or error}") from error
         with file:
             yield file
-    elif hasattr(source, "read"):
+    elif not isinstance(source, np.ndarray) and hasattr(source, "read"):
         # a pipe cannot be sought in, and every reader must
         yield source if source.seekable() else io.BytesIO(source.read())
     else:

@@ -65,7 +65,9 @@ def make_dimensions(values: Mapping[str, object], where: str) -> ModelDimensions
         if state % head:
             raise FormatError(f"{where}: a width of {state} (n_{kind}_state) cannot be shared among {head} heads")
     if dims.n_audio_state != dims.n_text_state:
-        raise FormatError(f"{where}: n_audio_state {dims.n_audio_state} and n_text_state {dims.n_text_state} must be equal")
+        raise FormatError(
+            f"{where}: n_audio_state {dims.n_audio_state} and n_text_state {dims.n_text_state} must be equal"
+        )
     return dims
 
 
@@ -130,14 +132,22 @@ def make_checkpoint(
     shapes = expected_shapes(dims)
     missing = [name for name in shapes if name not in tensors]
     if missing:
-        raise FormatError(f"{where}: tensors are missing: {_listed(missing)}; the file is incomplete or not a Whisper model")
-    wrong = [f"{name} {tensors[name].shape} instead of {shape}" for name, shape in shapes.items() if tensors[name].shape != shape]
+        raise FormatError(
+            f"{where}: tensors are missing: {_listed(missing)}; the file is incomplete or not a Whisper model"
+        )
+    wrong = [
+        f"{name} {tensors[name].shape} instead of {shape}"
+        for name, shape in shapes.items()
+        if tensors[name].shape != shape
+    ]
     if wrong:
         raise FormatError(f"{where}: tensors of a wrong shape: {_listed(wrong)}")
     typed = [f"{name} ({tensors[name].dtype})" for name in shapes if tensors[name].dtype.kind != "f"]
     if typed:
         raise FormatError(f"{where}: tensors that are not float32 or float16: {_listed(typed)}")
     heads = tuple(
-        (layer, head) for layer, head in alignment_heads if 0 <= layer < dims.n_text_layer and 0 <= head < dims.n_text_head
+        (layer, head)
+        for layer, head in alignment_heads
+        if 0 <= layer < dims.n_text_layer and 0 <= head < dims.n_text_head
     )
     return Checkpoint(dims, {name: tensors[name] for name in shapes}, heads)

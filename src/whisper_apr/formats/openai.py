@@ -93,24 +93,38 @@ class _Tensors:
         with open(self.path, "rb") as file:
             file.seek(member.header_offset + 26)
             lengths = file.read(4)
-        begin = member.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+        begin = (
+            member.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+        )
         if begin + member.file_size > self.size:
             _fail(self.path, "cut off; load it again from where it came")
-        return np.memmap(self.path, np.uint8, "r", begin, member.file_size) if member.file_size else np.zeros(0, np.uint8)
+        return (
+            np.memmap(self.path, np.uint8, "r", begin, member.file_size) if member.file_size else np.zeros(0, np.uint8)
+        )
 
     def storage(self, identity: tuple[Any, ...]) -> _Storage:
         """What the pickle refers to as ("storage", type, key, location, number of elements)."""
         kind, key, count = identity[1], identity[2], identity[4]
-        if identity[0] != "storage" or not isinstance(kind, _StorageType) or not isinstance(key, str) or not isinstance(count, int):
+        if (
+            identity[0] != "storage"
+            or not isinstance(kind, _StorageType)
+            or not isinstance(key, str)
+            or not isinstance(count, int)
+        ):
             _fail(self.path, "the pickle refers to something that is no tensor storage")
         if key not in self.storages:
             self.storages[key] = self._bytes(key)
         raw = self.storages[key]
         if count < 0 or count * kind.dtype.itemsize > raw.size:
-            _fail(self.path, f"the tensors' data {key!r} holds {raw.size} bytes, {count} numbers of {kind.dtype} are expected")
+            _fail(
+                self.path,
+                f"the tensors' data {key!r} holds {raw.size} bytes, {count} numbers of {kind.dtype} are expected",
+            )
         return _Storage(kind, raw[: count * kind.dtype.itemsize].view(kind.dtype))
 
-    def rebuild(self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object) -> np.ndarray:
+    def rebuild(
+        self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
+    ) -> np.ndarray:
         """In the place of torch._utils._rebuild_tensor_v2: a view of the storage, which must hold all of it."""
         numbers = (offset, *shape, *strides)
         if not isinstance(storage, _Storage) or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
@@ -123,7 +137,9 @@ class _Tensors:
         if 0 in shape:
             return np.zeros(shape, storage.values.dtype)
         item = storage.values.itemsize
-        view = np.lib.stride_tricks.as_strided(storage.values[offset:], shape, [s * item for s in strides], writeable=False)
+        view = np.lib.stride_tricks.as_strided(
+            storage.values[offset:], shape, [s * item for s in strides], writeable=False
+        )
         if storage.kind.name == "BFloat16Storage":
             return (view.astype(np.uint32) << 16).view(np.float32)
         return view
@@ -183,4 +199,8 @@ def _alignment_heads(content: dict[str, Any]) -> tuple[tuple[int, int], ...]:
     pairs = content.get("alignment_heads", ())
     if not isinstance(pairs, list | tuple):
         return ()
-    return tuple((p[0], p[1]) for p in pairs if isinstance(p, list | tuple) and len(p) == 2 and all(isinstance(n, int) for n in p))
+    return tuple(
+        (p[0], p[1])
+        for p in pairs
+        if isinstance(p, list | tuple) and len(p) == 2 and all(isinstance(n, int) for n in p)
+    )

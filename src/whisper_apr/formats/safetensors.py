@@ -14,7 +14,17 @@ from .checkpoint import Checkpoint, make_checkpoint, make_dimensions
 MAX_HEAD = 64 << 20  # bytes of a JSON head
 MAX_SHARDS = 1000
 
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1", "I8": "i1", "BOOL": "?"}
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "U8": "u1",
+    "I8": "i1",
+    "BOOL": "?",
+}
 
 _DIMENSIONS = {
     "n_mels": "num_mel_bins",
@@ -91,7 +101,10 @@ def _tensor(path: Path, name: str, entry: Any, data: np.ndarray) -> np.ndarray:
     for n in shape:
         count *= n
     if not begin <= end <= data.size or end - begin != count * kind.itemsize:
-        _fail(path, f"tensor {name!r} of shape {shape} does not lie within the file's {data.size} bytes of data; it is cut off or damaged")
+        _fail(
+            path,
+            f"tensor {name!r} of shape {shape} does not lie within the file's {data.size} bytes of data; it is cut off or damaged",
+        )
     raw = data[begin:end]
     values = raw.view(kind) if raw.ctypes.data % kind.itemsize == 0 else np.frombuffer(raw.tobytes(), kind)
     if dtype == "BF16":
@@ -145,7 +158,9 @@ def _heads(folder: Path) -> tuple[tuple[int, int], ...]:
     pairs = read_json(path).get("alignment_heads") if path.exists() else None
     if not isinstance(pairs, list):
         return ()
-    return tuple((p[0], p[1]) for p in pairs if isinstance(p, list) and len(p) == 2 and all(isinstance(n, int) for n in p))
+    return tuple(
+        (p[0], p[1]) for p in pairs if isinstance(p, list) and len(p) == 2 and all(isinstance(n, int) for n in p)
+    )
 
 
 def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
@@ -154,7 +169,9 @@ def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
     files = [folder] if folder.is_file() else _shards(folder)
     folder = folder.parent if folder.is_file() else folder
     config = read_json(folder / "config.json")
-    dims = make_dimensions({ours: config.get(theirs) for ours, theirs in _DIMENSIONS.items()}, str(folder / "config.json"))
+    dims = make_dimensions(
+        {ours: config.get(theirs) for ours, theirs in _DIMENSIONS.items()}, str(folder / "config.json")
+    )
     tensors: dict[str, np.ndarray] = {}
     for file in files:
         tensors |= {openai_name(name): value for name, value in read_tensors(file).items()}

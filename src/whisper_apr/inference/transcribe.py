@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from os import PathLike
 from typing import IO
 
@@ -51,7 +52,7 @@ def _clips(clip_timestamps: str | Sequence[float], content_frames: int) -> list[
         except ValueError:
             raise OptionError(f"clip_timestamps must be seconds with commas between, not {clip_timestamps!r}") from None
     points = [round(t * FRAMES_PER_SECOND) for t in clip_timestamps] or [0]
-    if any(a > b for a, b in zip(points, points[1:], strict=False)) or points[0] < 0:
+    if any(a > b for a, b in pairwise(points)) or points[0] < 0:
         raise OptionError(f"clip_timestamps must not be negative and must not go back: {clip_timestamps}")
     if len(points) % 2:
         points.append(content_frames)
