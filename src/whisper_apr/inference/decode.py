@@ -3,25 +3,28 @@
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import simd
 from ..audio import CHUNK_LENGTH
 from ..errors import OptionError
 from ..model import Whisper
-from ..tokenizer import Tokenizer, get_tokenizer
+from ..tokenizer import TASKS, Task, Tokenizer, get_tokenizer
 from .rules import Rule, SuppressBlank, SuppressTokens, TimestampRules
 from .search import BeamSearch, GreedySearch, Search, rank
 
 FloatArray = simd.FloatArray
+IntArray = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
 class DecodingOptions:
     """How a window is decoded; names and defaults are openai-whisper's."""
 
-    task: str = "transcribe"  # or "translate": into English
+    task: Task = "transcribe"  # or "translate": into English
     language: str | None = None  # detected where None
     temperature: float = 0.0
     sample_len: int | None = None  # tokens at most; half of the text context where None
@@ -63,36 +66,37 @@ def embed(model: Whisper, mel: FloatArray) -> FloatArray:
     return mel if is_features else model.embed_audio(mel)
 
 
-def tokenizer_of(model: Whisper, language: str | None = None, task: str | None = None) -> Tokenizer:
-    return get_tokenizer(
-        model.is_multilingual, num_languages=model.num_languages, language=language, task=task or "transcribe"
-    )
+def tokenizer_of(model: Whisper, language: str | None = None, task: Task | None = None) -> Tokenizer:
+    return get_tokenizer(model.is_multilingual, num_languages=model.num_languages, language=language, task=task)
+
+
+def language_scores(
+    model: Whisper, features: FloatArray, tokenizer: Tokenizer
+) -> tuple[IntArray, list[dict[str, float]]]:
+    """Features `(batch, 1500, n_audio_state)` -> the likeliest language's token `(batch,)`, and each one's probability by code."""
+    logits = model.logits(np.full((len(features), 1), tokenizer.sot), features)[:, 0]
+    languages = np.array(tokenizer.all_language_tokens)
+    scores = simd.softmax(logits[:, languages])
+    codes = tokenizer.all_language_codes
+    return languages[scores.argmax(axis=1)], [dict(zip(codes, map(float, row), strict=True)) for row in scores]
 
 
 def detect_language(
     model: Whisper, mel: FloatArray, tokenizer: Tokenizer | None = None
-) -> tuple[np.ndarray | int, list[dict[str, float]] | dict[str, float]]:
+) -> tuple[IntArray | int, list[dict[str, float]] | dict[str, float]]:
     """The language of mel (or features), for one window or a batch: its token, and each language's probability.
 
     Raises OptionError for an English-only model.
     """
     if not model.is_multilingual:
         raise OptionError("this model knows English only, and no language to detect; name a multilingual one")
-    tokenizer = tokenizer or tokenizer_of(model)
-    if mel.ndim == 2:
-        tokens, probabilities = detect_language(model, mel[None], tokenizer)
-        return int(tokens[0]), probabilities[0]  # type: ignore[index]
-    features = embed(model, mel)
-    logits = model.logits(np.full((len(features), 1), tokenizer.sot), features)[:, 0]
-    languages = list(tokenizer.all_language_tokens)
-    scores = simd.softmax(logits[:, languages])
-    best = np.array(languages)[scores.argmax(axis=1)]
-    codes = tokenizer.all_language_codes
-    return best, [dict(zip(codes, map(float, row), strict=True)) for row in scores]
+    features = embed(model, mel[None] if mel.ndim == 2 else mel)
+    tokens, probabilities = language_scores(model, features, tokenizer or tokenizer_of(model))
+    return (int(tokens[0]), probabilities[0]) if mel.ndim == 2 else (tokens, probabilities)
 
 
 def _check(options: DecodingOptions) -> None:
-    if options.task not in ("transcribe", "translate"):
+    if options.task not in TASKS:
         raise OptionError(f"task must be 'transcribe' or 'translate', not {options.task!r}")
     if options.beam_size is not None and options.best_of is not None:
         raise OptionError("beam_size and best_of cannot be given together")
@@ -224,10 +228,11 @@ class DecodingTask:
         features = embed(model, mel)
         n_audio = len(features)
         prompts = np.tile(np.array(self.initial_tokens), (n_audio, 1))
-        languages, probabilities = [options.language or "en"] * n_audio, [None] * n_audio
+        languages = [options.language or "en"] * n_audio
+        probabilities: list[dict[str, float]] | list[None] = [None] * n_audio
         if options.language is None and model.is_multilingual:
-            found, probabilities = detect_language(model, features, tokenizer)  # type: ignore[assignment]
-            languages = [max(row, key=row.__getitem__) for row in probabilities]  # type: ignore[attr-defined, union-attr]
+            found, scores_of = language_scores(model, features, tokenizer)
+            probabilities, languages = scores_of, [max(row, key=row.__getitem__) for row in scores_of]
             prompts[:, self.sot_index + 1] = found
         search = self._search()
         tokens, sums, no_speech_probs = self._sample(features, prompts, search, checkpoint)

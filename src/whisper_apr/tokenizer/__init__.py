@@ -1,6 +1,15 @@
 """Text to tokens and back, with the names that openai-whisper's `whisper.tokenizer` has."""
 
 from .languages import LANGUAGES, TO_LANGUAGE_CODE, to_language_code
-from .tokenizer import Tokenizer, get_encoding, get_tokenizer
+from .tokenizer import TASKS, Task, Tokenizer, get_encoding, get_tokenizer
 
-__all__ = ["LANGUAGES", "TO_LANGUAGE_CODE", "Tokenizer", "get_encoding", "get_tokenizer", "to_language_code"]
+__all__ = [
+    "LANGUAGES",
+    "TASKS",
+    "TO_LANGUAGE_CODE",
+    "Task",
+    "Tokenizer",
+    "get_encoding",
+    "get_tokenizer",
+    "to_language_code",
+]
