@@ -4,13 +4,14 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import FormatError, ModelNotFoundError
+from .apr_v1 import read_apr_v1
 from .checkpoint import Checkpoint
 from .openai import read_openai
 from .safetensors import read_safetensors
 
 
 def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
-    """Open openai-whisper's `.pt`, a Hugging Face folder, or a `.safetensors` file with its config.json beside it.
+    """Open an `.apr`, openai-whisper's `.pt`, a Hugging Face folder, or a `.safetensors` file with its config.json beside it.
 
     Raises ModelNotFoundError where nothing is there, FormatError where it is damaged, incomplete or of another kind.
     """
@@ -21,6 +22,8 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         return read_safetensors(place)
     with open(place, "rb") as file:
         head = file.read(10)
+    if head[:4] == b"APR1":
+        return read_apr_v1(place)
     if head[:4] == b"PK\x03\x04":
         return read_openai(place)
     # a little-endian length, then JSON
@@ -28,4 +31,4 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         return read_safetensors(place)
     if head[:2] == b"\x80\x02":
         raise FormatError(f"{place}: saved by torch before version 1.6; load it there and torch.save it again")
-    raise FormatError(f"{place}: not a Whisper model that is known: neither a zip file of torch.save nor safetensors")
+    raise FormatError(f"{place}: not a Whisper model that is known: none of .apr, torch.save's zip file, safetensors")
