@@ -1,0 +1,82 @@
+"""The engine's options as flags, under the names that openai-whisper's command gives them."""
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from ..errors import OptionError
+from .arguments import boolean, option, optional, switch
+
+# openai-whisper's command, unlike its function, searches with five beams, and samples five times where it falls back
+N_BEAM = 5
+N_SAMPLE = 5
+
+
+def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
+    """Add the options and return their names. One that is not given is left out of the namespace: the engine knows its default."""
+    group = parser.add_argument_group("decoding")
+    words = parser.add_argument_group("word times")
+    names: list[str] = []
+
+    def add(name: str, kind: Any, help: str, group: Any = group, **settings: Any) -> None:
+        names.append(name.replace("-", "_"))
+        if kind is boolean:
+            switch(group, name, help=help, default=argparse.SUPPRESS)
+        else:
+            option(group, name, type=kind, help=help, **({"default": argparse.SUPPRESS} | settings))
+
+    add("language", str, "language spoken, as a code or in English (default: detected)")
+    add("task", str, "transcribe, or translate into English", choices=("transcribe", "translate"))
+    add(
+        "best-of",
+        optional(int),
+        f"samples to choose from at a temperature above 0 (default: {N_SAMPLE})",
+        default=N_SAMPLE,
+    )
+    add("beam-size", optional(int), f"beams at temperature 0 (default: {N_BEAM}; None: greedy)", default=N_BEAM)
+    add("patience", float, "search until patience x beam-size texts have ended (default: 1)")
+    add("length-penalty", float, "Wu et al.'s exponent, 0 to 1 (default: divide by the length)")
+    add("suppress-tokens", str, "token numbers never to be written (default: -1, what is not speech)")
+    add("suppress-blank", boolean, "no text begins with a space or is empty (default: True)")
+    add("initial-prompt", str, "text that the first window is told came before it")
+    add("carry-initial-prompt", boolean, "tell every window the initial prompt")
+    add("condition-on-previous-text", boolean, "tell each window the text before it (default: True)")
+    add(
+        "compression-ratio-threshold",
+        optional(float),
+        "above it a text repeats itself: the window fails (default: 2.4)",
+    )
+    add("logprob-threshold", optional(float), "below it a text is unlikely: the window fails (default: -1)")
+    add("no-speech-threshold", optional(float), "above it an unlikely text is silence (default: 0.6)")
+    add("clip-timestamps", str, "start,end,start,end,... in seconds: what is to be transcribed (default: all)")
+    add("seed", int, "of the samples: the same seed gives the same text (default: 0)", default=0)
+    add("word-timestamps", boolean, "find when each word is spoken", words)
+    add("prepend-punctuations", str, "marks that belong to the word after them", words)
+    add("append-punctuations", str, "marks that belong to the word before them", words)
+    add(
+        "hallucination-silence-threshold",
+        optional(float),
+        "skip silence longer than this many seconds where text may be invented",
+        words,
+    )
+
+    option(group, "temperature", type=float, default=0.0, help="0: the likeliest text; above: samples (default: 0)")
+    option(
+        group,
+        "temperature-increment-on-fallback",
+        type=optional(float),
+        default=0.2,
+        help="added to the temperature each time a window fails, up to 1 (default: 0.2; None: no second try)",
+    )
+    return names
+
+
+def decoding_options(args: argparse.Namespace, names: list[str]) -> dict[str, Any]:
+    """What the engine is to be told. Raises OptionError for a temperature that is not allowed."""
+    options = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    start, step = args.temperature, args.temperature_increment_on_fallback
+    if not 0 <= start <= 1 or (step is not None and not step > 0):
+        raise OptionError("temperature must be from 0 to 1, and its increment above 0")
+    options["temperature"] = (start,) if step is None else tuple(float(t) for t in np.arange(start, 1 + 1e-6, step))
+    return options

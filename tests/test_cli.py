@@ -1,0 +1,167 @@
+"""The command, as a shell sees it: what goes to stdout and to stderr, and the exit status."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from whisper_apr import __version__, load_model, simd
+from whisper_apr.cli import main
+
+DATA = Path(__file__).parent / "data"
+EN, DE = DATA / "en.wav", DATA / "de.wav"
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[Path, str]:
+    model = load_model("digits")
+    return {path: model.transcribe(path, beam_size=5).text.strip() for path in (EN, DE)}
+
+
+def run(*arguments: object) -> int:
+    return main([str(a) for a in arguments])
+
+
+def transcribe(*arguments: object) -> int:
+    return run("transcribe", "--model", "digits", *arguments)
+
+
+@pytest.fixture(autouse=True)
+def _same_threads():
+    threads = simd.get_num_threads()
+    with simd.use_backend(simd.backend()):
+        yield
+    simd.set_num_threads(threads)
+
+
+def test_text_goes_to_stdout(capsys, texts):
+    assert transcribe(EN, DE) == 0
+    out, err = capsys.readouterr()
+    assert out.split() == f"{texts[EN]} {texts[DE]}".split()
+    assert err == ""
+
+
+def test_formats_on_stdout(capsys, texts):
+    assert transcribe(EN, "-f", "srt", "--language", "English") == 0
+    assert capsys.readouterr().out.startswith("1\n00:00:00,000 --> ")
+    assert transcribe(EN, "--verbose", "True") == 0
+    assert capsys.readouterr().out.startswith("[00:00.000 --> ")
+
+
+def test_files(tmp_path, capsys, texts):
+    """Flags in openai-whisper's spelling; a folder and a pattern; two recordings of one stem keep their suffixes."""
+    shutil.copy(EN, tmp_path / "one.wav")
+    shutil.copy(DE, tmp_path / "two.wav")
+    shutil.copy(DE, tmp_path / "two.WAVE")
+    (tmp_path / "notes.txt").write_text("not a recording")
+    out = tmp_path / "out"
+    assert (
+        transcribe(tmp_path, tmp_path / "*.WAVE", "--output_dir", out, "--output_format", "txt", "--verbose", "False")
+        == 0
+    )
+    assert capsys.readouterr().out == ""
+    assert sorted(p.name for p in out.iterdir()) == ["one.txt", "two.WAVE.txt", "two.wav.txt"]
+    assert (out / "one.txt").read_text().split() == texts[EN].split()
+    assert transcribe(EN, "-o", out) == 0
+    assert {p.name for p in out.glob("en.*")} == {"en.txt", "en.srt", "en.vtt", "en.tsv", "en.json"}
+
+
+def test_a_file_that_fails_does_not_stop_the_others(tmp_path, capsys, texts):
+    (tmp_path / "text.wav").write_text("no sound")
+    assert transcribe(tmp_path / "gone.wav", tmp_path / "text.wav", EN) == 1
+    out, err = capsys.readouterr()
+    assert out.split() == texts[EN].split()
+    lines = err.splitlines()
+    assert len(lines) == 3
+    assert "gone.wav" in lines[0]
+    assert "text.wav" in lines[1]
+    assert "2 of 3" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["transcribe"], "FILE"),
+        (["transcribe", EN, "--frobnicate"], "frobnicate"),
+        (["transcribe", EN, "--model", "digits", "--backend", "mmx"], "mmx"),
+        (["transcribe", EN, "--model", "digits", "--language", "klingon"], "klingon"),
+        (["transcribe", EN, "--max-line-width", "20"], "--word-timestamps"),
+        (["transcribe", EN, "--temperature", "-1"], "temperature"),
+        (["transcribe", EN, "--threads", "many"], "many"),
+        (["transcribe", "no*such*file"], "no*such*file"),
+        (["transcribe", DATA / "a" / "x.wav", DATA / "b" / "x.wav", "-o", "out"], "x.wav"),
+        ([], "COMMAND"),
+        (["sing"], "sing"),
+    ],
+)
+def test_bad_use_is_status_2_and_one_line(capsys, arguments, says):
+    assert run(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert says in err
+
+
+def test_a_model_that_is_not_there(capsys, tmp_path):
+    assert run("transcribe", EN, "--model", tmp_path / "no-model.pt") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "digits" in err
+
+
+def test_info(capsys):
+    assert run("info") == 0
+    out = capsys.readouterr().out
+    assert __version__ in out
+    assert simd.backend() in out
+    assert ", ".join(simd.backends()) in out
+
+
+def test_threads_and_backend_are_used(capsys, texts):
+    assert transcribe(EN, "--threads", 1, "--backend", "scalar") == 0
+    assert (simd.get_num_threads(), simd.backend()) == (1, "scalar")
+    assert capsys.readouterr().out.split() == texts[EN].split()
+
+
+# ---- as a process ---------------------------------------------------------------------------------------------------
+
+
+def process(*arguments: object, **settings: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "whisper_apr", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings)  # type: ignore[call-overload, no-any-return]
+
+
+def test_stdin_and_a_plain_locale(texts):
+    environment = os.environ | {"LC_ALL": "C"}
+    with EN.open("rb") as file, process("transcribe", "--model", "digits", "-", stdin=file, env=environment) as child:
+        out, err = child.communicate()
+    assert (out.split(), err, child.returncode) == (texts[EN].encode().split(), b"", 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and signals are POSIX's here")
+def test_a_reader_that_leaves():
+    with process("info") as child:
+        assert child.stdout is not None
+        child.stdout.close()
+        assert child.wait() == 141
+        assert child.stderr is not None
+        assert child.stderr.read() == b""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and signals are POSIX's here")
+def test_ctrl_c(tmp_path):
+    fifo = tmp_path / "never.wav"
+    os.mkfifo(fifo)
+    with process("transcribe", "--model", "digits", EN, fifo) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline()  # it is at work, and then waits for the second file
+        time.sleep(0.1)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate()
+    assert child.returncode == 130
+    assert err == b"whisper-apr: interrupted\n"
