@@ -268,7 +268,8 @@ def test_paged_attention(backend, shape, causal, dtype):
     keys, values = simd.new_pages(batch * n_page, n_head, d_head, dtype)
     half = n_key // 2
     for part, start in ((slice(0, half), 0), (slice(half, None), half)):
-        simd.store_pages(as_rows(k)[:, part], as_rows(v)[:, part], pages, start, keys, values)
+        lengths = np.full(batch, start + len(range(n_key)[part]), np.int32)
+        simd.store_pages(as_rows(k)[:, part], as_rows(v)[:, part], pages, lengths, keys, values)
     got = simd.paged_attention(as_rows(q), keys, values, pages, np.full(batch, n_key, np.int32), causal=causal)
     expected = exact_attention(q, k.astype(dtype).astype(np.float32), v.astype(dtype).astype(np.float32), causal)
     np.testing.assert_allclose(got, as_rows(expected), rtol=0, atol=3e-6)
@@ -278,7 +279,7 @@ def test_rows_of_different_lengths(backend):
     q, k, v = qkv((3, 2, 1, 40, 16))
     pages = np.arange(9, dtype=np.int32).reshape(3, 3)
     keys, values = simd.new_pages(9, 2, 16)
-    simd.store_pages(as_rows(k), as_rows(v), pages, 0, keys, values)
+    simd.store_pages(as_rows(k), as_rows(v), pages, np.full(3, 40, np.int32), keys, values)
     lengths = np.array([1, 17, 40], np.int32)
     got = simd.paged_attention(as_rows(q), keys, values, pages, lengths)
     for row, n in enumerate(lengths):
@@ -292,7 +293,7 @@ def test_unwritten_slots_of_a_page_are_never_read(backend):
     values[...] = np.nan
     pages = np.array([[0, 1]], np.int32)
     k = cases.normal(1, 1, 17, 16)
-    simd.store_pages(k, k, pages, 0, keys, values)
+    simd.store_pages(k, k, pages, np.array([17], np.int32), keys, values)
     for n_query in (1, 17):
         y = simd.paged_attention(k[:, -n_query:], keys, values, pages, np.array([17], np.int32), causal=True)
         assert np.isfinite(y).all()
@@ -309,7 +310,7 @@ def test_halves_are_rounded_as_numpy_rounds(compiled_backend):
     )
     x = np.resize(x.astype(np.float32), (1, 126, 16))
     keys, values = simd.new_pages(8, 1, 16, np.float16)
-    simd.store_pages(x, x, np.arange(8, dtype=np.int32)[None], 0, keys, values)
+    simd.store_pages(x, x, np.arange(8, dtype=np.int32)[None], np.array([126], np.int32), keys, values)
     with np.errstate(over="ignore"):
         expected = x[0].astype(np.float16)
     np.testing.assert_array_equal(values.reshape(-1, 16)[:126], expected)

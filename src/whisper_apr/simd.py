@@ -7,6 +7,7 @@ C-contiguous float32 is copied once. Every backend raises the same errors and ag
 """
 
 import os
+import threading
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._simd import numpy_kernels
-from ._simd.layout import PANEL, aligned_empty, pack_panels, unpack_panels
+from ._simd.layout import PANEL, aligned_zeros, pack_panels, unpack_panels
 from .errors import BackendError
 
 try:
@@ -313,11 +314,7 @@ def new_pages(
 
     One page holds 16 positions of one row. float32 or float16.
     """
-    keys = aligned_empty((n_page, n_head, d_head, PAGE), dtype)
-    values = aligned_empty((n_page, n_head, PAGE, d_head), dtype)
-    keys[...] = 0
-    values[...] = 0
-    return keys, values
+    return aligned_zeros((n_page, n_head, d_head, PAGE), dtype), aligned_zeros((n_page, n_head, PAGE, d_head), dtype)
 
 
 def _check_pages(
@@ -344,27 +341,46 @@ def _check_pages(
     )
 
 
+def _wide(x: npt.NDArray[Any], name: str) -> FloatArray:
+    """Float32 of 3 dimensions with a contiguous last axis; a part of a wider array is taken as it is."""
+    if x.dtype == np.float32 and x.ndim == 3 and x.strides[2] == 4 and x.flags.aligned and min(x.strides) >= 0:
+        return x
+    return _float32(x, name, 3)
+
+
+def _check_lengths(name: str, lengths: npt.NDArray[np.int32], n_row: int, lowest: int, highest: int) -> None:
+    _expect(lengths.dtype == np.int32 and lengths.shape == (n_row,), f"{name} must be int32 of shape ({n_row},)")
+    _expect(bool(lengths.flags.c_contiguous), f"{name} must be C-contiguous")
+    _expect(
+        not n_row or (int(lengths.min()) >= lowest and int(lengths.max()) <= highest),
+        f"{name} must be from {lowest} to {highest}",
+    )
+
+
 def store_pages(
     k: FloatArray,
     v: FloatArray,
     pages: npt.NDArray[np.int32],
-    start: int,
+    lengths: npt.NDArray[np.int32],
     keys: npt.NDArray[Any],
     values: npt.NDArray[Any],
+    counts: npt.NDArray[np.int32] | None = None,
 ) -> None:
-    """Write keys and values `(n_row, n_new, n_head * d_head)` into a cache, from position `start` on.
+    """Write keys and values `(n_row, n_new, n_head * d_head)` into a cache, as the last positions of rows with `lengths` positions.
 
-    `pages` `(n_row, n)` int32 names, for each row, the page of its positions 0-15, 16-31, and so on.
+    `pages` `(n_row, n)` int32 names, for each row, the page of its positions 0-15, 16-31, and so on. `counts` `(n_row,)` int32
+    where not all n_new are real: of row i the last counts[i] count, which become its positions lengths[i] - counts[i] to lengths[i] - 1.
     """
-    a, b = _float32(k, "k", 3), _float32(v, "v", 3)
+    a, b = _wide(k, "k"), _wide(v, "v")
+    n_row, n_new, width = a.shape
     _expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
-    _check_pages(keys, values, pages, a.shape[2], a.shape[0])
-    _expect(
-        start >= 0 and start + a.shape[1] <= pages.shape[1] * PAGE,
-        f"positions {start} to {start + a.shape[1]} have no page",
-    )
+    _check_pages(keys, values, pages, width, n_row)
+    _check_lengths("lengths", lengths, n_row, n_new if counts is None else 0, pages.shape[1] * PAGE)
+    if counts is not None:
+        _check_lengths("counts", counts, n_row, 0, n_new)
+        _expect(bool((counts <= lengths).all()), "counts must not be above lengths")
     if a.size:
-        _impl.store_pages(a, b, pages, start, keys, values)
+        _impl.store_pages(a, b, pages, lengths, counts, keys, values)
 
 
 def paged_attention(
@@ -378,22 +394,52 @@ def paged_attention(
 ) -> FloatArray:
     """Attention over a cache: q `(n_row, n_query, n_head * d_head)` -> the same shape.
 
-    `lengths` `(n_row,)` int32 says how many positions of each row are filled; `causal` as in `attention`.
+    `lengths` `(n_row,)` int32 says how many positions of each row are filled; `causal` as in `attention`. Where there are more
+    queries than positions, those that come before the first see the first. A query's result does not depend on the other queries and rows.
     """
-    a = _float32(q, "q", 3)
-    n_row, n_query, width = a.shape
+    a = _wide(q, "q")
+    n_row, _, width = a.shape
     _check_pages(keys, values, pages, width, n_row)
-    _expect(lengths.dtype == np.int32 and lengths.shape == (n_row,), f"lengths must be int32 of shape ({n_row},)")
-    if not a.size:
-        return np.empty_like(a)
-    lowest = n_query if causal else 1
-    _expect(
-        int(lengths.min()) >= lowest and int(lengths.max()) <= pages.shape[1] * PAGE,
-        f"lengths must be {lowest} or more, within the pages",
-    )
-    out = np.empty_like(a)
-    _impl.paged_attention(a, keys, values, pages, lengths, causal, keys.shape[2] ** -0.5, out)
+    out = np.empty(a.shape, np.float32)
+    if a.size:
+        _check_lengths("lengths", lengths, n_row, 1, pages.shape[1] * PAGE)
+        _impl.paged_attention(a, keys, values, pages, lengths, causal, keys.shape[2] ** -0.5, out)
     return out
+
+
+# ---- a sequence of calls --------------------------------------------------------------------------------------------
+
+_recorder = threading.Lock()
+
+
+class Recording:
+    """The calls that one thread makes inside of `with recording:`, to be made anew at the cost of one, on the same arrays.
+
+    Only operations of this module between arrays are seen: `linear`, `layer_norm`, `attention`, `paged_attention`, `store_pages`.
+    `run` makes them again, with what the arrays then hold: results come to lie where the first calls put them. Arguments that had to be
+    copied are not followed. `usable` says whether anything was recorded: NumPy's backend records nothing, and of two threads at once only one records.
+    """
+
+    def __init__(self) -> None:
+        self._calls = _kernels.Recording() if _kernels else None
+        self._active = False
+        self.usable = False
+
+    def __enter__(self) -> None:
+        self._active = _name != "numpy" and _recorder.acquire(blocking=False)
+        if self._active:
+            self._calls.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._active:
+            self._calls.stop()
+            _recorder.release()
+            self.usable = kind is None
+
+    def run(self) -> None:
+        self._calls.run()
 
 
 # ---- signal ---------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Buffers become pointers, the GIL is released, a kernel runs: no arithmetic, no checks.
+"""Buffers become pointers, the GIL is released, a kernel runs: no arithmetic, no checks. Calls can be recorded and made again.
 
 `whisper_apr.simd` is the only caller; it has made sure of types, shapes and strides.
 """
@@ -7,7 +7,11 @@
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport free, realloc
 
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct apr_gemm:
@@ -39,14 +43,25 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t k_row, k_head, k_time, v_row, v_head, v_time
 
     ctypedef struct apr_store:
-        ptrdiff_t n_row, n_new, n_head, d_head, start
+        ptrdiff_t n_row, n_new, n_head, d_head
         const float *k
         const float *v
+        ptrdiff_t k_row, k_time, v_row, v_time
         const int32_t *pages
         ptrdiff_t pages_stride
+        const int32_t *lengths
+        const int32_t *counts
         void *keys
         void *values
         int is_half
+
+    ctypedef struct apr_norm:
+        ptrdiff_t n_row, n
+        const float *x
+        const float *weight
+        const float *bias
+        float eps
+        float *out
 
     ctypedef struct apr_spectrum:
         const float *audio
@@ -72,7 +87,7 @@ cdef extern from "kernels.h" nogil:
         void (*dot)(const float *a, const float *b, ptrdiff_t n, float *out) noexcept nogil
         void (*softmax)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log_form) noexcept nogil
         void (*argmax)(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
-        void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps, float *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
+        void (*layer_norm)(const apr_norm *n) noexcept nogil
         void (*spectrum)(const apr_spectrum *s) noexcept nogil
         void (*mel)(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame) noexcept nogil
         void (*polyphase)(const apr_polyphase *p) noexcept nogil
@@ -130,13 +145,102 @@ cdef int release(Held *held) except -1:
     return 0
 
 
+# ---- calls that can be recorded --------------------------------------------------------------------------------------
+
+cdef enum:
+    GEMM, ATTENTION, STORE, NORM
+
+cdef union Arguments:
+    apr_gemm gemm
+    apr_attention attention
+    apr_store store
+    apr_norm norm
+
+cdef struct Operation:
+    int kind
+    Arguments arguments
+
+
+cdef void perform(const Operation *o) noexcept nogil:
+    cdef const apr_table *t = table
+    if o.kind == GEMM:
+        t.gemm(&o.arguments.gemm)
+    elif o.kind == ATTENTION:
+        t.attention(&o.arguments.attention)
+    elif o.kind == STORE:
+        t.store(&o.arguments.store)
+    else:
+        t.layer_norm(&o.arguments.norm)
+
+
+cdef class Recording:
+    """A thread's kernel calls between `start` and `stop`, made anew by `run` on the same arrays, whatever these hold by then."""
+    cdef Operation *operations
+    cdef Py_ssize_t n, capacity
+    cdef list held
+
+    def __cinit__(self):
+        self.operations = NULL
+        self.n = self.capacity = 0
+        self.held = []
+
+    def __dealloc__(self):
+        free(self.operations)
+
+    def __len__(self):
+        return self.n
+
+    cdef int add(self, const Operation *o, tuple arrays) except -1:
+        cdef Operation *grown
+        if self.n == self.capacity:
+            grown = <Operation *>realloc(self.operations, (2 * self.capacity + 64) * sizeof(Operation))
+            if grown == NULL:
+                raise MemoryError
+            self.operations = grown
+            self.capacity = 2 * self.capacity + 64
+        self.held.append(arrays)
+        self.operations[self.n] = o[0]
+        self.n += 1
+        return 0
+
+    def start(self):
+        global recording, recording_thread
+        recording_thread = PyThread_get_thread_ident()
+        recording = self
+
+    def stop(self):
+        global recording
+        recording = None
+
+    def run(self):
+        cdef Py_ssize_t i
+        with nogil:
+            for i in range(self.n):
+                perform(&self.operations[i])
+        if apr_take_failure():
+            raise MemoryError("not enough memory for a kernel's scratch space")
+
+
+cdef Recording recording = None  # one at a time: simd.py sees to it
+cdef unsigned long recording_thread = 0
+
+
+cdef int call(const Operation *o, tuple arrays) except -1:
+    with nogil:
+        perform(o)
+    if recording is not None and recording_thread == PyThread_get_thread_ident():
+        recording.add(o, arrays)
+    return 0
+
+
 def gemm(x, panels, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
     cdef Held held
-    cdef apr_gemm g
+    cdef Operation o
+    cdef apr_gemm *g = &o.arguments.gemm
     cdef Py_buffer *view
-    cdef const apr_table *t = table
     held.n = 0
     try:
+        o.kind = GEMM
         view = hold(&held, x, False)
         g.m, g.k = view.shape[0], view.shape[1]
         g.a = <const float *>view.buf
@@ -152,19 +256,19 @@ def gemm(x, panels, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
         if residual is not None:
             g.residual = <const float *>hold(&held, residual, False).buf
         g.c = <float *>hold(&held, out, True).buf
-        with nogil:
-            t.gemm(&g)
+        call(&o, (x, panels, bias, residual, out))
     finally:
         release(&held)
 
 
 def attention(q, k, v, bint causal, float scale, out):
     cdef Held held
-    cdef apr_attention a
+    cdef Operation o
+    cdef apr_attention *a = &o.arguments.attention
     cdef Py_buffer *view
-    cdef const apr_table *t = table
     held.n = 0
     try:
+        o.kind = ATTENTION
         view = hold(&held, q, False)
         a.n_row, a.n_head, a.n_query, a.d_head = view.shape[0], view.shape[1], view.shape[2], view.shape[3]
         a.q = <const float *>view.buf
@@ -185,25 +289,26 @@ def attention(q, k, v, bint causal, float scale, out):
         a.pages = NULL
         a.lengths = NULL
         a.pages_stride = 0
-        with nogil:
-            t.attention(&a)
+        call(&o, (q, k, v, out))
     finally:
         release(&held)
 
 
 def paged_attention(q, keys, values, pages, lengths, bint causal, float scale, out):
     cdef Held held
-    cdef apr_attention a
+    cdef Operation o
+    cdef apr_attention *a = &o.arguments.attention
     cdef Py_buffer *view
-    cdef const apr_table *t = table
-    cdef ptrdiff_t width, row
     held.n = 0
     try:
+        o.kind = ATTENTION
         view = hold(&held, q, False)
-        a.n_row, a.n_query, width = view.shape[0], view.shape[1], view.shape[2]
+        a.n_row, a.n_query = view.shape[0], view.shape[1]
         a.q = <const float *>view.buf
+        a.q_row, a.q_time = view.strides[0] // 4, view.strides[1] // 4
         view = hold(&held, keys, False)
         a.n_head, a.d_head = view.shape[1], view.shape[2]
+        a.q_head = a.out_head = a.d_head
         a.keys = view.buf
         a.is_half = view.itemsize == 2
         a.values = hold(&held, values, False).buf
@@ -211,46 +316,70 @@ def paged_attention(q, keys, values, pages, lengths, bint causal, float scale, o
         a.pages = <const int32_t *>view.buf
         a.pages_stride = view.shape[1]
         a.lengths = <const int32_t *>hold(&held, lengths, False).buf
-        a.n_key = 0
-        for row in range(a.n_row):
-            a.n_key = max(a.n_key, <ptrdiff_t>a.lengths[row])
-        a.out = <float *>hold(&held, out, True).buf
-        a.q_row = a.out_row = a.n_query * width
-        a.q_head = a.out_head = a.d_head
-        a.q_time = a.out_time = width
-        a.k_row = a.k_head = a.k_time = a.v_row = a.v_head = a.v_time = 0
+        view = hold(&held, out, True)
+        a.out = <float *>view.buf
+        a.out_row, a.out_time = view.strides[0] // 4, view.strides[1] // 4
+        a.n_key = a.k_row = a.k_head = a.k_time = a.v_row = a.v_head = a.v_time = 0
         a.causal = causal
         a.scale = scale
-        with nogil:
-            t.attention(&a)
+        call(&o, (q, keys, values, pages, lengths, out))
     finally:
         release(&held)
 
 
-def store_pages(k, v, pages, ptrdiff_t start, keys, values):
+def store_pages(k, v, pages, lengths, counts, keys, values):
     cdef Held held
-    cdef apr_store s
+    cdef Operation o
+    cdef apr_store *s = &o.arguments.store
     cdef Py_buffer *view
-    cdef const apr_table *t = table
     held.n = 0
     try:
+        o.kind = STORE
         view = hold(&held, k, False)
         s.n_row, s.n_new = view.shape[0], view.shape[1]
         s.k = <const float *>view.buf
-        s.v = <const float *>hold(&held, v, False).buf
+        s.k_row, s.k_time = view.strides[0] // 4, view.strides[1] // 4
+        view = hold(&held, v, False)
+        s.v = <const float *>view.buf
+        s.v_row, s.v_time = view.strides[0] // 4, view.strides[1] // 4
         view = hold(&held, pages, False)
         s.pages = <const int32_t *>view.buf
         s.pages_stride = view.shape[1]
-        s.start = start
+        s.lengths = <const int32_t *>hold(&held, lengths, False).buf
+        s.counts = NULL
+        if counts is not None:
+            s.counts = <const int32_t *>hold(&held, counts, False).buf
         view = hold(&held, keys, True)
         s.n_head, s.d_head = view.shape[1], view.shape[2]
         s.is_half = view.itemsize == 2
         s.keys = view.buf
         s.values = hold(&held, values, True).buf
-        with nogil:
-            t.store(&s)
+        call(&o, (k, v, pages, lengths, counts, keys, values))
     finally:
         release(&held)
+
+
+def layer_norm(x, weight, bias, float eps, out):
+    cdef Held held
+    cdef Operation o
+    cdef apr_norm *n = &o.arguments.norm
+    cdef Py_buffer *view
+    held.n = 0
+    try:
+        o.kind = NORM
+        view = hold(&held, x, False)
+        n.n_row, n.n = view.shape[0], view.shape[1]
+        n.x = <const float *>view.buf
+        n.weight = <const float *>hold(&held, weight, False).buf
+        n.bias = <const float *>hold(&held, bias, False).buf
+        n.eps = eps
+        n.out = <float *>hold(&held, out, True).buf
+        call(&o, (x, weight, bias, out))
+    finally:
+        release(&held)
+
+
+# ---- the others ------------------------------------------------------------------------------------------------------
 
 
 def gelu(x, out):
@@ -311,25 +440,6 @@ def argmax(x, out):
         target = hold(&held, out, True)
         with nogil:
             t.argmax(<const float *>source.buf, <int64_t *>target.buf, source.shape[0], source.shape[1])
-    finally:
-        release(&held)
-
-
-def layer_norm(x, weight, bias, float eps, out):
-    cdef Held held
-    cdef Py_buffer *source
-    cdef Py_buffer *target
-    cdef const float *w
-    cdef const float *b
-    cdef const apr_table *t = table
-    held.n = 0
-    try:
-        source = hold(&held, x, False)
-        w = <const float *>hold(&held, weight, False).buf
-        b = <const float *>hold(&held, bias, False).buf
-        target = hold(&held, out, True)
-        with nogil:
-            t.layer_norm(<const float *>source.buf, w, b, eps, <float *>target.buf, source.shape[0], source.shape[1])
     finally:
         release(&held)
 

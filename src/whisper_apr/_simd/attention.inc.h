@@ -1,13 +1,13 @@
 /* Attention: out = softmax(q keys^T * scale) values, a row, a head and a stretch of queries at a time.
  *
- * Few queries (a token, beams): lanes are keys for the scores and dimensions for the sum; pages are read where they lie.
- * Many queries (the encoder, a prompt): lanes are queries, so that the softmax needs no sum across lanes; it runs along, block of keys
- * by block of keys, and the scores of one block are all that is kept. There, keys and values are first gathered as float32.
+ * Over pages (a token, beams, a prompt), a few queries at a time: lanes are keys for the scores and dimensions for the sum; pages are
+ * read where they lie. What a query gets there does not depend on how many others there are, nor on other rows' lengths.
+ * Many queries over strided arrays (the encoder): lanes are queries, so that the softmax needs no sum across lanes; it runs along, block
+ * of keys by block of keys, and the scores of one block are all that is kept. Keys and values are first gathered as float32.
  * Scores are in units of log 2: the queries are scaled by log2(e) * scale beforehand.
  */
 
 enum {
-    ATTENTION_FEW = THIN_ROWS,
     ATTENTION_QUERIES = TILE_VECTORS * LANES,        /* queries side by side in the lanes */
     ATTENTION_ROWS = TILE_ROWS >= 8 ? 8 : 4,         /* keys, or dimensions, of a register block; divides 16 */
     ATTENTION_BLOCK = 128,                           /* keys whose scores are kept at a time */
@@ -15,9 +15,10 @@ enum {
 
 typedef struct attention_work {
     const apr_attention *a;
-    ptrdiff_t n_part;    /* stretches of queries for each row and head */
-    ptrdiff_t d_value;   /* d_head, rounded up to 16 */
-    int gather;          /* keys and values are copied into scratch first */
+    ptrdiff_t n_part;  /* stretches of queries for each row and head */
+    ptrdiff_t n_key;   /* of the longest row */
+    ptrdiff_t d_value; /* d_head, rounded up to 16 */
+    int few, gather;   /* gather: keys and values are copied into scratch first */
 } attention_work;
 
 /* One head of one row as the two ways read it: keys in panels (d_head, 16), values as (16, value_step) for each page. */
@@ -133,7 +134,7 @@ static void few_rows(const attention_head *h, const apr_attention *a, int rows, 
     ptrdiff_t d_head = a->d_head, n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
 #define FEW_HALF(R, HALF) \
     few_scores(h, R, HALF, q, d_head, scores, score_step); \
-    for (ptrdiff_t i = 0; i < R; i++) few_softmax(scores + i * score_step, a->causal ? n_seen + i : n_seen, n_slot); \
+    for (ptrdiff_t i = 0; i < R; i++) few_softmax(scores + i * score_step, a->causal ? max_size(1, n_seen + i) : n_seen, n_slot); \
     for (ptrdiff_t d = 0; d < d_head; d += (R <= 2 ? THIN_VECTORS : TILE_VECTORS) * LANES) \
         few_sum(h, R, R <= 2 ? THIN_VECTORS : TILE_VECTORS, HALF, scores, score_step, d, d_head, out, a->out_time);
 #define FEW_CASE(R) \
@@ -217,7 +218,7 @@ static void many_queries(const attention_head *h, const apr_attention *a, const 
     float lane[ATTENTION_QUERIES];
     vf top[TILE_VECTORS], total[TILE_VECTORS], keep[TILE_VECTORS], seen[TILE_VECTORS];
     for (ptrdiff_t i = 0; i < ATTENTION_QUERIES; i++) {
-        lane[i] = (float)(n_seen + i);
+        lane[i] = (float)max_size(1, n_seen + i);
         for (ptrdiff_t d = 0; d < d_head; d++) turned[d * ATTENTION_QUERIES + i] = i < n_query ? q[i * a->q_time + d] * scale : 0.0f;
     }
     for (int j = 0; j < TILE_VECTORS; j++) {
@@ -244,7 +245,7 @@ static void many_queries(const attention_head *h, const apr_attention *a, const 
 /* ---- both -------------------------------------------------------------------------------------------------------- */
 
 static ptrdiff_t few_floats(const attention_work *work) {
-    return THIN_ROWS * (div_up(work->a->n_key, APR_PANEL) * APR_PANEL + APR_PANEL + work->a->d_head);
+    return THIN_ROWS * (div_up(work->n_key, APR_PANEL) * APR_PANEL + APR_PANEL + work->a->d_head);
 }
 
 static ptrdiff_t many_floats(const attention_work *work) {
@@ -256,7 +257,6 @@ static void attention_task(void *context, ptrdiff_t i, void *scratch) {
     const apr_attention *a = work->a;
     ptrdiff_t part = i % work->n_part, head = i / work->n_part % a->n_head, row = i / work->n_part / a->n_head;
     ptrdiff_t n_key = a->lengths ? a->lengths[row] : a->n_key, n_slot = div_up(n_key, APR_PANEL) * APR_PANEL;
-    int few = a->n_query <= ATTENTION_FEW;
     float scale = a->scale * 1.44269504088896340736f, *own = scratch;
     attention_head h = {.n_key = n_key};
     if (work->gather) {
@@ -280,30 +280,34 @@ static void attention_task(void *context, ptrdiff_t i, void *scratch) {
     const float *q = a->q + row * a->q_row + head * a->q_head;
     float *out = a->out + row * a->out_row + head * a->out_head;
     ptrdiff_t n_seen = a->causal ? n_key - a->n_query + 1 : n_key;
-    if (few) {
+    ptrdiff_t block_size = work->few ? THIN_ROWS : ATTENTION_QUERIES, n_block = div_up(a->n_query, block_size);
+    for (ptrdiff_t block = part * n_block / work->n_part; block < (part + 1) * n_block / work->n_part; block++) {
+        ptrdiff_t first = block * block_size, n = min_size(block_size, a->n_query - first), seen = a->causal ? n_seen + first : n_seen;
+        if (!work->few) {
+            many_queries(&h, a, q + first * a->q_time, n, seen, scale, own, out + first * a->out_time);
+            continue;
+        }
         ptrdiff_t score_step = n_slot + APR_PANEL;
         float *queries = own + THIN_ROWS * score_step;
-        for (ptrdiff_t t = 0; t < a->n_query; t++)
-            for (ptrdiff_t d = 0; d < a->d_head; d++) queries[t * a->d_head + d] = q[t * a->q_time + d] * scale;
-        few_rows(&h, a, (int)a->n_query, queries, own, score_step, n_seen, out);
-        return;
-    }
-    ptrdiff_t n_block = div_up(a->n_query, ATTENTION_QUERIES);
-    for (ptrdiff_t block = part * n_block / work->n_part; block < (part + 1) * n_block / work->n_part; block++) {
-        ptrdiff_t first = block * ATTENTION_QUERIES;
-        many_queries(&h, a, q + first * a->q_time, min_size(ATTENTION_QUERIES, a->n_query - first), a->causal ? n_seen + first : n_seen, scale,
-                     own, out + first * a->out_time);
+        for (ptrdiff_t t = 0; t < n; t++)
+            for (ptrdiff_t d = 0; d < a->d_head; d++) queries[t * a->d_head + d] = q[(first + t) * a->q_time + d] * scale;
+        few_rows(&h, a, (int)n, queries, own, score_step, seen, out + first * a->out_time);
     }
 }
 
 static void attention(const apr_attention *a) {
-    attention_work work = {.a = a, .n_part = 1, .d_value = div_up(a->d_head, APR_PANEL) * APR_PANEL};
-    ptrdiff_t n_thread = apr_get_num_threads(), n_pair = a->n_row * a->n_head, n_slot = div_up(a->n_key, APR_PANEL) * APR_PANEL;
-    int few = a->n_query <= ATTENTION_FEW;
-    work.gather = !few || !a->pages || work.d_value != a->d_head;
+    attention_work work = {.a = a, .n_part = 1, .n_key = a->n_key, .d_value = div_up(a->d_head, APR_PANEL) * APR_PANEL};
+    ptrdiff_t n_thread = apr_get_num_threads(), n_pair = a->n_row * a->n_head;
+    if (a->lengths) {
+        work.n_key = 0;
+        for (ptrdiff_t row = 0; row < a->n_row; row++) work.n_key = max_size(work.n_key, a->lengths[row]);
+    }
+    ptrdiff_t n_slot = div_up(work.n_key, APR_PANEL) * APR_PANEL;
+    work.few = a->pages || a->n_query <= THIN_ROWS;
+    work.gather = !a->pages || work.d_value != a->d_head;
     /* a second stretch of queries gathers the same keys and values again: only where heads do not share out evenly */
-    if (!few && n_pair % n_thread && n_pair < 8 * n_thread) work.n_part = min_size(n_thread, div_up(a->n_query, ATTENTION_QUERIES));
-    ptrdiff_t floats = (few ? few_floats(&work) : many_floats(&work)) + (work.gather ? n_slot * (a->d_head + work.d_value) : 0);
+    if (n_pair % n_thread && n_pair < 8 * n_thread) work.n_part = min_size(n_thread, div_up(a->n_query, work.few ? THIN_ROWS : ATTENTION_QUERIES));
+    ptrdiff_t floats = (work.few ? few_floats(&work) : many_floats(&work)) + (work.gather ? n_slot * (a->d_head + work.d_value) : 0);
     apr_parallel(attention_task, &work, n_pair * work.n_part, (size_t)floats * sizeof(float));
 }
 
@@ -314,25 +318,24 @@ APR_INLINE void store_weight(void *p, ptrdiff_t i, float x, int half) {
     else ((float *)p)[i] = x;
 }
 
-/* One page of one row. The inner loops run over the slots of a page for the keys, whose cells lie side by side there. */
+/* One head of one row, page by page. The inner loop over the keys runs over the slots of a page, whose cells lie side by side there. */
 static void store_task(void *context, ptrdiff_t i, void *scratch) {
     const apr_store *s = context;
+    ptrdiff_t row = i / s->n_head, head = i % s->n_head, end = s->lengths[row], start = end - (s->counts ? s->counts[row] : s->n_new);
+    const float *k = s->k + row * s->k_row + head * s->d_head, *v = s->v + row * s->v_row + head * s->d_head;
+    ptrdiff_t before = s->n_new - end; /* position p is number p + before of k and v */
     (void)scratch;
-    ptrdiff_t first = s->start / APR_PANEL, n_page = (s->start + s->n_new - 1) / APR_PANEL - first + 1, width = s->n_head * s->d_head;
-    ptrdiff_t row = i / n_page, page = first + i % n_page;
-    ptrdiff_t begin = max_size(s->start, page * APR_PANEL), end = min_size(s->start + s->n_new, (page + 1) * APR_PANEL);
-    ptrdiff_t at = s->pages[row * s->pages_stride + page] * width * APR_PANEL, source = (row * s->n_new + begin - s->start) * width;
-    for (ptrdiff_t head = 0; head < s->n_head; head++, at += s->d_head * APR_PANEL, source += s->d_head) {
+    for (ptrdiff_t from = start, to; from < end; from = to) {
+        to = min_size(end, (from / APR_PANEL + 1) * APR_PANEL);
+        ptrdiff_t at = (s->pages[row * s->pages_stride + from / APR_PANEL] * s->n_head + head) * s->d_head * APR_PANEL;
         for (ptrdiff_t d = 0; d < s->d_head; d++)
-            for (ptrdiff_t t = begin; t < end; t++)
-                store_weight(s->keys, at + d * APR_PANEL + t % APR_PANEL, s->k[source + (t - begin) * width + d], s->is_half);
-        for (ptrdiff_t t = begin; t < end; t++)
-            for (ptrdiff_t d = 0; d < s->d_head; d++)
-                store_weight(s->values, at + t % APR_PANEL * s->d_head + d, s->v[source + (t - begin) * width + d], s->is_half);
+            for (ptrdiff_t t = from; t < to; t++) store_weight(s->keys, at + d * APR_PANEL + t % APR_PANEL, k[(t + before) * s->k_time + d], s->is_half);
+        for (ptrdiff_t t = from; t < to; t++)
+            for (ptrdiff_t d = 0; d < s->d_head; d++) store_weight(s->values, at + t % APR_PANEL * s->d_head + d, v[(t + before) * s->v_time + d], s->is_half);
     }
 }
 
 static void store(const apr_store *s) {
     apr_store work = *s;
-    apr_parallel(store_task, &work, s->n_row * ((s->start + s->n_new - 1) / APR_PANEL - s->start / APR_PANEL + 1), 0);
+    apr_parallel(store_task, &work, s->n_row * s->n_head, 0);
 }

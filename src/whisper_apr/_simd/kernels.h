@@ -28,7 +28,7 @@ typedef struct apr_gemm {
  * Keys and values either lie in pages (pages != NULL) or are strided arrays (k_stride, v_stride in use). */
 typedef struct apr_attention {
     ptrdiff_t n_row, n_head, n_query, d_head;
-    int causal; /* query i of row r sees the keys before n_key(r) - n_query + i + 1 */
+    int causal; /* query i of row r sees the keys before n_key(r) - n_query + i + 1, and always the first */
     float scale;
     const float *q; /* (n_row, n_head, n_query, d_head) by strides; the last axis is contiguous */
     ptrdiff_t q_row, q_head, q_time;
@@ -40,20 +40,30 @@ typedef struct apr_attention {
     const int32_t *pages;   /* (n_row, pages_stride): the page of each 16 positions of each row */
     const int32_t *lengths; /* pages only: (n_row), the number of keys of each row */
     ptrdiff_t pages_stride;
-    ptrdiff_t n_key; /* strided: the number of keys; pages: the largest of lengths */
+    ptrdiff_t n_key; /* strided only */
     ptrdiff_t k_row, k_head, k_time, v_row, v_head, v_time;
 } apr_attention;
 
-/* New positions of a key-value cache: k and v (n_row, n_new, n_head * d_head) go to the pages of positions start, start + 1 ... */
+/* New positions of a key-value cache: of row r, the last counts[r] of k and v (n_row, n_new, n_head * d_head) become the positions
+ * lengths[r] - counts[r] .. lengths[r] - 1. */
 typedef struct apr_store {
-    ptrdiff_t n_row, n_new, n_head, d_head, start;
-    const float *k, *v;
+    ptrdiff_t n_row, n_new, n_head, d_head;
+    const float *k, *v; /* by strides; the last axis is contiguous */
+    ptrdiff_t k_row, k_time, v_row, v_time;
     const int32_t *pages; /* (n_row, pages_stride) */
     ptrdiff_t pages_stride;
-    void *keys;   /* (n_page, n_head, d_head, 16) */
-    void *values; /* (n_page, n_head, 16, d_head) */
+    const int32_t *lengths, *counts; /* (n_row); counts NULL: n_new */
+    void *keys;                      /* (n_page, n_head, d_head, 16) */
+    void *values;                    /* (n_page, n_head, 16, d_head) */
     int is_half;
 } apr_store;
+
+typedef struct apr_norm {
+    ptrdiff_t n_row, n;
+    const float *x, *weight, *bias; /* (n_row, n), (n), (n) */
+    float eps;
+    float *out;
+} apr_norm;
 
 /* |FFT|^2 of windowed frames; n_fft is even */
 typedef struct apr_spectrum {
@@ -80,7 +90,7 @@ typedef struct apr_polyphase {
     K(dot, (const float *a, const float *b, ptrdiff_t n, float *out)) \
     K(softmax, (const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log)) \
     K(argmax, (const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n)) \
-    K(layer_norm, (const float *x, const float *weight, const float *bias, float eps, float *out, ptrdiff_t n_row, ptrdiff_t n)) \
+    K(layer_norm, (const apr_norm *n)) \
     K(spectrum, (const apr_spectrum *s)) \
     K(mel, (const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame)) \
     K(polyphase, (const apr_polyphase *p))

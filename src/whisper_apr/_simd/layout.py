@@ -23,6 +23,15 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[A
     return raw[begin : begin + size].view(kind).reshape(shape)
 
 
+def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """As `aligned_empty`, of zeros; large arrays take memory only where they are written."""
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    raw = np.zeros(size + ALIGNMENT, np.uint8)
+    begin = -raw.ctypes.data % ALIGNMENT
+    return raw[begin : begin + size].view(kind).reshape(shape)
+
+
 def pack_panels(weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`(n_out, n_in)` -> `(ceil(n_out / 16), n_in, 16)` in the same dtype."""
     n_out, n_in = weight.shape

@@ -60,19 +60,22 @@ def attention(q, k, v, causal, scale, out):
     scores = (q * np.float32(scale)) @ k.swapaxes(-1, -2)
     n_query, n_key = scores.shape[-2:]
     if causal:
-        scores[..., np.arange(n_key) > np.arange(n_key - n_query, n_key)[:, None]] = -np.inf
+        last = np.maximum(0, np.arange(n_key - n_query, n_key))
+        scores[..., np.arange(n_key) > last[:, None]] = -np.inf
     weights = np.empty_like(scores)
     softmax(scores, False, weights)
     out[...] = weights @ v
 
 
-def store_pages(k, v, pages, start, keys, values):
+def store_pages(k, v, pages, lengths, counts, keys, values):
     n_row, n_new, _ = k.shape
     _, n_head, d_head, _ = keys.shape
-    positions = np.arange(start, start + n_new)
-    page, slot = pages[:, positions // PANEL], positions % PANEL
-    keys[page, :, :, slot] = k.reshape(n_row, n_new, n_head, d_head)
-    values[page, :, slot, :] = v.reshape(n_row, n_new, n_head, d_head)
+    for row in range(n_row):
+        count = n_new if counts is None else int(counts[row])
+        positions = np.arange(lengths[row] - count, lengths[row])
+        page, slot = pages[row, positions // PANEL], positions % PANEL
+        keys[page, :, :, slot] = k[row, n_new - count :].reshape(count, n_head, d_head)
+        values[page, :, slot, :] = v[row, n_new - count :].reshape(count, n_head, d_head)
 
 
 def paged_attention(q, keys, values, pages, lengths, causal, scale, out):

@@ -150,7 +150,7 @@ static void layer_norm_task(void *context, ptrdiff_t i, void *scratch) {
     }
 }
 
-static void layer_norm(const float *x, const float *weight, const float *bias, float eps, float *out, ptrdiff_t n_row, ptrdiff_t n) {
-    rows_work work = {.x = x, .weight = weight, .bias = bias, .out = out, .n_row = n_row, .n = n, .eps = eps};
+static void layer_norm(const apr_norm *n) {
+    rows_work work = {.x = n->x, .weight = n->weight, .bias = n->bias, .out = n->out, .n_row = n->n_row, .n = n->n, .eps = n->eps};
     rows_parallel(layer_norm_task, &work);
 }

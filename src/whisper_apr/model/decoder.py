@@ -1,7 +1,7 @@
 """The decoder: tokens and audio features become logits. It owns the key-value cache.
 
-The cache's rows are audio x beam, from the start. Each row of the self-attention has pages of 16 positions, named by a page table, so that
-a beam can go on from another's past by naming its pages; keys and values of the audio are computed once and shared by its beams.
+Each row of the self-attention has pages of 16 positions, named by a page table, so that a beam can go on from another's past by naming
+its pages; keys and values of an audio are computed once and shared by its rows. What a row gets does not depend on the other rows.
 """
 
 from collections.abc import Sequence
@@ -14,50 +14,79 @@ from .. import simd
 from ..formats.checkpoint import ModelDimensions
 from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, float32, stacked
 
-Pages = tuple[npt.NDArray[Any], npt.NDArray[Any]]
-
-
-def _table(n_row: int, n_ctx: int) -> npt.NDArray[np.int32]:
-    """A page table in which every row has pages of its own."""
-    n_page = -(-n_ctx // simd.PAGE)
-    return np.arange(n_row * n_page, dtype=np.int32).reshape(n_row, n_page)
+Indices = npt.NDArray[np.int32]
 
 
 class Cache:
-    """What the decoder remembers of `n_audio * beams` rows, all of one length."""
+    """What the decoder remembers: for each row the past of its tokens, for each audio its keys and values.
 
-    def __init__(self, dims: ModelDimensions, n_audio: int, beams: int) -> None:
-        self.n_audio = n_audio
-        self.beams = beams
-        self.length = 0
-        self.pages = _table(n_audio * beams, dims.n_text_ctx)
-        self.cross_pages = _table(n_audio, dims.n_audio_ctx)
-        self.cross_lengths = np.full(n_audio, dims.n_audio_ctx, np.int32)
-        n_head, d_head = dims.n_text_head, dims.n_text_state // dims.n_text_head
-        self.layers: list[Pages] = [simd.new_pages(self.pages.size, n_head, d_head) for _ in range(dims.n_text_layer)]
-        self.cross_layers: list[Pages] = [
-            simd.new_pages(self.cross_pages.size, n_head, d_head) for _ in range(dims.n_text_layer)
-        ]
+    At first there are `n_audio * beams` rows, those of one audio side by side. Rows may have different lengths, and may be dropped.
+    """
+
+    def __init__(self, dims: ModelDimensions, n_audio: int, beams: int, dtype: npt.DTypeLike = np.float32) -> None:
+        n_head, d_head, n_layer = dims.n_text_head, dims.n_text_state // dims.n_text_head, dims.n_text_layer
+        n_page, n_cross = -(-dims.n_text_ctx // simd.PAGE), -(-dims.n_audio_ctx // simd.PAGE)
+        n_row = n_audio * beams
+        self.lengths: Indices = np.zeros(n_row, np.int32)
+        self.pages: Indices = np.arange(n_row * n_page, dtype=np.int32).reshape(n_row, n_page)
+        self.layers = [simd.new_pages(self.pages.size, n_head, d_head, dtype) for _ in range(n_layer)]
+        self.audio: Indices = np.repeat(np.arange(n_audio, dtype=np.int32), beams)  # which one each row hears
+        self.audio_pages: Indices = np.arange(n_audio * n_cross, dtype=np.int32).reshape(n_audio, n_cross)
+        self.cross_layers = [simd.new_pages(self.audio_pages.size, n_head, d_head, dtype) for _ in range(n_layer)]
+        self._n_audio_ctx = dims.n_audio_ctx
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Rows of one audio stand in line as the queries of one cross-attention, where all audios have equally many rows."""
+        begins = np.flatnonzero(np.diff(self.audio, prepend=-1))
+        sizes = np.diff(begins, append=self.n_row)
+        self.group = int(sizes[0]) if len(sizes) and (sizes == sizes[0]).all() else 1
+        self.cross_pages: Indices = self.audio_pages[self.audio[:: self.group]]
+        self.cross_lengths: Indices = np.full(len(self.cross_pages), self._n_audio_ctx, np.int32)
+        self.step: Step | None = None
 
     @property
     def n_row(self) -> int:
-        return self.n_audio * self.beams
+        return len(self.lengths)
+
+    @property
+    def length(self) -> int:
+        """Of the longest row."""
+        return int(self.lengths.max(initial=0))
 
     def reorder(self, source: npt.NDArray[np.integer[Any]]) -> None:
-        """Row i goes on from the past of row `source[i]`.
+        """Row i goes on from the past of row `source[i]`, which must hear the same audio and be as long.
 
         A page that is full is never written again, so it is shared by naming it; only the page that is being filled is copied.
         """
-        if np.array_equal(source, np.arange(self.n_row)):
+        moved = np.flatnonzero(source != np.arange(self.n_row))
+        if not len(moved):
             return
-        n_full, n_begun = divmod(self.length, simd.PAGE)
-        if n_begun:
-            begun = self.pages[:, n_full]
-            moved = np.flatnonzero(source != np.arange(self.n_row))
-            for keys, values in self.layers:
-                keys[begun[moved]] = keys[begun[source[moved]]]
-                values[begun[moved]] = values[begun[source[moved]]]
-        self.pages[:, :n_full] = self.pages[source, :n_full]
+        source = source[moved]
+        if (self.lengths[source] != self.lengths[moved]).any() or (self.audio[source] != self.audio[moved]).any():
+            raise ValueError("a row can go on only from one that hears the same audio and is as long")
+        n_full, n_begun = np.divmod(self.lengths[moved], simd.PAGE)
+        begun = np.flatnonzero(n_begun)
+        to, origin = self.pages[moved[begun], n_full[begun]], self.pages[source[begun], n_full[begun]]
+        for keys, values in self.layers:
+            keys[to] = keys[origin]
+            values[to] = values[origin]
+        full = np.arange(self.pages.shape[1]) < n_full[:, None]
+        self.pages[moved] = np.where(full, self.pages[source], self.pages[moved])
+
+    def keep(self, rows: npt.NDArray[np.integer[Any]]) -> None:
+        """Only these rows go on, in this order; the others cost nothing from now on. Rows of one audio must stay side by side."""
+        self.lengths, self.pages, self.audio = self.lengths[rows], self.pages[rows], self.audio[rows]
+        self._arrange()
+
+
+class Step:
+    """Reading one token a row, recorded: the arrays between the first and the last."""
+
+    def __init__(self, n_row: int, width: int) -> None:
+        self.x = np.empty((n_row, 1, width), np.float32)
+        self.logits: FloatArray | None = None
+        self.recording = simd.Recording()
 
 
 class Block:
@@ -71,27 +100,39 @@ class Block:
         self.cross_out = Linear.read(tensors, f"{block}.cross_attn.out")
         self.mlp = Mlp(tensors, block)
 
-    def remember_audio(self, features: FloatArray, cache: Cache, pages: Pages) -> None:
-        both = self.cross_project(features)
-        width = both.shape[-1] // 2
-        simd.store_pages(both[..., :width], both[..., width:], cache.cross_pages, 0, *pages)
+    def remember_audio(self, features: FloatArray, cache: Cache, layer: int) -> None:
+        k, v = np.split(self.cross_project(features), 2, axis=-1)
+        simd.store_pages(k, v, cache.cross_pages, cache.cross_lengths, *cache.cross_layers[layer])
 
-    def __call__(self, x: FloatArray, cache: Cache, layer: int, lengths: npt.NDArray[np.int32]) -> FloatArray:
-        """`(n_row, n_new, n_state)` -> the same shape; the new positions' keys and values go into the cache."""
-        width = x.shape[-1]
-        q, k, v = np.split(self.project(self.norm(x)), (width, 2 * width), axis=-1)
+    def attend(self, x: FloatArray, cache: Cache, layer: int, counts: Indices | None) -> FloatArray:
+        """Self-attention of `(n_row, n_new, n_state)`; the new positions' keys and values go into the cache first."""
+        q, k, v = np.split(self.project(self.norm(x)), 3, axis=-1)
         keys, values = cache.layers[layer]
-        simd.store_pages(k, v, cache.pages, cache.length, keys, values)
-        x = self.out(simd.paged_attention(q, keys, values, cache.pages, lengths, causal=True), residual=x)
-        # beams of one audio read the same keys: they stand in line as queries
-        q = self.cross_query(self.cross_norm(x)).reshape(cache.n_audio, -1, width)
-        attended = simd.paged_attention(q, *cache.cross_layers[layer], cache.cross_pages, cache.cross_lengths)
-        return self.mlp(self.cross_out(attended.reshape(x.shape), residual=x))
+        simd.store_pages(k, v, cache.pages, cache.lengths, keys, values, counts)
+        return self.out(simd.paged_attention(q, keys, values, cache.pages, cache.lengths, causal=True), residual=x)
+
+    def queries(self, x: FloatArray) -> FloatArray:
+        """What the cross-attention asks for."""
+        return self.cross_query(self.cross_norm(x))
+
+    def finish(self, x: FloatArray, queries: FloatArray, cache: Cache, layer: int) -> FloatArray:
+        """Cross-attention and what follows it."""
+        lines = queries.reshape(len(cache.cross_pages), -1, x.shape[-1])
+        heard = simd.paged_attention(lines, *cache.cross_layers[layer], cache.cross_pages, cache.cross_lengths)
+        return self.mlp(self.cross_out(heard.reshape(x.shape), residual=x))
+
+    def __call__(self, x: FloatArray, cache: Cache, layer: int, counts: Indices | None = None) -> FloatArray:
+        """`(n_row, n_new, n_state)` -> the same shape."""
+        x = self.attend(x, cache, layer, counts)
+        return self.finish(x, self.queries(x), cache, layer)
 
 
 class TextDecoder:
-    def __init__(self, tensors: Tensors, dims: ModelDimensions) -> None:
+    """Rows of tokens -> logits. `cache_dtype` is float32, or float16 for half the memory and time of the attention."""
+
+    def __init__(self, tensors: Tensors, dims: ModelDimensions, cache_dtype: npt.DTypeLike = np.float32) -> None:
         self.dims = dims
+        self.cache_dtype = cache_dtype
         self.tokens = Linear(tensors["decoder.token_embedding.weight"])  # the table of inputs, and of outputs
         self.positions = float32(tensors, "decoder.positional_embedding")
         self.blocks = [Block(tensors, f"decoder.blocks.{i}") for i in range(dims.n_text_layer)]
@@ -99,29 +140,95 @@ class TextDecoder:
 
     def new_cache(self, features: FloatArray, beams: int = 1) -> Cache:
         """A cache for features `(n_audio, n_audio_ctx, n_audio_state)` and so many beams of each, no token read yet."""
-        cache = Cache(self.dims, len(features), beams)
-        for block, pages in zip(self.blocks, cache.cross_layers, strict=True):
-            block.remember_audio(features, cache, pages)
+        cache = Cache(self.dims, len(features), beams, self.cache_dtype)
+        for layer, block in enumerate(self.blocks):
+            block.remember_audio(features, cache, layer)
         return cache
 
     def __call__(
-        self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, positions: Sequence[int] | slice = (-1,)
+        self,
+        tokens: npt.NDArray[np.integer[Any]],
+        cache: Cache,
+        positions: Sequence[int] | slice = (-1,),
+        counts: Indices | None = None,
     ) -> FloatArray:
         """Read on: tokens `(n_row, n_new)` -> logits of the new positions that are asked for, `(n_row, n_positions, n_vocab)`.
 
+        Where rows have different numbers of new tokens, `counts` `(n_row,)` int32 says how many: they stand at the right end of tokens,
+        and the logits at the left end mean nothing. Logits of one token a row lie in an array that the next call writes anew.
         Raises ValueError where a token is outside of the vocabulary, or where the text context is full.
         """
+        if tokens.shape[1] == 1 and counts is None and positions == (-1,):
+            return self._read_one(tokens, cache)
+        return self.logits(self.read(tokens, cache, counts)[:, positions])
+
+    def logits(self, states: FloatArray) -> FloatArray:
+        """Final states `(..., n_state)` -> `(..., n_vocab)`."""
+        return self.tokens(self.norm(states))
+
+    def read(
+        self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, counts: Indices | None = None
+    ) -> FloatArray:
+        """As a call, but gives the final states of all new positions, `(n_row, n_new, n_state)`."""
+        x = self._embed(tokens, cache, counts)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache, layer, counts)
+        return x
+
+    def cross_attention_scores(
+        self, tokens: npt.NDArray[np.integer[Any]], features: FloatArray, heads: npt.NDArray[np.integer[Any]]
+    ) -> tuple[FloatArray, FloatArray]:
+        """How much each token listens to each position of an audio, for the alignment of words.
+
+        tokens `(n,)`, features `(n_audio_ctx, n_audio_state)`, heads `(n_heads, 2)` of layer and head -> scores before the softmax,
+        `(n_heads, n, n_audio_ctx)`, and final states `(n, n_state)`, which `logits` understands.
+        """
+        cache = self.new_cache(features[None])
+        scores = np.empty((len(heads), len(tokens), self.dims.n_audio_ctx), np.float32)
+        x = self._embed(tokens[None], cache, None)
+        d_head = self.dims.n_text_state // self.dims.n_text_head
+        for layer, block in enumerate(self.blocks):
+            x = block.attend(x, cache, layer, None)
+            queries = block.queries(x)
+            keys = cache.cross_layers[layer][0]
+            for i in np.flatnonzero(heads[:, 0] == layer):
+                head = int(heads[i, 1])
+                # one head's pages of keys are a packed matrix (n_audio_ctx, d_head)
+                matrix = simd.PackedMatrix(np.ascontiguousarray(keys[cache.cross_pages[0], head]), scores.shape[2])
+                scores[i] = simd.linear(queries[0, :, head * d_head : (head + 1) * d_head], matrix)
+            x = block.finish(x, queries, cache, layer)
+        scores *= np.float32(d_head**-0.5)
+        return scores, x[0]
+
+    def _embed(
+        self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, counts: Indices | None
+    ) -> FloatArray:
+        """The first states of new tokens; the cache's rows become as long as they will be."""
         n_row, n_new = tokens.shape
         if n_row != cache.n_row or n_new < 1:
             raise ValueError(f"tokens must have shape ({cache.n_row}, at least 1), not {tokens.shape}")
-        end = cache.length + n_new
-        if end > self.dims.n_text_ctx:
-            raise ValueError(f"the text context holds {self.dims.n_text_ctx} tokens; {end} were given")
+        if counts is not None and (counts.shape != (n_row,) or counts.min() < 1 or counts.max() > n_new):
+            raise ValueError(f"counts must be ({n_row},) numbers from 1 to {n_new}")
+        longest = int((cache.lengths + (n_new if counts is None else counts)).max())
+        if longest > self.dims.n_text_ctx:
+            raise ValueError(f"the text context holds {self.dims.n_text_ctx} tokens; {longest} were given")
         if tokens.min() < 0 or tokens.max() >= self.dims.n_vocab:
             raise ValueError(f"a token must be from 0 to {self.dims.n_vocab - 1}, not {tokens.min()} or {tokens.max()}")
-        x = self.tokens.weight.rows(tokens) + self.positions[cache.length : end]
-        lengths = np.full(n_row, end, np.int32)
-        for layer, block in enumerate(self.blocks):
-            x = block(x, cache, layer, lengths)
-        cache.length = end
-        return self.tokens(self.norm(x[:, positions]))
+        cache.lengths += n_new if counts is None else counts
+        places = cache.lengths[:, None] + np.arange(-n_new, 0)
+        return self.tokens.weight.rows(tokens) + self.positions[np.maximum(places, 0)]
+
+    def _read_one(self, tokens: npt.NDArray[np.integer[Any]], cache: Cache) -> FloatArray:
+        """One token a row: the first time its calls are recorded, from then on they are made again at the cost of one."""
+        step = cache.step or Step(cache.n_row, self.dims.n_text_state)
+        step.x[...] = self._embed(tokens, cache, None)
+        if step.recording.usable and step.logits is not None:
+            step.recording.run()
+            return step.logits
+        with step.recording:
+            x = step.x
+            for layer, block in enumerate(self.blocks):
+                x = block(x, cache, layer)
+            step.logits = self.logits(x)
+        cache.step = step if step.recording.usable else None
+        return step.logits

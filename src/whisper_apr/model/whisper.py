@@ -1,5 +1,6 @@
 """Whisper's network: an encoder, a decoder, and their dimensions."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,28 @@ TOKENS_BESIDE_LANGUAGES = 51765  # what an English-only vocabulary holds besides
 
 
 class Whisper:
-    """Made from a checkpoint, which must be complete (`formats.open_checkpoint` sees to it). The tensors are packed, not kept."""
+    """Made from a checkpoint, which must be complete (`formats.open_checkpoint` sees to it). The tensors are packed, not kept.
+
+    The decoder is made when it is first asked for: where tensors are still on their way, the encoder runs before the decoder's have come.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.dims = checkpoint.dims
         self.alignment_heads = checkpoint.alignment_heads
         self.encoder = AudioEncoder(checkpoint.tensors, checkpoint.dims)
-        self.decoder = TextDecoder(checkpoint.tensors, checkpoint.dims)
+        self._checkpoint: Checkpoint | None = checkpoint
+        self._decoder: TextDecoder | None = None
+        self._making = threading.Lock()
+
+    @property
+    def decoder(self) -> TextDecoder:
+        if self._decoder is None:
+            with self._making:
+                if self._checkpoint is not None:
+                    self._decoder = TextDecoder(self._checkpoint.tensors, self.dims)
+                    self._checkpoint = None
+        assert self._decoder is not None
+        return self._decoder
 
     @property
     def is_multilingual(self) -> bool:
