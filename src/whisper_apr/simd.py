@@ -22,7 +22,7 @@ from .errors import BackendError
 try:
     from ._simd import _kernels
 except ImportError:  # no extension was built for this interpreter: NumPy remains
-    _kernels = None
+    _kernels = None  # type: ignore[assignment]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -421,7 +421,7 @@ class Recording:
     """
 
     def __init__(self) -> None:
-        self._calls = _kernels.Recording() if _kernels else None
+        self._calls: Any = _kernels.Recording() if _kernels else None
         self._active = False
         self.usable = False
 

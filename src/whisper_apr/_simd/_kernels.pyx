@@ -125,7 +125,7 @@ def get_num_threads():
 
 # Buffers that one call holds, and its end: they are released, and a kernel that had no memory raises.
 cdef struct Held:
-    Py_buffer views[6]
+    Py_buffer views[8]
     int n
 
 

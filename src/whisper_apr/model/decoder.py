@@ -166,9 +166,7 @@ class TextDecoder:
         """Final states `(..., n_state)` -> `(..., n_vocab)`."""
         return self.tokens(self.norm(states))
 
-    def read(
-        self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, counts: Indices | None = None
-    ) -> FloatArray:
+    def read(self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, counts: Indices | None = None) -> FloatArray:
         """As a call, but gives the final states of all new positions, `(n_row, n_new, n_state)`."""
         x = self._embed(tokens, cache, counts)
         for layer, block in enumerate(self.blocks):
@@ -200,9 +198,7 @@ class TextDecoder:
         scores *= np.float32(d_head**-0.5)
         return scores, x[0]
 
-    def _embed(
-        self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, counts: Indices | None
-    ) -> FloatArray:
+    def _embed(self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, counts: Indices | None) -> FloatArray:
         """The first states of new tokens; the cache's rows become as long as they will be."""
         n_row, n_new = tokens.shape
         if n_row != cache.n_row or n_new < 1:

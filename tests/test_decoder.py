@@ -1,0 +1,232 @@
+"""The decoder and its cache: every way of reading the same tokens gives the same logits."""
+
+import numpy as np
+import pytest
+
+from whisper_apr import simd
+from whisper_apr.formats.checkpoint import ModelDimensions
+from whisper_apr.model.decoder import TextDecoder
+
+DIMS = ModelDimensions(
+    n_mels=80,
+    n_audio_ctx=40,
+    n_audio_state=32,
+    n_audio_head=2,
+    n_audio_layer=1,
+    n_vocab=70,
+    n_text_ctx=50,
+    n_text_state=32,
+    n_text_head=2,
+    n_text_layer=2,
+)
+
+
+def tensors(dims: ModelDimensions) -> dict[str, np.ndarray]:
+    """A decoder of random weights."""
+    rng, width = np.random.default_rng(0), dims.n_text_state
+
+    def normal(*shape: int) -> np.ndarray:
+        return (rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
+
+    made = {
+        "decoder.token_embedding.weight": 4 * normal(dims.n_vocab, width),
+        "decoder.positional_embedding": normal(dims.n_text_ctx, width),
+    }
+    norms = ["decoder.ln"]
+    for i in range(dims.n_text_layer):
+        block = f"decoder.blocks.{i}"
+        norms += [f"{block}.attn_ln", f"{block}.cross_attn_ln", f"{block}.mlp_ln"]
+        for attention in ("attn", "cross_attn"):
+            for part in ("query", "key", "value", "out"):
+                made[f"{block}.{attention}.{part}.weight"] = 2 * normal(width, width)
+                if part != "key":
+                    made[f"{block}.{attention}.{part}.bias"] = normal(width)
+        made |= {f"{block}.mlp.0.weight": normal(4 * width, width), f"{block}.mlp.0.bias": normal(4 * width)}
+        made |= {f"{block}.mlp.2.weight": normal(width, 4 * width), f"{block}.mlp.2.bias": normal(width)}
+    for name in norms:
+        made |= {f"{name}.weight": 1 + normal(width), f"{name}.bias": normal(width)}
+    return made
+
+
+@pytest.fixture(scope="module")
+def decoder() -> TextDecoder:
+    return TextDecoder(tensors(DIMS), DIMS)
+
+
+def features(n_audio: int) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return rng.standard_normal((n_audio, DIMS.n_audio_ctx, DIMS.n_audio_state)).astype(np.float32)
+
+
+def sequence(seed: int, n: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, DIMS.n_vocab, n)
+
+
+def alone(decoder: TextDecoder, audio: np.ndarray, tokens: np.ndarray, n_prompt: int) -> np.ndarray:
+    """A row by itself: the prompt at once, the rest token by token; logits `(n - n_prompt + 1, n_vocab)`."""
+    cache = decoder.new_cache(audio[None])
+    rows = [decoder(tokens[None, :n_prompt], cache)[0, 0].copy()]
+    rows += [decoder(tokens[None, i : i + 1], cache)[0, 0].copy() for i in range(n_prompt, len(tokens))]
+    return np.array(rows)
+
+
+def test_token_by_token_gives_what_all_at_once_gives(compiled_backend, decoder):
+    tokens, audio = sequence(2, 40), features(1)
+    whole = decoder(tokens[None], decoder.new_cache(audio), slice(None))[0]
+    for n_prompt in (1, 2, 17, 39):
+        np.testing.assert_array_equal(alone(decoder, audio[0], tokens, n_prompt), whole[n_prompt - 1 :])
+
+
+def test_every_backend_gives_the_same(backend, decoder):
+    tokens, audio = sequence(2, 20), features(1)
+    with simd.use_backend("numpy"):
+        expected = alone(decoder, audio[0], tokens, 3)
+    np.testing.assert_allclose(alone(decoder, audio[0], tokens, 3), expected, rtol=0, atol=2e-4)
+
+
+def test_rows_of_different_lengths_are_as_if_alone(compiled_backend, decoder):
+    """Bit for bit: prompts of 1, 9 and 20 tokens in one batch, and ten tokens each after them."""
+    prompts, audio = (1, 9, 20), features(3)
+    sequences = [sequence(5 + n, n + 10) for n in prompts]
+    tokens = np.zeros((3, 20), int)
+    for row, n in enumerate(prompts):
+        tokens[row, 20 - n :] = sequences[row][:n]
+    cache = decoder.new_cache(audio)
+    got = [decoder(tokens, cache, counts=np.array(prompts, np.int32))[:, 0].copy()]
+    for i in range(10):
+        got.append(decoder(np.array([[s[n + i]] for s, n in zip(sequences, prompts, strict=True)]), cache)[:, 0].copy())
+    assert cache.lengths.tolist() == [11, 19, 30]
+    assert cache.length == 30
+    for row, n in enumerate(prompts):
+        np.testing.assert_array_equal(np.array(got)[:, row], alone(decoder, audio[row], sequences[row], n))
+
+
+def test_a_second_prompt_of_different_lengths(compiled_backend, decoder):
+    """A row with less to read keeps what it had: padding is written nowhere."""
+    audio, first, second = features(2), sequence(1, 20).reshape(2, 10), sequence(2, 16).reshape(2, 8)
+    cache = decoder.new_cache(audio)
+    decoder(first, cache)
+    got = decoder(second, cache, counts=np.array([3, 8], np.int32))[:, 0]
+    for row, n in enumerate((3, 8)):
+        single = np.concatenate([first[row], second[row, 8 - n :]])
+        np.testing.assert_array_equal(got[row], alone(decoder, audio[row], single, len(single))[0])
+
+
+def test_beams_go_on_from_each_others_past(compiled_backend, decoder):
+    """Reordered before, at, and after the end of a page; each beam's logits are those of its own sequence."""
+    rng, audio, beams = np.random.default_rng(3), features(2), 3
+    cache = decoder.new_cache(audio, beams)
+    prompt = sequence(4, 2)
+    past = np.tile(prompt, (2 * beams, 1))
+    decoder(past, cache)
+    for _ in range(36):
+        new = rng.integers(0, DIMS.n_vocab, (2 * beams, 1))
+        source = np.concatenate([rng.integers(0, beams, beams), beams + rng.integers(0, beams, beams)])
+        cache.reorder(source)
+        past = np.concatenate([past[source], new], axis=1)
+        got = decoder(new, cache)[:, 0].copy()
+    for row in range(2 * beams):
+        np.testing.assert_array_equal(got[row], alone(decoder, audio[row // beams], past[row], len(past[row]))[0])
+
+
+def test_reordering_across_audios_or_lengths_is_refused(decoder):
+    cache = decoder.new_cache(features(2))
+    decoder(np.array([[1, 2], [3, 4]]), cache, counts=np.array([1, 2], np.int32))
+    with pytest.raises(ValueError, match="same audio"):
+        cache.reorder(np.array([1, 1]))
+    cache.reorder(np.array([0, 1]))
+
+
+@pytest.mark.parametrize("rows", [[0], [1, 3], [0, 1, 4, 5], [2, 3, 4], [5]])
+def test_rows_that_are_dropped_leave_the_others_alone(compiled_backend, decoder, rows):
+    audio, beams = features(3), 2
+    cache = decoder.new_cache(audio, beams)
+    tokens = sequence(6, 6 * 24).reshape(6, 24)
+    decoder(tokens[:, :4], cache)
+    for i in range(4, 10):
+        decoder(tokens[:, i : i + 1], cache)
+    cache.keep(np.array(rows))
+    assert cache.n_row == len(rows)
+    for i in range(10, 24):
+        got = decoder(tokens[rows, i : i + 1], cache)[:, 0]
+    for at, row in enumerate(rows):
+        np.testing.assert_array_equal(got[at], alone(decoder, audio[row // beams], tokens[row], 24)[0])
+
+
+def test_what_a_dropped_row_wrote_is_not_lost_to_those_that_name_it(compiled_backend, decoder):
+    audio = features(1)
+    cache = decoder.new_cache(audio, 2)
+    tokens = sequence(7, 40).reshape(2, 20)
+    decoder(tokens, cache)
+    cache.reorder(np.array([0, 0]))
+    cache.keep(np.array([1]))
+    last = sequence(8, 6)
+    for token in last:
+        got = decoder(np.array([[token]]), cache)[0, 0]
+    np.testing.assert_array_equal(got, alone(decoder, audio[0], np.concatenate([tokens[0], last]), 26)[0])
+
+
+def test_a_recorded_step_follows_the_backend_and_the_threads(decoder):
+    audio, tokens = features(1), sequence(9, 12)
+    expected, before = alone(decoder, audio[0], tokens, 2), simd.get_num_threads()
+    cache = decoder.new_cache(audio)
+    decoder(tokens[None, :2], cache)
+    try:
+        for i, name in zip(range(2, 12), 4 * [*simd.backends(), "scalar"], strict=False):
+            with simd.use_backend(name):
+                simd.set_num_threads(1 + i % 2)
+                np.testing.assert_allclose(decoder(tokens[None, i : i + 1], cache)[0, 0], expected[i - 1], atol=2e-4)
+    finally:
+        simd.set_num_threads(before)
+
+
+def test_float16_cache_changes_little(decoder):
+    half = TextDecoder(tensors(DIMS), DIMS, np.float16)
+    audio, tokens = features(1), sequence(2, 30)
+    cache = half.new_cache(audio)
+    assert {x.dtype.name for pages in (*cache.layers, *cache.cross_layers) for x in pages} == {"float16"}
+    exact = alone(decoder, audio[0], tokens, 4)
+    got = alone(half, audio[0], tokens, 4)
+    assert 0 < np.abs(got - exact).max() < 0.02 * np.abs(exact).max()
+
+
+def test_cross_attention_scores(backend, decoder):
+    """Against the sums as they are defined; the logits come along."""
+    audio, tokens = features(1)[0], sequence(3, 11)
+    heads = np.array([[1, 0], [0, 1], [1, 1]])
+    scores, states = decoder.cross_attention_scores(tokens, audio, heads)
+    assert scores.shape == (3, 11, DIMS.n_audio_ctx)
+    np.testing.assert_allclose(
+        decoder.logits(states), decoder(tokens[None], decoder.new_cache(audio[None]), slice(None))[0], atol=1e-5
+    )
+    made = tensors(DIMS)
+    cache = decoder.new_cache(audio[None])
+    x = decoder.tokens.weight.rows(tokens[None]) + decoder.positions[:11]
+    cache.lengths += 11
+    for layer, block in enumerate(decoder.blocks):
+        x = block.attend(x, cache, layer, None)
+        q = block.queries(x)[0].astype(np.float64).reshape(11, 2, 16)
+        k = (audio.astype(np.float64) @ made[f"decoder.blocks.{layer}.cross_attn.key.weight"].T).reshape(-1, 2, 16)
+        for i in np.flatnonzero(heads[:, 0] == layer):
+            head = heads[i, 1]
+            np.testing.assert_allclose(scores[i], q[:, head] @ k[:, head].T / 4, atol=2e-5)
+        x = block.finish(x, block.queries(x), cache, layer)
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing(decoder):
+    cache = decoder.new_cache(features(2))
+    decoder(np.array([[1], [2]]), cache)
+    wrong = [
+        (np.zeros((1, 1), int), {}, "shape"),
+        (np.zeros((2, 0), int), {}, "shape"),
+        (np.zeros((2, 50), int), {}, "holds 50 tokens"),
+        (np.array([[1], [70]]), {}, "from 0 to 69"),
+        (np.array([[-1], [3]]), {}, "from 0 to 69"),
+        (np.zeros((2, 3), int), {"counts": np.array([0, 3], np.int32)}, "counts"),
+        (np.zeros((2, 3), int), {"counts": np.array([1, 4], np.int32)}, "counts"),
+        (np.zeros((2, 3), int), {"counts": np.array([3], np.int32)}, "counts"),
+    ]
+    for tokens, more, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            decoder(tokens, cache, **more)
+    assert cache.lengths.tolist() == [1, 1]
