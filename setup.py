@@ -63,7 +63,7 @@ libraries = [
 
 extension = Extension(
     "whisper_apr._simd._kernels",
-    [f"{SIMD}/{name}" for name in ("_kernels.pyx", "cpu.c", "dispatch.c", "threads.c")],
+    [f"{SIMD}/{name}" for name in ("_kernels.pyx", "cpu.c", "dispatch.c", "lz4.c", "threads.c")],
     include_dirs=[SIMD],
     depends=[*HEADERS, *glob.glob(f"{SIMD}/target_*.c")],
     define_macros=[("Py_LIMITED_API", "0x030b0000")] if limited_api else [],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._simd import numpy_kernels
+from ._simd import numpy_kernels, numpy_lz4
 from ._simd.layout import PANEL, aligned_zeros, pack_panels, unpack_panels
 from .errors import BackendError
 
@@ -486,6 +486,17 @@ def polyphase(x: npt.ArrayLike, filters: FloatArray, up: int, down: int, start: 
     if n_out:
         _impl.polyphase(a, f, up, down, start, out)
     return out
+
+
+# ---- bytes ----------------------------------------------------------------------------------------------------------
+
+
+def lz4_decode(source: memoryview, target: memoryview) -> bool:
+    """Decode one block of LZ4's block format into `target` (contiguous bytes), the same code for every backend.
+
+    False where `source` is damaged or does not fill `target` exactly; then target holds anything.
+    """
+    return bool((_kernels or numpy_lz4).lz4_decode(source, target))
 
 
 use_backend(os.environ.get("WHISPER_APR_BACKEND") or backends()[-1])

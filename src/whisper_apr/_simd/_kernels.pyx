@@ -6,7 +6,7 @@
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 
 
@@ -503,3 +503,23 @@ def polyphase(x, filters, ptrdiff_t up, ptrdiff_t down, ptrdiff_t start, out):
             t.polyphase(&p)
     finally:
         release(&held)
+
+
+cdef extern from "lz4.h" nogil:
+    int apr_lz4_decode(const uint8_t *src, ptrdiff_t n_src, uint8_t *dst, ptrdiff_t n_dst)
+
+
+def lz4_decode(source, target):
+    cdef Held held
+    cdef Py_buffer *src
+    cdef Py_buffer *dst
+    cdef int status = -1
+    held.n = 0
+    try:
+        src = hold(&held, source, False)
+        dst = hold(&held, target, True)
+        with nogil:
+            status = apr_lz4_decode(<const uint8_t *>src.buf, src.len, <uint8_t *>dst.buf, dst.len)
+    finally:
+        release(&held)
+    return status == 0

@@ -116,7 +116,7 @@ def parse_apr_v1(data: npt.NDArray[np.uint8], where: str) -> AprV1:
     """Read a whole file's bytes. `where` names it in errors. Raises FormatError."""
     if len(data) < _HEAD.size + _CRC_BYTES:
         _fail(where, f"cut off: {len(data)} bytes are fewer than a version 1 head")
-    magic, version, _, dtype, _, n_tensor, flags, *sizes = _HEAD.unpack_from(data)
+    magic, version, _, dtype, _, n_tensor, flags, *sizes = _HEAD.unpack_from(data.data)
     if magic != MAGIC:
         _fail(where, "not an .apr file: it does not begin with APR1")
     if data[8] == ord("{"):
@@ -129,7 +129,7 @@ def parse_apr_v1(data: npt.NDArray[np.uint8], where: str) -> AprV1:
     if dtype not in (_FLOAT32, _INT8):
         _fail(where, f"dtype {_DTYPES.get(dtype, dtype)}; version 1 files hold float32 or int8")
     (crc,) = struct.unpack("<I", data[-_CRC_BYTES:].tobytes())
-    if zlib.crc32(data[:-_CRC_BYTES]) != crc:
+    if zlib.crc32(data[:-_CRC_BYTES].data) != crc:
         _fail(where, "damaged: its checksum does not fit its content; load it again from where it came")
     dims = make_dimensions(dict(zip(_DIMENSIONS, sizes, strict=True)), where)
     reader = _Reader(data[:-_CRC_BYTES], where)
