@@ -10,6 +10,7 @@ import sysconfig
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 SIMD = "src/whisper_apr/_simd"
 HEADERS = [*sorted(glob.glob(f"{SIMD}/*.h")), *sorted(glob.glob(f"{SIMD}/vec/*.h"))]
@@ -38,7 +39,8 @@ if msvc:
     scalar = ["/d2Qvec-"]
 else:
     # No contraction: a product and a sum are fused where the kernels say so, and nowhere else. Hidden: only the module's entry is seen.
-    common = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-ffp-contract=off", "-fvisibility=hidden"]
+    # -g0: interpreters are often built with -g and hand it on; debug information would be three quarters of the wheel.
+    common = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-ffp-contract=off", "-fvisibility=hidden", "-g0"]
     # The reference stays scalar: no vectors behind its back.
     scalar = (
         ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
@@ -55,7 +57,7 @@ libraries = [
             "sources": [f"{SIMD}/target_{name}.c"],
             "include_dirs": [SIMD],
             "cflags": common + flags,
-            "obj_deps": {"": HEADERS},
+            "obj_deps": {"": [*HEADERS, "setup.py"]},
         },
     )
     for name, flags in ({"scalar": scalar} | targets).items()
@@ -65,15 +67,25 @@ extension = Extension(
     "whisper_apr._simd._kernels",
     [f"{SIMD}/{name}" for name in ("_kernels.pyx", "cpu.c", "dispatch.c", "lz4.c", "threads.c")],
     include_dirs=[SIMD],
-    depends=[*HEADERS, *glob.glob(f"{SIMD}/target_*.c")],
+    depends=[*HEADERS, *sorted(glob.glob(f"{SIMD}/target_*.c")), "setup.py"],
     define_macros=[("Py_LIMITED_API", "0x030b0000")] if limited_api else [],
     py_limited_api=limited_api,
     extra_compile_args=common,
     extra_link_args=[] if msvc or platform.endswith("wasm32") else ["-pthread"],
 )
 
+
+class BuildExtension(build_ext):
+    """Builds the static libraries first: `build_ext --inplace` by itself would not."""
+
+    def run(self):
+        self.run_command("build_clib")
+        super().run()
+
+
 setup(
     libraries=libraries,
     ext_modules=cythonize([extension]),
+    cmdclass={"build_ext": BuildExtension},
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited_api else {},
 )
