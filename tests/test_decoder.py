@@ -6,6 +6,7 @@ import pytest
 from whisper_apr import simd
 from whisper_apr.formats.checkpoint import ModelDimensions
 from whisper_apr.model.decoder import TextDecoder
+from whisper_apr.model.layers import Tensors
 
 DIMS = ModelDimensions(
     n_mels=80,
@@ -50,7 +51,7 @@ def tensors(dims: ModelDimensions) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def decoder() -> TextDecoder:
-    return TextDecoder(tensors(DIMS), DIMS)
+    return TextDecoder(Tensors(tensors(DIMS)), DIMS)
 
 
 def features(n_audio: int) -> np.ndarray:
@@ -181,7 +182,7 @@ def test_a_recorded_step_follows_the_backend_and_the_threads(decoder):
 
 
 def test_float16_cache_changes_little(decoder):
-    half = TextDecoder(tensors(DIMS), DIMS, np.float16)
+    half = TextDecoder(Tensors(tensors(DIMS)), DIMS, np.float16)
     audio, tokens = features(1), sequence(2, 30)
     cache = half.new_cache(audio)
     assert {x.dtype.name for pages in (*cache.layers, *cache.cross_layers) for x in pages} == {"float16"}

@@ -8,7 +8,6 @@ C-contiguous float32 is copied once. Every backend raises the same errors and ag
 
 import os
 import threading
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -16,15 +15,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ._simd import numpy_kernels, numpy_lz4
-from ._simd.layout import PANEL, aligned_zeros, pack_panels, unpack_panels
+from ._simd.layout import PANEL, aligned_zeros
 from .errors import BackendError
+from .packed import COMPUTE_TYPES as COMPUTE_TYPES
+from .packed import FloatArray as FloatArray
+from .packed import PackedMatrix as PackedMatrix
+from .packed import QuantizedWeight as QuantizedWeight
+from .packed import Weight as Weight
+from .packed import pack as pack
+from .packed import prepare as prepare
+from .packed import quantize_int4 as quantize_int4
+from .packed import quantize_int8 as quantize_int8
 
 try:
     from ._simd import _kernels
 except ImportError:  # no extension was built for this interpreter: NumPy remains
     _kernels = None  # type: ignore[assignment]
-
-FloatArray = npt.NDArray[np.float32]
 
 PAGE = PANEL  # positions that one page of a key-value cache holds
 
@@ -129,42 +135,6 @@ def _expect(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-@dataclass(frozen=True)
-class PackedMatrix:
-    """A weight `(n_out, n_in)` in the kernels' panel layout; float32 or float16."""
-
-    panels: npt.NDArray[Any]
-    n_out: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.n_out, self.panels.shape[1]
-
-    @property
-    def nbytes(self) -> int:
-        return self.panels.nbytes
-
-    def rows(self, index: npt.NDArray[np.integer[Any]]) -> FloatArray:
-        """Rows of the weight as float32, `(*index.shape, n_in)`: the look-up in an embedding table."""
-        if index.size and (index.min() < 0 or index.max() >= self.n_out):
-            raise IndexError(
-                f"row {index.max() if index.max() >= self.n_out else index.min()} of a table with {self.n_out}"
-            )
-        return self.panels[index // PANEL, :, index % PANEL].astype(np.float32)
-
-    def unpack(self) -> npt.NDArray[Any]:
-        return unpack_panels(self.panels, self.n_out)
-
-
-def pack(weight: npt.NDArray[Any]) -> PackedMatrix:
-    """Lay out a weight `(n_out, n_in)` for `linear`, once. float16 stays float16; every other real type becomes float32."""
-    array = np.asarray(weight)
-    if array.dtype != np.float16:
-        array = _float32(array, "weight")
-    _expect(array.ndim == 2, f"weight must have 2 dimensions, not shape {array.shape}")
-    return PackedMatrix(pack_panels(array), array.shape[0])
-
-
 def linear(
     x: npt.ArrayLike,
     weight: PackedMatrix,
@@ -176,6 +146,11 @@ def linear(
     """`gelu(x @ weight.T + bias) + residual`, each part where asked for: `(..., n_in)` -> `(..., n_out)`.
 
     A 2-D `x` may have rows that overlap (a stride of its own), as the windows of a convolution have.
+
+    With an int8 or int4 weight each row of x is rounded to 8 bits on the way: `round(x / step)`, half to even, with
+    `step = max |row| / 127` (a row with no magnitude above 1e-30 counts as zeros; one with infinity or NaN gives NaN). int8: the whole
+    numbers' products are summed in int32, the same on every backend, then `sum * step * scale`. int4: so for each group of 32
+    inputs, the groups then summed in float32 in order.
     """
     a = _rows(x, "x")
     n_out, n_in = weight.shape
@@ -190,15 +165,14 @@ def linear(
         residual = residual.reshape(-1, n_out)
     out = np.empty(shape, np.float32)
     if out.size:
-        _impl.gemm(
-            a.reshape(-1, n_in) if a.ndim != 2 else a,
-            weight.panels,
-            n_out,
-            bias,
-            gelu,
-            residual,
-            out.reshape(-1, n_out),
-        )
+        rows, result = a if a.ndim == 2 else a.reshape(-1, n_in), out.reshape(-1, n_out)
+        if weight.scales is None:
+            _impl.gemm(rows, weight.panels, n_out, bias, gelu, residual, result)
+        else:
+            global _unrecorded
+            _unrecorded = True
+            oracle: Any = numpy_kernels
+            oracle.qgemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
     return out
 
 
@@ -410,6 +384,7 @@ def paged_attention(
 # ---- a sequence of calls --------------------------------------------------------------------------------------------
 
 _recorder = threading.Lock()
+_unrecorded = False
 
 
 class Recording:
@@ -428,6 +403,8 @@ class Recording:
     def __enter__(self) -> None:
         self._active = _name != "numpy" and _recorder.acquire(blocking=False)
         if self._active:
+            global _unrecorded
+            _unrecorded = False
             self._calls.start()
 
     def __exit__(
@@ -436,7 +413,7 @@ class Recording:
         if self._active:
             self._calls.stop()
             _recorder.release()
-            self.usable = kind is None
+            self.usable = kind is None and not _unrecorded
 
     def run(self) -> None:
         self._calls.run()

@@ -1,7 +1,13 @@
-"""How matrices lie in memory for the kernels: panels of 16 columns, the same for every backend.
+"""How matrices lie in memory for the kernels: panels of 16 outputs, the same for every backend.
 
-A weight `(n_out, n_in)` becomes `(n_panel, n_in, 16)`: one panel holds 16 outputs side by side, so that a kernel reads
-straight on while it walks over the inputs, with vectors of 4, 8 or 16 lanes. The last panel is filled up with zeros.
+float32, float16: a weight `(n_out, n_in)` becomes `(n_panel, n_in, 16)`: one panel holds 16 outputs side by side, so that a kernel
+reads straight on while it walks over the inputs, with vectors of 4, 8 or 16 lanes. The last panel is filled up with zeros.
+
+int8: `(n_panel, ceil(n_in / 4), 16, 4)`: the 4 inputs that a dot-product instruction sums lie side by side, 64 bytes for 16 outputs.
+
+int4: `(n_panel, n_group, 4, 16, 4)` bytes, a group being 32 inputs: byte `[p, g, v, o, i]` holds input `32 g + 4 v + i` in its low half
+and input `32 g + 16 + 4 v + i` in its high half, each as the value + 8.
+
 Pages of the key-value cache use the same 16: 16 positions a page, keys as a panel `(d_head, 16)`, values as `(16, d_head)`.
 """
 
@@ -11,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 PANEL = 16
+QUAD = 4  # inputs that lie side by side in an int8 panel
+GROUP = 32  # inputs that share a scale in an int4 panel
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
@@ -32,11 +40,15 @@ def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[A
     return raw[begin : begin + size].view(kind).reshape(shape)
 
 
+def div_up(a: int, b: int) -> int:
+    return -(-a // b)
+
+
 def pack_panels(weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`(n_out, n_in)` -> `(ceil(n_out / 16), n_in, 16)` in the same dtype."""
     n_out, n_in = weight.shape
     whole = n_out // PANEL
-    panels = aligned_empty((-(-n_out // PANEL), n_in, PANEL), weight.dtype)
+    panels = aligned_empty((div_up(n_out, PANEL), n_in, PANEL), weight.dtype)
     panels[:whole] = weight[: whole * PANEL].reshape(whole, PANEL, n_in).swapaxes(1, 2)
     if whole < len(panels):
         panels[whole] = 0
@@ -48,3 +60,44 @@ def unpack_panels(panels: npt.NDArray[Any], n_out: int) -> npt.NDArray[Any]:
     """The inverse of `pack_panels`."""
     n_panel, n_in, _ = panels.shape
     return panels.swapaxes(1, 2).reshape(n_panel * PANEL, n_in)[:n_out]
+
+
+def _padded(values: npt.NDArray[np.int8], step: int) -> npt.NDArray[np.int8]:
+    """Zeros added up to whole panels and to a multiple of `step` inputs."""
+    n_out, n_in = values.shape
+    padded = np.zeros((div_up(n_out, PANEL) * PANEL, div_up(n_in, step) * step), np.int8)
+    padded[:n_out, :n_in] = values
+    return padded
+
+
+def pack_int8(values: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """`(n_out, n_in)` -> `(ceil(n_out / 16), ceil(n_in / 4), 16, 4)`."""
+    padded = _padded(values, QUAD)
+    quads = padded.reshape(len(padded) // PANEL, PANEL, padded.shape[1] // QUAD, QUAD).swapaxes(1, 2)
+    panels = aligned_empty(quads.shape, np.int8)
+    panels[...] = quads
+    return panels
+
+
+def unpack_int8(panels: npt.NDArray[np.int8], n_out: int, n_in: int) -> npt.NDArray[np.int8]:
+    """The inverse of `pack_int8`."""
+    n_panel, n_quad = panels.shape[:2]
+    return panels.swapaxes(1, 2).reshape(n_panel * PANEL, n_quad * QUAD)[:n_out, :n_in]
+
+
+def pack_int4(values: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+    """`(n_out, n_in)` of values from -8 to 7 -> `(ceil(n_out / 16), ceil(n_in / 32), 4, 16, 4)` bytes."""
+    padded = _padded(values, GROUP)
+    n_group = padded.shape[1] // GROUP
+    halves = (padded + 8).view(np.uint8).reshape(len(padded) // PANEL, PANEL, n_group, 2, 4, QUAD)
+    panels = aligned_empty((len(halves), n_group, 4, PANEL, QUAD), np.uint8)
+    panels[...] = (halves[:, :, :, 0] | halves[:, :, :, 1] << 4).transpose(0, 2, 3, 1, 4)
+    return panels
+
+
+def unpack_int4(panels: npt.NDArray[np.uint8], n_out: int, n_in: int) -> npt.NDArray[np.int8]:
+    """The inverse of `pack_int4`."""
+    n_panel, n_group = panels.shape[:2]
+    packed = panels.transpose(0, 3, 1, 2, 4)  # (n_panel, 16, n_group, 4, 4)
+    halves = np.stack([packed & 15, packed >> 4], axis=3).view(np.int8) - np.int8(8)
+    return halves.reshape(n_panel * PANEL, n_group * GROUP)[:n_out, :n_in]

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from .layout import PANEL, unpack_panels
+from .layout import GROUP, PANEL, unpack_int4, unpack_int8, unpack_panels
 
 _quiet = np.errstate(all="ignore")  # as the compiled kernels: infinities and NaN pass through without a word
 
@@ -21,7 +21,43 @@ def gelu(x, out):
 
 @_quiet
 def gemm(x, panels, n_out, bias, with_gelu, residual, out):
-    y = x @ unpack_panels(panels, n_out).astype(np.float32).T
+    _finish(x @ unpack_panels(panels, n_out).astype(np.float32).T, bias, with_gelu, residual, out)
+
+
+SMALLEST = np.float32(1e-30)  # a row with no magnitude above this counts as zeros
+
+
+def quantize_rows(x):
+    """Rows of x as whole numbers from -127 to 127 (in float64), and what one step is worth: max |row| / 127.
+
+    Rounded to nearest, half to even. A row with infinity or NaN has steps of NaN.
+    """
+    largest = np.abs(x).max(axis=1, initial=0)
+    finite = np.isfinite(x).all(axis=1)
+    used = finite & (largest > SMALLEST)
+    inverse = np.where(used, np.float32(127) / largest, np.float32(0))
+    steps = np.where(used, largest / np.float32(127), np.where(finite, np.float32(0), np.float32(np.nan)))
+    return np.rint(np.where(used[:, None], x, np.float32(0)) * inverse[:, None]).astype(np.float64), steps[:, None]
+
+
+@_quiet
+def qgemm(x, panels, scales, sums, n_out, bias, with_gelu, residual, out):
+    """int8 (sums given) or int4 weights times rows that are quantized on the way; float64 holds the sums exactly."""
+    n_in = x.shape[1]
+    values, steps = quantize_rows(x)
+    if sums is not None:
+        total = values @ unpack_int8(panels, n_out, n_in).astype(np.float64).T
+        y = total.astype(np.float32) * steps * scales.reshape(-1)[:n_out]
+    else:
+        weight = unpack_int4(panels, n_out, n_in).astype(np.float64)
+        n_panel, n_group, _ = scales.shape
+        group_scales = scales.astype(np.float64).swapaxes(1, 2).reshape(n_panel * PANEL, n_group)[:n_out]
+        weight *= np.repeat(group_scales, GROUP, axis=1)[:, :n_in]
+        y = (values @ weight.T).astype(np.float32) * steps
+    _finish(y, bias, with_gelu, residual, out)
+
+
+def _finish(y, bias, with_gelu, residual, out):
     if bias is not None:
         y += bias
     if with_gelu:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import simd
 from ..formats.checkpoint import ModelDimensions
-from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, float32, stacked
+from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, stacked
 
 Indices = npt.NDArray[np.int32]
 
@@ -133,8 +133,8 @@ class TextDecoder:
     def __init__(self, tensors: Tensors, dims: ModelDimensions, cache_dtype: npt.DTypeLike = np.float32) -> None:
         self.dims = dims
         self.cache_dtype = cache_dtype
-        self.tokens = Linear(tensors["decoder.token_embedding.weight"])  # the table of inputs, and of outputs
-        self.positions = float32(tensors, "decoder.positional_embedding")
+        self.tokens = Linear(tensors.matrix("decoder.token_embedding"))  # the table of inputs, and of outputs
+        self.positions = tensors.array("decoder.positional_embedding")
         self.blocks = [Block(tensors, f"decoder.blocks.{i}") for i in range(dims.n_text_layer)]
         self.norm = LayerNorm(tensors, "decoder.ln")
 
@@ -192,7 +192,8 @@ class TextDecoder:
             for i in np.flatnonzero(heads[:, 0] == layer):
                 head = int(heads[i, 1])
                 # one head's pages of keys are a packed matrix (n_audio_ctx, d_head)
-                matrix = simd.PackedMatrix(np.ascontiguousarray(keys[cache.cross_pages[0], head]), scores.shape[2])
+                panels = np.ascontiguousarray(keys[cache.cross_pages[0], head])
+                matrix = simd.PackedMatrix(panels.dtype.name, (scores.shape[2], d_head), panels)
                 scores[i] = simd.linear(queries[0, :, head * d_head : (head + 1) * d_head], matrix)
             x = block.finish(x, queries, cache, layer)
         scores *= np.float32(d_head**-0.5)

@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import simd
 from ..formats.checkpoint import ModelDimensions
-from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, float32, stacked
+from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, stacked
 
 KERNEL = 3  # positions that each of the two convolutions sees
 TIME_STRIDE = 2  # of the second convolution: two frames of mel become one position
@@ -14,8 +14,7 @@ class Convolution:
     """A convolution over time as one matrix product: each row is a window of three positions, read where they lie."""
 
     def __init__(self, tensors: Tensors, name: str, stride: int) -> None:
-        weight = tensors[f"{name}.weight"]  # (n_out, n_in, 3)
-        self.linear = Linear(weight.transpose(0, 2, 1).reshape(len(weight), -1), float32(tensors, f"{name}.bias"))
+        self.linear = Linear.read(tensors, name)
         self.stride = stride
 
     def __call__(self, x: FloatArray) -> FloatArray:
@@ -52,7 +51,7 @@ class AudioEncoder:
         self.dims = dims
         self.conv1 = Convolution(tensors, "encoder.conv1", 1)
         self.conv2 = Convolution(tensors, "encoder.conv2", TIME_STRIDE)
-        self.positions = float32(tensors, "encoder.positional_embedding")
+        self.positions = tensors.array("encoder.positional_embedding")
         self.blocks = [Block(tensors, f"encoder.blocks.{i}", dims.n_audio_head) for i in range(dims.n_audio_layer)]
         self.norm = LayerNorm(tensors, "encoder.ln_post")
 

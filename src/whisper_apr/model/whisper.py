@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import simd
+from ..errors import OptionError
 from ..formats.checkpoint import Checkpoint
 from .decoder import TextDecoder
 from .encoder import AudioEncoder
-from .layers import FloatArray
+from .layers import FloatArray, Tensors
 
 MULTILINGUAL_VOCABULARY = 51865  # from this size on, a vocabulary has languages and tasks
 TOKENS_BESIDE_LANGUAGES = 51765  # what an English-only vocabulary holds besides one language
@@ -19,13 +21,19 @@ class Whisper:
     """Made from a checkpoint, which must be complete (`formats.open_checkpoint` sees to it). The tensors are packed, not kept.
 
     The decoder is made when it is first asked for: where tensors are still on their way, the encoder runs before the decoder's have come.
+
+    `compute_type` says what the checkpoint's float matrices become: "float32" (kept as float16 or float32, computed in float32), "int8" or
+    "int4" (quantized here). Matrices that are quantized already stay as they are. Raises OptionError for another type.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, compute_type: str = "float32") -> None:
+        if compute_type not in simd.COMPUTE_TYPES:
+            raise OptionError(f"compute_type must be {', '.join(simd.COMPUTE_TYPES)}, not {compute_type!r}")
+        tensors = Tensors(checkpoint.tensors, compute_type)
         self.dims = checkpoint.dims
         self.alignment_heads = checkpoint.alignment_heads
-        self.encoder = AudioEncoder(checkpoint.tensors, checkpoint.dims)
-        self._checkpoint: Checkpoint | None = checkpoint
+        self.encoder = AudioEncoder(tensors, checkpoint.dims)
+        self._tensors: Tensors | None = tensors
         self._decoder: TextDecoder | None = None
         self._making = threading.Lock()
 
@@ -33,9 +41,9 @@ class Whisper:
     def decoder(self) -> TextDecoder:
         if self._decoder is None:
             with self._making:
-                if self._checkpoint is not None:
-                    self._decoder = TextDecoder(self._checkpoint.tensors, self.dims)
-                    self._checkpoint = None
+                if self._tensors is not None:
+                    self._decoder = TextDecoder(self._tensors, self.dims)
+                    self._tensors = None
         assert self._decoder is not None
         return self._decoder
 

@@ -1,0 +1,207 @@
+"""Weights: rounding to 8 and 4 bits, the panel layout and back, and what is made of a checkpoint's matrices."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cases
+from whisper_apr import packed, simd
+
+SHAPES = [(1, 1), (3, 0), (0, 5), (16, 32), (17, 33), (33, 31), (15, 4), (61, 97), (48, 240)]
+QUANTIZERS = {"int8": simd.quantize_int8, "int4": simd.quantize_int4}
+
+
+def made(dtype: str, n_out: int, n_in: int) -> packed.Weight:
+    weight = cases.normal(1, n_out, n_in)
+    return QUANTIZERS[dtype](weight) if dtype in QUANTIZERS else weight.astype(dtype)
+
+
+def floats(weight: packed.Weight) -> np.ndarray:
+    return weight.astype(np.float32) if isinstance(weight, np.ndarray) else weight.dequantize()
+
+
+# ---- rounding -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_int8_is_absmax_over_127_rounded_to_even(shape):
+    weight = cases.normal(1, *shape)
+    quantized = simd.quantize_int8(weight)
+    for row, values, scale in zip(weight, quantized.values, quantized.scales, strict=True):
+        largest = max((abs(w) for w in row), default=np.float32(0))
+        assert scale == (largest / np.float32(127) if largest else 1)
+        np.testing.assert_array_equal(values, [round(float(w / scale)) for w in row])
+    np.testing.assert_array_equal(quantized.dequantize(), quantized.values * quantized.scales[:, None])
+    assert quantized.shape == shape
+
+
+def test_int8_of_extremes():
+    weight = np.array([[1, -1, 0], [0, 0, 0], [3e38, 1, -3e38], [1e-40, 0, 0], [127, 0.5, 1.5]], np.float32)
+    quantized = simd.quantize_int8(weight)
+    np.testing.assert_array_equal(quantized.values, [[127, -127, 0], [0, 0, 0], [127, 0, -127], [0, 0, 0], [127, 0, 2]])
+    np.testing.assert_array_equal(quantized.scales[[1, 3]], 1)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_int4_is_near_what_it_stands_for(shape):
+    weight = cases.normal(1, *shape)
+    quantized = simd.quantize_int4(weight)
+    assert quantized.values.min(initial=0) >= -8
+    assert quantized.values.max(initial=0) <= 7
+    assert quantized.scales.shape == (shape[0], -(-shape[1] // 32))
+    # No value is farther off than where the group's largest number lies at 7 or 8 steps, the last step being cut: largest / 7.
+    for begin in range(0, shape[1], 32):
+        group = weight[:, begin : begin + 32]
+        error = np.abs(quantized.dequantize()[:, begin : begin + 32] - group).max(axis=1, initial=0)
+        assert np.all(error <= np.abs(group).max(axis=1, initial=0) / 6)
+
+
+def test_int4_error_of_normal_numbers():
+    """Below that of the plain choice, largest / -8, whose error on normal numbers is 0.086 of their deviation."""
+    weight = cases.normal(1, 500, 320)
+    difference = simd.quantize_int4(weight).dequantize() - weight
+    assert np.sqrt(np.mean(difference**2)) < 0.0825
+
+
+def test_int4_of_what_16_values_hold_is_exact():
+    steps = np.random.default_rng(1).integers(-8, 8, (50, 64))
+    steps[:, ::32] = -8
+    weight = (steps * 0.125).astype(np.float32)
+    np.testing.assert_array_equal(simd.quantize_int4(weight).dequantize(), weight)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-12, 1e9, -1e9, 6e4])
+def test_int4_of_constants_stays_finite(value):
+    restored = simd.quantize_int4(np.full((3, 40), value, np.float32)).dequantize()
+    limit = 8 * 65504.0  # float16's largest scale
+    np.testing.assert_allclose(restored, np.clip(value, -limit, limit), rtol=0.002, atol=1e-7)
+
+
+@pytest.mark.parametrize("quantize", QUANTIZERS.values())
+def test_what_cannot_be_quantized_is_refused(quantize):
+    for bad in (np.inf, -np.inf, np.nan):
+        with pytest.raises(ValueError, match="finite"):
+            quantize(np.array([[1, bad]], np.float32))
+    for array in (np.zeros(3, np.float32), np.zeros((2, 2), np.int8), np.zeros((1, 2, 3), np.float32)):
+        with pytest.raises(ValueError, match="matrix of floats"):
+            quantize(array)
+    with pytest.raises(ValueError, match="at most"):
+        quantize(np.zeros((1, packed.LARGEST_INPUT + 1), np.float32))
+
+
+def test_quantized_weights_are_checked():
+    values, scales = np.zeros((3, 40), np.int8), np.ones(3, np.float32)
+    for wrong in (
+        lambda: packed.QuantizedWeight("int8", values.astype(np.uint8), scales),
+        lambda: packed.QuantizedWeight("int8", values[0], scales),
+        lambda: packed.QuantizedWeight("int8", values, scales[:2]),
+        lambda: packed.QuantizedWeight("int8", values, scales.astype(np.float16)),
+        lambda: packed.QuantizedWeight("int4", values, scales.astype(np.float16)),
+        lambda: packed.QuantizedWeight("int2", values, scales),
+    ):
+        with pytest.raises(ValueError):
+            wrong()
+
+
+# ---- packing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_packed_and_unpacked_is_the_same(shape, dtype):
+    weight = made(dtype, *shape)
+    matrix = simd.pack(weight)
+    assert (matrix.dtype, matrix.shape) == (dtype, shape)
+    assert simd.pack(matrix) is matrix
+    back = matrix.unpack()
+    np.testing.assert_array_equal(floats(back), floats(weight))
+    if isinstance(back, packed.QuantizedWeight):
+        np.testing.assert_array_equal(back.values, weight.values)
+        np.testing.assert_array_equal(back.scales, weight.scales)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("n_out", [1, 16, 17])
+def test_rows_are_those_of_the_weight(n_out, dtype):
+    weight = made(dtype, n_out, 37)
+    matrix, index = simd.pack(weight), np.array([[0, n_out - 1], [n_out // 2, 0]])
+    rows = matrix.rows(index)
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows, floats(weight)[index])
+    assert matrix.rows(index[:, :0]).shape == (2, 0, 37)
+    for outside in (n_out, -1):
+        with pytest.raises(IndexError):
+            matrix.rows(np.array([outside]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+def test_arrays_describe_a_matrix_whole_and_are_not_copied(dtype, tmp_path):
+    weight = made(dtype, 35, 50)
+    matrix = simd.pack(weight)
+    mapped = {}
+    for name, array in matrix.arrays().items():
+        assert array.ctypes.data % 64 == 0
+        array.tofile(tmp_path / name)
+        mapped[name] = np.memmap(tmp_path / name, array.dtype, "r", shape=array.shape)
+    again = simd.PackedMatrix.from_arrays(dtype, (35, 50), mapped)
+    assert all(again.arrays()[name] is mapped[name] for name in mapped)
+    assert again.nbytes == matrix.nbytes == sum(array.nbytes for array in mapped.values())
+    np.testing.assert_array_equal(floats(again.unpack()), floats(weight))
+    x = cases.normal(2, 3, 50)
+    np.testing.assert_array_equal(simd.linear(x, again), simd.linear(x, matrix))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+def test_arrays_that_do_not_fit_are_refused(dtype):
+    arrays = simd.pack(made(dtype, 35, 50)).arrays()
+    for name, array in arrays.items():
+        unaligned = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+        wrong = [array[:-1], array.astype(np.float64), array[::-1], np.asfortranarray(array), None]
+        for other in wrong if array.itemsize == 1 else [*wrong, unaligned]:
+            with pytest.raises(ValueError, match=name):
+                simd.PackedMatrix.from_arrays(dtype, (35, 50), arrays | {name: other})
+    for shape in ((35, 70), (60, 50), (-35, 50)):
+        with pytest.raises(ValueError):
+            simd.PackedMatrix.from_arrays(dtype, shape, arrays)
+    with pytest.raises(ValueError, match="int2"):
+        simd.PackedMatrix.from_arrays("int2", (35, 50), arrays)
+
+
+def test_bits_of_a_weight():
+    """A `tiny` model's 37 million weights take 37 MB in int8 and under 21 MB in int4."""
+    n_out, n_in = 1536, 384
+    assert simd.pack(made("int8", n_out, n_in)).nbytes <= 1.025 * n_out * n_in
+    assert simd.pack(made("int4", n_out, n_in)).nbytes == 4.5 / 8 * n_out * n_in
+
+
+# ---- prepared for a model -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compute_type", packed.COMPUTE_TYPES)
+@pytest.mark.parametrize("kinds", [("float32",), ("float16", "float16"), ("int8", "int8", "int8"), ("int4", "int4")])
+def test_stacked_equals_the_parts(kinds, compute_type):
+    """Quantized before or after stacking, packed before or not: the same matrix."""
+    parts = [made(kind, n_out, 40) for n_out, kind in zip((16, 5, 33), kinds, strict=False)]
+    expected = compute_type if kinds[0].startswith("float") and compute_type != "float32" else kinds[0]
+    whole = packed.prepare(parts, compute_type)
+    assert whole.dtype == expected
+    single = [floats(packed.prepare([part], compute_type).unpack()) for part in parts]
+    np.testing.assert_array_equal(floats(whole.unpack()), np.concatenate(single))
+    again = packed.prepare([simd.pack(part) for part in parts], compute_type)
+    np.testing.assert_array_equal(again.panels, whole.panels)
+
+
+def test_kinds_that_differ_meet_as_floats():
+    parts = [made("int8", 8, 40), made("float16", 8, 40)]
+    assert packed.prepare(parts).dtype == "float32"
+    assert packed.prepare(parts, "int8").dtype == "int8"
+
+
+@given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 2**31), st.sampled_from(["int8", "int4"]))
+def test_quantizing_again_changes_nothing_much(n_out, n_in, seed, dtype):
+    """What was rounded once is a fixed point, within one unit in the last place of the scale."""
+    weight = np.random.default_rng(seed).standard_normal((n_out, n_in)).astype(np.float32)
+    once = QUANTIZERS[dtype](weight).dequantize()
+    twice = QUANTIZERS[dtype](once).dequantize()
+    np.testing.assert_allclose(twice, once, rtol=2e-3 if dtype == "int4" else 3e-7, atol=0)
