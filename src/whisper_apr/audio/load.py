@@ -45,7 +45,8 @@ def _mono(block: npt.NDArray[Any], name: str, start: int) -> FloatArray:
         info = np.iinfo(block.dtype)
         middle = 0 if block.dtype.kind == "i" else (int(info.max) + 1) // 2
         block = (block.astype(np.float32) - middle) / np.float32(int(info.max) + 1 - middle)
-    samples = block.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # a float64 may be too large: it becomes infinite, which is told below
+        samples = block.astype(np.float32, copy=False)
     samples = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(samples))
     if len(bad):
@@ -152,7 +153,10 @@ def _file_blocks(source: Source) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     name = _name(source)
     with _opened(source) as file:
         begin = file.tell()
-        if not file.read(1):
+        first = file.read(1)
+        if not isinstance(first, bytes):
+            raise AudioError(f"{name}: opened as text; open it in binary mode, 'rb'")
+        if not first:
             raise AudioError(f"{name}: empty, not one byte to read")
         if begin:
             file = io.BytesIO(file.read())
