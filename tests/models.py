@@ -1,0 +1,241 @@
+"""Models of random weights, the same on every machine, and writers of the files that models come in."""
+
+import io
+import json
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whisper_apr.formats import Checkpoint, ModelDimensions
+from whisper_apr.formats.checkpoint import expected_shapes, make_checkpoint
+
+
+def dimensions(
+    width: int = 384,
+    heads: int = 6,
+    layers: int = 4,
+    *,
+    n_mels: int = 80,
+    n_vocab: int = 51865,
+    audio_ctx: int = 1500,
+    text_ctx: int = 448,
+) -> ModelDimensions:
+    """Whisper's dimensions; `tiny`, unless told otherwise."""
+    return ModelDimensions(n_mels, audio_ctx, width, heads, layers, n_vocab, text_ctx, width, heads, layers)
+
+
+TINY = dimensions()
+BASE = dimensions(512, 8, 6)
+SMALLEST = dimensions(8, 2, 2, n_mels=4, n_vocab=11, audio_ctx=6, text_ctx=5)  # for tests of files
+
+
+def sinusoids(length: int, width: int) -> np.ndarray:
+    """The encoder's positions, which openai-whisper writes into its files: all sines, then all cosines."""
+    rates = np.exp(-np.log(10000) / (width // 2 - 1) * np.arange(width // 2))
+    angles = np.arange(length)[:, None] * rates
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+
+
+def random_tensors(dims: ModelDimensions, seed: int) -> dict[str, np.ndarray]:
+    """float32 weights of such sizes that activations neither vanish nor explode, and that logits differ by several units.
+
+    Made from the bits of PCG64, which NumPy promises not to change, so that committed results stay valid.
+    """
+    bits = np.random.PCG64(seed)
+    tensors = {}
+    for name, shape in expected_shapes(dims).items():
+        count = int(np.prod(shape))
+        uniform = (bits.random_raw(count) >> np.uint64(40)).astype(np.float32).reshape(shape) / 2**23 - 1
+        if name == "encoder.positional_embedding":
+            uniform = sinusoids(*shape)
+        elif name.endswith(("embedding", "embedding.weight")):
+            uniform *= np.float32(0.25)
+        elif "ln" in name.split(".")[-2]:
+            uniform = uniform * np.float32(0.2) + np.float32(name.endswith("weight"))
+        elif name.endswith("bias"):
+            uniform *= np.float32(0.1)
+        else:
+            uniform *= np.float32((3 / np.prod(shape[1:])) ** 0.5)
+        tensors[name] = uniform
+    return tensors
+
+
+def random_checkpoint(dims: ModelDimensions, seed: int = 0) -> Checkpoint:
+    return make_checkpoint(dims, random_tensors(dims, seed), "random weights")
+
+
+# ---- openai-whisper's .pt, as torch.save writes it, without torch ---------------------------------------------------
+
+
+class Name:
+    """Something that the pickle names and that whoever loads it has to find: `torch.FloatStorage`, or `os.system`."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+    def __call__(self) -> None:
+        """Never called: pickle asks for a callable where an object is made by one."""
+
+
+class Made:
+    """Something that the pickle makes by calling a name."""
+
+    def __init__(self, maker: Name, *arguments: Any) -> None:
+        self.maker, self.arguments = maker, arguments
+
+
+class Storage:
+    """Data in the archive, which the pickle refers to: `("storage", type, key, place, count)`."""
+
+    def __init__(self, kind: str, key: str, count: int) -> None:
+        self.identity = ("storage", Name("torch", kind), key, "cpu", count)
+
+
+class _Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the one in Python, whose steps can be overridden
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        if isinstance(obj, Name):
+            self.write(b"c" + obj.module.encode() + b"\n" + obj.name.encode() + b"\n")
+        else:
+            super().save(obj, save_persistent_id)
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (obj.maker, obj.arguments) if isinstance(obj, Made) else NotImplemented
+
+    def persistent_id(self, obj: Any) -> Any:
+        return obj.identity if isinstance(obj, Storage) else None
+
+
+def pickled(content: Any) -> bytes:
+    out = io.BytesIO()
+    _Pickler(out, 2).dump(content)
+    return out.getvalue()
+
+
+_KINDS = {"float32": "FloatStorage", "float16": "HalfStorage", "float64": "DoubleStorage", "int64": "LongStorage"}
+
+
+def tensor(
+    storage: Storage, shape: tuple[int, ...], *, offset: int = 0, strides: tuple[int, ...] | None = None
+) -> Made:
+    if strides is None:
+        strides = tuple(int(np.prod(shape[i + 1 :])) for i in range(len(shape)))
+    return Made(Name("torch._utils", "_rebuild_tensor_v2"), storage, offset, shape, strides, False, OrderedDict())
+
+
+def write_archive(path: Path, data_pkl: bytes, data: Mapping[str, bytes], *, compressed: bool = False) -> Path:
+    """The zip file around a pickle and its tensors' bytes."""
+    kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr("archive/data.pkl", data_pkl)
+        archive.writestr("archive/byteorder", "little")
+        for key, content in data.items():
+            archive.writestr(f"archive/data/{key}", content)
+        archive.writestr("archive/version", "3\n")
+    return path
+
+
+def write_pt(
+    path: Path,
+    dims: ModelDimensions | Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    *,
+    bfloat16: bool = False,
+    compressed: bool = False,
+    **more: Any,
+) -> Path:
+    """A checkpoint. With `bfloat16` float32 tensors lose the lower half of their bits."""
+    state, data = OrderedDict(), {}
+    for key, (name, value) in enumerate(tensors.items()):
+        content = np.ascontiguousarray(value)
+        if bfloat16:
+            content = (content.view(np.uint32) >> 16).astype(np.uint16)
+        storage = Storage("BFloat16Storage" if bfloat16 else _KINDS[value.dtype.name], str(key), value.size)
+        state[name] = tensor(storage, value.shape)
+        data[str(key)] = content.tobytes()
+    head = asdict(dims) if isinstance(dims, ModelDimensions) else dict(dims)
+    return write_archive(path, pickled({"dims": head, "model_state_dict": state, **more}), data, compressed=compressed)
+
+
+# ---- Hugging Face's folder ------------------------------------------------------------------------------------------
+
+_CONFIG = {
+    "num_mel_bins": "n_mels",
+    "max_source_positions": "n_audio_ctx",
+    "d_model": "n_audio_state",
+    "encoder_attention_heads": "n_audio_head",
+    "encoder_layers": "n_audio_layer",
+    "vocab_size": "n_vocab",
+    "max_target_positions": "n_text_ctx",
+    "decoder_attention_heads": "n_text_head",
+    "decoder_layers": "n_text_layer",
+}
+_DTYPES = {"float32": "F32", "float16": "F16", "float64": "F64", "uint16": "BF16", "int64": "I64"}
+
+
+def config(dims: ModelDimensions) -> dict[str, Any]:
+    return {theirs: getattr(dims, ours) for theirs, ours in _CONFIG.items()} | {"model_type": "whisper"}
+
+
+def huggingface_name(name: str) -> str:
+    """Hugging Face's name of a tensor, from openai-whisper's, part by part."""
+    if name == "decoder.token_embedding.weight":
+        return "model.decoder.embed_tokens.weight"
+    side, _, rest = name.partition(".")
+    if rest == "positional_embedding":
+        return f"model.{side}.embed_positions.weight"
+    parts = rest.split(".")
+    if parts[0] in ("ln_post", "ln"):
+        return f"model.{side}.layer_norm.{parts[1]}"
+    if parts[0] != "blocks":
+        return f"model.{name}"
+    _, number, part, *last = parts
+    plain = {
+        "attn_ln": "self_attn_layer_norm",
+        "cross_attn_ln": "encoder_attn_layer_norm",
+        "mlp_ln": "final_layer_norm",
+    }
+    if part in plain:
+        return f"model.{side}.layers.{number}.{plain[part]}.{last[0]}"
+    if part == "mlp":
+        return f"model.{side}.layers.{number}.{'fc1' if last[0] == '0' else 'fc2'}.{last[1]}"
+    kind = {"attn": "self_attn", "cross_attn": "encoder_attn"}[part]
+    projection = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"}[last[0]]
+    return f"model.{side}.layers.{number}.{kind}.{projection}.{last[1]}"
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> Path:
+    """A length, a JSON head, the data; uint16 stands for bfloat16."""
+    head, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, value in tensors.items():
+        content = np.ascontiguousarray(value).tobytes()
+        offsets = [len(data), len(data) + len(content)]
+        head[name] = {"dtype": _DTYPES[value.dtype.name], "shape": list(value.shape), "data_offsets": offsets}  # type: ignore[assignment]
+        data += content
+    text = json.dumps(head).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    return path
+
+
+def write_huggingface(
+    folder: Path, dims: ModelDimensions, tensors: Mapping[str, np.ndarray], *, shards: int = 1
+) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config(dims)))
+    named = [(huggingface_name(name), value) for name, value in tensors.items()]
+    if shards == 1:
+        write_safetensors(folder / "model.safetensors", dict(named))
+        return folder
+    weight_map = {}
+    for i in range(shards):
+        file = f"model-{i + 1:05}-of-{shards:05}.safetensors"
+        write_safetensors(folder / file, dict(named[i::shards]))
+        weight_map |= {name: file for name, _ in named[i::shards]}
+    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
