@@ -33,6 +33,7 @@ def dimensions(
 TINY = dimensions()
 BASE = dimensions(512, 8, 6)
 SMALLEST = dimensions(8, 2, 2, n_mels=4, n_vocab=11, audio_ctx=6, text_ctx=5)  # for tests of files
+ODD = ModelDimensions(5, 12, 36, 3, 1, 77, 8, 36, 3, 2)  # 3 heads, rows that fill no panel, unequal numbers of layers
 
 
 def sinusoids(length: int, width: int) -> np.ndarray:

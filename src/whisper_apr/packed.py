@@ -167,7 +167,7 @@ def quantize_int4(weight: npt.NDArray[Any]) -> QuantizedWeight:
 # ---- packed ---------------------------------------------------------------------------------------------------------
 
 
-def _array_forms(dtype: str, n_out: int, n_in: int) -> dict[str, tuple[tuple[int, ...], type]]:
+def array_forms(dtype: str, n_out: int, n_in: int) -> dict[str, tuple[tuple[int, ...], type]]:
     """Shape and element type of each array that a packed matrix is made of."""
     n_panel = div_up(n_out, PANEL)
     if dtype == "float32":
@@ -208,7 +208,7 @@ class PackedMatrix:
         n_out, n_in = shape
         if n_out < 0 or n_in < 0 or (dtype in ("int8", "int4") and n_in > LARGEST_INPUT):
             raise ValueError(f"a packed {dtype} matrix cannot have shape {shape}")
-        for name, (form, kind) in _array_forms(dtype, n_out, n_in).items():
+        for name, (form, kind) in array_forms(dtype, n_out, n_in).items():
             array = arrays.get(name)
             if array is None or array.shape != form or array.dtype != kind:
                 found = "nothing" if array is None else f"{array.dtype} {array.shape}"

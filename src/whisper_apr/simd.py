@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ._simd import numpy_kernels, numpy_lz4
 from ._simd.layout import PANEL, aligned_zeros
+from ._simd.layout import aligned_empty as aligned_empty
 from .errors import BackendError
 from .packed import COMPUTE_TYPES as COMPUTE_TYPES
 from .packed import FloatArray as FloatArray

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
+from .apr_layout import plain_tensor
 from .checkpoint import Checkpoint, ModelDimensions, expected_shapes, make_checkpoint, make_dimensions
 from .files import map_bytes, write_atomically
 
@@ -300,7 +301,7 @@ def write_apr_v1(
             )
             offset += 4 * count
         for name in shapes:
-            yield np.ascontiguousarray(checkpoint.tensors[name], "<f4").tobytes()
+            yield np.ascontiguousarray(plain_tensor(dims, checkpoint.tensors, name), "<f4").tobytes()
         if vocabulary:
             section = struct.pack("<II", len(vocabulary), len(merges)) + b"".join(map(_counted, vocabulary))
             section += b"".join(_counted(left) + _counted(right) for left, right in merges)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import FormatError
+from ..packed import Weight
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,20 @@ class ModelDimensions:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model as it was read. Tensors carry openai-whisper's names, shapes and layout, in the dtype that the file has."""
+    """A model as it was read. Tensors carry openai-whisper's names, shapes and layout, in the dtype that the file has.
+
+    Where a file holds matrices quantized or packed, they are that; projections of one input may then stand together (`apr_layout`), and
+    `apr_layout.plain_tensor` gives any of the model's tensors in floats.
+    """
 
     dims: ModelDimensions
-    tensors: Mapping[str, np.ndarray] = field(repr=False)
+    tensors: Mapping[str, Weight] = field(repr=False)
     alignment_heads: tuple[tuple[int, int], ...] = ()  # (layer, head), counted from 0
+    vocabulary: bytes = field(
+        default=b"", repr=False
+    )  # as tokenizer/bpe.py's assets; empty: the one that comes with the package
+    licence: str = ""
+    provenance: Mapping[str, str] = field(default_factory=dict)  # where it came from, in words
 
 
 # Far above every Whisper model, far below what could exhaust a machine by its head alone.

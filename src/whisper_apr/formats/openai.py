@@ -21,7 +21,7 @@ MAX_PICKLE = 16 << 20  # bytes; large-v3's has 0.2 MiB
 MAX_INFLATION = 64  # times the file's size: what its members may unpack to in all
 MAX_DIMENSIONS = 8
 
-_STORAGES = {
+_STORAGES: dict[str, np.dtype[Any]] = {
     "FloatStorage": np.dtype("<f4"),
     "HalfStorage": np.dtype("<f2"),
     "BFloat16Storage": np.dtype("<u2"),  # the upper half of a float32; see _Tensors.rebuild

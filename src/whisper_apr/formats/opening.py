@@ -4,7 +4,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import FormatError, ModelNotFoundError
-from .apr_v1 import read_apr_v1
+from .apr import read_apr
 from .checkpoint import Checkpoint
 from .openai import read_openai
 from .safetensors import read_safetensors
@@ -23,7 +23,7 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     with open(place, "rb") as file:
         head = file.read(10)
     if head[:4] == b"APR1":
-        return read_apr_v1(place)
+        return read_apr(place)
     if head[:4] == b"PK\x03\x04":
         return read_openai(place)
     # a little-endian length, then JSON
