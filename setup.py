@@ -27,8 +27,9 @@ if platform.endswith(("x86_64", "amd64")):
         if msvc
         else ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c"],
     }
+    targets["avx512vnni"] = [*targets["avx512"], *([] if msvc else ["-mavx512vnni"])]
 elif platform.endswith(("aarch64", "arm64")):
-    targets = {"neon": []}
+    targets = {"neon": []} if msvc else {"neon": [], "neondot": ["-march=armv8.2-a+dotprod"]}
 elif platform.endswith("wasm32"):
     targets = {"wasm128": ["-msimd128"]}
 else:
@@ -67,7 +68,7 @@ extension = Extension(
     "whisper_apr._simd._kernels",
     [f"{SIMD}/{name}" for name in ("_kernels.pyx", "cpu.c", "dispatch.c", "lz4.c", "threads.c")],
     include_dirs=[SIMD],
-    depends=[*HEADERS, *sorted(glob.glob(f"{SIMD}/target_*.c")), "setup.py"],
+    depends=[*HEADERS, f"{SIMD}/_kernels.pxd", *sorted(glob.glob(f"{SIMD}/target_*.c")), "setup.py"],
     define_macros=[("Py_LIMITED_API", "0x030b0000")] if limited_api else [],
     py_limited_api=limited_api,
     extra_compile_args=common,

@@ -1,7 +1,7 @@
 """The kernels' public face: typed, checked, documented operations, and the backend that runs them.
 
-A backend is `scalar` (plain C), an instruction set (`sse2`, `avx2`, `avx512`; `neon`; `wasm128`), or `numpy` (the same
-operations in NumPy: slow, the tests' oracle). The best that this machine can run is picked at import; the environment variable
+A backend is `scalar` (plain C), an instruction set (`sse2`, `avx2`, `avx512`, `avx512vnni`; `neon`, `neondot`; `wasm128`), or `numpy` (the
+same operations in NumPy: slow, the tests' oracle). The best that this machine can run is picked at import; the environment variable
 `WHISPER_APR_BACKEND` overrides the choice, `use_backend` changes it. Arrays are float32 unless said otherwise; what is not
 C-contiguous float32 is copied once. Every backend raises the same errors and agrees with `scalar` within float32 rounding.
 """
@@ -167,13 +167,7 @@ def linear(
     out = np.empty(shape, np.float32)
     if out.size:
         rows, result = a if a.ndim == 2 else a.reshape(-1, n_in), out.reshape(-1, n_out)
-        if weight.scales is None:
-            _impl.gemm(rows, weight.panels, n_out, bias, gelu, residual, result)
-        else:
-            global _unrecorded
-            _unrecorded = True
-            oracle: Any = numpy_kernels
-            oracle.qgemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
+        _impl.gemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
     return out
 
 
@@ -385,7 +379,6 @@ def paged_attention(
 # ---- a sequence of calls --------------------------------------------------------------------------------------------
 
 _recorder = threading.Lock()
-_unrecorded = False
 
 
 class Recording:
@@ -404,8 +397,6 @@ class Recording:
     def __enter__(self) -> None:
         self._active = _name != "numpy" and _recorder.acquire(blocking=False)
         if self._active:
-            global _unrecorded
-            _unrecorded = False
             self._calls.start()
 
     def __exit__(
@@ -414,7 +405,7 @@ class Recording:
         if self._active:
             self._calls.stop()
             _recorder.release()
-            self.usable = kind is None and not _unrecorded
+            self.usable = kind is None
 
     def run(self) -> None:
         self._calls.run()

@@ -9,95 +9,6 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 
-
-cdef extern from "Python.h":
-    unsigned long PyThread_get_thread_ident()
-
-cdef extern from "kernels.h" nogil:
-    ctypedef struct apr_gemm:
-        ptrdiff_t m, n, k
-        const float *a
-        ptrdiff_t a_stride
-        const void *b
-        int b_is_half
-        const float *bias
-        int gelu
-        const float *residual
-        float *c
-
-    ctypedef struct apr_attention:
-        ptrdiff_t n_row, n_head, n_query, d_head
-        int causal
-        float scale
-        const float *q
-        ptrdiff_t q_row, q_head, q_time
-        float *out
-        ptrdiff_t out_row, out_head, out_time
-        const void *keys
-        const void *values
-        int is_half
-        const int32_t *pages
-        const int32_t *lengths
-        ptrdiff_t pages_stride
-        ptrdiff_t n_key
-        ptrdiff_t k_row, k_head, k_time, v_row, v_head, v_time
-
-    ctypedef struct apr_store:
-        ptrdiff_t n_row, n_new, n_head, d_head
-        const float *k
-        const float *v
-        ptrdiff_t k_row, k_time, v_row, v_time
-        const int32_t *pages
-        ptrdiff_t pages_stride
-        const int32_t *lengths
-        const int32_t *counts
-        void *keys
-        void *values
-        int is_half
-
-    ctypedef struct apr_norm:
-        ptrdiff_t n_row, n
-        const float *x
-        const float *weight
-        const float *bias
-        float eps
-        float *out
-
-    ctypedef struct apr_spectrum:
-        const float *audio
-        const float *window
-        ptrdiff_t n_fft, hop, n_frame
-        float *out
-
-    ctypedef struct apr_polyphase:
-        const float *x
-        ptrdiff_t n_x
-        const float *filters
-        ptrdiff_t n_tap, up, down, start
-        float *out
-        ptrdiff_t n_out
-
-    ctypedef struct apr_table:
-        const char *name
-        int lanes
-        void (*gemm)(const apr_gemm *g) noexcept nogil
-        void (*attention)(const apr_attention *a) noexcept nogil
-        void (*store)(const apr_store *s) noexcept nogil
-        void (*gelu)(const float *x, float *out, ptrdiff_t n) noexcept nogil
-        void (*dot)(const float *a, const float *b, ptrdiff_t n, float *out) noexcept nogil
-        void (*softmax)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log_form) noexcept nogil
-        void (*argmax)(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
-        void (*layer_norm)(const apr_norm *n) noexcept nogil
-        void (*spectrum)(const apr_spectrum *s) noexcept nogil
-        void (*mel)(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame) noexcept nogil
-        void (*polyphase)(const apr_polyphase *p) noexcept nogil
-
-    int apr_tables(const apr_table **out, int capacity)
-    void apr_set_num_threads(int n)
-    int apr_get_num_threads()
-    int apr_take_failure()
-
-
 cdef const apr_table *tables[8]
 cdef int n_table = apr_tables(tables, 8)
 cdef const apr_table *table = tables[n_table - 1]
@@ -164,7 +75,10 @@ cdef struct Operation:
 cdef void perform(const Operation *o) noexcept nogil:
     cdef const apr_table *t = table
     if o.kind == GEMM:
-        t.gemm(&o.arguments.gemm)
+        if o.arguments.gemm.scales == NULL:
+            t.gemm(&o.arguments.gemm)
+        else:
+            t.qgemm(&o.arguments.gemm)
     elif o.kind == ATTENTION:
         t.attention(&o.arguments.attention)
     elif o.kind == STORE:
@@ -233,7 +147,7 @@ cdef int call(const Operation *o, tuple arrays) except -1:
     return 0
 
 
-def gemm(x, panels, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
+def gemm(x, panels, scales, sums, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
     cdef Held held
     cdef Operation o
     cdef apr_gemm *g = &o.arguments.gemm
@@ -247,7 +161,14 @@ def gemm(x, panels, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
         g.a_stride = view.strides[0] // 4
         view = hold(&held, panels, False)
         g.b = view.buf
-        g.b_is_half = view.itemsize == 2
+        g.b_type = APR_FLOAT16 if view.itemsize == 2 else APR_FLOAT32
+        g.scales = g.sums = NULL
+        if scales is not None:
+            g.scales = hold(&held, scales, False).buf
+            g.b_type = APR_INT4
+            if sums is not None:
+                g.sums = <const int32_t *>hold(&held, sums, False).buf
+                g.b_type = APR_INT8
         g.n = n_out
         g.bias = g.residual = NULL
         if bias is not None:
@@ -256,7 +177,7 @@ def gemm(x, panels, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
         if residual is not None:
             g.residual = <const float *>hold(&held, residual, False).buf
         g.c = <float *>hold(&held, out, True).buf
-        call(&o, (x, panels, bias, residual, out))
+        call(&o, (x, panels, scales, sums, bias, residual, out))
     finally:
         release(&held)
 

@@ -4,26 +4,47 @@
 extern const apr_table apr_table_scalar;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const apr_table apr_table_sse2, apr_table_avx2, apr_table_avx512;
+void apr_qgemm_avx512vnni(const apr_gemm *g);
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const apr_table apr_table_neon;
+#if !defined(_MSC_VER)
+#define APR_NEON_DOT
+void apr_qgemm_neondot(const apr_gemm *g);
+#endif
 #elif defined(__wasm_simd128__)
 extern const apr_table apr_table_wasm128;
+#endif
+
+/* `base` with its int8 and int4 products exchanged: of more than these a special instruction would change nothing. */
+#if defined(__x86_64__) || defined(_M_X64) || defined(APR_NEON_DOT)
+static const apr_table *with_qgemm(apr_table *made, const apr_table *base, const char *name, void (*qgemm)(const apr_gemm *g)) {
+    *made = *base;
+    made->name = name;
+    made->qgemm = qgemm;
+    return made;
+}
 #endif
 
 int apr_tables(const apr_table **out, int capacity) {
     int n = 0;
 #define APR_ADD(condition, table) \
-    if (n < capacity && (condition)) out[n++] = &table;
-    APR_ADD(1, apr_table_scalar)
+    if (n < capacity && (condition)) out[n++] = table;
+    APR_ADD(1, &apr_table_scalar)
 #if defined(__x86_64__) || defined(_M_X64)
     unsigned features = apr_cpu_features();
-    APR_ADD(1, apr_table_sse2)
-    APR_ADD(features & APR_CPU_AVX2, apr_table_avx2)
-    APR_ADD(features & APR_CPU_AVX512, apr_table_avx512)
+    APR_ADD(1, &apr_table_sse2)
+    APR_ADD(features & APR_CPU_AVX2, &apr_table_avx2)
+    APR_ADD(features & APR_CPU_AVX512, &apr_table_avx512)
+    static apr_table vnni;
+    APR_ADD(features & APR_CPU_AVX512_VNNI, with_qgemm(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni))
 #elif defined(__aarch64__) || defined(_M_ARM64)
-    APR_ADD(1, apr_table_neon)
+    APR_ADD(1, &apr_table_neon)
+#if defined(APR_NEON_DOT)
+    static apr_table dot;
+    APR_ADD(apr_cpu_features() & APR_CPU_NEON_DOT, with_qgemm(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot))
+#endif
 #elif defined(__wasm_simd128__)
-    APR_ADD(1, apr_table_wasm128)
+    APR_ADD(1, &apr_table_wasm128)
 #endif
 #undef APR_ADD
     return n;

@@ -13,17 +13,6 @@ enum {
     GEMM_SMALL = 16 * 1024, /* products fewer than this are not worth a second thread */
 };
 
-/* Bias, GELU and residual for one vector of c; `left` columns of it exist. */
-APR_INLINE void finish_vector(const apr_gemm *g, ptrdiff_t row, ptrdiff_t column, vf x) {
-    ptrdiff_t left = g->n - column;
-    if (left <= 0) return;
-    float *c = g->c + row * g->n + column;
-    if (g->bias) x = vf_add(x, vf_load_n(g->bias + column, left));
-    if (g->gelu) x = gelu_vector(x);
-    if (g->residual) x = vf_add(x, vf_load_n(g->residual + row * g->n + column, left));
-    vf_store_n(c, x, left);
-}
-
 /* Where vector `v` (counted over all columns) of the panels begins; beyond the last one, the last one. */
 APR_INLINE const void *panel_vector(const void *b, ptrdiff_t v, ptrdiff_t n_vector, ptrdiff_t k, int half) {
     v = min_size(v, n_vector - 1);
@@ -93,7 +82,7 @@ static void thin_task(void *context, ptrdiff_t i, void *scratch) {
     int vectors = g->m <= 2 ? THIN_VECTORS : TILE_VECTORS;
     for (ptrdiff_t unit = i * work->n_unit / work->n_task; unit < (i + 1) * work->n_unit / work->n_task; unit++) {
         for (ptrdiff_t row = 0; row < g->m; row += THIN_ROWS)
-            thin_rows(g, g->b_is_half, (int)min_size(THIN_ROWS, g->m - row), vectors, row, unit * vectors);
+            thin_rows(g, g->b_type == APR_FLOAT16, (int)min_size(THIN_ROWS, g->m - row), vectors, row, unit * vectors);
     }
 }
 
@@ -160,8 +149,8 @@ static void blocked_task(void *context, ptrdiff_t i, void *scratch) {
         for (ptrdiff_t t = 0; t < n_tile; t++) pack_rows(g, (first_tile + t) * TILE_ROWS, k0, k, rows + t * TILE_ROWS * k);
         for (ptrdiff_t column0 = 0; column0 < g->n; column0 += work->n_column) {
             ptrdiff_t n_panel = div_up(min_size(work->n_column, g->n - column0), APR_PANEL), panel_step = g->k * APR_PANEL;
-            const void *b = weight_at(g->b, column0 * g->k + k0 * APR_PANEL, g->b_is_half);
-            if (g->b_is_half) {
+            const void *b = weight_at(g->b, column0 * g->k + k0 * APR_PANEL, g->b_type == APR_FLOAT16);
+            if (g->b_type == APR_FLOAT16) {
                 for (ptrdiff_t p = 0; p < n_panel; p++)
                     for (ptrdiff_t s = 0; s < k * APR_PANEL; s += LANES)
                         vf_store(weights + p * k * APR_PANEL + s, vf_load_half((const uint16_t *)b + p * panel_step + s));
@@ -202,6 +191,6 @@ static void gemm(const apr_gemm *g) {
     work.n_column = max_size(2 * APR_PANEL, GEMM_WEIGHT_BLOCK / work.k_block / (2 * APR_PANEL) * (2 * APR_PANEL));
     work.n_column = min_size(work.n_column, div_up(g->n, APR_PANEL) * APR_PANEL);
     size_t row_floats = (size_t)(div_up(work.n_unit, work.n_task) * TILE_ROWS * work.k_block);
-    size_t weight_floats = g->b_is_half ? (size_t)(work.n_column * work.k_block) : 0;
+    size_t weight_floats = g->b_type == APR_FLOAT16 ? (size_t)(work.n_column * work.k_block) : 0;
     apr_parallel(blocked_task, &work, work.n_task, (row_floats + weight_floats) * sizeof(float));
 }

@@ -1,6 +1,6 @@
 /* Every kernel's signature, once: the table, its type and each target's definition come from APR_KERNELS below.
  *
- * Matrices are row-major float32. "Panels" are layout.py's: (n_panel, k, 16), float32 or float16 (as uint16_t).
+ * Matrices are row-major float32. "Panels" are layout.py's: (n_panel, k, 16), float32 or float16 (as uint16_t), or its int8 and int4 forms.
  * Sizes are in elements, not bytes. A kernel spreads its work with apr_parallel; no result depends on the number of threads.
  */
 #ifndef WHISPER_APR_KERNELS_H
@@ -11,13 +11,18 @@
 
 enum { APR_PANEL = 16 };
 
+/* What a matrix's panels hold; gemm takes the first two, qgemm the others. */
+enum { APR_FLOAT32, APR_FLOAT16, APR_INT8, APR_INT4 };
+
 /* c = gelu(a b^T + bias) + residual, the parts that are asked for */
 typedef struct apr_gemm {
     ptrdiff_t m, n, k;
     const float *a; /* (m, k), rows a_stride apart; rows may overlap */
     ptrdiff_t a_stride;
-    const void *b; /* panels (ceil(n / 16), k, 16) */
-    int b_is_half;
+    const void *b; /* panels (ceil(n / 16), k, 16), or as layout.py says */
+    int b_type;
+    const void *scales;  /* int8: (n_panel, 16) float32; int4: (n_panel, ceil(k / 32), 16) float16 */
+    const int32_t *sums; /* int8: (n_panel, 16), of each output's values */
     const float *bias; /* (n) or NULL */
     int gelu;
     const float *residual; /* (m, n) or NULL */
@@ -84,6 +89,7 @@ typedef struct apr_polyphase {
 
 #define APR_KERNELS(K) \
     K(gemm, (const apr_gemm *g)) \
+    K(qgemm, (const apr_gemm *g)) \
     K(attention, (const apr_attention *a)) \
     K(store, (const apr_store *s)) \
     K(gelu, (const float *x, float *out, ptrdiff_t n)) \

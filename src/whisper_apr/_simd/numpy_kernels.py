@@ -19,11 +19,6 @@ def gelu(x, out):
     out[...] = 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0)).astype(np.float64))
 
 
-@_quiet
-def gemm(x, panels, n_out, bias, with_gelu, residual, out):
-    _finish(x @ unpack_panels(panels, n_out).astype(np.float32).T, bias, with_gelu, residual, out)
-
-
 SMALLEST = np.float32(1e-30)  # a row with no magnitude above this counts as zeros
 
 
@@ -41,23 +36,22 @@ def quantize_rows(x):
 
 
 @_quiet
-def qgemm(x, panels, scales, sums, n_out, bias, with_gelu, residual, out):
-    """int8 (sums given) or int4 weights times rows that are quantized on the way; float64 holds the sums exactly."""
+def gemm(x, panels, scales, sums, n_out, bias, with_gelu, residual, out):
+    """Panels of floats (no scales), of int8 (scales and sums), or of int4; of the last two float64 holds the sums exactly."""
     n_in = x.shape[1]
-    values, steps = quantize_rows(x)
-    if sums is not None:
+    if scales is None:
+        y = x @ unpack_panels(panels, n_out).astype(np.float32).T
+    elif sums is not None:
+        values, steps = quantize_rows(x)
         total = values @ unpack_int8(panels, n_out, n_in).astype(np.float64).T
         y = total.astype(np.float32) * steps * scales.reshape(-1)[:n_out]
     else:
+        values, steps = quantize_rows(x)
         weight = unpack_int4(panels, n_out, n_in).astype(np.float64)
         n_panel, n_group, _ = scales.shape
         group_scales = scales.astype(np.float64).swapaxes(1, 2).reshape(n_panel * PANEL, n_group)[:n_out]
         weight *= np.repeat(group_scales, GROUP, axis=1)[:, :n_in]
         y = (values @ weight.T).astype(np.float32) * steps
-    _finish(y, bias, with_gelu, residual, out)
-
-
-def _finish(y, bias, with_gelu, residual, out):
     if bias is not None:
         y += bias
     if with_gelu:

@@ -7,6 +7,7 @@
 
 #include "attention.inc.h"
 #include "gemm.inc.h"
+#include "qgemm.inc.h"
 #include "rows.inc.h"
 #include "signal.inc.h"
 

@@ -81,3 +81,14 @@ APR_INLINE vf gelu_vector(vf x) {
     vf half = vf_mul(x, vf_set1(0.5f));
     return vf_select_lt(whole, below, vf_zero(), vf_fma(half, vf_div(vf_mul(z, p), q), half));
 }
+
+/* Bias, GELU and residual for one vector of c; `left` columns of it exist. */
+APR_INLINE void finish_vector(const apr_gemm *g, ptrdiff_t row, ptrdiff_t column, vf x) {
+    ptrdiff_t left = g->n - column;
+    if (left <= 0) return;
+    float *c = g->c + row * g->n + column;
+    if (g->bias) x = vf_add(x, vf_load_n(g->bias + column, left));
+    if (g->gelu) x = gelu_vector(x);
+    if (g->residual) x = vf_add(x, vf_load_n(g->residual + row * g->n + column, left));
+    vf_store_n(c, x, left);
+}

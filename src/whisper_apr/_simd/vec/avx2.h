@@ -43,3 +43,53 @@ APR_INLINE float vf_largest(vf x) {
     y = _mm_max_ps(y, _mm_movehl_ps(y, y));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
 }
+
+/* ---- quantized products ----
+ * int8: widened to int16 for pmaddwd, which leaves each output's sum in two neighbouring lanes; maddubs would saturate.
+ * int4: 0..15 times -127..127, pairs summed by maddubs: a group's 16 products of an int16 lane stay below 16 * 15 * 127. */
+
+typedef __m256i vi, vq, v4;
+typedef int16_t vq_number;
+typedef int8_t v4_number;
+#define VQ_TILE_ROWS 6
+#define VQ_TILE_VECTORS 1
+#define VQ_PARTS 2
+#define V4_TILE_ROWS 4
+#define V4_PARTS 1
+
+APR_INLINE vi vi_set1(int32_t x) { return _mm256_set1_epi32(x); }
+APR_INLINE vi vi_load(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+APR_INLINE void vi_store(int32_t *p, vi x) { _mm256_storeu_si256((__m256i *)(void *)p, x); }
+APR_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+APR_INLINE vf vf_from_int(vi x) { return _mm256_cvtepi32_ps(x); }
+APR_INLINE __m128i vi_narrow(vf x) { /* rounded, as int16 */
+    __m256i whole = _mm256_cvtps_epi32(x);
+    return _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+}
+APR_INLINE void vq_store(vq_number *p, vf x) { _mm_storeu_si128((__m128i *)(void *)p, vi_narrow(x)); }
+APR_INLINE vq vq_input(const vq_number *p) {
+    int64_t quad;
+    memcpy(&quad, p, 8);
+    return _mm256_set1_epi64x(quad);
+}
+APR_INLINE vq vq_weight(const int8_t *p, int part) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * part)));
+}
+APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm256_add_epi32(acc, _mm256_madd_epi16(w, x)); }
+APR_INLINE vi vq_join(const vi *acc) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc[0], acc[1]), 0xd8); }
+APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
+APR_INLINE void v4_store(v4_number *p, vf x) {
+    __m128i narrow = vi_narrow(x);
+    _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(narrow, narrow));
+}
+APR_INLINE v4 v4_input(const v4_number *p) {
+    int32_t quad;
+    memcpy(&quad, p, 4);
+    return _mm256_set1_epi32(quad);
+}
+APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+    __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * part));
+    return _mm256_and_si256(high ? _mm256_srli_epi16(x, 4) : x, _mm256_set1_epi8(15));
+}
+APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return _mm256_add_epi16(acc, _mm256_maddubs_epi16(w, x)); }
+APR_INLINE vi v4_join(const vi *acc) { return _mm256_madd_epi16(*acc, _mm256_set1_epi16(1)); }

@@ -30,3 +30,75 @@ APR_INLINE vf vf_pow2(vf n) {
 }
 APR_INLINE float vf_sum(vf x) { return _mm512_reduce_add_ps(x); }
 APR_INLINE float vf_largest(vf x) { return _mm512_reduce_max_ps(x); }
+
+/* ---- quantized products ----
+ * With VNNI (target_avx512vnni.c) one instruction sums four products of an unsigned and a signed byte: int8 inputs become unsigned by an
+ * offset, which the packed weights' sums take away again; int4 weights are unsigned as they lie. Without it: as avx2.h. */
+
+typedef __m512i vi, vq, v4;
+typedef int8_t v4_number;
+#define VQ_TILE_ROWS 12
+#define V4_TILE_ROWS 12
+#define V4_PARTS 1
+
+APR_INLINE vi vi_set1(int32_t x) { return _mm512_set1_epi32(x); }
+APR_INLINE vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
+APR_INLINE void vi_store(int32_t *p, vi x) { _mm512_storeu_si512(p, x); }
+APR_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+APR_INLINE vf vf_from_int(vi x) { return _mm512_cvtepi32_ps(x); }
+APR_INLINE void v4_store(v4_number *p, vf x) {
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+}
+APR_INLINE v4 v4_input(const v4_number *p) {
+    int32_t quad;
+    memcpy(&quad, p, 4);
+    return _mm512_set1_epi32(quad);
+}
+APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+    __m512i x = _mm512_loadu_si512(p + 64 * part);
+    return _mm512_and_si512(high ? _mm512_srli_epi16(x, 4) : x, _mm512_set1_epi8(15));
+}
+#if defined(APR_VNNI)
+typedef uint8_t vq_number;
+#define VQ_TILE_VECTORS 2
+#define VQ_PARTS 1
+APR_INLINE void vq_store(vq_number *p, vf x) {
+    __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(128));
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(whole));
+}
+APR_INLINE vq vq_input(const vq_number *p) {
+    int32_t quad;
+    memcpy(&quad, p, 4);
+    return _mm512_set1_epi32(quad);
+}
+APR_INLINE vq vq_weight(const int8_t *p, int part) { return _mm512_loadu_si512(p + 64 * part); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm512_dpbusd_epi32(acc, x, w); }
+APR_INLINE vi vq_join(const vi *acc) { return *acc; }
+APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return _mm512_sub_epi32(sum, _mm512_slli_epi32(vi_load(sums), 7)); }
+APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return _mm512_dpbusd_epi32(acc, w, x); }
+APR_INLINE vi v4_join(const vi *acc) { return *acc; }
+#else
+typedef int16_t vq_number;
+#define VQ_TILE_VECTORS 1
+#define VQ_PARTS 2
+APR_INLINE void vq_store(vq_number *p, vf x) {
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)));
+}
+APR_INLINE vq vq_input(const vq_number *p) {
+    int64_t quad;
+    memcpy(&quad, p, 8);
+    return _mm512_set1_epi64(quad);
+}
+APR_INLINE vq vq_weight(const int8_t *p, int part) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * part)));
+}
+APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm512_add_epi32(acc, _mm512_madd_epi16(w, x)); }
+APR_INLINE vi vq_join(const vi *acc) {
+    __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    return _mm512_add_epi32(_mm512_permutex2var_epi32(acc[0], even, acc[1]), _mm512_permutex2var_epi32(acc[0], odd, acc[1]));
+}
+APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
+APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return _mm512_add_epi16(acc, _mm512_maddubs_epi16(w, x)); }
+APR_INLINE vi v4_join(const vi *acc) { return _mm512_madd_epi16(*acc, _mm512_set1_epi16(1)); }
+#endif

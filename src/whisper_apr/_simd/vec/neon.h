@@ -43,3 +43,62 @@ APR_INLINE vf vf_round(vf x) { return vrndnq_f32(x); }
 APR_INLINE vf vf_pow2(vf n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23)); }
 APR_INLINE float vf_sum(vf x) { return vaddvq_f32(x); }
 APR_INLINE float vf_largest(vf x) { return vmaxvq_f32(x); }
+
+/* ---- quantized products: the dot product where it is built in (target_neondot.c, Apple's compiler), else a widening product, whose pairs
+ * are added up into two neighbouring lanes an output ---- */
+
+typedef int32x4_t vi;
+typedef int8_t vq_number, v4_number;
+#define VQ_TILE_ROWS 12
+#define V4_TILE_ROWS 8
+
+APR_INLINE vi vi_set1(int32_t x) { return vdupq_n_s32(x); }
+APR_INLINE vi vi_load(const int32_t *p) { return vld1q_s32(p); }
+APR_INLINE void vi_store(int32_t *p, vi x) { vst1q_s32(p, x); }
+APR_INLINE vi vi_add(vi a, vi b) { return vaddq_s32(a, b); }
+APR_INLINE vf vf_from_int(vi x) { return vcvtq_f32_s32(x); }
+APR_INLINE void vq_store(vq_number *p, vf x) {
+    int16x4_t narrow = vmovn_s32(vcvtnq_s32_f32(x));
+    int32_t quad = vget_lane_s32(vreinterpret_s32_s8(vmovn_s16(vcombine_s16(narrow, narrow))), 0);
+    memcpy(p, &quad, 4);
+}
+APR_INLINE void v4_store(v4_number *p, vf x) { vq_store(p, x); }
+#if defined(__ARM_FEATURE_DOTPROD)
+typedef int8x16_t vq, v4;
+#define VQ_TILE_VECTORS 2
+#define VQ_PARTS 1
+#define V4_PARTS 1
+APR_INLINE vq vq_input(const vq_number *p) {
+    int32_t quad;
+    memcpy(&quad, p, 4);
+    return vreinterpretq_s8_s32(vdupq_n_s32(quad));
+}
+APR_INLINE vq vq_weight(const int8_t *p, int part) { return vld1q_s8(p + 16 * part); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return vdotq_s32(acc, w, x); }
+APR_INLINE vi vq_join(const vi *acc) { return *acc; }
+APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+    uint8x16_t x = vld1q_u8(p + 16 * part);
+    return vreinterpretq_s8_u8(high ? vshrq_n_u8(x, 4) : vandq_u8(x, vdupq_n_u8(15)));
+}
+#else
+typedef int8x8_t vq, v4;
+#define VQ_TILE_VECTORS 1
+#define VQ_PARTS 2
+#define V4_PARTS 2
+APR_INLINE vq vq_input(const vq_number *p) {
+    int32_t quad;
+    memcpy(&quad, p, 4);
+    return vreinterpret_s8_s32(vdup_n_s32(quad));
+}
+APR_INLINE vq vq_weight(const int8_t *p, int part) { return vld1_s8(p + 8 * part); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return vpadalq_s16(acc, vmull_s8(w, x)); }
+APR_INLINE vi vq_join(const vi *acc) { return vpaddq_s32(acc[0], acc[1]); }
+APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+    uint8x8_t x = vld1_u8(p + 8 * part);
+    return vreinterpret_s8_u8(high ? vshr_n_u8(x, 4) : vand_u8(x, vdup_n_u8(15)));
+}
+#endif
+APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
+APR_INLINE v4 v4_input(const v4_number *p) { return vq_input(p); }
+APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return vq_dot(acc, w, x); }
+APR_INLINE vi v4_join(const vi *acc) { return vq_join(acc); }

@@ -29,3 +29,44 @@ APR_INLINE vf vf_round(vf x) { return x + 12582912.0f - 12582912.0f; } /* 1.5 * 
 APR_INLINE vf vf_pow2(vf n) { return apr_from_bits((uint32_t)((int32_t)n + 127) << 23); }
 APR_INLINE float vf_sum(vf x) { return x; }
 APR_INLINE float vf_largest(vf x) { return x; }
+
+/* ---- quantized products ---- */
+
+typedef int32_t vi;
+typedef struct {
+    int8_t at[4];
+} vq, v4;
+typedef int8_t vq_number, v4_number;
+#define VQ_TILE_ROWS 4
+#define VQ_TILE_VECTORS 1
+#define VQ_PARTS 1
+#define V4_TILE_ROWS 4
+#define V4_PARTS 1
+
+APR_INLINE vi vi_set1(int32_t x) { return x; }
+APR_INLINE vi vi_load(const int32_t *p) { return *p; }
+APR_INLINE void vi_store(int32_t *p, vi x) { *p = x; }
+APR_INLINE vi vi_add(vi a, vi b) { return a + b; }
+APR_INLINE vf vf_from_int(vi x) { return (float)x; }
+APR_INLINE void vq_store(vq_number *p, vf x) { *p = (int8_t)vf_round(x); }
+APR_INLINE vq vq_input(const vq_number *p) {
+    vq x;
+    memcpy(&x, p, 4);
+    return x;
+}
+APR_INLINE vq vq_weight(const int8_t *p, int part) { return (void)part, vq_input(p); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq x) {
+    return acc + w.at[0] * x.at[0] + w.at[1] * x.at[1] + w.at[2] * x.at[2] + w.at[3] * x.at[3];
+}
+APR_INLINE vi vq_join(const vi *acc) { return *acc; }
+APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
+APR_INLINE void v4_store(v4_number *p, vf x) { vq_store(p, x); }
+APR_INLINE v4 v4_input(const v4_number *p) { return vq_input(p); }
+APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+    v4 w;
+    (void)part;
+    for (int i = 0; i < 4; i++) w.at[i] = (int8_t)(high ? p[i] >> 4 : p[i] & 15);
+    return w;
+}
+APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return vq_dot(acc, w, x); }
+APR_INLINE vi v4_join(const vi *acc) { return *acc; }

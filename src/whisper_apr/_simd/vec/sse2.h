@@ -57,3 +57,45 @@ APR_INLINE float vf_largest(vf x) {
     __m128 y = _mm_max_ps(x, _mm_movehl_ps(x, x));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
 }
+
+/* ---- quantized products: widened to int16 for pmaddwd, which leaves each output's sum in two neighbouring lanes ---- */
+
+typedef __m128i vi, vq, v4;
+typedef int16_t vq_number, v4_number;
+#define VQ_TILE_ROWS 6
+#define VQ_TILE_VECTORS 1
+#define VQ_PARTS 2
+#define V4_TILE_ROWS 3
+#define V4_PARTS 2
+
+APR_INLINE vi vi_set1(int32_t x) { return _mm_set1_epi32(x); }
+APR_INLINE vi vi_load(const int32_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+APR_INLINE void vi_store(int32_t *p, vi x) { _mm_storeu_si128((__m128i *)(void *)p, x); }
+APR_INLINE vi vi_add(vi a, vi b) { return _mm_add_epi32(a, b); }
+APR_INLINE vf vf_from_int(vi x) { return _mm_cvtepi32_ps(x); }
+APR_INLINE void vq_store(vq_number *p, vf x) {
+    __m128i whole = _mm_cvtps_epi32(x);
+    _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi32(whole, whole));
+}
+APR_INLINE vq vq_input(const vq_number *p) {
+    __m128i x = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    return _mm_unpacklo_epi64(x, x);
+}
+APR_INLINE vq vq_weight(const int8_t *p, int part) {
+    __m128i x = _mm_loadl_epi64((const __m128i *)(const void *)(p + 8 * part));
+    return _mm_srai_epi16(_mm_unpacklo_epi8(x, x), 8);
+}
+APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm_add_epi32(acc, _mm_madd_epi16(w, x)); }
+APR_INLINE vi vq_join(const vi *acc) {
+    __m128 a = _mm_castsi128_ps(acc[0]), b = _mm_castsi128_ps(acc[1]);
+    return _mm_add_epi32(_mm_castps_si128(_mm_shuffle_ps(a, b, 0x88)), _mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd)));
+}
+APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
+APR_INLINE void v4_store(v4_number *p, vf x) { vq_store(p, x); }
+APR_INLINE v4 v4_input(const v4_number *p) { return vq_input(p); }
+APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+    __m128i x = _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)(const void *)(p + 8 * part)), _mm_setzero_si128());
+    return high ? _mm_srli_epi16(x, 4) : _mm_and_si128(x, _mm_set1_epi16(15));
+}
+APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return vq_dot(acc, w, x); }
+APR_INLINE vi v4_join(const vi *acc) { return vq_join(acc); }

@@ -55,3 +55,38 @@ APR_INLINE float vf_largest(vf x) {
     v128_t z = wasm_f32x4_pmax(y, wasm_i32x4_shuffle(y, y, 1, 0, 3, 2));
     return wasm_f32x4_extract_lane(z, 0);
 }
+
+/* ---- quantized products: widened to int16 for the dot product of pairs, which leaves each output's sum in two neighbouring lanes ---- */
+
+typedef v128_t vi, vq, v4;
+typedef int16_t vq_number, v4_number;
+#define VQ_TILE_ROWS 6
+#define VQ_TILE_VECTORS 1
+#define VQ_PARTS 2
+#define V4_TILE_ROWS 3
+#define V4_PARTS 2
+
+APR_INLINE vi vi_set1(int32_t x) { return wasm_i32x4_splat(x); }
+APR_INLINE vi vi_load(const int32_t *p) { return wasm_v128_load(p); }
+APR_INLINE void vi_store(int32_t *p, vi x) { wasm_v128_store(p, x); }
+APR_INLINE vi vi_add(vi a, vi b) { return wasm_i32x4_add(a, b); }
+APR_INLINE vf vf_from_int(vi x) { return wasm_f32x4_convert_i32x4(x); }
+APR_INLINE void vq_store(vq_number *p, vf x) {
+    v128_t whole = wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(x));
+    wasm_v128_store64_lane(p, wasm_i16x8_narrow_i32x4(whole, whole), 0);
+}
+APR_INLINE vq vq_input(const vq_number *p) { return wasm_v128_load64_splat(p); }
+APR_INLINE vq vq_weight(const int8_t *p, int part) { return wasm_i16x8_load8x8(p + 8 * part); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w, x)); }
+APR_INLINE vi vq_join(const vi *acc) {
+    return wasm_i32x4_add(wasm_i32x4_shuffle(acc[0], acc[1], 0, 2, 4, 6), wasm_i32x4_shuffle(acc[0], acc[1], 1, 3, 5, 7));
+}
+APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
+APR_INLINE void v4_store(v4_number *p, vf x) { vq_store(p, x); }
+APR_INLINE v4 v4_input(const v4_number *p) { return vq_input(p); }
+APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+    v128_t x = wasm_u16x8_load8x8(p + 8 * part);
+    return high ? wasm_u16x8_shr(x, 4) : wasm_v128_and(x, wasm_i16x8_splat(15));
+}
+APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return vq_dot(acc, w, x); }
+APR_INLINE vi v4_join(const vi *acc) { return vq_join(acc); }

@@ -1,0 +1,98 @@
+# What _kernels.pyx knows of the C files: the declarations of kernels.h and lz4.h again, in Cython.
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()
+
+cdef extern from "kernels.h" nogil:
+    enum:
+        APR_FLOAT32, APR_FLOAT16, APR_INT8, APR_INT4
+
+    ctypedef struct apr_gemm:
+        ptrdiff_t m, n, k
+        const float *a
+        ptrdiff_t a_stride
+        const void *b
+        int b_type
+        const void *scales
+        const int32_t *sums
+        const float *bias
+        int gelu
+        const float *residual
+        float *c
+
+    ctypedef struct apr_attention:
+        ptrdiff_t n_row, n_head, n_query, d_head
+        int causal
+        float scale
+        const float *q
+        ptrdiff_t q_row, q_head, q_time
+        float *out
+        ptrdiff_t out_row, out_head, out_time
+        const void *keys
+        const void *values
+        int is_half
+        const int32_t *pages
+        const int32_t *lengths
+        ptrdiff_t pages_stride
+        ptrdiff_t n_key
+        ptrdiff_t k_row, k_head, k_time, v_row, v_head, v_time
+
+    ctypedef struct apr_store:
+        ptrdiff_t n_row, n_new, n_head, d_head
+        const float *k
+        const float *v
+        ptrdiff_t k_row, k_time, v_row, v_time
+        const int32_t *pages
+        ptrdiff_t pages_stride
+        const int32_t *lengths
+        const int32_t *counts
+        void *keys
+        void *values
+        int is_half
+
+    ctypedef struct apr_norm:
+        ptrdiff_t n_row, n
+        const float *x
+        const float *weight
+        const float *bias
+        float eps
+        float *out
+
+    ctypedef struct apr_spectrum:
+        const float *audio
+        const float *window
+        ptrdiff_t n_fft, hop, n_frame
+        float *out
+
+    ctypedef struct apr_polyphase:
+        const float *x
+        ptrdiff_t n_x
+        const float *filters
+        ptrdiff_t n_tap, up, down, start
+        float *out
+        ptrdiff_t n_out
+
+    ctypedef struct apr_table:
+        const char *name
+        int lanes
+        void (*gemm)(const apr_gemm *g) noexcept nogil
+        void (*qgemm)(const apr_gemm *g) noexcept nogil
+        void (*attention)(const apr_attention *a) noexcept nogil
+        void (*store)(const apr_store *s) noexcept nogil
+        void (*gelu)(const float *x, float *out, ptrdiff_t n) noexcept nogil
+        void (*dot)(const float *a, const float *b, ptrdiff_t n, float *out) noexcept nogil
+        void (*softmax)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log_form) noexcept nogil
+        void (*argmax)(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
+        void (*layer_norm)(const apr_norm *n) noexcept nogil
+        void (*spectrum)(const apr_spectrum *s) noexcept nogil
+        void (*mel)(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame) noexcept nogil
+        void (*polyphase)(const apr_polyphase *p) noexcept nogil
+
+    int apr_tables(const apr_table **out, int capacity)
+    void apr_set_num_threads(int n)
+    int apr_get_num_threads()
+    int apr_take_failure()
