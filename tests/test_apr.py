@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from models import ODD, random_checkpoint
 from whisper_apr.errors import FormatError, OptionError
 from whisper_apr.formats import open_checkpoint
-from whisper_apr.formats.apr import check_apr, open_head, parse_apr, read_apr
+from whisper_apr.formats.apr import check_apr, open_head, parse_apr, read_apr, write_apr
 from whisper_apr.formats.apr_layout import model_parts, plain_tensor
 from whisper_apr.formats.apr_v1 import write_apr_v1
-from whisper_apr.formats.apr_write import write_apr
 from whisper_apr.formats.checkpoint import Checkpoint, expected_shapes
 from whisper_apr.model import Whisper
 from whisper_apr.packed import PackedMatrix

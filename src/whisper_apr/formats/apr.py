@@ -1,35 +1,16 @@
 """`.apr` version 2: this package's own file, mapped, verified block by block, packed for the kernels. docs/apr-format.md specifies it."""
 
-from importlib.resources import files
 from os import PathLike
 
-from ..tokenizer.languages import LANGUAGES
 from .apr_data import Bytes, Data, FileData, Tensors, read_arrays
 from .apr_head import PREFIX, VERSION, VOCABULARY, Head, fail, read_head, read_sizes
+from .apr_layout import own_vocabulary, tokenizer_of
 from .apr_v1 import checkpoint_of, parse_apr_v1
-from .checkpoint import Checkpoint, ModelDimensions
+from .apr_write import write_apr
+from .checkpoint import Checkpoint
 from .files import map_bytes
 
-MULTILINGUAL_VOCABULARY = 51865  # from this size on, a vocabulary has languages and tasks
-ENGLISH_VOCABULARY = 51864
-TOKENS_BESIDE_LANGUAGES = 51765  # what an English-only vocabulary holds besides one language
-
-
-def tokenizer_of(dims: ModelDimensions) -> tuple[str, tuple[str, ...]]:
-    """The kind of tokenizer and the languages' codes, in the order of their tokens, of a model with so many tokens.
-
-    Kinds: "multilingual", "gpt2" (English-only), "unknown" (fewer tokens than Whisper's).
-    """
-    if dims.n_vocab >= MULTILINGUAL_VOCABULARY:
-        return "multilingual", tuple(LANGUAGES)[: dims.n_vocab - TOKENS_BESIDE_LANGUAGES - 1]
-    if dims.n_vocab == ENGLISH_VOCABULARY:
-        return "gpt2", tuple(LANGUAGES)[: dims.n_vocab - TOKENS_BESIDE_LANGUAGES]
-    return "unknown", ()
-
-
-def own_vocabulary(kind: str) -> bytes:
-    """The vocabulary that comes with the package, as it is stored in a file; nothing for an unknown kind."""
-    return b"" if kind == "unknown" else files("whisper_apr").joinpath("assets", f"{kind}.tokens.z").read_bytes()
+__all__ = ["check_apr", "checkpoint_from", "open_head", "parse_apr", "read_apr", "write_apr"]
 
 
 def is_version_2(head: bytes) -> bool:

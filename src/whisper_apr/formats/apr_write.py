@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OptionError
-from .apr import own_vocabulary, tokenizer_of
 from .apr_head import (
     BLOCK,
     MAX_INFLATION,
@@ -26,7 +25,16 @@ from .apr_head import (
     part_entry,
     table_entry,
 )
-from .apr_layout import MATRIX_DTYPES, Part, make_matrix, make_vector, model_parts, part_dtype
+from .apr_layout import (
+    MATRIX_DTYPES,
+    Part,
+    make_matrix,
+    make_vector,
+    model_parts,
+    own_vocabulary,
+    part_dtype,
+    tokenizer_of,
+)
 from .checkpoint import Checkpoint
 from .files import write_atomically
 
