@@ -1,0 +1,72 @@
+"""openai-whisper and torch, and the same weights in both engines. Run by `pytest -m parity tests/parity`."""
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models
+import whisper_apr
+from whisper_apr.formats import ModelDimensions
+
+THREADS = 1  # of torch: its threads wait by spinning, which costs more than they bring on tensors as small as these
+
+
+@pytest.fixture(scope="session")
+def torch() -> Iterator[Any]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    with torch.inference_mode():
+        yield torch
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def openai(torch: Any) -> Any:
+    """The package `whisper`. It leaves its vocabularies' files open: read here once, where nobody minds."""
+    import whisper
+    from whisper.tokenizer import get_tokenizer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for multilingual, num_languages in ((False, 99), (True, 99), (True, 100)):
+            get_tokenizer(multilingual, num_languages=num_languages)
+        gc.collect()
+    return whisper
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One set of weights, in both engines."""
+
+    ours: whisper_apr.Recognizer
+    theirs: Any
+
+
+@pytest.fixture(scope="session")
+def digits(openai: Any) -> Pair:
+    path = files("whisper_apr").joinpath("assets", "digits.pt")
+    return Pair(whisper_apr.load_model("digits"), openai.load_model(str(path), device="cpu"))
+
+
+@pytest.fixture
+def random_pair(openai: Any, torch: Any, tmp_path: Path) -> Callable[..., Pair]:
+    """Random weights of any dimensions, written by torch.save, read by each engine's own `load_model`."""
+
+    def make(dims: ModelDimensions, seed: int = 0, dtype: type = np.float32) -> Pair:
+        path = tmp_path / "random.pt"
+        state = {
+            name: torch.from_numpy(value.astype(dtype)) for name, value in models.random_tensors(dims, seed).items()
+        }
+        torch.save({"dims": asdict(dims), "model_state_dict": state}, path)
+        return Pair(whisper_apr.load_model(path), openai.load_model(str(path), device="cpu"))
+
+    return make

@@ -1,0 +1,80 @@
+"""Dimensions, the tensors that they call for, and what is refused."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models
+from models import SMALLEST, random_tensors
+from whisper_apr.errors import FormatError
+from whisper_apr.formats.checkpoint import expected_shapes, make_checkpoint, make_dimensions
+
+
+def test_the_parameters_of_the_known_sizes() -> None:
+    """As openai/whisper's table of models counts them, in millions; and exactly, as torch counts tiny's."""
+    counts = {}
+    for name, (width, heads, layers) in {
+        "tiny": (384, 6, 4),
+        "base": (512, 8, 6),
+        "small": (768, 12, 12),
+        "medium": (1024, 16, 24),
+        "large-v3": (1280, 20, 32),
+    }.items():
+        v3 = name == "large-v3"
+        dims = models.dimensions(width, heads, layers, n_mels=128 if v3 else 80, n_vocab=51866 if v3 else 51865)
+        shapes = {n: s for n, s in expected_shapes(dims).items() if n != "encoder.positional_embedding"}
+        counts[name] = sum(int(np.prod(shape)) for shape in shapes.values())
+    assert counts["tiny"] == 37_184_640
+    for name, millions in (("base", 72), ("small", 241), ("medium", 762), ("large-v3", 1541)):
+        assert counts[name] / 1e6 == pytest.approx(millions, abs=1.5)
+
+
+def test_no_key_projection_has_a_bias() -> None:
+    names = expected_shapes(models.BASE)
+    assert not [name for name in names if name.endswith("key.bias")]
+    assert len([name for name in names if name.endswith("key.weight")]) == 6 + 2 * 6
+    assert not [name for name in names if "proj" in name]  # the output projection is the token table
+
+
+def test_a_checkpoint_is_complete_and_no_more() -> None:
+    tensors = random_tensors(SMALLEST, 0)
+    checkpoint = make_checkpoint(SMALLEST, tensors | {"more": np.zeros(3)}, "here", ((1, 1), (2, 0), (0, -1)))
+    assert list(checkpoint.tensors) == list(expected_shapes(SMALLEST))
+    assert checkpoint.alignment_heads == ((1, 1),)
+
+
+@pytest.mark.parametrize("name", expected_shapes(SMALLEST))
+def test_every_tensor_is_needed(name: str) -> None:
+    tensors = random_tensors(SMALLEST, 0)
+    value = tensors.pop(name)
+    with pytest.raises(FormatError, match=f"^here: tensors are missing: {name};"):
+        make_checkpoint(SMALLEST, tensors, "here")
+    with pytest.raises(FormatError, match=f"^here: tensors of a wrong shape: {name} "):
+        make_checkpoint(SMALLEST, tensors | {name: value[None]}, "here")
+    with pytest.raises(FormatError, match=f"^here: .* {name} .int32."):
+        make_checkpoint(SMALLEST, tensors | {name: value.astype(np.int32)}, "here")
+
+
+@pytest.mark.parametrize("name", models.asdict(SMALLEST))
+@pytest.mark.parametrize("value", [None, 0, -1, 10**9, 2**70, 1.5, "8", True, [8], float("nan")])
+def test_every_dimension_is_checked(name: str, value: Any) -> None:
+    with pytest.raises(FormatError, match=f"^here: {name} must be a whole number from 1 to"):
+        make_dimensions(models.asdict(SMALLEST) | {name: value}, "here")
+
+
+def test_dimensions_that_do_not_fit_each_other() -> None:
+    values = models.asdict(SMALLEST)
+    assert make_dimensions(values, "here") == SMALLEST
+    with pytest.raises(FormatError, match=r"a width of 8 .n_text_state. cannot be shared among 3 heads"):
+        make_dimensions(values | {"n_text_head": 3}, "here")
+    with pytest.raises(FormatError, match="n_audio_state 8 and n_text_state 16 must be equal"):
+        make_dimensions(values | {"n_text_state": 16}, "here")
+
+
+def test_the_tensors_of_enormous_dimensions_are_not_made() -> None:
+    """Every dimension within its bounds: the error is found by names and shapes, before a byte is allocated."""
+    largest = models.dimensions(4096, 128, 128, n_mels=256, n_vocab=200_000, audio_ctx=6000, text_ctx=4096)
+    assert make_dimensions(models.asdict(largest), "here") == largest
+    with pytest.raises(FormatError, match="tensors are missing"):
+        make_checkpoint(largest, {}, "here")

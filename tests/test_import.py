@@ -1,0 +1,71 @@
+"""What importing costs: nothing heavy is loaded and no thread is started before it is needed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import whisper_apr
+
+SOURCE = Path(whisper_apr.__file__).parent.parent
+
+# Each takes longer to import than the package itself, or cannot be imported in a browser.
+HEAVY = (
+    *("soundfile", "cffi", "huggingface_hub", "requests", "tqdm", "yaml", "torch", "scipy", "numba"),
+    *("multiprocessing", "concurrent.futures", "asyncio", "http", "http.client", "http.server", "ssl"),
+    *("urllib.request", "unittest", "xml", "wave", "sqlite3"),
+)
+
+
+def run(code: str) -> str:
+    """In a new interpreter."""
+    begin = f"import sys; sys.path.insert(0, {str(SOURCE)!r})\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", begin + code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert not done.returncode, done.stderr
+    return done.stdout.strip()
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = "import numpy; before = set(sys.modules); import whisper_apr; print(*sorted(set(sys.modules) - before))"
+    loaded = set(run(code).split())
+    assert "whisper_apr.inference.transcribe" in loaded
+    assert not loaded & set(HEAVY)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the threads in /proc")
+def test_no_thread_is_started() -> None:
+    """NumPy's own BLAS may start some: they are there before."""
+    code = """
+import os, threading
+import numpy
+before = len(os.listdir("/proc/self/task"))
+import whisper_apr
+print(threading.active_count(), len(os.listdir("/proc/self/task")) - before)
+"""
+    assert run(code) == "1 0"
+
+
+def test_importing_writes_and_prints_nothing(tmp_path: Path) -> None:
+    code = f"import os; os.chdir({str(tmp_path)!r}); import whisper_apr; print(os.listdir())"
+    assert run(code) == "[]"
+
+
+@pytest.mark.parametrize("missing", ["soundfile", "tqdm", "huggingface_hub"])
+def test_optional_packages_may_be_missing(missing: str) -> None:
+    """As in a browser: arrays are transcribed all the same."""
+    code = f"""
+sys.modules[{missing!r}] = None
+import numpy, whisper_apr
+model = whisper_apr.load_model("digits")
+print(model.transcribe(numpy.zeros(16000, numpy.float32), temperature=0.0).text == "")
+"""
+    assert run(code) == "True"
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    for name in whisper_apr.__all__:
+        assert getattr(whisper_apr, name) is not None
+    assert whisper_apr.__version__[0].isdigit()
