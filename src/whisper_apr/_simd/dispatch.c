@@ -11,7 +11,7 @@ extern const apr_table apr_table_neon;
 #define APR_NEON_DOT
 void apr_qgemm_neondot(const apr_gemm *g);
 #endif
-#elif defined(__wasm_simd128__)
+#elif defined(__wasm__)
 extern const apr_table apr_table_wasm128;
 #endif
 
@@ -43,7 +43,7 @@ int apr_tables(const apr_table **out, int capacity) {
     static apr_table dot;
     APR_ADD(apr_cpu_features() & APR_CPU_NEON_DOT, with_qgemm(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot))
 #endif
-#elif defined(__wasm_simd128__)
+#elif defined(__wasm__)
     APR_ADD(1, &apr_table_wasm128)
 #endif
 #undef APR_ADD

@@ -1,0 +1,48 @@
+# Sourced by the scripts beside it. All that they install is named here, and kept between runs in one folder.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${WHISPER_APR_WHEELS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/whisper_apr-wheels}
+mkdir -p "$CACHE"
+
+NATIVE_PACKAGES=(gcc libc6-dev binutils python3-dev python3-venv)
+AARCH64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user python3-dev python3-venv)
+WASM_PACKAGES=(emscripten python3-dev python3-venv nodejs npm)
+BUILD_REQUIREMENTS=(build 'setuptools>=77' 'Cython>=3.1' packaging)
+PYODIDE=314.0.7 # its Python is 3.14; the wheel's platform tag follows from it
+PYODIDE_PLATFORM=pyemscripten_2026_0_wasm32
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Debian packages, as far as the commands that they bring are missing: debian PACKAGE... -- COMMAND...
+debian() {
+    local packages=()
+    while [ "$1" != -- ]; do
+        packages+=("$1")
+        shift
+    done
+    shift
+    command -v "$@" >/dev/null && [ "$(command -v "$@" | wc -l)" -eq $# ] && return
+    say "apt-get install ${packages[*]}"
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}"
+}
+
+# A virtual environment in the cache with what is named, made anew where the names change: venv NAME REQUIREMENT...
+venv() {
+    local folder=$CACHE/venv-$1
+    shift
+    if [ "$(cat "$folder/requirements" 2>/dev/null)" != "$*" ]; then
+        rm -rf "$folder"
+        python3 -m venv "$folder"
+        "$folder/bin/python" -m pip install -q --disable-pip-version-check "$@"
+        echo "$*" >"$folder/requirements"
+    fi
+}
+
+# The working tree as a source distribution would have it, in a folder of its own, so that no build leaves anything in the checkout.
+copy_source() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    (cd "$ROOT" && tar -c --exclude='*.so' --exclude=__pycache__ --exclude=_kernels.c setup.py pyproject.toml MANIFEST.in $(ls -d README.md LICENSE 2>/dev/null) src tests) | tar -x -C "$1"
+}

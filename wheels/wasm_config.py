@@ -1,0 +1,37 @@
+"""Headers of CPython for wasm32: those of this interpreter, with a pyconfig.h made from Pyodide's own configuration.
+
+python wasm_config.py PYTHON_STDLIB_ZIP FOLDER
+
+The limited API is the same text everywhere; only pyconfig.h knows how wide a pointer is. Pyodide's standard library holds the
+variables of its build, among them every macro of its pyconfig.h; this interpreter's pyconfig.h gives the list of names.
+"""
+
+import re
+import shutil
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+
+def variables(stdlib: str) -> dict[str, object]:
+    with zipfile.ZipFile(stdlib) as archive:
+        (name,) = (n for n in archive.namelist() if re.fullmatch(r"_sysconfigdata_\w*emscripten.*\.py", n))
+        scope: dict[str, object] = {}
+        exec(archive.read(name), scope)
+    return scope["build_time_vars"]
+
+
+def main(stdlib: str, folder: str) -> None:
+    include = Path(sysconfig.get_path("include"))
+    target = Path(folder)
+    shutil.copytree(include, target, dirs_exist_ok=True)
+    names = set(re.findall(r"(?:#define|#undef)\s+(\w+)", Path(sysconfig.get_config_h_filename()).read_text()))
+    macros = {name: value for name, value in variables(stdlib).items() if name in names and value not in (None, 0, "")}
+    assert macros["SIZEOF_VOID_P"] == 4, "Pyodide's configuration is not that of a 32-bit machine"
+    lines = [f"#define {name} {value}" for name, value in sorted(macros.items())]
+    (target / "pyconfig.h").write_text("\n".join(["#ifndef Py_PYCONFIG_H", "#define Py_PYCONFIG_H", *lines, "#endif", ""]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
