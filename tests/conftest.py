@@ -1,5 +1,7 @@
 """What every test run shares."""
 
+import sys
+
 import pytest
 
 from whisper_apr import simd
@@ -7,6 +9,13 @@ from whisper_apr import simd
 
 def pytest_report_header() -> str:
     return f"whisper_apr: backend {simd.backend()} of {', '.join(simd.backends())}; {simd.get_num_threads()} threads"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if sys.platform == "emscripten":
+        for item in items:
+            if item.get_closest_marker("system"):
+                item.add_marker(pytest.mark.skip(reason="WebAssembly has neither processes nor threads"))
 
 
 @pytest.fixture(params=simd.backends())

@@ -29,6 +29,7 @@ def test_the_extension_is_built():
     assert simd.backends()[0] == "numpy"
 
 
+@pytest.mark.system
 def test_the_best_backend_is_picked_and_the_environment_overrides():
     code = "from whisper_apr import simd; print(simd.backend())"
     assert run_python(code, WHISPER_APR_BACKEND="").stdout.strip() == simd.backends()[-1]
@@ -65,6 +66,7 @@ def threads():
     simd.set_num_threads(before)
 
 
+@pytest.mark.system
 def test_no_result_depends_on_the_number_of_threads(compiled_backend, threads):
     x, w, bias = cases.normal(1, 100, 96), simd.pack(cases.normal(2, 300, 96)), cases.normal(3, 300)
     q = cases.normal(4, 1, 3, 70, 16)
@@ -88,6 +90,7 @@ def test_no_result_depends_on_the_number_of_threads(compiled_backend, threads):
         threads(0)
 
 
+@pytest.mark.system
 def test_calls_from_several_threads_agree(threads):
     threads(2)
     x, w = cases.normal(1, 64, 128), simd.pack(cases.normal(2, 256, 128))
@@ -107,6 +110,7 @@ def test_calls_from_several_threads_agree(threads):
     assert not wrong
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 def test_the_pool_is_made_anew_after_fork():
     code = """

@@ -12,6 +12,9 @@ BUILD_REQUIREMENTS=(build 'setuptools>=77' 'Cython>=3.1' packaging)
 PYODIDE=314.0.7 # its Python is 3.14; the wheel's platform tag follows from it
 PYODIDE_PLATFORM=pyemscripten_2026_0_wasm32
 
+# The tests that hold one backend against another, and the decoder that stands on them.
+KERNEL_TESTS="tests/test_*kernels*.py tests/test_simd.py tests/test_decoder.py"
+
 say() { printf '\n== %s\n' "$*"; }
 
 # Debian packages, as far as the commands that they bring are missing: debian PACKAGE... -- COMMAND...
