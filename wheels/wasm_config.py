@@ -30,7 +30,9 @@ def main(stdlib: str, folder: str) -> None:
     macros = {name: value for name, value in variables(stdlib).items() if name in names and value not in (None, 0, "")}
     assert macros["SIZEOF_VOID_P"] == 4, "Pyodide's configuration is not that of a 32-bit machine"
     lines = [f"#define {name} {value}" for name, value in sorted(macros.items())]
-    (target / "pyconfig.h").write_text("\n".join(["#ifndef Py_PYCONFIG_H", "#define Py_PYCONFIG_H", *lines, "#endif", ""]))
+    (target / "pyconfig.h").write_text(
+        "\n".join(["#ifndef Py_PYCONFIG_H", "#define Py_PYCONFIG_H", *lines, "#endif", ""])
+    )
 
 
 if __name__ == "__main__":
