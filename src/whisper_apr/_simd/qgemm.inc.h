@@ -9,7 +9,7 @@ enum {
     QUAD = 4,
     GROUP = 32,
     QUADS = GROUP / QUAD,
-    Q_WIDE = VQ_TILE_VECTORS > APR_PANEL / LANES ? VQ_TILE_VECTORS : APR_PANEL / LANES, /* vectors of a block of few rows */
+    Q_WIDE = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2, /* vectors of a block of few rows: enough sums at once to hide the latency */
     Q_ROWS = VQ_TILE_ROWS > V4_TILE_ROWS ? VQ_TILE_ROWS : V4_TILE_ROWS,
     Q_UNIT = Q_WIDE * LANES,   /* columns that all tiles pass before the next ones are read */
     Q_ROW_BYTES = 256 * 1024,  /* of a task's rounded rows: they stay in the second cache while the panels pass */
@@ -78,56 +78,46 @@ APR_INLINE const char *q_panel(const void *panels, ptrdiff_t column, ptrdiff_t p
 }
 
 
-/* rows x vectors of the product, before bias: whole sums, then times step and scale. `split` sums of the same element run side by side where
- * the block is too small to hide an instruction's latency; whole numbers may be summed in any order. */
-APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, const int vectors, const int split, ptrdiff_t column, float *out) {
-    vi acc[VQ_TILE_ROWS][Q_WIDE][4][VQ_PARTS];
+/* rows x vectors of the product, before bias: whole sums, then times step and scale. */
+APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, const int vectors, ptrdiff_t column, float *out) {
+    vi acc[VQ_TILE_ROWS][Q_WIDE][VQ_PARTS];
     const int8_t *w[Q_WIDE];
     const vq_number *x = t->numbers;
-    ptrdiff_t n_quad = div_up(g->k, QUAD), q = 0, last = div_up(g->n, APR_PANEL) * APR_PANEL - LANES;
+    ptrdiff_t n_quad = div_up(g->k, QUAD), last = div_up(g->n, APR_PANEL) * APR_PANEL - LANES;
     APR_UNROLL
     for (int j = 0; j < vectors; j++) w[j] = (const int8_t *)q_panel(g->b, min_size(column + j * LANES, last), n_quad * APR_PANEL * QUAD);
     APR_UNROLL
-    for (int i = 0; i < rows * vectors * split * VQ_PARTS; i++)
-        acc[i / VQ_PARTS / split / vectors][i / VQ_PARTS / split % vectors][i / VQ_PARTS % split][i % VQ_PARTS] = vi_set1(0);
-#define Q8_STEP(U) \
-    { \
-        vq part[Q_WIDE][VQ_PARTS]; \
-        APR_UNROLL \
-        for (int j = 0; j < vectors; j++) { \
-            APR_UNROLL \
-            for (int p = 0; p < VQ_PARTS; p++) part[j][p] = vq_weight(w[j] + (q + (U)) * APR_PANEL * QUAD, p); \
-        } \
-        APR_UNROLL \
-        for (int i = 0; i < rows; i++) { \
-            vq number = vq_input(x + ((q + (U)) * rows + i) * QUAD); \
-            APR_UNROLL \
-            for (int j = 0; j < vectors; j++) { \
-                APR_UNROLL \
-                for (int p = 0; p < VQ_PARTS; p++) acc[i][j][U][p] = vq_dot(acc[i][j][U][p], part[j][p], number); \
-            } \
-        } \
+    for (int i = 0; i < rows; i++) {
+        APR_UNROLL
+        for (int j = 0; j < vectors; j++) {
+            APR_UNROLL
+            for (int p = 0; p < VQ_PARTS; p++) acc[i][j][p] = vi_set1(0);
+        }
     }
-    for (; q + split <= n_quad; q += split) {
-        Q8_STEP(0)
-        if (split > 1) Q8_STEP(1)
-        if (split > 2) Q8_STEP(2)
-        if (split > 2) Q8_STEP(3)
+    for (ptrdiff_t q = 0; q < n_quad; q++) {
+        vq part[Q_WIDE][VQ_PARTS];
+        APR_UNROLL
+        for (int j = 0; j < vectors; j++) {
+            APR_UNROLL
+            for (int p = 0; p < VQ_PARTS; p++) part[j][p] = vq_weight(w[j] + q * APR_PANEL * QUAD, p);
+        }
+        APR_UNROLL
+        for (int i = 0; i < rows; i++) {
+            vq number = vq_input(x + (q * rows + i) * QUAD);
+            APR_UNROLL
+            for (int j = 0; j < vectors; j++) {
+                APR_UNROLL
+                for (int p = 0; p < VQ_PARTS; p++) acc[i][j][p] = vq_dot(acc[i][j][p], part[j][p], number);
+            }
+        }
     }
-    for (; q < n_quad; q++) Q8_STEP(0)
-#undef Q8_STEP
     APR_UNROLL
     for (int j = 0; j < vectors; j++) {
         ptrdiff_t at = min_size(column + j * LANES, last);
         vf scale = vf_load((const float *)g->scales + at);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
-            APR_UNROLL
-            for (int u = 1; u < split; u++) {
-                APR_UNROLL
-                for (int p = 0; p < VQ_PARTS; p++) acc[i][j][0][p] = vi_add(acc[i][j][0][p], acc[i][j][u][p]);
-            }
-            vi sum = vq_correct(vq_join(acc[i][j][0]), g->sums + at);
+            vi sum = vq_correct(vq_join(acc[i][j][0], acc[i][j][VQ_PARTS - 1]), g->sums + at);
             vf_store(out + (i * vectors + j) * LANES, vf_mul(vf_mul(vf_from_int(sum), vf_set1(t->steps[i])), scale));
         }
     }
@@ -161,7 +151,7 @@ APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptr
         vf scale = vf_load_half(scales + group * APR_PANEL);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
-            vi sum = vi_add(v4_join(acc[i]), vi_set1(t->offsets[group * rows + i]));
+            vi sum = vi_add(v4_join(acc[i][0], acc[i][V4_PARTS - 1]), vi_set1(t->offsets[group * rows + i]));
             total[i] = vf_fma(vf_from_int(sum), scale, total[i]);
         }
         w += group_bytes;
@@ -174,9 +164,8 @@ APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptr
 /* The block for so many rows at a column; returns how many vectors it has. */
 static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *out) {
 #define VECTORS(R) ((R) * Q_WIDE <= VQ_TILE_ROWS * VQ_TILE_VECTORS ? Q_WIDE : VQ_TILE_VECTORS)
-#define SPLIT(R) (VQ_PARTS > 1 || (R) * VECTORS(R) >= 8 ? 1 : (R) * VECTORS(R) >= 4 ? 2 : 4)
 #define Q_CASE(R) \
-    case R: q8_block(g, t, R, VECTORS(R), SPLIT(R), column, out); return VECTORS(R);
+    case R: q8_block(g, t, R, VECTORS(R), column, out); return VECTORS(R);
     switch (t->rows) {
         Q_CASE(1)
         Q_CASE(2)
@@ -196,7 +185,6 @@ static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *
 #endif
     }
 #undef Q_CASE
-#undef SPLIT
 #undef VECTORS
     return Q_WIDE;
 }

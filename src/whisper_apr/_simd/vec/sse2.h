@@ -86,9 +86,9 @@ APR_INLINE vq vq_weight(const int8_t *p, int part) {
     return _mm_srai_epi16(_mm_unpacklo_epi8(x, x), 8);
 }
 APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm_add_epi32(acc, _mm_madd_epi16(w, x)); }
-APR_INLINE vi vq_join(const vi *acc) {
-    __m128 a = _mm_castsi128_ps(acc[0]), b = _mm_castsi128_ps(acc[1]);
-    return _mm_add_epi32(_mm_castps_si128(_mm_shuffle_ps(a, b, 0x88)), _mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd)));
+APR_INLINE vi vq_join(vi a, vi b) {
+    __m128 x = _mm_castsi128_ps(a), y = _mm_castsi128_ps(b);
+    return _mm_add_epi32(_mm_castps_si128(_mm_shuffle_ps(x, y, 0x88)), _mm_castps_si128(_mm_shuffle_ps(x, y, 0xdd)));
 }
 APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
 APR_INLINE void v4_store(v4_number *p, vf x) { vq_store(p, x); }
@@ -98,4 +98,4 @@ APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
     return high ? _mm_srli_epi16(x, 4) : _mm_and_si128(x, _mm_set1_epi16(15));
 }
 APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return vq_dot(acc, w, x); }
-APR_INLINE vi v4_join(const vi *acc) { return vq_join(acc); }
+APR_INLINE vi v4_join(vi a, vi b) { return vq_join(a, b); }

@@ -78,8 +78,8 @@ APR_INLINE void vq_store(vq_number *p, vf x) {
 APR_INLINE vq vq_input(const vq_number *p) { return wasm_v128_load64_splat(p); }
 APR_INLINE vq vq_weight(const int8_t *p, int part) { return wasm_i16x8_load8x8(p + 8 * part); }
 APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w, x)); }
-APR_INLINE vi vq_join(const vi *acc) {
-    return wasm_i32x4_add(wasm_i32x4_shuffle(acc[0], acc[1], 0, 2, 4, 6), wasm_i32x4_shuffle(acc[0], acc[1], 1, 3, 5, 7));
+APR_INLINE vi vq_join(vi a, vi b) {
+    return wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), wasm_i32x4_shuffle(a, b, 1, 3, 5, 7));
 }
 APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
 APR_INLINE void v4_store(v4_number *p, vf x) { vq_store(p, x); }
@@ -89,4 +89,4 @@ APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
     return high ? wasm_u16x8_shr(x, 4) : wasm_v128_and(x, wasm_i16x8_splat(15));
 }
 APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return vq_dot(acc, w, x); }
-APR_INLINE vi v4_join(const vi *acc) { return vq_join(acc); }
+APR_INLINE vi v4_join(vi a, vi b) { return vq_join(a, b); }
