@@ -1,8 +1,9 @@
 """A model with everything that can be done with it: openai-whisper's methods, on a network that was opened by name or path."""
 
+from collections.abc import Callable
 from importlib.resources import as_file, files
 from os import PathLike
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -35,12 +36,30 @@ class Recognizer(Whisper):
         return transcribe(self, audio, **options)
 
 
-def load_model(name: str | PathLike[str]) -> Recognizer:
-    """Open a model: `digits`, which comes with the package, or a path.
+def load_model(
+    name: str | PathLike[str] | BinaryIO,
+    *,
+    compute_type: str = "float32",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Recognizer:
+    """Open a model: `digits`, which comes with the package; a path; an `.apr` file's URL, or a binary file object that it is read from.
+
+    compute_type: "float32" computes with the weights as they are stored; "int8" and "int4" quantize those that are floats. From a URL or a
+    file object the model is there, and can encode, as soon as the encoder's weights have come; the rest is read in a thread beside it and
+    `on_progress(bytes that have come, bytes in all)` called there.
 
     Raises ModelNotFoundError where nothing is found, FormatError where a file is damaged or no Whisper model.
     """
-    return Recognizer(_checkpoint(name))
+    if not isinstance(name, PathLike) and (not isinstance(name, str) or name.startswith(("http://", "https://"))):
+        from .formats.apr_http import ChangedError, open_stream  # brings urllib and ssl, which most programs do without
+
+        try:
+            return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, compute_type)
+        except ChangedError:  # begun anew, once
+            return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, compute_type)
+    model = Recognizer(_checkpoint(name), compute_type)
+    _ = model.decoder  # what is damaged is found now
+    return model
 
 
 def _checkpoint(name: str | PathLike[str]) -> Checkpoint:

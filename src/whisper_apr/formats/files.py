@@ -1,7 +1,6 @@
 """Files as bytes: mapped for reading, and written so that they appear whole or not at all."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
@@ -31,7 +30,7 @@ def write_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     It is flushed to the disk before it gets the name. On an error, what was written is removed and `path` is left as it was.
     """
     target = Path(path)
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+    beside = target.with_name(f".{target.name}.{os.urandom(6).hex()}.part")
     try:
         with open(beside, "xb") as file:
             yield file

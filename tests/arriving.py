@@ -1,0 +1,39 @@
+"""Files for the tests of models that arrive, and how to tell that all of one has come."""
+
+from pathlib import Path
+
+import numpy as np
+
+from models import ODD, random_checkpoint
+from whisper_apr.formats.apr import open_head, parse_apr, write_apr
+from whisper_apr.formats.checkpoint import Checkpoint
+from whisper_apr.packed import PackedMatrix
+
+ENCODER, DECODER = "encoder.conv1.weight", "decoder.ln.bias"  # the first tensor and the last
+
+
+def written(path: Path, *, compress: bool = False, seed: int = 0) -> bytes:
+    write_apr(random_checkpoint(ODD, seed), path, "float32", compress)
+    return path.read_bytes()
+
+
+def head_of(data: bytes):
+    return open_head(np.frombuffer(data, np.uint8), "model")
+
+
+def equal(one: Checkpoint, data: bytes) -> bool:
+    """All of a checkpoint, against the file read whole."""
+    whole = parse_apr(np.frombuffer(data, np.uint8), "model")
+    assert one.dims == whole.dims
+    for name, tensor in one.tensors.items():
+        other = whole.tensors[name]
+        if isinstance(tensor, PackedMatrix):
+            assert isinstance(other, PackedMatrix)
+            pairs = zip(tensor.arrays().values(), other.arrays().values(), strict=True)
+        else:
+            pairs = zip([tensor], [other], strict=True)  # type: ignore[list-item]
+        for mine, theirs in pairs:
+            np.testing.assert_array_equal(mine, theirs, strict=True)
+            assert mine.ctypes.data % 64 == 0
+            assert not mine.flags.writeable
+    return True

@@ -1,0 +1,229 @@
+"""A model as it arrives: in pieces of any size, verified, tensors as they complete."""
+
+import io
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arriving import DECODER, ENCODER, equal, head_of, written
+from models import ODD, random_checkpoint
+from whisper_apr import load_model
+from whisper_apr.errors import FormatError
+from whisper_apr.formats import apr_stream
+from whisper_apr.formats.apr_http import open_stream
+from whisper_apr.formats.apr_stream import AprStream
+from whisper_apr.formats.apr_v1 import write_apr_v1
+from whisper_apr.packed import PackedMatrix
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stream")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["stored", "LZ4"])
+def either(request: pytest.FixtureRequest, folder: Path) -> bytes:
+    return written(folder / "either.apr", compress=request.param)
+
+
+@pytest.fixture(scope="module")
+def raw(folder: Path) -> bytes:
+    return written(folder / "model.apr")
+
+
+# ---- fed --------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_pieces_of_any_size(either: bytes, data: st.DataObject) -> None:
+    cuts = data.draw(st.lists(st.integers(0, len(either)), max_size=8).map(sorted))
+    stream, seen = AprStream(on_progress=lambda *numbers: seen.append(numbers)), []  # type: ignore[var-annotated]
+    for begin, end in zip([0, *cuts], [*cuts, len(either)], strict=True):
+        stream.feed(either[begin:end])
+        assert stream.position == end
+    stream.finish()
+    assert equal(stream.checkpoint, either)
+    assert seen == sorted(seen)
+    assert seen[-1] == (len(either), len(either))
+
+
+def test_byte_by_byte(raw: bytes) -> None:
+    stream, head = AprStream(), head_of(raw)
+    ends = {
+        name: head.sizes.data_begin + min(-(-entry.end // 65536) * 65536, head.sizes.data_length)
+        for name, entry in head.entries.items()
+    }
+    for i in range(0, len(raw), 101):
+        assert [name for name in ends if stream.is_ready(name)] == [name for name in ends if ends[name] <= i]
+        stream.feed(raw[i : i + 101])
+    assert all(map(stream.is_ready, ends))
+
+
+def test_tensors_wait_in_other_threads(raw: bytes) -> None:
+    stream, got, waiting = AprStream(), [], threading.Event()  # type: ignore[var-annotated]
+
+    def use() -> None:
+        waiting.set()
+        got.extend(stream.checkpoint.tensors.items())
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    waiting.wait()
+    for i in range(0, len(raw), 10_000):
+        stream.feed(raw[i : i + 10_000])
+    thread.join(10)
+    assert [name for name, _ in got] == list(head_of(raw).entries)
+
+
+@pytest.mark.parametrize("where", [0, 70, -1])
+def test_who_waits_hears_of_damage(raw: bytes, where: int) -> None:
+    stream, heard = AprStream("model"), []  # type: ignore[var-annotated]
+
+    def use() -> None:
+        try:
+            stream.checkpoint.tensors[DECODER]
+        except FormatError as error:
+            heard.append(str(error))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    damaged = bytearray(raw)
+    damaged[where] ^= 1
+    with pytest.raises(FormatError, match=r"^model: "):
+        stream.feed(damaged)
+    thread.join(10)
+    assert len(heard) == 1
+
+
+def test_a_damaged_block_can_be_fed_again(either: bytes) -> None:
+    head = head_of(either)
+    begin, length = int(head.offsets[1]), int(head.lengths[1])
+    damaged = bytearray(either)
+    damaged[begin + length // 2] ^= 0x40
+    stream = AprStream()
+    with pytest.raises(FormatError, match="block 1"):
+        stream.accept(damaged)
+    assert stream.position == begin
+    assert stream.is_ready(ENCODER)
+    stream.accept(either[begin:])
+    assert equal(stream.checkpoint, either)
+
+
+def test_from_the_beginning_again(either: bytes) -> None:
+    stream = AprStream()
+    stream.feed(either[:80_000])
+    first = stream.checkpoint.tensors[ENCODER]
+    stream.restart()
+    assert stream.position == 0
+    for i in range(0, len(either), 7000):
+        stream.feed(either[i : i + 7000])
+    assert equal(stream.checkpoint, either)
+    again = stream.checkpoint.tensors[ENCODER]
+    assert isinstance(first, PackedMatrix)
+    assert isinstance(again, PackedMatrix)
+    assert again.panels.ctypes.data == first.panels.ctypes.data
+
+
+@pytest.mark.parametrize("size", [20, 4000, 100_000])
+def test_another_file_from_the_beginning(raw: bytes, folder: Path, size: int) -> None:
+    other = written(folder / "other.apr", seed=1)
+    stream = AprStream()
+    stream.feed(raw[:size])
+    stream.restart()
+    stream.feed(other)
+    assert equal(stream.checkpoint, other)
+
+
+def test_another_file_after_tensors_were_used(raw: bytes, folder: Path) -> None:
+    other = written(folder / "other.apr", seed=1)
+    stream = AprStream("model")
+    stream.feed(raw[:100_000])
+    stream.checkpoint.tensors[ENCODER]
+    stream.restart()
+    with pytest.raises(FormatError, match="model: changed while it was being loaded"):
+        stream.feed(other)
+
+
+def test_the_end_too_early_and_too_late(raw: bytes) -> None:
+    stream = AprStream("model")
+    stream.feed(raw[:-1])
+    with pytest.raises(FormatError, match=f"model: ended after {len(raw) - 1} of {len(raw)} bytes"):
+        stream.finish()
+    with pytest.raises(FormatError, match="ended after"):
+        stream.checkpoint.tensors[DECODER]
+    with pytest.raises(FormatError, match=f"goes on after its {len(raw)} bytes"):
+        AprStream().feed(raw + b"\0")
+    with pytest.raises(FormatError, match=f"has {len(raw) + 1} bytes instead of {len(raw)}"):
+        AprStream(length=len(raw) + 1).feed(raw)
+    with pytest.raises(FormatError, match="ended after 0 bytes"):
+        AprStream().finish()
+
+
+def test_other_kinds_of_files(folder: Path) -> None:
+    write_apr_v1(random_checkpoint(ODD), folder / "v1.apr")
+    with pytest.raises(FormatError, match="only version 2"):
+        AprStream().feed((folder / "v1.apr").read_bytes())
+    for other in (b"PK\x03\x04", b"<!doctype html>"):
+        with pytest.raises(FormatError, match=r"not an \.apr file"):
+            AprStream().feed(other.ljust(64))
+
+
+def test_closed(raw: bytes) -> None:
+    stream = AprStream("model")
+    stream.feed(raw[:-1])
+    stream.close()
+    with pytest.raises(FormatError, match="model: closed before it was complete"):
+        stream.checkpoint.tensors[DECODER]
+
+
+# ---- read from a file object ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_file_object(either: bytes, background: bool) -> None:
+    assert equal(open_stream(io.BytesIO(either), background=background).checkpoint, either)
+
+
+def test_without_threads_no_more_is_read_than_is_asked_for(raw: bytes) -> None:
+    file = io.BytesIO(raw)
+    tensors = open_stream(file, background=False).checkpoint.tensors
+    assert file.tell() <= 2 * apr_stream.PIECE
+    tensors[ENCODER]
+    assert file.tell() <= 3 * apr_stream.PIECE < len(raw)
+    tensors[DECODER]
+    assert file.tell() == len(raw)
+
+
+def test_fed_without_threads(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apr_stream, "HAS_THREADS", False)
+    stream = AprStream("model")
+    with pytest.raises(FormatError, match="model: its head has not come yet"):
+        _ = stream.checkpoint
+    stream.feed(raw[:100_000])
+    stream.checkpoint.tensors[ENCODER]
+    with pytest.raises(FormatError, match="has not come yet; feed more first"):
+        stream.checkpoint.tensors[DECODER]
+    stream.feed(raw[100_000:])
+    assert equal(stream.checkpoint, raw)
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (io.StringIO("text"), "gives str instead of bytes"),
+        (io.BytesIO(b"short"), "ended after 5 bytes"),
+        (io.BytesIO(b"x" * 99), r"not an \.apr file"),
+    ],
+)
+def test_what_is_no_model(file: io.BytesIO, message: str, background: bool) -> None:
+    file.seek(0)
+    with pytest.raises(FormatError, match=message):
+        _ = open_stream(file, background=background).checkpoint
+    file.seek(0)
+    with pytest.raises(FormatError, match=message):
+        load_model(file)
