@@ -62,7 +62,7 @@ def one_by_one(pair: Any, torch: Any, dims: ModelDimensions, n_token: int) -> tu
     tokens = np.random.default_rng(1).integers(0, dims.n_vocab, (1, n_token))
     features = pair.theirs.embed_audio(torch.from_numpy(mel))
     cache = pair.ours.decoder.new_cache(features.numpy())
-    ours = np.concatenate([pair.ours.decoder(tokens[:, i : i + 1], cache) for i in range(n_token)], axis=1)
+    ours = np.concatenate([pair.ours.decoder(tokens[:, i : i + 1], cache).copy() for i in range(n_token)], axis=1)
     return ours, pair.theirs.logits(torch.from_numpy(tokens), features).numpy()
 
 
