@@ -1,5 +1,6 @@
 """Dimensions, the tensors that they call for, and what is refused."""
 
+from importlib.resources import as_file, files
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import models
 from models import SMALLEST, random_tensors
 from whisper_apr.errors import FormatError
+from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.checkpoint import expected_shapes, make_checkpoint, make_dimensions
 
 
@@ -35,6 +37,16 @@ def test_no_key_projection_has_a_bias() -> None:
     assert not [name for name in names if name.endswith("key.bias")]
     assert len([name for name in names if name.endswith("key.weight")]) == 6 + 2 * 6
     assert not [name for name in names if "proj" in name]  # the output projection is the token table
+
+
+def test_positions_are_sines_then_cosines() -> None:
+    """As openai-whisper writes them: not interleaved, and the last rate is 1/10000."""
+    table = models.sinusoids(1500, 128)
+    np.testing.assert_allclose(table[1, [0, 63, 64, 127]], np.r_[np.sin([1, 1e-4]), np.cos([1, 1e-4])], atol=1e-6)
+    path = files("whisper_apr").joinpath("assets", "digits.pt")
+    with as_file(path) as file:
+        read = open_checkpoint(file).tensors["encoder.positional_embedding"]
+    np.testing.assert_allclose(read, table, atol=2e-3)  # float16 of values up to 1, angles in float32
 
 
 def test_a_checkpoint_is_complete_and_no_more() -> None:

@@ -69,3 +69,11 @@ def test_every_public_name_is_there_and_documented() -> None:
     for name in whisper_apr.__all__:
         assert getattr(whisper_apr, name) is not None
     assert whisper_apr.__version__[0].isdigit()
+
+
+def test_the_extension_brings_no_runtime_of_its_own() -> None:
+    """An OpenMP or BLAS beside the ones that torch and scikit-learn load would clash with them."""
+    (extension,) = Path(whisper_apr.__file__).parent.glob("_simd/_kernels.*so")
+    content = extension.read_bytes()
+    for name in (b"libgomp", b"libiomp", b"libomp", b"GOMP_", b"__kmpc_", b"blas", b"libstdc++"):
+        assert name not in content
