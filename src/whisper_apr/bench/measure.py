@@ -1,0 +1,75 @@
+"""Timing, the machine's description, and tables: what every benchmark shares."""
+
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from .. import __version__, simd
+
+
+def time_calls(function: Callable[[], object], seconds: float = 1.0, at_least: int = 3) -> list[float]:
+    """Seconds that each call took, after one that is not counted; calls go on for `seconds`, and there are `at_least` so many."""
+    function()
+    times: list[float] = []
+    while len(times) < at_least or sum(times) < seconds:
+        begin = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - begin)
+    return times
+
+
+def median_time(function: Callable[[], object], seconds: float = 1.0, at_least: int = 3) -> float:
+    """The median of `time_calls`: on a shared machine the one figure to quote."""
+    return statistics.median(time_calls(function, seconds, at_least))
+
+
+def peak_memory() -> int | None:
+    """The largest resident size of this process so far, in bytes; None where the platform does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def cpu_name() -> str:
+    """The processor's name, as the system gives it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def machine() -> dict[str, object]:
+    """What a figure depends on: processor, system, versions, backend and threads."""
+    import numpy
+
+    return {
+        "cpu": cpu_name(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "whisper_apr": __version__,
+        "backend": simd.backend(),
+        "threads": simd.get_num_threads(),
+    }
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table, its columns in line; floats are given to three significant digits, None is left empty."""
+
+    def text(value: object) -> str:
+        if value is None:
+            return ""
+        return f"{value:#.3g}".rstrip(".") if isinstance(value, float) else str(value)
+
+    cells = [list(head), *([text(value) for value in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    lines.insert(1, " | ".join("-" * width for width in widths))
+    return "\n".join(f"| {line} |" for line in lines)

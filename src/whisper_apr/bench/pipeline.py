@@ -1,0 +1,128 @@
+"""One window of 30 s through a model: mel, encoder, prompt, tokens, the whole; and loading, and peak memory.
+
+Loading and memory are measured in a process of its own, which opens the model from a file and takes the window once.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from .. import simd
+from ..audio import N_SAMPLES, log_mel_spectrogram
+from ..formats.apr import write_apr
+from ..model import Whisper
+from ..recognizer import load_model
+from .measure import machine, median_time, peak_memory, table
+from .models import DIMENSIONS, random_checkpoint
+
+N_TOKENS = 100  # of a window's text; end-of-text does not stop them
+PROMPT = (50258, 50259, 50359, 50363)  # start, English, transcribe, no timestamps
+
+
+def a_window() -> np.ndarray:
+    """30 s of noise: neither kernel nor network minds what it hears."""
+    return np.random.default_rng(0).standard_normal(N_SAMPLES, dtype=np.float32) * np.float32(0.1)
+
+
+def greedy_tokens(model: Whisper, features: np.ndarray, n: int = N_TOKENS) -> list[int]:
+    """So many tokens after the prompt, each the likeliest."""
+    cache = model.decoder.new_cache(features)
+    tokens = np.array([PROMPT])
+    chosen: list[int] = []
+    for _ in range(n):
+        tokens = simd.argmax(model.decoder(tokens, cache)[:, -1])[:, None]
+        chosen.append(int(tokens[0, 0]))
+    return chosen
+
+
+def stages(model: Whisper, seconds: float = 1.0) -> dict[str, float]:
+    """Milliseconds of each stage, medians."""
+    audio, dims = a_window(), model.dims
+    mel = log_mel_spectrogram(audio, dims.n_mels)
+    features = model.embed_audio(mel[None])
+
+    def prompt() -> object:
+        return model.decoder(np.array([PROMPT]), model.decoder.new_cache(features))
+
+    def pipeline() -> object:
+        return greedy_tokens(model, model.embed_audio(log_mel_spectrogram(audio, dims.n_mels)[None]))
+
+    times = {
+        "mel": median_time(lambda: log_mel_spectrogram(audio, dims.n_mels), seconds),
+        "encoder": median_time(lambda: model.embed_audio(mel[None]), seconds),
+        "prompt": median_time(prompt, seconds),
+    }
+    whole = median_time(lambda: greedy_tokens(model, features), seconds)
+    times["token"] = (whole - times["prompt"]) / (N_TOKENS - 1)
+    times["whole"] = median_time(pipeline, seconds)
+    return {name: 1000 * value for name, value in times.items()}
+
+
+def load_once(path: str, compute_type: str) -> dict[str, float | None]:
+    """In a fresh process: milliseconds until the model is open, and MB at the peak after one window."""
+    begin = time.perf_counter()
+    model = load_model(path, compute_type=compute_type)
+    loaded = time.perf_counter() - begin
+    greedy_tokens(model, model.embed_audio(log_mel_spectrogram(a_window(), model.dims.n_mels)[None]))
+    peak = peak_memory()
+    return {"load": 1000 * loaded, "peak MB": None if peak is None else peak / 1e6}
+
+
+def _load_in_a_process(path: str, compute_type: str) -> dict[str, float | None]:
+    command = [sys.executable, "-m", "whisper_apr.bench.pipeline", "--load-once", path, "--compute-type", compute_type]
+    command += ["--threads", str(simd.get_num_threads()), "--backend", simd.backend()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    result: dict[str, float | None] = json.loads(done.stdout)
+    return result
+
+
+def measure_model(name: str, random: bool, compute_type: str, seconds: float) -> dict[str, float | None]:
+    """All figures of one model, by name or path, or with random weights of a named size."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = name
+        if random:
+            path = str(Path(folder) / f"{name}.apr")
+            write_apr(random_checkpoint(DIMENSIONS[name]), path, "float16" if compute_type == "float32" else compute_type)
+        once = _load_in_a_process(path, compute_type)
+        return {**stages(load_model(path, compute_type=compute_type), seconds), **once}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", nargs="*", default=[], help="models by name or path")
+    parser.add_argument("--random", nargs="*", default=[], choices=DIMENSIONS, help="random weights of a named size")
+    parser.add_argument("--compute-type", nargs="+", default=["float32"])
+    parser.add_argument("--threads", type=int, nargs="+", default=[simd.get_num_threads()])
+    parser.add_argument("--backend", default=simd.backend())
+    parser.add_argument("--seconds", type=float, default=1.0, help="spent on each stage")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--load-once", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    simd.use_backend(options.backend)
+    simd.set_num_threads(options.threads[0])
+    if options.load_once:
+        print(json.dumps(load_once(options.load_once, options.compute_type[0])))
+        return
+    wanted = [(name, False) for name in options.model] + [(name, True) for name in options.random]
+    results = []
+    for name, random in wanted or [("digits", False)]:
+        for compute_type in options.compute_type:
+            for threads in options.threads:
+                simd.set_num_threads(threads)
+                figures = measure_model(name, random, compute_type, options.seconds)
+                results.append({"model": name, "compute_type": compute_type, "threads": threads, **figures})
+    print(", ".join(f"{key} {value}" for key, value in machine().items() if key != "threads"))
+    print("milliseconds, medians; a window of 30 s, its prompt of 4 tokens, and 100 tokens\n")
+    print(table(list(results[0]), [list(result.values()) for result in results]))
+    if options.json:
+        options.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
