@@ -1,0 +1,55 @@
+"""whisper_apr itself."""
+
+from pathlib import Path
+
+import numpy as np
+from engines import PROMPT
+
+from whisper_apr import load_model, simd
+from whisper_apr.audio import log_mel_spectrogram
+from whisper_apr.formats import Checkpoint
+from whisper_apr.formats.apr import write_apr
+
+COMPUTE_TYPES = ("float32", "int8", "int4")
+
+
+def _file(compute_type: str) -> str:
+    return "float16.apr" if compute_type == "float32" else f"{compute_type}.apr"
+
+
+def prepare(checkpoint: Checkpoint, folder: Path) -> None:
+    for compute_type in COMPUTE_TYPES:
+        write_apr(checkpoint, folder / _file(compute_type), "float16" if compute_type == "float32" else compute_type)
+
+
+class Engine:
+    def __init__(self, folder: Path, compute_type: str, threads: int) -> None:
+        simd.set_num_threads(threads)
+        self.model = load_model(folder / _file(compute_type), compute_type=compute_type)
+
+    def mel(self, audio):
+        return log_mel_spectrogram(audio, self.model.dims.n_mels)
+
+    def encode(self, mel):
+        return self.model.embed_audio(mel[None])
+
+    def greedy(self, features, n):
+        decoder = self.model.decoder
+        cache = decoder.new_cache(features)
+        tokens, chosen = np.array([PROMPT]), []
+        for _ in range(n):
+            tokens = simd.argmax(decoder(tokens, cache)[:, -1])[:, None]
+            chosen.append(int(tokens[0, 0]))
+        return chosen
+
+    def beam(self, features, n, size):
+        """Steps of the search that `decode` runs."""
+        from whisper_apr.inference.search import BeamSearch
+
+        decoder, search = self.model.decoder, BeamSearch(size, eot=-1)
+        cache = decoder.new_cache(features, size)
+        tokens, sums = np.array([PROMPT] * size), np.zeros(size, np.float32)
+        new = tokens
+        for _ in range(n):
+            tokens, _ = search.update(tokens, np.ascontiguousarray(decoder(new, cache)[:, -1]), sums, cache)
+            new = tokens[:, -1:]

@@ -1,0 +1,64 @@
+"""Whisper's network as modules that ONNX Runtime and OpenVINO can take over: openai-whisper's weights, attention given by the caller.
+
+`attend(q, k, v, heads, past)`: q (batch, n, width); k and v likewise, or (batch, heads, n_key, d_head) where they come from a cache;
+past is None, or what was there before in that shape. Returns (out, keys, values); causal where past is given.
+"""
+
+import torch
+import whisper
+from torch import nn
+from torch.nn import functional as f
+
+
+def load(path: str) -> whisper.Whisper:
+    return whisper.load_model(path, device="cpu").float().eval()
+
+
+def split(x: torch.Tensor, heads: int) -> torch.Tensor:
+    return x.reshape(x.shape[0], x.shape[1], heads, -1).transpose(1, 2)
+
+
+class Encoder(nn.Module):
+    """mel (batch, n_mels, 3000) -> each decoder layer's cross-attention keys and values, (batch, heads, 1500, d_head)."""
+
+    def __init__(self, model: whisper.Whisper, attend) -> None:
+        super().__init__()
+        self.encoder, self.blocks, self.attend = model.encoder, model.decoder.blocks, attend
+
+    def forward(self, mel: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        encoder = self.encoder
+        x = f.gelu(encoder.conv2(f.gelu(encoder.conv1(mel)))).permute(0, 2, 1) + encoder.positional_embedding
+        for block in encoder.blocks:
+            attn, y = block.attn, block.attn_ln(x)
+            x = x + attn.out(self.attend(attn.query(y), attn.key(y), attn.value(y), attn.n_head, None)[0])
+            x = x + block.mlp(block.mlp_ln(x))
+        x = encoder.ln_post(x)
+        cross = [block.cross_attn for block in self.blocks]
+        return tuple(split(part(x), attn.n_head) for attn in cross for part in (attn.key, attn.value))
+
+
+class Decoder(nn.Module):
+    """tokens (batch, n), then for each layer past keys, past values, cross keys, cross values -> last logits, new keys and values."""
+
+    def __init__(self, model: whisper.Whisper, attend) -> None:
+        super().__init__()
+        self.decoder, self.attend = model.decoder, attend
+
+    def forward(self, tokens: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        decoder, begin = self.decoder, state[0].shape[2]
+        x = decoder.token_embedding(tokens) + decoder.positional_embedding[begin : begin + tokens.shape[1]]
+        new = []
+        for i, block in enumerate(decoder.blocks):
+            past, cross = state[4 * i : 4 * i + 2], state[4 * i + 2 : 4 * i + 4]
+            attn, y = block.attn, block.attn_ln(x)
+            y, keys, values = self.attend(attn.query(y), attn.key(y), attn.value(y), attn.n_head, past)
+            x = x + attn.out(y)
+            new += [keys, values]
+            attn = block.cross_attn
+            x = x + attn.out(self.attend(attn.query(block.cross_attn_ln(x)), *cross, attn.n_head, None)[0])
+            x = x + block.mlp(block.mlp_ln(x))
+        return decoder.ln(x[:, -1:]) @ decoder.token_embedding.weight.T, *new
+
+
+def state_names(n_layer: int) -> list[str]:
+    return [f"{kind}_{part}_{i}" for i in range(n_layer) for kind in ("past", "cross") for part in ("k", "v")]
