@@ -95,7 +95,10 @@ def ratios(rows: list[dict[str, object]]) -> list[list[object]]:
             if row["engine"] != "whisper_apr" and all(row[key] == ours[key] for key in ("size", "threads", "type"))
         ]
         if others:
-            best = [min((float(str(row[stage])) for row in others if row[stage] == row[stage]), default=0) for stage in STAGES]
+            best = [
+                min((float(str(row[stage])) for row in others if row[stage] == row[stage]), default=0)
+                for stage in STAGES
+            ]
             over = [b / float(str(ours[stage])) for b, stage in zip(best, STAGES, strict=True)]
             lines.append([ours["size"], ours["threads"], ours["type"], *over])
     return lines
@@ -108,14 +111,23 @@ def draw(rows: list[dict[str, object]], file: Path) -> None:
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    keys = sorted({(str(row["size"]), int(str(row["threads"]))) for row in rows}, key=lambda k: (list(DIMENSIONS).index(k[0]), k[1]))
+    keys = sorted(
+        {(str(row["size"]), int(str(row["threads"]))) for row in rows},
+        key=lambda k: (list(DIMENSIONS).index(k[0]), k[1]),
+    )
     figure, axes = pyplot.subplots(len(keys), 1, figsize=(8, 2.6 * len(keys)), squeeze=False, layout="constrained")
     for axis, (size, threads) in zip(axes[:, 0], keys, strict=True):
-        shown = sorted((r for r in rows if (r["size"], r["threads"]) == (size, threads)), key=lambda r: -float(str(r["whole"])))
+        shown = sorted(
+            (r for r in rows if (r["size"], r["threads"]) == (size, threads)), key=lambda r: -float(str(r["whole"]))
+        )
         colours = ["tab:orange" if row["engine"] == "whisper_apr" else "tab:gray" for row in shown]
-        bars = axis.barh([f"{row['engine']} {row['type']}" for row in shown], [row["whole"] for row in shown], color=colours)
+        bars = axis.barh(
+            [f"{row['engine']} {row['type']}" for row in shown], [row["whole"] for row in shown], color=colours
+        )
         axis.bar_label(bars, fmt="%.0f", padding=3)
-        axis.set_title(f"{size}, {threads} thread{'s' if threads > 1 else ''}: one window and 100 tokens, ms", loc="left")
+        axis.set_title(
+            f"{size}, {threads} thread{'s' if threads > 1 else ''}: one window and 100 tokens, ms", loc="left"
+        )
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(file)
 

@@ -63,7 +63,11 @@ def prepare(checkpoint: Checkpoint, folder: Path) -> None:
     }
     for part, (module, inputs, inputs_named, outputs_named) in parts.items():
         whole, small = folder / f"{part}.float32.onnx", folder / f"{part}.int8.onnx"
-        axes = {name: {0: "batch", 2: f"{name}_length"} for name in inputs_named + outputs_named if "past" in name or "new" in name}
+        axes = {
+            name: {0: "batch", 2: f"{name}_length"}
+            for name in inputs_named + outputs_named
+            if "past" in name or "new" in name
+        }
         axes |= {name: {0: "batch"} for name in inputs_named + outputs_named if "cross" in name}
         axes |= {"tokens": {0: "batch", 1: "n"}, "logits": {0: "batch"}, "mel": {0: "batch"}}
         axes = {name: axes[name] for name in inputs_named + outputs_named}
@@ -114,7 +118,9 @@ class Engine:
         state = {name: features.get(name, empty) for name in names}
         tokens = np.array([PROMPT] * rows)
         for _ in range(n):
-            results = dict(zip(outputs, self.decoder.run_with_ort_values(None, {"tokens": _value(tokens)} | state), strict=True))
+            results = dict(
+                zip(outputs, self.decoder.run_with_ort_values(None, {"tokens": _value(tokens)} | state), strict=True)
+            )
             logits = results.pop("logits").numpy()[:, -1]
             logits[:, END] = -np.inf
             tokens, source = update(logits)

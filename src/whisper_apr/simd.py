@@ -468,5 +468,26 @@ def lz4_decode(source: memoryview, target: memoryview) -> bool:
     return bool((_kernels or numpy_lz4).lz4_decode(source, target))
 
 
+# ---- the machine's limits -------------------------------------------------------------------------------------------
+
+
+def run_peak(n_task: int, dots: bool = False) -> float:
+    """So many tasks, over all threads, of multiply-adds that never leave the registers (`dots`: dot products of bytes).
+
+    Returns how many operations that were; a multiplication and an addition are two. Raises BackendError on `numpy`, which has no such loop.
+    """
+    if _impl is numpy_kernels:
+        raise BackendError("the backend 'numpy' has no peak to measure; use a compiled one")
+    out = np.empty((n_task, 2), np.float32)
+    _impl.peak(out, dots)
+    return float(out[:, 1].sum(dtype=np.float64))
+
+
+def read_all(x: FloatArray) -> None:
+    """Read every number of a float32 array once, over all threads: for measuring bandwidth."""
+    a = _float32(x, "x").reshape(-1)
+    _impl.read_all(a, np.empty(-(-a.size // (1 << 14)), np.float32))
+
+
 use_backend(os.environ.get("WHISPER_APR_BACKEND") or backends()[-1])
 set_num_threads(_available_threads())

@@ -444,3 +444,31 @@ def lz4_decode(source, target):
     finally:
         release(&held)
     return status == 0
+
+
+def peak(out, bint dots):
+    cdef Held held
+    cdef Py_buffer *target
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        target = hold(&held, out, True)
+        with nogil:
+            t.peak(<float *>target.buf, target.shape[0], dots)
+    finally:
+        release(&held)
+
+
+def read_all(x, out):
+    cdef Held held
+    cdef Py_buffer *source
+    cdef Py_buffer *target
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        source = hold(&held, x, False)
+        target = hold(&held, out, True)
+        with nogil:
+            t.read_all(<const float *>source.buf, source.shape[0], <float *>target.buf)
+    finally:
+        release(&held)

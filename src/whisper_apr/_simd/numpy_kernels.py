@@ -139,3 +139,7 @@ def polyphase(x, filters, up, down, start, out):
     windows = np.lib.stride_tricks.sliding_window_view(padded, n_taps)
     inside = np.clip(first + n_taps, 0, len(windows) - 1)
     out[...] = np.einsum("nt,nt->n", windows[inside].astype(np.float64), filters[phase])
+
+
+def read_all(x, out):
+    out[...] = np.add.reduceat(x, np.arange(0, len(x), len(x) // len(out) or 1)[: len(out)])

@@ -8,6 +8,7 @@
 #include "attention.inc.h"
 #include "gemm.inc.h"
 #include "qgemm.inc.h"
+#include "peak.inc.h"
 #include "rows.inc.h"
 #include "signal.inc.h"
 

@@ -88,7 +88,9 @@ def measure_model(name: str, random: bool, compute_type: str, seconds: float) ->
         path = name
         if random:
             path = str(Path(folder) / f"{name}.apr")
-            write_apr(random_checkpoint(DIMENSIONS[name]), path, "float16" if compute_type == "float32" else compute_type)
+            write_apr(
+                random_checkpoint(DIMENSIONS[name]), path, "float16" if compute_type == "float32" else compute_type
+            )
         once = _load_in_a_process(path, compute_type)
         return {**stages(load_model(path, compute_type=compute_type), seconds), **once}
 

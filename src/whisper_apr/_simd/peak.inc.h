@@ -1,0 +1,80 @@
+/* What this machine can do at most, for benchmarks to hold the kernels against: multiply-adds that never leave the registers, and reading. */
+
+enum { PEAK_CHAINS = 12, PEAK_STEPS = 1000, READ_CHUNK = 1 << 14 }; /* chains hide a multiply-add's latency, and fit 16 registers */
+
+typedef struct peak_work {
+    float *out; /* (n_task, 2): a result, so that the compiler leaves nothing away, and how many operations it took */
+    int dots;
+} peak_work;
+
+/* A multiply-add for each lane of each chain, PEAK_STEPS times. */
+static float peak_floats(void) {
+    vf chain[PEAK_CHAINS], factor = vf_set1(0.999f), sum = vf_set1(1e-3f);
+    APR_UNROLL
+    for (int j = 0; j < PEAK_CHAINS; j++) chain[j] = vf_set1((float)j);
+    for (int step = 0; step < PEAK_STEPS; step++) {
+        APR_UNROLL
+        for (int j = 0; j < PEAK_CHAINS; j++) chain[j] = vf_fma(chain[j], factor, sum);
+    }
+    APR_UNROLL
+    for (int j = 1; j < PEAK_CHAINS; j++) chain[0] = vf_add(chain[0], chain[j]);
+    return vf_sum(chain[0]);
+}
+
+/* The same with the dot product of bytes; the weights change, so that it is no constant. */
+static float peak_dots(void) {
+    int8_t bytes[sizeof(vq)];
+    vq_number inputs[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    vi chain[PEAK_CHAINS];
+    int32_t lanes[sizeof(vi) / sizeof(int32_t)];
+    memset(bytes, 1, sizeof bytes);
+    vq weight = vq_weight(bytes, 0), input = vq_input(inputs);
+    APR_UNROLL
+    for (int j = 0; j < PEAK_CHAINS; j++) chain[j] = vi_set1(j);
+    for (int step = 0; step < PEAK_STEPS; step++) {
+        APR_UNROLL
+        for (int j = 0; j < PEAK_CHAINS; j++) chain[j] = vq_dot(chain[j], weight, input);
+    }
+    APR_UNROLL
+    for (int j = 1; j < PEAK_CHAINS; j++) chain[0] = vi_add(chain[0], chain[j]);
+    vi_store(lanes, chain[0]);
+    return (float)lanes[0];
+}
+
+static void peak_task(void *context, ptrdiff_t i, void *scratch) {
+    const peak_work *work = context;
+    int products = work->dots ? (int)(sizeof(vq) / sizeof(vq_number)) : LANES;
+    (void)scratch;
+    work->out[2 * i] = work->dots ? peak_dots() : peak_floats();
+    work->out[2 * i + 1] = (float)(2 * PEAK_CHAINS * PEAK_STEPS * products);
+}
+
+static void peak(float *out, ptrdiff_t n_task, int dots) {
+    peak_work work = {out, dots};
+    apr_parallel(peak_task, &work, n_task, 0);
+}
+
+typedef struct read_work {
+    const float *x;
+    float *out;
+    ptrdiff_t n;
+} read_work;
+
+static void read_task(void *context, ptrdiff_t i, void *scratch) {
+    const read_work *work = context;
+    const float *x = work->x + i * READ_CHUNK;
+    ptrdiff_t n = min_size(READ_CHUNK, work->n - i * READ_CHUNK);
+    vf sum[4] = {vf_zero(), vf_zero(), vf_zero(), vf_zero()};
+    (void)scratch;
+    for (ptrdiff_t at = 0; at + 4 * LANES <= n; at += 4 * LANES) {
+        APR_UNROLL
+        for (int j = 0; j < 4; j++) sum[j] = vf_add(sum[j], vf_load(x + at + j * LANES));
+    }
+    work->out[i] = vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
+}
+
+/* out: a number for each READ_CHUNK numbers of x */
+static void read_all(const float *x, ptrdiff_t n, float *out) {
+    read_work work = {x, out, n};
+    apr_parallel(read_task, &work, div_up(n, READ_CHUNK), 0);
+}
