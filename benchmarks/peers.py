@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import engines
-
 from whisper_apr.bench.measure import machine, median_time, peak_memory, table
 from whisper_apr.bench.models import DIMENSIONS, random_checkpoint
 from whisper_apr.bench.pipeline import a_window

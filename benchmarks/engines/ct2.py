@@ -4,9 +4,9 @@ from pathlib import Path
 
 import ctranslate2
 import numpy as np
-from engines import END, PROMPT
 from faster_whisper.feature_extractor import FeatureExtractor
 
+from engines import END, PROMPT
 from whisper_apr.formats import Checkpoint
 from whisper_apr.tokenizer import get_tokenizer
 
@@ -17,6 +17,7 @@ COMPUTE_TYPES = ("float32", "int8")
 def prepare(checkpoint: Checkpoint, folder: Path) -> None:
     import torch
     from ctranslate2.converters.transformers import WhisperLoader
+
     from engines import hugging_face
 
     with torch.no_grad():

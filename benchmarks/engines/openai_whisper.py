@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 import whisper
-from engines import PROMPT
 from whisper.decoding import BeamSearchDecoder, GreedyDecoder, PyTorchInference
 
+from engines import PROMPT
 from whisper_apr.formats import Checkpoint
 
 NEVER = -1  # no token ends the text

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from engines import END, PROMPT
 
+from engines import END, PROMPT
 from whisper_apr.formats import Checkpoint
 
 COMPUTE_TYPES = ("float32", "int8")
@@ -38,8 +38,9 @@ def _attention():
 
 def prepare(checkpoint: Checkpoint, folder: Path) -> None:
     import torch
-    from engines import openai_whisper, torch_modules
     from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    from engines import openai_whisper, torch_modules
 
     openai_whisper.prepare(checkpoint, folder)
     model, dims = torch_modules.load(str(folder / "openai.pt")), checkpoint.dims

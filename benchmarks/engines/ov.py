@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import openvino
-from engines import ort
 
+from engines import ort
 from whisper_apr.formats import Checkpoint
 
 COMPUTE_TYPES = ("float32", "int8")
@@ -14,8 +14,9 @@ COMPUTE_TYPES = ("float32", "int8")
 def prepare(checkpoint: Checkpoint, folder: Path) -> None:
     import nncf
     import torch
-    from engines import openai_whisper, torch_modules
     from torch.nn import functional as f
+
+    from engines import openai_whisper, torch_modules
 
     def attend(q, k, v, heads, past):
         q = torch_modules.split(q, heads)
