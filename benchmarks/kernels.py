@@ -11,12 +11,10 @@ from pathlib import Path
 
 from whisper_apr import simd
 from whisper_apr.bench import kernels
-from whisper_apr.bench.measure import machine, table
+from whisper_apr.bench.measure import machine, machine_line, table
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import cases  # the tests' own
-
-HEAD = ("kernel", "shape", "backend", "unit", "speed", "share of limit", "over scalar", "over NumPy")
 
 
 def draw(figures: list[kernels.Figure], file: Path) -> None:
@@ -55,8 +53,8 @@ def main() -> None:
     for case in kernels.cases(cases.ENCODER_PRODUCTS, cases.TOKEN_PRODUCTS, cases.ENCODER_ATTENTIONS):
         figures += kernels.measure(case, options.backends)
         print(case.kernel, case.shape, file=sys.stderr)
-    print(", ".join(f"{key} {value}" for key, value in machine().items()), "\n")
-    print(table(HEAD, [list(asdict(figure).values()) for figure in figures]))
+    print(machine_line(), f", {options.threads} threads\n")
+    print(table(kernels.HEAD, [figure.row() for figure in figures]))
     if options.json:
         options.json.write_text(
             json.dumps({"machine": machine(), "figures": [asdict(f) for f in figures]}, indent=1) + "\n"

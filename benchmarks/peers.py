@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import engines
-from whisper_apr.bench.measure import machine, median_time, peak_memory, table
+from whisper_apr.bench.measure import machine, machine_line, median_time, peak_memory, table
 from whisper_apr.bench.models import DIMENSIONS, random_checkpoint
 from whisper_apr.bench.pipeline import a_window
 
@@ -157,7 +157,7 @@ def main() -> None:
                     engines.module(name).prepare(checkpoint, folder)
             for threads in options.threads:
                 rows += compare(size, threads, names, options.rounds, folder)
-    print(", ".join(f"{key} {value}" for key, value in machine().items() if key != "threads"), "\n")
+    print(machine_line(), "\n")
     print(table(list(rows[0]), [list(row.values()) for row in rows]))
     print("\nThe fastest other engine's figure over whisper_apr's, the same type of numbers:\n")
     print(table(["size", "threads", "type", *STAGES], ratios(rows)))

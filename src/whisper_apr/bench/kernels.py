@@ -4,7 +4,7 @@ A kernel that computes is held against a loop of multiply-adds that never leaves
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from .. import simd
 from .measure import fastest_time
 
 Shape = tuple[int, ...]
+HEAD = ("kernel", "shape", "backend", "unit", "speed", "share of limit", "over scalar", "over NumPy")
 SECONDS = 0.2  # spent on each figure
 
 
@@ -37,6 +38,10 @@ class Figure:
     share: float | None  # of the machine's limit
     over_scalar: float | None
     over_numpy: float | None
+
+    def row(self) -> list[object]:
+        """For a table under HEAD."""
+        return ["x".join(map(str, value)) if isinstance(value, tuple) else value for value in astuple(self)]
 
 
 def _normal(*shape: int) -> simd.FloatArray:

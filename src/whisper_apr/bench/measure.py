@@ -65,6 +65,11 @@ def machine() -> dict[str, object]:
     }
 
 
+def machine_line() -> str:
+    """`machine` in a line; threads are told beside each figure."""
+    return ", ".join(f"{key} {value}" for key, value in machine().items() if key != "threads")
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table, its columns in line; floats are given to three significant digits, None is left empty."""
 

@@ -75,8 +75,8 @@ def load_once(path: str, compute_type: str) -> dict[str, float | None]:
 
 
 def _load_in_a_process(path: str, compute_type: str) -> dict[str, float | None]:
-    command = [sys.executable, "-m", "whisper_apr.bench.pipeline", "--load-once", path, "--compute-type", compute_type]
-    command += ["--threads", str(simd.get_num_threads()), "--backend", simd.backend()]
+    command = [sys.executable, "-m", __name__, path, compute_type]
+    command += [str(simd.get_num_threads()), simd.backend()]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result: dict[str, float | None] = json.loads(done.stdout)
     return result
@@ -95,22 +95,17 @@ def measure_model(name: str, random: bool, compute_type: str, seconds: float) ->
         return {**stages(load_model(path, compute_type=compute_type), seconds), **once}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--model", nargs="*", default=[], help="models by name or path")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", nargs="*", default=[], help="models by name or path (default: digits)")
     parser.add_argument("--random", nargs="*", default=[], choices=DIMENSIONS, help="random weights of a named size")
-    parser.add_argument("--compute-type", nargs="+", default=["float32"])
+    parser.add_argument("--compute-type", nargs="+", default=["float32"], choices=simd.COMPUTE_TYPES)
     parser.add_argument("--threads", type=int, nargs="+", default=[simd.get_num_threads()])
-    parser.add_argument("--backend", default=simd.backend())
-    parser.add_argument("--seconds", type=float, default=1.0, help="spent on each stage")
+    parser.add_argument("--seconds", type=float, default=1.0, help="spent on each stage (default: 1)")
     parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--load-once", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    simd.use_backend(options.backend)
-    simd.set_num_threads(options.threads[0])
-    if options.load_once:
-        print(json.dumps(load_once(options.load_once, options.compute_type[0])))
-        return
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure what was asked for, print a table, and write the JSON file."""
     wanted = [(name, False) for name in options.model] + [(name, True) for name in options.random]
     results = []
     for name, random in wanted or [("digits", False)]:
@@ -119,12 +114,16 @@ def main(arguments: list[str] | None = None) -> None:
                 simd.set_num_threads(threads)
                 figures = measure_model(name, random, compute_type, options.seconds)
                 results.append({"model": name, "compute_type": compute_type, "threads": threads, **figures})
-    print(", ".join(f"{key} {value}" for key, value in machine().items() if key != "threads"))
-    print("milliseconds, medians; a window of 30 s, its prompt of 4 tokens, and 100 tokens\n")
+    print(
+        "milliseconds, medians: a window of 30 s, its prompt of 4 tokens, and 100 tokens; peak memory of a process that does it once\n"
+    )
     print(table(list(results[0]), [list(result.values()) for result in results]))
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1) + "\n")
 
 
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # the process that loads once
+    path, compute_type, threads, backend = sys.argv[1:]
+    simd.use_backend(backend)
+    simd.set_num_threads(int(threads))
+    print(json.dumps(load_once(path, compute_type)))

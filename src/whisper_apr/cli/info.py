@@ -7,6 +7,7 @@ import sys
 import numpy as np
 
 from .. import __version__, simd
+from ..bench.measure import cpu_name
 
 HELP = "print the version, the CPU, and which kernels run on it"
 
@@ -15,21 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pass
 
 
-def _cpu() -> str:
-    """The CPU's name, where the system tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or "unknown"
-
-
 def run(args: argparse.Namespace) -> int:
     rows = {
         "version": f"whisper_apr {__version__}, NumPy {np.__version__}, Python {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}",
-        "CPU": _cpu(),
+        "CPU": cpu_name(),
         "backends": ", ".join(simd.backends()),
         "picked": simd.backend(),
         "threads": simd.get_num_threads(),
