@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from whisper_apr.formats.apr import write_apr
 
 from engines import PROMPT
 from whisper_apr import load_model, simd
 from whisper_apr.audio import log_mel_spectrogram
 from whisper_apr.formats import Checkpoint
+from whisper_apr.formats.apr_write import write_apr
 
 COMPUTE_TYPES = ("float32", "int8", "int4")
 

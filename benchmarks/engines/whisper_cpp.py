@@ -11,8 +11,8 @@ from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
-from engines import END, PROMPT
 
+from engines import END, PROMPT
 from whisper_apr.audio import mel_filters
 from whisper_apr.formats import Checkpoint
 from whisper_apr.tokenizer.bpe import load_ranks
@@ -105,7 +105,10 @@ class Engine:
     def greedy(self, features, n):
         new, n_past, chosen = PROMPT, 0, []
         for _ in range(n):
-            assert _LIBRARY.whisper_decode(self.context, (ctypes.c_int * len(new))(*new), len(new), n_past, self.threads) == 0
+            assert (
+                _LIBRARY.whisper_decode(self.context, (ctypes.c_int * len(new))(*new), len(new), n_past, self.threads)
+                == 0
+            )
             n_past += len(new)
             # of several tokens only the last one's logits are made, in the last row
             rows = np.ctypeslib.as_array(_LIBRARY.whisper_get_logits(self.context), (len(new), self.n_vocab))

@@ -119,13 +119,15 @@ def cases(products: Iterable[Shape], token_products: Iterable[Shape], attentions
     return many + one + [attention(shape) for shape in attentions] + rows((1500, 384)) + rows((1, 51865))
 
 
-def _limit(case: Case, dot_peak: bool) -> float:
-    """Operations, or bytes, a second, of the backend in use."""
+def _limit(case: Case) -> float | None:
+    """Operations, or bytes, a second, of the backend in use; None where it is not measured."""
+    if case.unit == "GOP/s":
+        return None
     if case.unit == "GB/s":
         x = np.zeros(max(1, int(case.work) // 4), np.float32)
         return x.nbytes / fastest_time(lambda: simd.read_all(x), SECONDS)
     n_task = 64 * simd.get_num_threads()
-    return simd.run_peak(n_task, dot_peak) / fastest_time(lambda: simd.run_peak(n_task, dot_peak), SECONDS)
+    return simd.run_peak(n_task) / fastest_time(lambda: simd.run_peak(n_task), SECONDS)
 
 
 def measure(case: Case, backends: Iterable[str]) -> list[Figure]:
@@ -136,7 +138,7 @@ def measure(case: Case, backends: Iterable[str]) -> list[Figure]:
     for backend in backends:
         with simd.use_backend(backend):
             seconds = fastest_time(case.run, SECONDS)
-            limit = _limit(case, case.unit == "GOP/s")
+            limit = _limit(case)
         scalar = seconds if backend == "scalar" else scalar
         figures.append(
             Figure(
@@ -145,7 +147,7 @@ def measure(case: Case, backends: Iterable[str]) -> list[Figure]:
                 backend,
                 case.unit,
                 case.work / seconds / 1e9,
-                case.work / seconds / limit,
+                None if limit is None else case.work / seconds / limit,
                 None if scalar is None else scalar / seconds,
                 None if in_numpy is None else in_numpy / seconds,
             )
