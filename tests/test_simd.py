@@ -172,3 +172,14 @@ def test_every_backend_refuses_the_same(backend):
         simd.softmax(np.array(["a"]))
     with pytest.raises(TypeError):
         simd.gelu(np.zeros(3, np.complex64))
+
+
+def test_the_machines_limits(backend):
+    simd.read_all(np.ones(40_000, np.float32))
+    if backend == "numpy":
+        with pytest.raises(BackendError, match="no peak"):
+            simd.run_peak(1)
+        return
+    lanes = simd.run_peak(1) / simd.run_peak(1, dots=True)
+    assert 0 < lanes <= 1  # a vector holds no fewer bytes than floats
+    assert simd.run_peak(3) == 3 * simd.run_peak(1)

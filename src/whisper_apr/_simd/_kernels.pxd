@@ -91,7 +91,8 @@ cdef extern from "kernels.h" nogil:
         void (*spectrum)(const apr_spectrum *s) noexcept nogil
         void (*mel)(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame) noexcept nogil
         void (*polyphase)(const apr_polyphase *p) noexcept nogil
-        void (*peak)(float *out, ptrdiff_t n_task, int dots) noexcept nogil
+        void (*peak)(float *out, ptrdiff_t n_task) noexcept nogil
+        void (*dot_peak)(float *out, ptrdiff_t n_task) noexcept nogil
         void (*read_all)(const float *x, ptrdiff_t n, float *out) noexcept nogil
 
     int apr_tables(const apr_table **out, int capacity)

@@ -454,7 +454,7 @@ def peak(out, bint dots):
     try:
         target = hold(&held, out, True)
         with nogil:
-            t.peak(<float *>target.buf, target.shape[0], dots)
+            (t.dot_peak if dots else t.peak)(<float *>target.buf, target.shape[0])
     finally:
         release(&held)
 

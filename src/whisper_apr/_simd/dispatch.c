@@ -5,11 +5,13 @@ extern const apr_table apr_table_scalar;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const apr_table apr_table_sse2, apr_table_avx2, apr_table_avx512;
 void apr_qgemm_avx512vnni(const apr_gemm *g);
+void apr_dot_peak_avx512vnni(float *out, ptrdiff_t n_task);
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const apr_table apr_table_neon;
 #if !defined(_MSC_VER)
 #define APR_NEON_DOT
 void apr_qgemm_neondot(const apr_gemm *g);
+void apr_dot_peak_neondot(float *out, ptrdiff_t n_task);
 #endif
 #elif defined(__wasm__)
 extern const apr_table apr_table_wasm128;
@@ -17,10 +19,12 @@ extern const apr_table apr_table_wasm128;
 
 /* `base` with its int8 and int4 products exchanged: of more than these a special instruction would change nothing. */
 #if defined(__x86_64__) || defined(_M_X64) || defined(APR_NEON_DOT)
-static const apr_table *with_qgemm(apr_table *made, const apr_table *base, const char *name, void (*qgemm)(const apr_gemm *g)) {
+static const apr_table *with_qgemm(apr_table *made, const apr_table *base, const char *name, void (*qgemm)(const apr_gemm *g),
+                                   void (*dot_peak)(float *out, ptrdiff_t n_task)) {
     *made = *base;
     made->name = name;
     made->qgemm = qgemm;
+    made->dot_peak = dot_peak;
     return made;
 }
 #endif
@@ -36,12 +40,12 @@ int apr_tables(const apr_table **out, int capacity) {
     APR_ADD(features & APR_CPU_AVX2, &apr_table_avx2)
     APR_ADD(features & APR_CPU_AVX512, &apr_table_avx512)
     static apr_table vnni;
-    APR_ADD(features & APR_CPU_AVX512_VNNI, with_qgemm(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni))
+    APR_ADD(features & APR_CPU_AVX512_VNNI, with_qgemm(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni, apr_dot_peak_avx512vnni))
 #elif defined(__aarch64__) || defined(_M_ARM64)
     APR_ADD(1, &apr_table_neon)
 #if defined(APR_NEON_DOT)
     static apr_table dot;
-    APR_ADD(apr_cpu_features() & APR_CPU_NEON_DOT, with_qgemm(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot))
+    APR_ADD(apr_cpu_features() & APR_CPU_NEON_DOT, with_qgemm(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot, apr_dot_peak_neondot))
 #endif
 #elif defined(__wasm__)
     APR_ADD(1, &apr_table_wasm128)

@@ -100,7 +100,8 @@ typedef struct apr_polyphase {
     K(spectrum, (const apr_spectrum *s)) \
     K(mel, (const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame)) \
     K(polyphase, (const apr_polyphase *p)) \
-    K(peak, (float *out, ptrdiff_t n_task, int dots)) \
+    K(peak, (float *out, ptrdiff_t n_task)) \
+    K(dot_peak, (float *out, ptrdiff_t n_task)) \
     K(read_all, (const float *x, ptrdiff_t n, float *out))
 
 typedef struct apr_table {

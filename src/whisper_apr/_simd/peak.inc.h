@@ -2,14 +2,12 @@
 
 enum { PEAK_CHAINS = 12, PEAK_STEPS = 1000, READ_CHUNK = 1 << 14 }; /* chains hide a multiply-add's latency, and fit 16 registers */
 
-typedef struct peak_work {
-    float *out; /* (n_task, 2): a result, so that the compiler leaves nothing away, and how many operations it took */
-    int dots;
-} peak_work;
-
-/* A multiply-add for each lane of each chain, PEAK_STEPS times. */
-static float peak_floats(void) {
+/* A multiply-add for each lane of each chain, PEAK_STEPS times. out (n_task, 2): a result, so that the compiler leaves nothing away, and how
+ * many operations it took. */
+static void peak_task(void *context, ptrdiff_t i, void *scratch) {
+    float *out = (float *)context + 2 * i;
     vf chain[PEAK_CHAINS], factor = vf_set1(0.999f), sum = vf_set1(1e-3f);
+    (void)scratch;
     APR_UNROLL
     for (int j = 0; j < PEAK_CHAINS; j++) chain[j] = vf_set1((float)j);
     for (int step = 0; step < PEAK_STEPS; step++) {
@@ -18,41 +16,11 @@ static float peak_floats(void) {
     }
     APR_UNROLL
     for (int j = 1; j < PEAK_CHAINS; j++) chain[0] = vf_add(chain[0], chain[j]);
-    return vf_sum(chain[0]);
+    out[0] = vf_sum(chain[0]);
+    out[1] = 2.0f * PEAK_CHAINS * PEAK_STEPS * LANES;
 }
 
-/* The same with the dot product of bytes; the weights change, so that it is no constant. */
-static float peak_dots(void) {
-    int8_t bytes[sizeof(vq)];
-    vq_number inputs[8] = {1, 2, 3, 4, 5, 6, 7, 8};
-    vi chain[PEAK_CHAINS];
-    int32_t lanes[sizeof(vi) / sizeof(int32_t)];
-    memset(bytes, 1, sizeof bytes);
-    vq weight = vq_weight(bytes, 0), input = vq_input(inputs);
-    APR_UNROLL
-    for (int j = 0; j < PEAK_CHAINS; j++) chain[j] = vi_set1(j);
-    for (int step = 0; step < PEAK_STEPS; step++) {
-        APR_UNROLL
-        for (int j = 0; j < PEAK_CHAINS; j++) chain[j] = vq_dot(chain[j], weight, input);
-    }
-    APR_UNROLL
-    for (int j = 1; j < PEAK_CHAINS; j++) chain[0] = vi_add(chain[0], chain[j]);
-    vi_store(lanes, chain[0]);
-    return (float)lanes[0];
-}
-
-static void peak_task(void *context, ptrdiff_t i, void *scratch) {
-    const peak_work *work = context;
-    int products = work->dots ? (int)(sizeof(vq) / sizeof(vq_number)) : LANES;
-    (void)scratch;
-    work->out[2 * i] = work->dots ? peak_dots() : peak_floats();
-    work->out[2 * i + 1] = (float)(2 * PEAK_CHAINS * PEAK_STEPS * products);
-}
-
-static void peak(float *out, ptrdiff_t n_task, int dots) {
-    peak_work work = {out, dots};
-    apr_parallel(peak_task, &work, n_task, 0);
-}
+static void peak(float *out, ptrdiff_t n_task) { apr_parallel(peak_task, out, n_task, 0); }
 
 typedef struct read_work {
     const float *x;

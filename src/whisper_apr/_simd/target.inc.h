@@ -9,6 +9,7 @@
 #include "gemm.inc.h"
 #include "qgemm.inc.h"
 #include "peak.inc.h"
+#include "qpeak.inc.h"
 #include "rows.inc.h"
 #include "signal.inc.h"
 

@@ -4,5 +4,7 @@
 #include "kernels.h"
 #include "tile.inc.h"
 #include "qgemm.inc.h"
+#include "qpeak.inc.h"
 
 void apr_qgemm_neondot(const apr_gemm *g) { qgemm(g); }
+void apr_dot_peak_neondot(float *out, ptrdiff_t n_task) { dot_peak(out, n_task); }

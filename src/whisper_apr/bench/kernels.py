@@ -35,7 +35,7 @@ class Figure:
     backend: str
     unit: str
     speed: float  # 10^9 a second
-    share: float | None  # of the machine's limit
+    share: float  # of the machine's limit
     over_scalar: float | None
     over_numpy: float | None
 
@@ -119,15 +119,13 @@ def cases(products: Iterable[Shape], token_products: Iterable[Shape], attentions
     return many + one + [attention(shape) for shape in attentions] + rows((1500, 384)) + rows((1, 51865))
 
 
-def _limit(case: Case) -> float | None:
-    """Operations, or bytes, a second, of the backend in use; None where it is not measured."""
-    if case.unit == "GOP/s":
-        return None
+def _limit(case: Case) -> float:
+    """Operations, or bytes, a second, of the backend in use."""
     if case.unit == "GB/s":
         x = np.zeros(max(1, int(case.work) // 4), np.float32)
         return x.nbytes / fastest_time(lambda: simd.read_all(x), SECONDS)
-    n_task = 64 * simd.get_num_threads()
-    return simd.run_peak(n_task) / fastest_time(lambda: simd.run_peak(n_task), SECONDS)
+    n_task, dots = 64 * simd.get_num_threads(), case.unit == "GOP/s"
+    return simd.run_peak(n_task, dots) / fastest_time(lambda: simd.run_peak(n_task, dots), SECONDS)
 
 
 def measure(case: Case, backends: Iterable[str]) -> list[Figure]:
@@ -147,7 +145,7 @@ def measure(case: Case, backends: Iterable[str]) -> list[Figure]:
                 backend,
                 case.unit,
                 case.work / seconds / 1e9,
-                None if limit is None else case.work / seconds / limit,
+                case.work / seconds / limit,
                 None if scalar is None else scalar / seconds,
                 None if in_numpy is None else in_numpy / seconds,
             )

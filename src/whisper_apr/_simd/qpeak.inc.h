@@ -1,0 +1,32 @@
+/* The most that dot products of bytes can do: apart from peak.inc.h, as qgemm.inc.h is from gemm.inc.h. */
+
+enum { QPEAK_CHAINS = 12, QPEAK_STEPS = 1000 };
+
+/* peak.inc.h's multiply-adds with the dot product of bytes. The input changes from step to step, because what never changes would be multiplied only once. */
+static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
+    float *out = (float *)context + 2 * i;
+    int8_t bytes[QPEAK_CHAINS * sizeof(vq)];
+    vq_number inputs[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    vq weight[QPEAK_CHAINS];
+    vi chain[QPEAK_CHAINS];
+    int32_t lanes[sizeof(vi) / sizeof(int32_t)];
+    (void)scratch;
+    for (size_t b = 0; b < sizeof bytes; b++) bytes[b] = (int8_t)(b % 7);
+    APR_UNROLL
+    for (int j = 0; j < QPEAK_CHAINS; j++) {
+        weight[j] = vq_weight(bytes + j * sizeof(vq), 0);
+        chain[j] = vi_set1(j);
+    }
+    for (int step = 0; step < QPEAK_STEPS; step++) {
+        vq input = vq_input(inputs + step % 2 * 4);
+        APR_UNROLL
+        for (int j = 0; j < QPEAK_CHAINS; j++) chain[j] = vq_dot(chain[j], weight[j], input);
+    }
+    APR_UNROLL
+    for (int j = 1; j < QPEAK_CHAINS; j++) chain[0] = vi_add(chain[0], chain[j]);
+    vi_store(lanes, chain[0]);
+    out[0] = (float)lanes[0];
+    out[1] = 2.0f * QPEAK_CHAINS * QPEAK_STEPS * (sizeof(vq) / sizeof(vq_number));
+}
+
+static void dot_peak(float *out, ptrdiff_t n_task) { apr_parallel(dot_peak_task, out, n_task, 0); }
