@@ -8,7 +8,8 @@
  */
 
 enum {
-    ATTENTION_QUERIES = TILE_VECTORS * LANES,        /* queries side by side in the lanes */
+    ATTENTION_VECTORS = TILE_ROWS == 6 ? 3 : 2,      /* of queries: with the rows below, what the registers hold */
+    ATTENTION_QUERIES = ATTENTION_VECTORS * LANES,   /* queries side by side in the lanes */
     ATTENTION_ROWS = TILE_ROWS >= 8 ? 8 : 4,         /* keys, or dimensions, of a register block; divides 16 */
     ATTENTION_BLOCK = 128,                           /* keys whose scores are kept at a time */
 };
@@ -165,48 +166,64 @@ static void few_rows(const attention_head *h, const apr_attention *a, int rows, 
 
 /* ---- many queries ------------------------------------------------------------------------------------------------ */
 
-/* ATTENTION_ROWS rows of c (rows, ATTENTION_QUERIES): what lies there times `keep`, or nothing where keep is NULL, plus a b */
-APR_INLINE void many_tile(const float *a, ptrdiff_t a_step, const float *b, ptrdiff_t k, float *c, const vf *keep) {
+/* ATTENTION_ROWS rows of c (rows, ATTENTION_QUERIES): what lies there, or nothing where `fresh`, plus a b. A function of its own: the
+ * compiler then finds registers for everything. */
+APR_INLINE void many_tile(const int fresh, const float *a, ptrdiff_t a_step, const float *b, ptrdiff_t k, float *c) {
     vf acc[ATTENTION_ROWS][THIN_VECTORS];
-    const void *vectors[TILE_VECTORS];
+    const void *vectors[ATTENTION_VECTORS];
     APR_UNROLL
-    for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = b + j * LANES;
+    for (int j = 0; j < ATTENTION_VECTORS; j++) vectors[j] = b + j * LANES;
     APR_UNROLL
     for (int i = 0; i < ATTENTION_ROWS; i++) {
         APR_UNROLL
-        for (int j = 0; j < TILE_VECTORS; j++)
-            acc[i][j] = keep ? vf_mul(vf_load(c + i * ATTENTION_QUERIES + j * LANES), keep[j]) : vf_zero();
+        for (int j = 0; j < ATTENTION_VECTORS; j++) acc[i][j] = fresh ? vf_zero() : vf_load(c + i * ATTENTION_QUERIES + j * LANES);
     }
-    tile(acc, ATTENTION_ROWS, TILE_VECTORS, 0, a, 1, a_step, vectors, ATTENTION_QUERIES, k);
+    tile(acc, ATTENTION_ROWS, ATTENTION_VECTORS, 0, a, 1, a_step, vectors, ATTENTION_QUERIES, k);
     APR_UNROLL
     for (int i = 0; i < ATTENTION_ROWS; i++) {
         APR_UNROLL
-        for (int j = 0; j < TILE_VECTORS; j++) vf_store(c + i * ATTENTION_QUERIES + j * LANES, acc[i][j]);
+        for (int j = 0; j < ATTENTION_VECTORS; j++) vf_store(c + i * ATTENTION_QUERIES + j * LANES, acc[i][j]);
     }
 }
 
-/* The scores (n, ATTENTION_QUERIES) of keys key0 .. key0 + n become exp2(score - top); top and sum go along, keep is what older sums are scaled by. */
-static void many_softmax(float *scores, ptrdiff_t n, ptrdiff_t key0, const vf *n_seen, vf *top, vf *sum, vf *keep) {
-    for (int j = 0; j < TILE_VECTORS; j++) {
-        float *s = scores + j * LANES;
-        vf best = top[j], total;
-        for (ptrdiff_t t = 0; t < n; t++) {
-            vf x = vf_load(s + t * ATTENTION_QUERIES);
-            if (n_seen) {
-                x = vf_select_lt(vf_set1((float)(key0 + t)), n_seen[j], x, vf_set1(-INFINITY));
-                vf_store(s + t * ATTENTION_QUERIES, x);
-            }
-            best = vf_max(x, best);
+APR_NOINLINE static void many_scores(const float *a, ptrdiff_t a_step, const float *b, ptrdiff_t k, float *c) { many_tile(1, a, a_step, b, k, c); }
+APR_NOINLINE static void many_sums(const float *a, ptrdiff_t a_step, const float *b, ptrdiff_t k, float *c) { many_tile(0, a, a_step, b, k, c); }
+
+/* Those of the scores (n, ATTENTION_QUERIES) of keys key0 .. key0 + n that a query does not see: it sees n_seen keys. */
+static void many_hide(float *scores, ptrdiff_t n, ptrdiff_t key0, const vf *n_seen) {
+    for (ptrdiff_t t = 0; t < n; t++)
+        for (int j = 0; j < ATTENTION_VECTORS; j++) {
+            float *s = scores + t * ATTENTION_QUERIES + j * LANES;
+            vf_store(s, vf_select_lt(vf_set1((float)(key0 + t)), n_seen[j], vf_load(s), vf_set1(-INFINITY)));
         }
-        keep[j] = exp2_vector(vf_sub(top[j], best));
-        total = vf_mul(sum[j], keep[j]);
-        for (ptrdiff_t t = 0; t < n; t++) {
-            vf y = exp2_vector(vf_sub(vf_load(s + t * ATTENTION_QUERIES), best));
-            vf_store(s + t * ATTENTION_QUERIES, y);
-            total = vf_add(total, y);
+}
+
+/* The scores (n, ATTENTION_QUERIES) become exp2(score - top); top and sum go along, keep is what older sums are scaled by. */
+static void many_softmax(float *scores, ptrdiff_t n, vf *top, vf *sum, vf *keep) {
+    vf best[ATTENTION_VECTORS], total[ATTENTION_VECTORS];
+    APR_UNROLL
+    for (int j = 0; j < ATTENTION_VECTORS; j++) best[j] = top[j];
+    for (ptrdiff_t t = 0; t < n; t++) {
+        APR_UNROLL
+        for (int j = 0; j < ATTENTION_VECTORS; j++) best[j] = vf_max(vf_load(scores + t * ATTENTION_QUERIES + j * LANES), best[j]);
+    }
+    APR_UNROLL
+    for (int j = 0; j < ATTENTION_VECTORS; j++) {
+        keep[j] = exp2_vector(vf_sub(top[j], best[j]));
+        total[j] = vf_mul(sum[j], keep[j]);
+    }
+    for (ptrdiff_t t = 0; t < n; t++) {
+        APR_UNROLL
+        for (int j = 0; j < ATTENTION_VECTORS; j++) {
+            vf y = exp2_vector(vf_sub(vf_load(scores + t * ATTENTION_QUERIES + j * LANES), best[j]));
+            vf_store(scores + t * ATTENTION_QUERIES + j * LANES, y);
+            total[j] = vf_add(total[j], y);
         }
-        top[j] = best;
-        sum[j] = total;
+    }
+    APR_UNROLL
+    for (int j = 0; j < ATTENTION_VECTORS; j++) {
+        top[j] = best[j];
+        sum[j] = total[j];
     }
 }
 
@@ -216,12 +233,12 @@ static void many_queries(const attention_head *h, const apr_attention *a, const 
     ptrdiff_t d_head = a->d_head, d_value = h->value_step;
     float *turned = scratch, *scores = turned + d_head * ATTENTION_QUERIES, *sums = scores + ATTENTION_BLOCK * ATTENTION_QUERIES;
     float lane[ATTENTION_QUERIES];
-    vf top[TILE_VECTORS], total[TILE_VECTORS], keep[TILE_VECTORS], seen[TILE_VECTORS];
+    vf top[ATTENTION_VECTORS], total[ATTENTION_VECTORS], keep[ATTENTION_VECTORS], seen[ATTENTION_VECTORS];
     for (ptrdiff_t i = 0; i < ATTENTION_QUERIES; i++) {
         lane[i] = (float)max_size(1, n_seen + i);
         for (ptrdiff_t d = 0; d < d_head; d++) turned[d * ATTENTION_QUERIES + i] = i < n_query ? q[i * a->q_time + d] * scale : 0.0f;
     }
-    for (int j = 0; j < TILE_VECTORS; j++) {
+    for (int j = 0; j < ATTENTION_VECTORS; j++) {
         top[j] = vf_set1(-INFINITY);
         total[j] = vf_zero();
         seen[j] = vf_load(lane + j * LANES);
@@ -231,13 +248,19 @@ static void many_queries(const attention_head *h, const apr_attention *a, const 
         ptrdiff_t n = min_size(ATTENTION_BLOCK, n_key - key0);
         for (ptrdiff_t t = 0; t < n; t += ATTENTION_ROWS) {
             const float *panel = (const float *)h->keys + (key0 + t) / APR_PANEL * h->page_step + (key0 + t) % APR_PANEL;
-            many_tile(panel, APR_PANEL, turned, d_head, scores + t * ATTENTION_QUERIES, NULL);
+            many_scores(panel, APR_PANEL, turned, d_head, scores + t * ATTENTION_QUERIES);
         }
-        many_softmax(scores, n, key0, a->causal && key0 + n > n_seen ? seen : NULL, top, total, keep);
+        if (a->causal && key0 + n > n_seen) many_hide(scores, n, key0, seen);
+        many_softmax(scores, n, top, total, keep);
+        for (ptrdiff_t d = 0; d < d_value; d++)
+            for (int j = 0; j < ATTENTION_VECTORS; j++) {
+                float *sum = sums + d * ATTENTION_QUERIES + j * LANES;
+                vf_store(sum, key0 ? vf_mul(vf_load(sum), keep[j]) : vf_zero());
+            }
         for (ptrdiff_t d = 0; d < d_value; d += ATTENTION_ROWS)
-            many_tile((const float *)h->values + key0 * d_value + d, d_value, scores, n, sums + d * ATTENTION_QUERIES, key0 ? keep : NULL);
+            many_sums((const float *)h->values + key0 * d_value + d, d_value, scores, n, sums + d * ATTENTION_QUERIES);
     }
-    for (int j = 0; j < TILE_VECTORS; j++) vf_store(lane + j * LANES, vf_div(vf_set1(1.0f), total[j]));
+    for (int j = 0; j < ATTENTION_VECTORS; j++) vf_store(lane + j * LANES, vf_div(vf_set1(1.0f), total[j]));
     for (ptrdiff_t i = 0; i < n_query; i++)
         for (ptrdiff_t d = 0; d < d_head; d++) out[i * a->out_time + d] = sums[d * ATTENTION_QUERIES + i] * lane[i];
 }

@@ -5,6 +5,7 @@
 
 #define VF_LANES 8
 #define VF_TILE_ROWS 6 /* rows of a register block that is two vectors wide */
+#define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef __m256 vf;
 
 APR_INLINE __m256i vf_first(ptrdiff_t n) { /* a mask of the first n lanes */
@@ -30,8 +31,9 @@ APR_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) { return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ)); }
 APR_INLINE vf vf_round(vf x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-APR_INLINE vf vf_pow2(vf n) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+APR_INLINE vf vf_scale(vf x, vf n) {
+    __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    return vf_mul(x, _mm256_castsi256_ps(power));
 }
 APR_INLINE float vf_sum(vf x) {
     __m128 y = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

@@ -5,6 +5,7 @@
 
 #define VF_LANES 16
 #define VF_TILE_ROWS 12 /* rows of a register block that is two vectors wide */
+#define VF_SCALE_LOWEST -200.0f /* vf_scale(x, n) = x * 2^n, from here (0) up */
 typedef __m512 vf;
 
 APR_INLINE __mmask16 vf_first(ptrdiff_t n) { return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1); }
@@ -25,9 +26,7 @@ APR_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes); }
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 APR_INLINE vf vf_round(vf x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-APR_INLINE vf vf_pow2(vf n) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
-}
+APR_INLINE vf vf_scale(vf x, vf n) { return _mm512_scalef_ps(x, n); }
 APR_INLINE float vf_sum(vf x) { return _mm512_reduce_add_ps(x); }
 APR_INLINE float vf_largest(vf x) { return _mm512_reduce_max_ps(x); }
 

@@ -15,9 +15,11 @@
 #define APR_INLINE static __forceinline
 #define APR_RESTRICT __restrict
 #define APR_UNROLL
+#define APR_NOINLINE __declspec(noinline)
 #else
 #define APR_INLINE static inline __attribute__((always_inline, unused))
 #define APR_RESTRICT __restrict__
+#define APR_NOINLINE __attribute__((noinline))
 #if defined(__clang__)
 #define APR_UNROLL _Pragma("clang loop unroll(full)")
 #else

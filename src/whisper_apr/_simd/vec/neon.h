@@ -5,6 +5,7 @@
 
 #define VF_LANES 4
 #define VF_TILE_ROWS 12 /* rows of a register block that is two vectors wide */
+#define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef float32x4_t vf;
 
 APR_INLINE vf vf_zero(void) { return vdupq_n_f32(0.0f); }
@@ -40,7 +41,9 @@ APR_INLINE uint32_t vf_mask_eq(vf a, vf b) {
     return vaddvq_u32(vandq_u32(vceqq_f32(a, b), vld1q_u32(bit)));
 }
 APR_INLINE vf vf_round(vf x) { return vrndnq_f32(x); }
-APR_INLINE vf vf_pow2(vf n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23)); }
+APR_INLINE vf vf_scale(vf x, vf n) {
+    return vf_mul(x, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23)));
+}
 APR_INLINE float vf_sum(vf x) { return vaddvq_f32(x); }
 APR_INLINE float vf_largest(vf x) { return vmaxvq_f32(x); }
 

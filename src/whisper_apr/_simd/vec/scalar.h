@@ -5,6 +5,7 @@
 
 #define VF_LANES 1
 #define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
+#define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef float vf;
 
 APR_INLINE vf vf_zero(void) { return 0.0f; }
@@ -26,7 +27,7 @@ APR_INLINE vf vf_min(vf a, vf b) { return a < b ? a : b; }
 APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) { return a < b ? yes : no; }
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return a == b; }
 APR_INLINE vf vf_round(vf x) { return x + 12582912.0f - 12582912.0f; } /* 1.5 * 2^23; |x| < 2^22 */
-APR_INLINE vf vf_pow2(vf n) { return apr_from_bits((uint32_t)((int32_t)n + 127) << 23); }
+APR_INLINE vf vf_scale(vf x, vf n) { return x * apr_from_bits((uint32_t)((int32_t)n + 127) << 23); }
 APR_INLINE float vf_sum(vf x) { return x; }
 APR_INLINE float vf_largest(vf x) { return x; }
 

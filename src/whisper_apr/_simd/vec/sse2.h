@@ -5,6 +5,7 @@
 
 #define VF_LANES 4
 #define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
+#define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef __m128 vf;
 
 APR_INLINE vf vf_zero(void) { return _mm_setzero_ps(); }
@@ -48,7 +49,9 @@ APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) {
 }
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return (uint32_t)_mm_movemask_ps(_mm_cmpeq_ps(a, b)); }
 APR_INLINE vf vf_round(vf x) { return _mm_cvtepi32_ps(_mm_cvtps_epi32(x)); }
-APR_INLINE vf vf_pow2(vf n) { return _mm_castsi128_ps(_mm_slli_epi32(_mm_add_epi32(_mm_cvtps_epi32(n), _mm_set1_epi32(127)), 23)); }
+APR_INLINE vf vf_scale(vf x, vf n) {
+    return vf_mul(x, _mm_castsi128_ps(_mm_slli_epi32(_mm_add_epi32(_mm_cvtps_epi32(n), _mm_set1_epi32(127)), 23)));
+}
 APR_INLINE float vf_sum(vf x) {
     __m128 y = _mm_add_ps(x, _mm_movehl_ps(x, x));
     return _mm_cvtss_f32(_mm_add_ss(y, _mm_shuffle_ps(y, y, 1)));

@@ -5,6 +5,7 @@
 
 #define VF_LANES 4
 #define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
+#define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef v128_t vf;
 
 APR_INLINE vf vf_zero(void) { return wasm_f32x4_splat(0.0f); }
@@ -44,8 +45,8 @@ APR_INLINE vf vf_min(vf a, vf b) { return wasm_f32x4_pmin(b, a); }
 APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) { return wasm_v128_bitselect(yes, no, wasm_f32x4_lt(a, b)); }
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return wasm_i32x4_bitmask(wasm_f32x4_eq(a, b)); }
 APR_INLINE vf vf_round(vf x) { return wasm_f32x4_nearest(x); }
-APR_INLINE vf vf_pow2(vf n) {
-    return wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23);
+APR_INLINE vf vf_scale(vf x, vf n) {
+    return vf_mul(x, wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23));
 }
 APR_INLINE float vf_sum(vf x) {
     return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 2)) + (wasm_f32x4_extract_lane(x, 1) + wasm_f32x4_extract_lane(x, 3));
