@@ -11,6 +11,7 @@ enum {
     ATTENTION_VECTORS = TILE_ROWS == 6 ? 3 : 2,      /* of queries: with the rows below, what the registers hold */
     ATTENTION_QUERIES = ATTENTION_VECTORS * LANES,   /* queries side by side in the lanes */
     ATTENTION_ROWS = TILE_ROWS >= 8 ? 8 : 4,         /* keys, or dimensions, of a register block; divides 16 */
+    ATTENTION_AHEAD = 4,                             /* pages */
     ATTENTION_BLOCK = 128,                           /* keys whose scores are kept at a time */
 };
 
@@ -64,27 +65,37 @@ static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t hea
 
 /* ---- few queries ------------------------------------------------------------------------------------------------- */
 
+/* Pages of one head do not follow each other in memory: the hardware's prefetcher is told where the later ones begin. */
+APR_INLINE void prefetch_page(const attention_head *h, const void *base, ptrdiff_t page, ptrdiff_t step, ptrdiff_t n) {
+    if (page * APR_PANEL >= h->n_key) return;
+    const char *p = head_page(h, base, page, step);
+    for (ptrdiff_t at = 0; at < n * (h->half ? 2 : 4); at += 64) APR_PREFETCH(p + at);
+}
+
 /* scores[i][page * 16 + key], i < rows, from scaled queries q (rows, d_head) */
-APR_INLINE void few_scores(const attention_head *h, const int rows, const int half, const float *q, ptrdiff_t d_head, float *scores,
-                           ptrdiff_t score_step) {
+APR_INLINE void few_scores(const attention_head *h, const int rows, const int vectors, const int half, const float *q, ptrdiff_t d_head,
+                           float *scores, ptrdiff_t score_step) {
     ptrdiff_t n_vector = div_up(h->n_key, APR_PANEL) * APR_PANEL / LANES;
-    for (ptrdiff_t v = 0; v < n_vector; v += TILE_VECTORS) {
+    for (ptrdiff_t v = 0; v < n_vector; v += vectors) {
         vf acc[THIN_ROWS][THIN_VECTORS];
-        const void *b[TILE_VECTORS];
-        for (int j = 0; j < TILE_VECTORS; j++) {
+        const void *b[THIN_VECTORS];
+        for (ptrdiff_t page = v * LANES / APR_PANEL; page < (v + vectors) * LANES / APR_PANEL; page++)
+            prefetch_page(h, h->keys, page + ATTENTION_AHEAD, h->page_step, APR_PANEL * d_head);
+        APR_UNROLL
+        for (int j = 0; j < vectors; j++) {
             ptrdiff_t key = min_size(v + j, n_vector - 1) * LANES;
             b[j] = weight_at(head_page(h, h->keys, key / APR_PANEL, h->page_step), key % APR_PANEL, half);
         }
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
-            for (int j = 0; j < TILE_VECTORS; j++) acc[i][j] = vf_zero();
+            for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
         }
-        tile(acc, rows, TILE_VECTORS, half, q, d_head, 1, b, APR_PANEL, d_head);
+        tile(acc, rows, vectors, half, q, d_head, 1, b, APR_PANEL, d_head);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
-            for (int j = 0; j < TILE_VECTORS; j++)
+            for (int j = 0; j < vectors; j++)
                 if (v + j < n_vector) vf_store(scores + i * score_step + (v + j) * LANES, acc[i][j]);
         }
     }
@@ -116,6 +127,7 @@ APR_INLINE void few_sum(const attention_head *h, const int rows, const int vecto
     }
     for (ptrdiff_t key = 0; key < h->n_key; key += APR_PANEL) {
         const void *page = head_page(h, h->values, key / APR_PANEL, h->value_page_step), *b[THIN_VECTORS];
+        if (d == 0) prefetch_page(h, h->values, key / APR_PANEL + ATTENTION_AHEAD, h->value_page_step, APR_PANEL * h->value_step);
         APR_UNROLL
         for (int j = 0; j < vectors; j++) b[j] = weight_at(page, min_size(d + j * LANES, h->value_step - LANES), half);
         tile(acc, rows, vectors, half, weights + key, weight_step, 1, b, h->value_step, min_size(APR_PANEL, h->n_key - key));
@@ -134,7 +146,7 @@ static void few_rows(const attention_head *h, const apr_attention *a, int rows, 
                      ptrdiff_t n_seen, float *out) {
     ptrdiff_t d_head = a->d_head, n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
 #define FEW_HALF(R, HALF) \
-    few_scores(h, R, HALF, q, d_head, scores, score_step); \
+    few_scores(h, R, R <= 2 ? THIN_VECTORS : TILE_VECTORS, HALF, q, d_head, scores, score_step); \
     for (ptrdiff_t i = 0; i < R; i++) few_softmax(scores + i * score_step, a->causal ? max_size(1, n_seen + i) : n_seen, n_slot); \
     for (ptrdiff_t d = 0; d < d_head; d += (R <= 2 ? THIN_VECTORS : TILE_VECTORS) * LANES) \
         few_sum(h, R, R <= 2 ? THIN_VECTORS : TILE_VECTORS, HALF, scores, score_step, d, d_head, out, a->out_time);

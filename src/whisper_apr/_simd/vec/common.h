@@ -16,10 +16,12 @@
 #define APR_RESTRICT __restrict
 #define APR_UNROLL
 #define APR_NOINLINE __declspec(noinline)
+#define APR_PREFETCH(p) ((void)(p))
 #else
 #define APR_INLINE static inline __attribute__((always_inline, unused))
 #define APR_RESTRICT __restrict__
 #define APR_NOINLINE __attribute__((noinline))
+#define APR_PREFETCH(p) __builtin_prefetch(p)
 #if defined(__clang__)
 #define APR_UNROLL _Pragma("clang loop unroll(full)")
 #else
