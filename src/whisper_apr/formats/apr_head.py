@@ -172,7 +172,7 @@ def read_head(sizes: Sizes, raw: bytes, where: str) -> Head:
 
 def _read_json(sizes: Sizes, text: bytes, where: str, *blocks: npt.NDArray[Any]) -> Head:
     try:
-        content = json.loads(text)
+        content = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{where}: its head is not JSON ({error})") from error
     try:

@@ -5,6 +5,7 @@ few names that a checkpoint needs are allowed, and they lead to functions of our
 """
 
 import io
+import math
 import pickle
 import zipfile
 import zlib
@@ -16,9 +17,11 @@ import numpy as np
 
 from ..errors import FormatError
 from .checkpoint import Checkpoint, make_checkpoint, make_dimensions
+from .pickles import check_pickle
 
-MAX_PICKLE = 16 << 20  # bytes; large-v3's has 0.2 MiB
-MAX_INFLATION = 64  # times the file's size: what its members may unpack to in all
+MAX_PICKLE = 3 << 18  # bytes; large-v3's has 0.2 MiB, and loaded it takes up to 80 times as much
+MAX_INFLATION = 4  # times the file's size, and MAX_INFLATION_BYTES more: what its members may unpack to in all
+MAX_INFLATION_BYTES = 48 << 20
 MAX_DIMENSIONS = 8
 
 _STORAGES: dict[str, np.dtype[Any]] = {
@@ -63,8 +66,8 @@ class _Tensors:
         members = self.zip.infolist()
         with open(path, "rb") as file:
             self.size = file.seek(0, io.SEEK_END)
-        if sum(member.file_size for member in members) > MAX_INFLATION * self.size:
-            _fail(path, f"its members would unpack to more than {MAX_INFLATION} times its size; not a checkpoint")
+        if sum(member.file_size for member in members) > MAX_INFLATION * self.size + MAX_INFLATION_BYTES:
+            _fail(path, f"its members would unpack to far more than its {self.size} bytes; not a checkpoint")
         self.members = {member.filename: member for member in members}
         pickles = [name for name in self.members if name.count("/") <= 1 and name.split("/")[-1] == "data.pkl"]
         if len(pickles) != 1:
@@ -75,11 +78,13 @@ class _Tensors:
     def read_pickle(self) -> bytes:
         name = f"{self.folder}data.pkl"
         if self.members[name].file_size > MAX_PICKLE:
-            _fail(self.path, f"data.pkl is larger than {MAX_PICKLE >> 20} MiB; not a checkpoint")
+            _fail(self.path, f"data.pkl is larger than {MAX_PICKLE >> 10} KiB; not a checkpoint")
         order = self.members.get(f"{self.folder}byteorder")
         if order is not None and self.zip.read(order).strip() != b"little":
             _fail(self.path, "written on a big-endian machine; save it again on a little-endian one")
-        return self.zip.read(name)
+        data = self.zip.read(name)
+        check_pickle(data, self.path)
+        return data
 
     def _bytes(self, key: str) -> np.ndarray:
         """A member's bytes: mapped where it is stored as it is, as torch does; unpacked where it is deflated."""
@@ -132,7 +137,8 @@ class _Tensors:
         if any(not isinstance(n, int) or n < 0 for n in numbers):
             _fail(self.path, f"a tensor has an offset, shape or stride that is not a whole number: {numbers}")
         last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-        if 0 not in shape and last >= storage.values.size:
+        # more elements than numbers: the same number repeated by strides, which no weight is
+        if 0 not in shape and (last >= storage.values.size or math.prod(shape) > storage.values.size):
             _fail(self.path, f"a tensor of shape {shape} reaches beyond its data")
         if 0 in shape:
             return np.zeros(shape, storage.values.dtype)
@@ -143,6 +149,12 @@ class _Tensors:
         if storage.kind.name == "BFloat16Storage":
             return (view.astype(np.uint32) << 16).view(np.float32)
         return view
+
+
+class _Dict(dict[Any, Any]):
+    """In the place of OrderedDict, which may carry attributes: state_dict's `_metadata`. They are left out."""
+
+    def __setstate__(self, state: object) -> None: ...
 
 
 class _Unpickler(pickle.Unpickler):
@@ -156,7 +168,7 @@ class _Unpickler(pickle.Unpickler):
         allowed = {
             ("torch._utils", "_rebuild_tensor_v2"): self.tensors.rebuild,
             ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-            ("collections", "OrderedDict"): dict,
+            ("collections", "OrderedDict"): _Dict,
         }
         if (module, name) not in allowed:
             _fail(self.tensors.path, f"its pickle asks for {module}.{name}, which no checkpoint needs; it was not run")
@@ -179,9 +191,9 @@ def read_openai(path: str | PathLike[str]) -> Checkpoint:
         content = _Unpickler(tensors.read_pickle(), tensors).load()
     except FormatError:
         raise
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:  # OSError: a place before the file's beginning
         raise FormatError(f"{where}: damaged ({error}); load it again from where it came") from error
     except Exception as error:  # a pickle can end in any exception; none of them is more than that
         raise FormatError(f"{where}: its pickle cannot be read ({type(error).__name__}: {error})") from error

@@ -1,0 +1,199 @@
+"""The readers that are fuzzed. To add one, append to READERS: how small files of its kind are made, and how one is opened.
+
+A checksum keeps nearly every change from being looked at. So a reader may have a `repair`, which makes the checksums of a changed file fit
+again; it is applied to half of the files.
+"""
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from models import ODD, SMALLEST, random_checkpoint, random_tensors, write_huggingface, write_pt
+from whisper_apr import simd
+from whisper_apr.formats import Checkpoint, open_checkpoint
+from whisper_apr.formats.apr import write_apr
+from whisper_apr.formats.apr_layout import plain_tensor
+from whisper_apr.formats.apr_stream import AprStream
+from whisper_apr.formats.apr_v1 import parse_apr_v1, write_apr_v1
+from whisper_apr.formats.checkpoint import expected_shapes
+
+
+@dataclass(frozen=True)
+class Reader:
+    name: str
+    seeds: Callable[[Path], Sequence[Path]]  # makes good files, or folders of files, in the folder that is given
+    open: Callable[[Path], object]  # opens one and looks at all that is in it; FormatError is the only way to refuse
+    repair: Callable[[bytes], bytes] | None = None
+
+
+def look_at(checkpoint: Checkpoint) -> None:
+    """Every tensor as floats, one at a time."""
+    for name in expected_shapes(checkpoint.dims):
+        plain_tensor(checkpoint.dims, checkpoint.tensors, name)
+
+
+def open_and_look(path: Path) -> None:
+    look_at(open_checkpoint(path))
+
+
+# ---- .apr -----------------------------------------------------------------------------------------------------------
+
+
+def _apr_seeds(folder: Path) -> list[Path]:
+    small = random_checkpoint(SMALLEST)
+    vocabulary = zlib.compress(struct.pack("<I", 3) + b"\1\1\2abcd")
+    paths = []
+    for i, (model, dtype, compress) in enumerate(
+        [(small, "float32", False), (replace(small, vocabulary=vocabulary), "int8", False), (random_checkpoint(ODD), "int4", False),
+         (random_checkpoint(ODD), "int8", True), (small, "float16", True)]
+    ):  # fmt: skip
+        paths.append(folder / f"{i}.apr")
+        write_apr(model, paths[-1], dtype, compress)
+    return paths
+
+
+def _apr_repair(raw: bytes) -> bytes:
+    """All checksums of a version 2 file, as far as its sizes lead; and the length of the text, where the text changed its own."""
+    if len(raw) < 64:
+        return raw
+    sizes = list(struct.unpack("<4sHHIIIIQQQIIII", raw[:64]))
+    n_block, begin = min(sizes[5], len(raw) // 8), min(sizes[8], len(raw))
+    table_begin = raw.rfind(b"]}", 64, begin) + 2 if raw.rfind(b"]}", 64, begin) > 0 else 64 + sizes[6]
+    text = raw[64:table_begin]
+    table, data = bytearray(raw[table_begin:][: 8 * n_block]), raw[begin:]
+    at = 0
+    for i in range(len(table) // 8):
+        length, _ = struct.unpack_from("<II", table, 8 * i)
+        block = data[at : at + (length & 0x7FFFFFFF)]
+        at += len(block)
+        if not length >> 31:
+            struct.pack_into("<I", table, 8 * i + 4, zlib.crc32(block))
+    begin = -(-(64 + len(text) + len(table)) // 64) * 64
+    sizes[6], sizes[8], sizes[9], sizes[10], sizes[11] = (
+        len(text),
+        begin,
+        begin + len(data),
+        zlib.crc32(text),
+        zlib.crc32(table),
+    )
+    head = struct.pack("<4sHHIIIIQQQIII", *sizes[:-1])
+    return (head + struct.pack("<I", zlib.crc32(head)) + text + table).ljust(begin, b"\0") + data
+
+
+def _stream(path: Path) -> None:
+    raw = path.read_bytes()
+    stream = AprStream("stream", length=len(raw))
+    for i in range(0, len(raw), 777):
+        stream.feed(raw[i : i + 777])
+    stream.finish()
+    look_at(stream.checkpoint)
+
+
+def _v1_seeds(folder: Path) -> list[Path]:
+    paths = [folder / "plain.apr", folder / "all.apr", folder / "int8.apr"]
+    model = random_checkpoint(replace(SMALLEST, n_mels=3))
+    write_apr_v1(model, paths[0])
+    bank = np.ones((3, 201), np.float32)
+    write_apr_v1(model, paths[1], vocabulary=[b"a", b"b", b"ab"], merges=[(b"a", b"b")], filterbank=bank)
+    raw = bytearray(paths[1].read_bytes())  # as int8: a scale for each tensor, a byte for each number
+    (n_tensor,) = struct.unpack_from("<H", raw, 9)
+    raw[7] = 2
+    index, data_begin, count = raw[52 : 52 + 96 * n_tensor], 52 + 96 * n_tensor, 0
+    for i in range(n_tensor):
+        offset, size = struct.unpack_from("<QQ", index, 96 * i + 48)
+        struct.pack_into("<QQ", index, 96 * i + 48, offset // 4, size // 4)
+        count += size
+    rest = raw[data_begin + count : -4]
+    scales = struct.pack(f"<{n_tensor}f", *[0.01] * n_tensor)
+    body = raw[:52] + index + scales + bytes(range(256)) * (count // 1024) + bytes(count // 4 % 256) + rest
+    paths[2].write_bytes(body + struct.pack("<I", zlib.crc32(body)))
+    return paths
+
+
+def _v1_repair(raw: bytes) -> bytes:
+    return raw[:-4] + struct.pack("<I", zlib.crc32(raw[:-4])) if len(raw) > 4 else raw
+
+
+def _open_v1(path: Path) -> None:
+    content = parse_apr_v1(np.fromfile(path, np.uint8), str(path))
+    for name in content.tensors:
+        content.tensors[name]
+    open_and_look(path)
+
+
+def _lz4_seeds(folder: Path) -> list[Path]:
+    import lz4.block
+
+    rng = np.random.default_rng(0)
+    plain = [bytes(3000), rng.bytes(2000), rng.integers(0, 3, 4000, dtype=np.uint8).tobytes(), b"abcdefg" * 300]
+    paths = []
+    for i, data in enumerate(plain):
+        paths.append(folder / f"{i}.{len(data)}.lz4")
+        paths[-1].write_bytes(lz4.block.compress(data, store_size=False))
+    return paths
+
+
+def _open_lz4(path: Path) -> None:
+    for size in (2000, 2100, 3000, 4000):
+        target = bytearray(size + 32)
+        simd.lz4_decode(memoryview(path.read_bytes()), memoryview(target)[16:-16])
+        if any(target[:16]) or any(target[-16:]):
+            raise AssertionError("the decoder wrote outside of its target")
+
+
+# ---- others ---------------------------------------------------------------------------------------------------------
+
+
+def _openai_seeds(folder: Path) -> list[Path]:
+    tensors = random_tensors(SMALLEST, 0)
+    half = {name: value.astype(np.float16) for name, value in tensors.items()}
+    return [
+        write_pt(folder / "32.pt", SMALLEST, tensors),
+        write_pt(folder / "16.pt", SMALLEST, half, alignment_heads=[(0, 1)]),
+        write_pt(folder / "b16.pt", SMALLEST, tensors, bfloat16=True),
+        write_pt(folder / "deflated.pt", SMALLEST, tensors, compressed=True),
+    ]
+
+
+def _openai_repair(raw: bytes) -> bytes:
+    """The archive written anew around what can still be found in it, so that its members' checksums fit."""
+    members = {}
+    for name in (b"archive/data.pkl", b"archive/byteorder"):
+        at = raw.find(name)
+        if at >= 30:
+            (size,) = struct.unpack_from("<I", raw, at - 8)  # in the local header, 22 bytes before the name
+            members[name.decode()] = raw[at + len(name) :][: min(size, len(raw))]
+    if "archive/data.pkl" not in members:
+        return raw
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        for key in range(len(expected_shapes(SMALLEST))):
+            archive.writestr(f"archive/data/{key}", bytes(1100))  # enough for every tensor of SMALLEST
+    return out.getvalue()
+
+
+def _folder_seeds(folder: Path) -> list[Path]:
+    tensors = random_tensors(SMALLEST, 0)
+    for i, kind in enumerate(("float32", "float16")):
+        some = {name: value.astype(kind) for name, value in tensors.items()}
+        made = write_huggingface(folder / str(i), SMALLEST, some, shards=1 + i)
+        (made / "generation_config.json").write_text('{"alignment_heads": [[0, 1], [1, 1]]}')
+    return [folder / "0", folder / "1"]
+
+
+READERS = [
+    Reader("apr", _apr_seeds, open_and_look, _apr_repair),
+    Reader("apr-stream", _apr_seeds, _stream, _apr_repair),
+    Reader("apr-v1", _v1_seeds, _open_v1, _v1_repair),
+    Reader("lz4", _lz4_seeds, _open_lz4),
+    Reader("openai", _openai_seeds, open_and_look, _openai_repair),
+    Reader("huggingface", _folder_seeds, open_and_look),
+]

@@ -1,0 +1,217 @@
+"""Fuzz the readers of model files: `python tests/fuzz/run.py [--n 20000] [--seed 0] [reader ...]`.
+
+Each changed file must open or end in FormatError: no other exception, no crash, no more than 2 s of the processor, no more memory than four
+times the file and 64 MiB, and nothing run, written or fetched. What breaks a rule is kept, and named with its number, which makes it again.
+The ordinary tests run a short form (tests/test_fuzz.py).
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fuzz.mutate import mutate
+from fuzz.readers import READERS, Reader
+from whisper_apr.errors import FormatError
+
+SECONDS = 2
+_HAS_TIMER = hasattr(signal, "setitimer")  # not on Windows
+TIMES, BYTES = 4, 64 << 20  # of memory: times the file's size, and bytes beside
+
+# What no reader does. Their own files are opened for reading; modules are there once the seeds have been opened.
+_FORBIDDEN = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.startfile", "os.remove", "os.rename", "os.mkdir",
+              "subprocess.Popen", "socket.connect", "socket.getaddrinfo", "shutil.", "ctypes.dlopen", "import", "urllib.Request")  # fmt: skip
+
+
+class Broken(Exception):
+    """A rule was broken."""
+
+
+class _Hang(BaseException):
+    pass
+
+
+_watched = False
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _watched:
+        return
+    if event.startswith(_FORBIDDEN) or (event == "open" and isinstance(args[1], str) and set(args[1]) & set("wxa+")):
+        raise Broken(f"{event} {args[:2]}")
+
+
+def watch() -> None:
+    """From now on, what a reader must not do is noticed while it opens a file. Once a process: there is no way back."""
+    sys.addaudithook(_audit)
+
+
+def _alarm(signum: int, frame: FrameType | None) -> None:
+    raise _Hang
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Memory and time are measured within: `check` needs it."""
+    previous = signal.signal(signal.SIGPROF, _alarm) if _HAS_TIMER else None
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+        if _HAS_TIMER:
+            signal.signal(signal.SIGPROF, previous)
+
+
+def check(open_file: Callable[[Path], object], path: Path, size: int) -> str:
+    """Open one file by the rules: "opened" or "refused"; raises Broken."""
+    global _watched
+    outcome = "opened"
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    if _HAS_TIMER:
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    _watched = True
+    try:
+        open_file(path)
+    except FormatError:
+        outcome = "refused"
+    except _Hang:
+        raise Broken(f"took more than {SECONDS} s") from None
+    except Broken:
+        raise
+    except BaseException as error:
+        raise Broken(f"{type(error).__name__}: {error}") from error
+    finally:
+        _watched = False
+        if _HAS_TIMER:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    peak = tracemalloc.get_traced_memory()[1] - before
+    if peak > TIMES * size + BYTES:
+        raise Broken(f"took {peak >> 20} MiB for a file of {size} bytes")
+    return outcome
+
+
+def _files(seed: Path) -> list[Path]:
+    return sorted(path for path in seed.rglob("*") if path.is_file()) if seed.is_dir() else [seed]
+
+
+def changed(reader: Reader, seeds: list[Path], number: int, folder: Path) -> tuple[Path, int]:
+    """File `number` of a reader, made in `folder`; a folder of files has one of them changed. Returns its path and its size."""
+    rng = random.Random(f"{reader.name} {number}")
+    seed = rng.choice(seeds)
+    sources = _files(seed)
+    victim = rng.choice(sources)
+    other = rng.choice(_files(rng.choice(seeds)))
+    content = mutate(victim.read_bytes(), other.read_bytes(), rng)
+    if reader.repair is not None and rng.random() < 0.5:
+        content = reader.repair(content)
+    made = folder / seed.name
+    if seed.is_dir():
+        shutil.copytree(seed, made, dirs_exist_ok=True)
+        (made / victim.relative_to(seed)).write_bytes(content)
+    else:
+        made.write_bytes(content)
+    return made, sum(path.stat().st_size for path in _files(made))
+
+
+def fuzz(reader: Reader, numbers: range, folder: Path, keep: Path | None = None) -> tuple[Counter[str], list[str]]:
+    """Open the files of these numbers. Returns how many opened and were refused, and a line for each rule broken."""
+    (folder / "seeds").mkdir(parents=True)
+    (folder / "changed").mkdir()
+    seeds = list(reader.seeds(folder / "seeds"))
+    outcomes: Counter[str] = Counter()
+    broken = []
+    with measuring():
+        for seed in seeds:  # good files open; and what they import is there from now on
+            reader.open(seed)
+        for number in numbers:
+            path, size = changed(reader, seeds, number, folder / "changed")
+            try:
+                outcomes[check(reader.open, path, size)] += 1
+            except Broken as error:
+                broken.append(f"{reader.name} {number}: {error}")
+                if keep is not None:
+                    shutil.copy(path, keep / f"{reader.name}-{number}") if path.is_file() else shutil.copytree(
+                        path, keep / f"{reader.name}-{number}"
+                    )
+    return outcomes, broken
+
+
+def sanitized_lz4(n: int, seed: int) -> int:
+    """Build and run lz4_sanitized.c; its exit status."""
+    here = Path(__file__).resolve().parent
+    simd = here.parents[1] / "src" / "whisper_apr" / "_simd"
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "lz4_sanitized"
+        compiler = os.environ.get("CC", "cc")
+        flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{simd}"]
+        subprocess.run(
+            [compiler, *flags, str(here / "lz4_sanitized.c"), str(simd / "lz4.c"), "-o", str(program)], check=True
+        )
+        return subprocess.run([str(program), str(n), str(seed)], check=False).returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("readers", nargs="*", help="all of them if none is named, and the LZ4 decoder under sanitizers")
+    parser.add_argument("--n", type=int, default=20_000, help="changed files for each reader")
+    parser.add_argument("--seed", type=int, default=0, help="the first file's number")
+    parser.add_argument("--keep", type=Path, help="a folder for the files that break a rule")
+    parser.add_argument(
+        "--here", action="store_true", help="in this process (else one for each reader, so that a crash is seen)"
+    )
+    options = parser.parse_args()
+    chosen = [reader for reader in READERS if not options.readers or reader.name in options.readers]
+    unknown = set(options.readers) - {reader.name for reader in READERS}
+    if unknown:
+        parser.error(
+            f"no reader {', '.join(sorted(unknown))}; there are {', '.join(reader.name for reader in READERS)}"
+        )
+    failures = 0
+    if not options.here:
+        for reader in chosen:
+            arguments = [reader.name, "--here", "--n", str(options.n), "--seed", str(options.seed)]
+            arguments += ["--keep", str(options.keep)] if options.keep else []
+            status = subprocess.run(
+                [sys.executable, "-X", "faulthandler", __file__, *arguments], check=False
+            ).returncode
+            if status < 0:
+                print(f"{reader.name}: crashed, {signal.Signals(-status).name}")
+            failures += status != 0
+        return min(1, failures + (sanitized_lz4(options.n, options.seed) != 0 if not options.readers else 0))
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+    watch()
+    warnings.simplefilter("error")
+    for reader in chosen:
+        begin = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            outcomes, broken = fuzz(reader, range(options.seed, options.seed + options.n), Path(folder), options.keep)
+        print(*broken[:20], sep="\n", end="\n" if broken else "")
+        print(
+            f"{reader.name}: {options.n} files: {outcomes['refused']} refused, {outcomes['opened']} opened, {len(broken)} broke a rule"
+            f" ({time.monotonic() - begin:.0f} s)",
+            flush=True,
+        )
+        failures += bool(broken)
+    return min(1, failures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The short form of tests/fuzz/run.py: some hundred changed files for each reader of model files, and that the rules are kept by looking."""
+
+import os
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+
+from fuzz.readers import READERS, Reader
+from fuzz.run import Broken, check, fuzz, measuring, watch
+from whisper_apr.errors import FormatError
+
+FILES = 100  # for each reader
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watching() -> None:
+    watch()
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+def test_changed_files_open_or_are_refused(reader: Reader, tmp_path: Path) -> None:
+    outcomes, broken = fuzz(reader, range(FILES), tmp_path)
+    assert broken == []
+    assert outcomes.total() == FILES
+    assert outcomes["opened"] > 0  # or the seeds themselves would be refused
+    assert outcomes["refused"] > 0 or reader.name == "lz4"  # whose refusals are no errors
+
+
+def _hang(_: Path) -> None:
+    end = time.process_time() + 10
+    while time.process_time() < end:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda path: {}["missing"], "KeyError"),
+        (lambda path: bytes(65 << 20), "took 65 MiB"),
+        (lambda path: os.system("true"), r"os\.system"),
+        (lambda path: path.with_suffix(".new").write_text(""), "open"),
+        (lambda path: warnings.warn("overflow", RuntimeWarning, stacklevel=1), "RuntimeWarning"),
+        (_hang, "took more than 2 s"),
+    ],
+    ids=["exception", "memory", "program", "writing", "warning", "hang"],
+)
+def test_a_broken_rule_is_noticed(bad, message: str, tmp_path: Path) -> None:
+    reader = Reader("bad", lambda folder: [], bad)
+    with pytest.raises(Broken, match=message):
+        traced(reader, tmp_path / "file")
+
+
+def test_refusing_is_no_broken_rule(tmp_path: Path) -> None:
+    def refuse(_: Path) -> None:
+        raise FormatError("no model")
+
+    assert traced(Reader("good", lambda folder: [], refuse), tmp_path) == "refused"
+
+
+def traced(reader: Reader, path: Path) -> str:
+    with measuring():
+        return check(reader.open, path, 0)
