@@ -3,6 +3,7 @@
 from .load import CHUNK_LENGTH, N_SAMPLES, SAMPLE_RATE, load_audio, pad_or_trim, stream_audio
 from .mel import HOP_LENGTH, N_FFT, N_FRAMES, log_mel_spectrogram, mel_filters
 from .resample import Resampler, resample
+from .vad import SpeechDetector, SpeechFilter, SpeechMap, VadOptions, collect, speech_timestamps
 
 __all__ = [
     "CHUNK_LENGTH",
@@ -12,10 +13,16 @@ __all__ = [
     "N_SAMPLES",
     "SAMPLE_RATE",
     "Resampler",
+    "SpeechDetector",
+    "SpeechFilter",
+    "SpeechMap",
+    "VadOptions",
+    "collect",
     "load_audio",
     "log_mel_spectrogram",
     "mel_filters",
     "pad_or_trim",
     "resample",
+    "speech_timestamps",
     "stream_audio",
 ]
