@@ -108,7 +108,9 @@ def test_every_float16_is_read_exactly(backend):
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     for m in (1, 40):
         y = simd.linear(np.ones((m, 1), np.float32), simd.pack(halves[:, None]))
-        np.testing.assert_array_equal(y, np.broadcast_to(halves.astype(np.float32), y.shape))
+        with np.errstate(invalid="ignore"):  # some processors call the widening of a signalling NaN invalid
+            exact = halves.astype(np.float32)
+        np.testing.assert_array_equal(y, np.broadcast_to(exact, y.shape))
 
 
 def test_strided_and_foreign_arrays_are_copied_not_misread(backend):

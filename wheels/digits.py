@@ -1,10 +1,11 @@
-"""Transcribes the test recordings with the model that the package brings, on every backend that this machine can run.
+"""Transcribes test recordings with the model that the package brings, on every backend that this machine can run.
 
-python digits.py tests/data
+python digits.py tests/data [--recordings en.wav ...] [--backends neon ...] [--compute-type int8]
 
 Prints one line a recording; fails where a language or a text is not what texts.json says was spoken.
 """
 
+import argparse
 import json
 import platform
 import sys
@@ -15,31 +16,41 @@ import whisper_apr
 from whisper_apr import simd
 
 
-def wrong_texts(folder: Path) -> list[str]:
+def wrong_texts(folder: Path, truths: dict[str, dict[str, str]], compute_type: str) -> list[str]:
     """What was heard wrongly, on the backend in use."""
-    model = whisper_apr.load_model("digits")
+    model = whisper_apr.load_model("digits", compute_type=compute_type)
     wrong = []
-    for name, truth in json.loads((folder / "texts.json").read_text(encoding="utf-8")).items():
+    for name, truth in truths.items():
         began = time.perf_counter()
         result = model.transcribe(folder / name)
         seconds = time.perf_counter() - began
         heard = {"language": result.language, "text": result.text.strip()}
-        print(f"{simd.backend():8} {name:8} {seconds:6.2f} s  {heard['language']}: {heard['text']}")
+        print(f"{simd.backend():10} {name:8} {seconds:6.2f} s  {heard['language']}: {heard['text']}", flush=True)
         if heard != truth:
             wrong.append(f"{simd.backend()}, {name}: {heard} instead of {truth}")
     return wrong
 
 
-def main(folder: str) -> int:
-    compiled = [name for name in simd.backends() if name != "numpy"]
-    print(f"{whisper_apr.__file__}: Python {platform.python_version()}, {platform.machine()}")
-    wrong = [] if compiled else ["no extension was built"]
-    for name in compiled:
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--recordings", nargs="+")
+    parser.add_argument("--backends", nargs="+", default=[name for name in simd.backends() if name != "numpy"])
+    parser.add_argument("--compute-type", default="float32")
+    options = parser.parse_args()
+    print(
+        f"{whisper_apr.__file__}: Python {platform.python_version()}, {platform.machine()}: {', '.join(simd.backends())}"
+    )
+    truths = json.loads((options.folder / "texts.json").read_text(encoding="utf-8"))
+    wrong = [] if options.backends else ["no extension was built"]
+    for name in options.backends:
         with simd.use_backend(name):
-            wrong += wrong_texts(Path(folder))
-    print("\n".join(wrong) or f"the right texts on {', '.join(compiled)}")
+            wrong += wrong_texts(
+                options.folder, {name: truths[name] for name in options.recordings or truths}, options.compute_type
+            )
+    print("\n".join(wrong) or f"the right texts on {', '.join(options.backends)}")
     return bool(wrong)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())
