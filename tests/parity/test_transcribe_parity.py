@@ -69,6 +69,13 @@ def test_fallback_without_sampling(digits: Any, name: str) -> None:
     check(digits, name, temperature=(0.0, 0.0), condition_on_previous_text=False)
 
 
+@pytest.mark.parametrize("name", ["en", "de", "es", "fr", "en_three", "en_8k_telephone", "silence", "noise"])
+def test_default_options(digits: Any, name: str) -> None:
+    """Where the first temperature, 0, does not fail: no random number is drawn."""
+    theirs = check(digits, name)
+    assert {segment["temperature"] for segment in theirs["segments"]} <= {0.0}
+
+
 @pytest.mark.parametrize(
     "options",
     [
