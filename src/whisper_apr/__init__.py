@@ -12,7 +12,7 @@ from .audio import load_audio, log_mel_spectrogram, pad_or_trim
 from .inference.decode import DecodingOptions, DecodingResult, decode, detect_language
 from .inference.results import Segment, Transcription, Word
 from .inference.transcribe import transcribe
-from .recognizer import Recognizer, load_model
+from .recognizer import Recognizer, available_models, load_model
 
 __version__ = version("whisper-apr")
 
@@ -23,6 +23,7 @@ __all__ = [
     "Segment",
     "Transcription",
     "Word",
+    "available_models",
     "decode",
     "detect_language",
     "load_audio",

@@ -1,5 +1,6 @@
 """A model with everything that can be done with it: openai-whisper's methods, on a network that was opened by name or path."""
 
+import os
 from collections.abc import Callable
 from importlib.resources import as_file, files
 from os import PathLike
@@ -7,8 +8,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .errors import ModelNotFoundError
+from .errors import ModelNotFoundError, OptionError
 from .formats import Checkpoint, open_checkpoint
+from .formats.hub import find_model, known_models, open_model
+from .formats.quantize import as_float16
 from .inference.decode import DecodingOptions, DecodingResult, decode, detect_language
 from .inference.results import Transcription
 from .inference.transcribe import Source, transcribe
@@ -36,39 +39,75 @@ class Recognizer(Whisper):
         return transcribe(self, audio, **options)
 
 
+# faster-whisper's names of types, and what becomes of a model's float matrices: (type to store, type to compute with)
+_COMPUTE_TYPES: dict[str, tuple[str | None, str]] = {
+    "default": (None, "float32"),
+    "float32": (None, "float32"),
+    "float16": ("float16", "float32"),
+    "int8": ("int8", "int8"),
+    "auto": ("int8", "int8"),  # the fastest that keeps the word error rate
+    "int8_float32": ("int8", "int8"),
+    "int8_float16": ("int8", "int8"),
+    "int4": ("int4", "int4"),
+}
+
+
+def available_models() -> list[str]:
+    """The names that `load_model` knows; of `digits` nothing has to be fetched."""
+    return [*BUNDLED, *known_models()]
+
+
 def load_model(
     name: str | PathLike[str] | BinaryIO,
+    device: str | None = None,
+    download_root: str | PathLike[str] | None = None,
+    in_memory: bool = False,
     *,
-    compute_type: str = "float32",
+    compute_type: str = "default",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Recognizer:
-    """Open a model: `digits`, which comes with the package; a path; an `.apr` file's URL, or a binary file object that it is read from.
+    """Open a model: a name of `available_models()`; a path; `org/name` of the Hugging Face hub, `@revision` behind it if wanted; an `.apr`
+    file's URL, or a binary file object that it is read from.
 
-    compute_type: "float32" computes with the weights as they are stored; "int8" and "int4" quantize those that are floats. From a URL or a
-    file object the model is there, and can encode, as soon as the encoder's weights have come; the rest is read in a thread beside it and
-    `on_progress(bytes that have come, bytes in all)` called there.
+    A named model is fetched once, into huggingface_hub's cache or `download_root`, and converted once; then no network is needed.
+    device: "cpu", "auto" or None. in_memory: taken for openai-whisper's sake; weights are in memory, or mapped from the file, anyhow.
+    compute_type: "float32" (also "default") computes with the weights as they are stored, "float16" stores them so, "int8" (also "auto") and
+    "int4" quantize those that are floats. From a URL or a file object the model is there, and can encode, as soon as the encoder's weights
+    have come; the rest is read in a thread beside it and `on_progress(bytes that have come, bytes in all)` called there.
 
-    Raises ModelNotFoundError where nothing is found, FormatError where a file is damaged or no Whisper model.
+    Raises ModelNotFoundError where nothing is found, FormatError where a file is damaged or no Whisper model, OptionError for a device or
+    compute_type that does not exist.
     """
+    if device not in (None, "cpu", "auto"):
+        raise OptionError(f"device must be 'cpu', which is all that this package runs on, not {device!r}")
+    if compute_type not in _COMPUTE_TYPES:
+        raise OptionError(f"compute_type must be {', '.join(_COMPUTE_TYPES)}, not {compute_type!r}")
+    stored, computed = _COMPUTE_TYPES[compute_type]
     if not isinstance(name, PathLike) and (not isinstance(name, str) or name.startswith(("http://", "https://"))):
         from .formats.apr_http import ChangedError, open_stream  # brings urllib and ssl, which most programs do without
 
         try:
-            return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, compute_type)
+            return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, computed)
         except ChangedError:  # begun anew, once
-            return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, compute_type)
-    model = Recognizer(_checkpoint(name), compute_type)
+            return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, computed)
+    checkpoint = _checkpoint(name, stored, download_root)
+    if compute_type == "float16":
+        checkpoint = as_float16(checkpoint)
+    model = Recognizer(checkpoint, computed)
     _ = model.decoder  # what is damaged is found now
     return model
 
 
-def _checkpoint(name: str | PathLike[str]) -> Checkpoint:
+def _checkpoint(name: str | PathLike[str], dtype: str | None, download_root: str | PathLike[str] | None) -> Checkpoint:
     if name in BUNDLED:
         with as_file(files("whisper_apr").joinpath("assets", f"{name}.pt")) as path:
             return open_checkpoint(path)
-    try:
+    is_named = isinstance(name, str) and name in known_models()
+    if not is_named and os.path.exists(name):
         return open_checkpoint(name)
-    except ModelNotFoundError as error:
+    model = find_model(name) if isinstance(name, str) else None
+    if model is None:
         raise ModelNotFoundError(
-            f"no model named {str(name)!r}, and no such file; 'digits' comes with the package"
-        ) from error
+            f"no model named {str(name)!r}, and no such file; the names are {', '.join(available_models())}"
+        )
+    return open_model(model, dtype, download_root)

@@ -19,6 +19,7 @@ from ..errors import FormatError
 from .checkpoint import Checkpoint, make_checkpoint, make_dimensions
 from .pickles import check_pickle
 
+ZIP = b"PK\x03\x04"
 MAX_PICKLE = 3 << 18  # bytes; large-v3's has 0.2 MiB, and loaded it takes up to 80 times as much
 MAX_INFLATION = 4  # times the file's size, and MAX_INFLATION_BYTES more: what its members may unpack to in all
 MAX_INFLATION_BYTES = 48 << 20
@@ -180,15 +181,17 @@ class _Unpickler(pickle.Unpickler):
         return self.tensors.storage(identity)
 
 
-def read_openai(path: str | PathLike[str]) -> Checkpoint:
-    """Read a `.pt` that openai-whisper's models come as: `{"dims": ..., "model_state_dict": ...}`.
+def is_archive(path: str | PathLike[str]) -> bool:
+    """Whether a file begins as what `torch.save` writes: as a zip file."""
+    with open(path, "rb") as file:
+        return file.read(len(ZIP)) == ZIP
 
-    Tensors are mapped from the file where they lie in it as they are. Raises FormatError.
-    """
-    where = str(path)
+
+def _load(where: str) -> Any:
+    """What was given to `torch.save`. Tensors are mapped from the file where they lie in it as they are. Raises FormatError."""
     try:
         tensors = _Tensors(where)
-        content = _Unpickler(tensors.read_pickle(), tensors).load()
+        return _Unpickler(tensors.read_pickle(), tensors).load()
     except FormatError:
         raise
     except MemoryError:
@@ -197,13 +200,34 @@ def read_openai(path: str | PathLike[str]) -> Checkpoint:
         raise FormatError(f"{where}: damaged ({error}); load it again from where it came") from error
     except Exception as error:  # a pickle can end in any exception; none of them is more than that
         raise FormatError(f"{where}: its pickle cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _arrays(content: dict[Any, Any]) -> dict[str, np.ndarray]:
+    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, np.ndarray)}
+
+
+def read_archive_tensors(path: str | PathLike[str]) -> dict[str, np.ndarray]:
+    """A file that holds nothing but tensors by name, as Hugging Face's `pytorch_model.bin`. Raises FormatError."""
+    content = _load(str(path))
+    if not isinstance(content, dict):
+        _fail(str(path), "not a model's weights: it holds no tensors by name")
+    return _arrays(content)
+
+
+def read_openai(path: str | PathLike[str]) -> Checkpoint:
+    """Read a `.pt` that openai-whisper's models come as: `{"dims": ..., "model_state_dict": ...}`.
+
+    Raises FormatError.
+    """
+    where = str(path)
+    content = _load(where)
     if not isinstance(content, dict) or not isinstance(content.get("dims"), dict):
         _fail(where, "not openai-whisper's checkpoint: it has no 'dims'")
     state = content.get("model_state_dict")
     if not isinstance(state, dict):
         _fail(where, "not openai-whisper's checkpoint: it has no 'model_state_dict'")
-    arrays = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, np.ndarray)}
-    return make_checkpoint(make_dimensions(content["dims"], where), arrays, where, _alignment_heads(content))
+    dims = make_dimensions(content["dims"], where)
+    return make_checkpoint(dims, _arrays(state), where, _alignment_heads(content))
 
 
 def _alignment_heads(content: dict[str, Any]) -> tuple[tuple[int, int], ...]:

@@ -1,4 +1,4 @@
-"""Hugging Face's directories: `config.json` and `model.safetensors`, in one file or in shards."""
+"""Hugging Face's directories: `config.json` and `model.safetensors`, in one file or in shards; older ones have `pytorch_model.bin`."""
 
 import json
 import re
@@ -10,9 +10,18 @@ import numpy as np
 
 from ..errors import FormatError
 from .checkpoint import Checkpoint, make_checkpoint, make_dimensions
+from .openai import is_archive, read_archive_tensors
 
 MAX_HEAD = 2 << 20  # bytes of a JSON head; large-v3's has 0.14 MiB, and parsed it takes up to some twenty times as much
 MAX_SHARDS = 1000
+
+# Where a folder's weights may be, the first that is there: whole or in shards, newer or as torch.save writes them
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 
 _DTYPES = {
     "F64": "<f8",
@@ -132,12 +141,8 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     return {name: _tensor(path, name, entry, data) for name, entry in head.items() if name != "__metadata__"}
 
 
-def _shards(folder: Path) -> list[Path]:
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if whole.exists():
-        return [whole]
-    if not index.exists():
-        _fail(folder, "no model.safetensors in it; a Hugging Face model has that file and config.json")
+def shard_names(index: Path) -> list[str]:
+    """The files that an index names, each once: bare names of the index's own folder. Raises FormatError."""
     weights = read_json(index).get("weight_map")
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights.values()):
         _fail(index, "no weight_map that names the files")
@@ -145,12 +150,25 @@ def _shards(folder: Path) -> list[Path]:
     if len(names) > MAX_SHARDS:
         _fail(index, f"names {len(names)} files; {MAX_SHARDS} can be read")
     for name in names:
-        # a bare file name: nothing outside of the folder is opened
+        # nothing outside of the folder is opened
         if name in ("", ".", "..") or re.search(r"[/\\:\0]", name):
             _fail(index, f"names the file {name!r}, which is not one of this folder")
-        if not (folder / name).exists():
-            _fail(folder, f"{name} is missing, which model.safetensors.index.json names")
-    return [folder / name for name in names]
+    return names
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    for name in WEIGHTS:
+        path = folder / name
+        if not path.exists():
+            continue
+        if path.suffix != ".json":
+            return [path]
+        files = [folder / shard for shard in shard_names(path)]
+        for file in files:
+            if not file.exists():
+                _fail(folder, f"{file.name} is missing, which {name} names")
+        return files
+    _fail(folder, f"no {WEIGHTS[0]} in it; a Hugging Face model has that file and config.json")
 
 
 def _heads(folder: Path) -> tuple[tuple[int, int], ...]:
@@ -164,9 +182,12 @@ def _heads(folder: Path) -> tuple[tuple[int, int], ...]:
 
 
 def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
-    """Read a Hugging Face model: its folder, or a file of safetensors with config.json beside it. Raises FormatError."""
+    """Read a Hugging Face model: its folder, or a file of its weights with config.json beside it. Raises FormatError.
+
+    What a file has beyond the network's own tensors is left out: `proj_out.weight` is the token table once more.
+    """
     folder = Path(path)
-    files = [folder] if folder.is_file() else _shards(folder)
+    files = [folder] if folder.is_file() else _weight_files(folder)
     folder = folder.parent if folder.is_file() else folder
     config = read_json(folder / "config.json")
     dims = make_dimensions(
@@ -174,5 +195,6 @@ def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
     )
     tensors: dict[str, np.ndarray] = {}
     for file in files:
-        tensors |= {openai_name(name): value for name, value in read_tensors(file).items()}
+        content = read_archive_tensors(file) if is_archive(file) else read_tensors(file)
+        tensors |= {openai_name(name): value for name, value in content.items()}
     return make_checkpoint(dims, tensors, str(path), _heads(folder))
