@@ -67,13 +67,14 @@ class _Files:
     def __init__(self, model: HubModel, root: str | PathLike[str] | None) -> None:
         try:
             import huggingface_hub
-            from huggingface_hub import errors
+            from huggingface_hub import constants, errors
         except ImportError as error:
             raise ModelNotFoundError(
                 f"{model.repo}: fetching a model needs huggingface_hub, which is not installed here; {ELSEWHERE}"
             ) from error
         self._hub: Any = huggingface_hub
         self._errors: Any = errors
+        self._is_offline: bool = constants.HF_HUB_OFFLINE
         self._model = model
         self._root = root
 
@@ -106,7 +107,7 @@ class _Files:
     def _fail(self, error: Exception) -> NoReturn:
         """Raise what the user is told: one sentence, whichever of the many ways a download can fail."""
         repo, errors = self._model.repo, self._errors
-        status = getattr(getattr(error, "response", None), "status_code", None)
+        status = _status(error)
         if isinstance(error, errors.GatedRepoError):
             what = "it is gated: accept its terms on the hub and set HF_TOKEN"
         elif isinstance(error, errors.RepositoryNotFoundError):
@@ -115,7 +116,7 @@ class _Files:
             what = f"it has no revision {self._model.revision!r}"
         elif status is not None:
             what = f"the hub answered {status}; try again later, or {ELSEWHERE}"
-        elif self._hub.constants.HF_HUB_OFFLINE:
+        elif self._is_offline:
             what = f"not in the cache, and HF_HUB_OFFLINE forbids to fetch it; {ELSEWHERE}"
         elif isinstance(error, errors.LocalEntryNotFoundError | ConnectionError):
             what = f"not in the cache, and the hub cannot be reached; {ELSEWHERE}"
@@ -123,6 +124,16 @@ class _Files:
             first_line = (str(error) or type(error).__name__).splitlines()[0]
             what = f"the download failed ({first_line.rstrip('.')}); try again, it goes on where it stopped"
         raise ModelNotFoundError(f"{repo}: {what}") from error
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status that an error goes back to. huggingface_hub wraps it where it has looked in its cache in vain."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if response is not None:
+            return int(response.status_code)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _gather(get: Callable[[str], Path | None]) -> list[Path]:
@@ -173,12 +184,12 @@ def fetch(model: HubModel, root: str | PathLike[str] | None = None) -> Path:
     hub = _Files(model, root)
     found = _gather(hub.cached)
     if not found:
+        hub.download(OPTIONAL)  # first: once the weights are there, a model counts as fetched
         found = _gather(hub.download)
         if not found:
             raise ModelNotFoundError(
                 f"{model.repo}: no Whisper model is in it that can be read; one has config.json and {WEIGHTS[0]}"
             )
-        hub.download(OPTIONAL)
     single = len(found) == 2
     for path in found[1:]:
         _verify(path, model.sha256 if single else None)

@@ -1,0 +1,343 @@
+"""Models by name: what is fetched, what is kept, and what a bad network does. The hub is a server on this machine."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import huggingface_hub
+import huggingface_hub.constants
+import numpy as np
+import pytest
+
+import models
+from hub_server import COMMIT, running_hub
+from whisper_apr import available_models, load_model
+from whisper_apr.cli import main
+from whisper_apr.errors import FormatError, ModelNotFoundError, OptionError
+from whisper_apr.formats import hub as formats_hub
+from whisper_apr.formats.apr import read_apr
+from whisper_apr.formats.hub import HubModel, fetch, find_model, known_models
+
+NAME = "someone/small-model"
+TENSORS = models.random_tensors(models.SMALLEST, 3)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache, and a hub with one model."""
+    models.write_huggingface(tmp_path / "served", models.SMALLEST, TENSORS)
+    (tmp_path / "served" / "generation_config.json").write_text('{"alignment_heads": [[1, 0]]}')
+    constants = huggingface_hub.constants
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    pause = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: pause(min(seconds, 0.01)))  # between tries
+    with running_hub() as server:
+        server.files[NAME] = tmp_path / "served"
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        yield server
+
+
+def logits(model) -> np.ndarray:
+    dims = model.dims
+    mel = np.linspace(-1, 1, dims.n_mels * 2 * dims.n_audio_ctx, dtype=np.float32).reshape(1, dims.n_mels, -1)
+    return model.logits(np.array([[1, 2, 3]]), model.embed_audio(mel))
+
+
+def expected(tmp_path: Path) -> np.ndarray:
+    return logits(load_model(models.write_pt(tmp_path / "model.pt", models.SMALLEST, TENSORS)))
+
+
+def test_fetched_once_then_no_request(hub, tmp_path):
+    first = load_model(NAME)
+    assert np.array_equal(logits(first), expected(tmp_path))
+    assert first.alignment_heads == ((1, 0),)
+    fetched = {file for method, file in hub.requests if method == "GET"}
+    assert fetched == {"config.json", "generation_config.json", "model.safetensors"}
+    hub.requests.clear()
+    assert np.array_equal(logits(load_model(NAME)), logits(first))
+    assert hub.requests == []
+
+
+def test_a_commit_needs_neither_source_nor_hub_once_converted(hub, tmp_path):
+    name = f"{NAME}@{COMMIT}"
+    first = logits(load_model(name, compute_type="int8"))
+    hub.requests.clear()
+    (converted,) = (tmp_path / "home" / "whisper-apr").glob("*.apr")
+    assert converted.name == f"someone--small-model-{COMMIT[:12]}-int8.apr"
+    assert read_apr(converted).provenance["source"] == name
+
+    shutil.rmtree(tmp_path / "home" / "hub")
+    assert np.array_equal(logits(load_model(name, compute_type="int8")), first)
+    assert hub.requests == []
+
+
+def test_a_damaged_conversion_is_made_anew(hub, tmp_path):
+    first = logits(load_model(NAME))
+    (converted,) = (tmp_path / "home" / "whisper-apr").glob("*.apr")
+    raw = bytearray(converted.read_bytes())
+    raw[-1] ^= 1
+    converted.write_bytes(raw)
+    assert np.array_equal(logits(load_model(NAME)), first)
+    assert converted.read_bytes() != raw
+
+
+def test_a_killed_conversion_leaves_nothing_that_is_trusted(hub, tmp_path, monkeypatch):
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    fetched = fetch(HubModel(NAME))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", die)
+        with pytest.raises(KeyboardInterrupt):
+            load_model(NAME)
+    assert fetched.is_dir()
+    assert not list((tmp_path / "home" / "whisper-apr").glob("*.apr"))
+    assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
+
+
+def test_what_transformers_fetched_is_used(hub, tmp_path):
+    for file in ("config.json", "model.safetensors"):
+        huggingface_hub.hf_hub_download(NAME, file)
+    hub.requests.clear()
+    assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
+    assert hub.requests == []
+
+
+def test_shards_and_older_weights(hub, tmp_path):
+    hub.files["a/shards"] = models.write_huggingface(tmp_path / "shards", models.SMALLEST, TENSORS, shards=3)
+    assert np.array_equal(logits(load_model("a/shards")), expected(tmp_path))
+    assert len([1 for method, file in hub.requests if method == "GET" and "-of-" in file]) == 3
+
+
+def test_download_root(hub, tmp_path):
+    load_model(NAME, download_root=tmp_path / "elsewhere")
+    assert not (tmp_path / "home").exists()
+    hub.requests.clear()
+    load_model(NAME, download_root=tmp_path / "elsewhere")
+    assert hub.requests == []
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(hub, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "whisper-apr").write_text("a file where the folder should be")
+    assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
+
+
+def test_float32_that_is_float16_is_stored_as_such(hub, tmp_path):
+    halves = {name: value.astype(np.float16).astype(np.float32) for name, value in TENSORS.items()}
+    hub.files["a/halves"] = models.write_huggingface(tmp_path / "halves", models.SMALLEST, halves)
+    found = logits(load_model("a/halves"))
+    (path,) = (tmp_path / "home" / "whisper-apr").glob("*.apr")
+    assert read_apr(path).tensors["decoder.token_embedding.weight"].dtype == "float16"
+    assert np.array_equal(found, logits(load_model(models.write_pt(tmp_path / "m.pt", models.SMALLEST, halves))))
+
+
+# ---- faults: each is one clear error, and the next try is served ---------------------------------------------------
+
+
+def status(code: int):
+    def fault(method, file, handler):
+        handler.answer(code)
+        return True
+
+    return fault
+
+
+def get_only(answer):
+    """A fault of the weights' transfer alone."""
+
+    def fault(method, file, handler):
+        if method != "GET" or not file.endswith("safetensors"):
+            return False
+        content = (handler.server.files[NAME] / file).read_bytes()
+        answer(handler, content)
+        return True
+
+    return fault
+
+
+def wrong_hash(method, file, handler):
+    """As many bytes as promised, others than promised."""
+    if not file.endswith("safetensors"):
+        return False
+    handler.serve((handler.server.files[NAME] / file).read_bytes(), etag="ab" * 32)
+    return True
+
+
+def silent(handler, content):
+    handler.server.over.wait(10)
+
+
+FAULTS = {
+    "404": (
+        lambda method, file, handler: handler.answer(404, X_Error_Code="EntryNotFound") or True,
+        "no Whisper model",
+    ),
+    "429": (status(429), "answered 429"),
+    "500": (status(500), "answered 500"),
+    "503 of the transfer": (get_only(lambda handler, _: handler.answer(503)), "answered 503"),
+    "cut": (get_only(lambda handler, content: handler.serve(content, cut=0)), "the download failed|cannot be reached"),
+    "wrong size": (get_only(lambda handler, content: handler.serve(content[:-7])), "the download failed"),
+    "wrong hash": (wrong_hash, "arrived damaged"),
+    "silent": (get_only(silent), "the download failed|cannot be reached"),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_fault(kind, hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    hub.fault, message = FAULTS[kind]
+    with pytest.raises((ModelNotFoundError, FormatError), match=message) as raised:
+        load_model(NAME)
+    assert len(str(raised.value).splitlines()) == 1
+    assert len(str(raised.value)) < 300
+    assert not list(tmp_path.glob("home/**/*.apr"))
+    hub.fault = lambda *_: False
+    assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
+
+
+def test_a_cut_transfer_goes_on_where_it_stopped(hub, tmp_path):
+    cuts = iter([100, 50])
+
+    def answer(handler, content):
+        handler.serve(content, cut=next(cuts, None))
+
+    hub.fault = get_only(answer)
+    assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
+    assert next(cuts, None) is None
+
+
+def test_slow_is_no_fault(hub, tmp_path):
+    def answer(handler, content):
+        handler.serve(content, cut=0)
+        handler.close_connection = False
+        for i in range(0, len(content), 4000):
+            handler.wfile.write(content[i : i + 4000])
+            handler.server.over.wait(0.01)
+
+    hub.fault = get_only(answer)
+    assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
+
+
+def test_a_table_of_hashes_is_stricter_than_the_hub(hub, tmp_path):
+    model = HubModel(NAME, sha256="cd" * 32)
+    with pytest.raises(FormatError, match="SHA-256"):
+        fetch(model)
+    assert fetch(replace(model, sha256=None)).is_dir()
+
+
+def test_unknown_repository(hub):
+    with pytest.raises(ModelNotFoundError, match="no such repository"):
+        load_model("nobody/nothing")
+
+
+def test_no_network_offers_what_needs_none(hub, monkeypatch):
+    hub.shutdown()
+    hub.server_close()
+    with pytest.raises(ModelNotFoundError, match=r"cannot be reached; give a path, or 'digits'"):
+        load_model(NAME)
+
+
+def test_offline(hub, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelNotFoundError, match=r"HF_HUB_OFFLINE.*digits"):
+        load_model(NAME)
+    assert hub.requests == []
+
+
+def test_environment_variables(hub, tmp_path):
+    """HF_ENDPOINT and HF_HOME, read by huggingface_hub as it is imported, and HF_HUB_OFFLINE after that."""
+    code = "import sys, whisper_apr; print(whisper_apr.load_model(sys.argv[1]).dims.n_mels)"
+    environment = os.environ | {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "other"),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    command = [sys.executable, "-c", code, NAME]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert found.stdout.split() == ["4"], found.stderr
+    assert (tmp_path / "other" / "hub").is_dir()
+    hub.requests.clear()
+    offline = subprocess.run(
+        command, env=environment | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, timeout=60
+    )
+    assert offline.stdout.split() == ["4"], offline.stderr
+    assert hub.requests == []
+
+
+def test_without_huggingface_hub(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ModelNotFoundError, match="needs huggingface_hub"):
+        load_model(NAME)
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_names():
+    assert set(available_models()) >= {"digits", "tiny", "tiny.en", "base", "large-v3", "large", "turbo"}
+    assert find_model("large") == find_model("large-v3")
+    assert find_model("turbo").repo == "openai/whisper-large-v3-turbo"
+    assert find_model("org/name@v1") == HubModel("org/name", "v1")
+    for text in ("", "nothing", "../a", "a/../b", "a/b/c", "/etc/passwd", "org/name@", "org/na me"):
+        assert find_model(text) is None
+    for name, model in known_models().items():
+        assert len(model.revision) == 40, name
+        assert len(model.sha256 or "") == 64, name
+        assert model.alignment_heads, name
+
+
+def test_openai_whispers_arguments():
+    model = load_model("digits", "cpu", None, False)
+    assert model.dims.n_audio_state == 128
+    with pytest.raises(OptionError, match="device"):
+        load_model("digits", device="cuda")
+    with pytest.raises(OptionError, match="compute_type"):
+        load_model("digits", compute_type="float8")
+
+
+def test_float16_on_the_fly(tmp_path):
+    path = models.write_pt(tmp_path / "model.pt", models.SMALLEST, TENSORS)
+    halves = {
+        name: value if value.ndim == 1 or "positional" in name else value.astype(np.float16)
+        for name, value in TENSORS.items()
+    }
+    other = models.write_pt(tmp_path / "halves.pt", models.SMALLEST, halves)
+    assert np.array_equal(logits(load_model(path, compute_type="float16")), logits(load_model(other)))
+    large = TENSORS | {"encoder.conv1.weight": TENSORS["encoder.conv1.weight"] * np.float32(1e6)}
+    with pytest.raises(FormatError, match="conv1"):
+        load_model(models.write_pt(tmp_path / "large.pt", models.SMALLEST, large), compute_type="float16")
+
+
+# ---- commands -------------------------------------------------------------------------------------------------------
+
+
+def test_models_command(hub, capsys):
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("digits")
+    assert any(line.startswith("tiny ") and "151 MB" in line for line in lines)
+    assert hub.requests == []
+
+
+def test_download_command(hub, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(formats_hub, "known_models", lambda: {"little": HubModel(NAME, size=5)})
+    assert main(["download", "little"]) == 0
+    folder = Path(capsys.readouterr().out.strip())
+    assert json.loads((folder / "config.json").read_bytes())["model_type"] == "whisper"
+    assert main(["models"]) == 0
+    assert "fetched" in capsys.readouterr().out
+    assert main(["download", "no name"]) == 2
+    assert main(["download", "nobody/nothing"]) == 1
