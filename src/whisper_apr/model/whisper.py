@@ -42,7 +42,8 @@ class Whisper:
         if self._decoder is None:
             with self._making:
                 if self._tensors is not None:
-                    self._decoder = TextDecoder(self._tensors, self.dims)
+                    exact = self._tensors.compute_type == "float32"
+                    self._decoder = TextDecoder(self._tensors, self.dims, np.float32 if exact else np.float16)
                     self._tensors = None
         assert self._decoder is not None
         return self._decoder
