@@ -8,6 +8,7 @@ C-contiguous float32 is copied once. Every backend raises the same errors and ag
 
 import os
 import threading
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
@@ -30,8 +31,10 @@ from .packed import quantize_int8 as quantize_int8
 
 try:
     from ._simd import _kernels
-except ImportError:  # no extension was built for this interpreter: NumPy remains
-    _kernels = None  # type: ignore[assignment]
+except ImportError as error:
+    if find_spec("whisper_apr._simd._kernels"):  # it is there and refuses: a subinterpreter, or another machine's file
+        raise BackendError(f"the compiled kernels cannot be loaded here: {error}") from error
+    _kernels = None  # type: ignore[assignment]  # none was built for this interpreter: NumPy remains
 
 PAGE = PANEL  # positions that one page of a key-value cache holds
 

@@ -184,14 +184,16 @@ static void *worker_main(void *slot) {
     return NULL;
 }
 
-/* In a fork's child no worker exists, and a lock may have been held by a thread that is gone. The scratch stays: its job may
- * have been cut off, but nobody else can be using it. */
+/* In a fork's child no worker exists, a lock may have been held by a thread that is gone, and so may a job and its scratch: the job counts as
+ * done, and the scratch, which may have been changing hands, is given up. */
 static void after_fork(void) {
     pthread_mutex_init(&pool.busy, NULL);
     pthread_mutex_init(&pool.sleep, NULL);
     pthread_cond_init(&pool.wake, NULL);
+    atomic_store(&pool.ticket, atomic_load(&pool.ticket) | UINT32_MAX);
     atomic_store(&pool.n_sleeping, 0);
     atomic_store(&pool.n_left, 0);
+    for (int slot = 0; slot < MAX_THREADS; slot++) pool.scratch[slot] = (buffer){NULL, 0};
     pool.n_worker = 0;
 }
 
