@@ -56,10 +56,56 @@ def log_mel_spectrogram(audio: str | PathLike[str] | npt.ArrayLike, n_mels: int 
         return np.zeros((n_mels, 0), np.float32)
     padded = np.pad(np.pad(samples, (0, padding)), N_FFT // 2, mode="reflect")
     # openai-whisper drops the last frame; here it is not made
-    padded = padded[: (n_frame - 1) * HOP_LENGTH + N_FFT]
-    mel = simd.mel_project(simd.power_spectrum(padded, _window(), HOP_LENGTH), mel_filters(n_mels))
-    np.log10(np.maximum(mel, 1e-10, out=mel), out=mel)
-    np.maximum(mel, mel.max() - 8, out=mel)
-    mel += 4
-    mel /= 4
-    return mel
+    mel = _log_bands(padded[: (n_frame - 1) * HOP_LENGTH + N_FFT], n_mels)
+    return bounded(mel, float(mel.max()))
+
+
+def _log_bands(samples: FloatArray, n_mels: int) -> FloatArray:
+    """log10 of the bands' power, of as many whole frames as there are in the samples."""
+    mel = simd.mel_project(simd.power_spectrum(samples, _window(), HOP_LENGTH), mel_filters(n_mels))
+    return np.log10(np.maximum(mel, 1e-10, out=mel), out=mel)
+
+
+def bounded(log_bands: FloatArray, maximum: float) -> FloatArray:
+    """What the model hears of `log_bands`, in place: no more than 8 below the recording's maximum, plus 4, over 4."""
+    np.maximum(log_bands, np.float32(maximum) - 8, out=log_bands)
+    log_bands += 4
+    log_bands /= 4
+    return log_bands
+
+
+class MelStream:
+    """The spectrogram of a recording that comes in blocks of any size: `bounded` of all that `push` and `finish` give, joined,
+    is the `log_mel_spectrogram` of the whole, which must have more than 200 samples, padding included."""
+
+    def __init__(self, n_mels: int = 80) -> None:
+        self.n_mels = n_mels
+        self._kept = np.zeros(0, np.float32)  # samples that later frames need, the mirrored ones before the first included
+        self._begun = False
+        self._n_in = 0
+        self._n_out = 0
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """16 kHz samples -> `(n_mels, n)` log10 of the bands' power, of the frames that are certain by now."""
+        self._n_in += len(samples)
+        self._kept = np.concatenate([self._kept, samples])
+        if not self._begun:
+            if len(self._kept) <= N_FFT // 2:
+                return np.zeros((self.n_mels, 0), np.float32)
+            self._kept = np.concatenate([self._kept[N_FFT // 2 : 0 : -1], self._kept])
+            self._begun = True
+        return self._frames(max(0, (len(self._kept) - N_FFT) // HOP_LENGTH + 1))
+
+    def finish(self, padding: int = 0) -> FloatArray:
+        """The frames that are left, `padding` zeros after the last sample included."""
+        first = self.push(np.zeros(padding, np.float32))
+        self._kept = np.pad(self._kept, (0, N_FFT // 2), mode="reflect")
+        return np.concatenate([first, self._frames(self._n_in // HOP_LENGTH - self._n_out)], axis=1)
+
+    def _frames(self, n: int) -> FloatArray:
+        if n == 0:
+            return np.zeros((self.n_mels, 0), np.float32)
+        frames = _log_bands(self._kept[: (n - 1) * HOP_LENGTH + N_FFT], self.n_mels)
+        self._kept = self._kept[n * HOP_LENGTH :]
+        self._n_out += n
+        return frames
