@@ -1,4 +1,4 @@
-"""What the next token may not be. A rule sets the logits of what it forbids to -inf, in place."""
+"""What the next token may not be, and what makes one likelier or less likely. A rule changes the logits in place, forbidding by -inf."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -14,19 +14,18 @@ Tokens = npt.NDArray[np.integer[Any]]
 
 
 class Rule(Protocol):
-    def apply(self, logits: FloatArray, tokens: Tokens) -> None:
-        """logits `(n_row, n_vocab)`, changed in place; tokens `(n_row, n)`, all that was read and sampled before."""
+    def apply(self, logits: FloatArray, sampled: Tokens) -> None:
+        """logits `(n_row, n_vocab)`, changed in place; sampled `(n_row, n)`, the tokens that were chosen before."""
 
 
 class SuppressBlank:
     """The first token is neither a space nor the end."""
 
-    def __init__(self, tokenizer: Tokenizer, sample_begin: int) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self.blank = [*tokenizer.encode(" "), tokenizer.eot]
-        self.sample_begin = sample_begin
 
-    def apply(self, logits: FloatArray, tokens: Tokens) -> None:
-        if tokens.shape[1] == self.sample_begin:
+    def apply(self, logits: FloatArray, sampled: Tokens) -> None:
+        if sampled.shape[1] == 0:
             logits[:, self.blank] = -np.inf
 
 
@@ -36,8 +35,38 @@ class SuppressTokens:
     def __init__(self, suppressed: Sequence[int]) -> None:
         self.suppressed = np.array(suppressed, np.int64)
 
-    def apply(self, logits: FloatArray, tokens: Tokens) -> None:
+    def apply(self, logits: FloatArray, sampled: Tokens) -> None:
         logits[:, self.suppressed] = -np.inf
+
+
+class RepetitionPenalty:
+    """Tokens that were chosen before: a positive logit is divided by the penalty, a negative one multiplied with it
+    (Keskar et al., CTRL, 2019, section 4.1)."""
+
+    def __init__(self, penalty: float) -> None:
+        self.penalty = np.float32(penalty)
+
+    def apply(self, logits: FloatArray, sampled: Tokens) -> None:
+        for row, chosen in zip(logits, sampled, strict=True):
+            before = np.unique(chosen)
+            values = row[before]
+            row[before] = np.where(values < 0, values * self.penalty, values / self.penalty)
+
+
+class NoRepeatNgram:
+    """No n tokens in a row come twice."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def apply(self, logits: FloatArray, sampled: Tokens) -> None:
+        n = sampled.shape[1] - self.size + 1
+        if n < 1:
+            return
+        for row, chosen in zip(logits, sampled, strict=True):
+            begun = np.lib.stride_tricks.sliding_window_view(chosen, self.size)
+            again = (begun[:, :-1] == chosen[n:]).all(axis=1)
+            row[begun[again, -1]] = -np.inf
 
 
 class TimestampRules:
@@ -46,37 +75,36 @@ class TimestampRules:
     The first token is a timestamp, of at most `max_initial` steps.
     """
 
-    def __init__(self, tokenizer: Tokenizer, sample_begin: int, max_initial: int | None) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_initial: int | None) -> None:
         self.begin = tokenizer.timestamp_begin
         self.eot = tokenizer.eot
         self.no_timestamps = tokenizer.no_timestamps
-        self.sample_begin = sample_begin
         self.max_initial = max_initial
 
-    def apply(self, logits: FloatArray, tokens: Tokens) -> None:
+    def apply(self, logits: FloatArray, sampled: Tokens) -> None:
         logits[:, self.no_timestamps] = -np.inf
-        for row, sampled in zip(logits, tokens[:, self.sample_begin :], strict=True):
-            self._pair(row, sampled)
-        if tokens.shape[1] == self.sample_begin:
+        if sampled.shape[1] == 0:
             logits[:, : self.begin] = -np.inf
             if self.max_initial is not None:
                 logits[:, self.begin + self.max_initial + 1 :] = -np.inf
-        logprobs = simd.log_softmax(logits)
-        text = logprobs[:, : self.begin].max(axis=1)
-        top = logprobs[:, self.begin :].max(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):  # a row may allow no timestamp at all
-            stamps = top + np.log(np.exp(logprobs[:, self.begin :] - top[:, None]).sum(axis=1))
-        logits[stamps > text, : self.begin] = -np.inf
+            return
+        for row, chosen in zip(logits, sampled, strict=True):
+            self._pair(row, chosen)
+            text, stamps = row[: self.begin], row[self.begin :]
+            # the sum of the timestamps' probabilities against the likeliest text, both short of the same divisor
+            if float(simd.logsumexp(stamps)) > text[simd.argmax(text)]:
+                text[:] = -np.inf
 
     def _pair(self, logits: FloatArray, sampled: Tokens) -> None:
-        last = len(sampled) >= 1 and sampled[-1] >= self.begin
-        before = len(sampled) < 2 or sampled[-2] >= self.begin
+        begin = self.begin
+        last = sampled[-1] >= begin
+        before = len(sampled) < 2 or sampled[-2] >= begin
         if last and before:
-            logits[self.begin :] = -np.inf  # the pair is complete: text
-        elif last:
+            logits[begin:] = -np.inf  # the pair is complete: text
+            return
+        if last:
             logits[: self.eot] = -np.inf  # half a pair: its other half, or the end
-        stamps = sampled[sampled >= self.begin]
+        stamps = sampled[sampled >= begin]
         if len(stamps):
             # a segment's end may be its next one's begin, but no segment is of length zero
-            lowest = stamps[-1] if last and not before else stamps[-1] + 1
-            logits[self.begin : lowest] = -np.inf
+            logits[begin : stamps[-1] if last else stamps[-1] + 1] = -np.inf

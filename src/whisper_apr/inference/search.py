@@ -10,102 +10,150 @@ from ..model.decoder import Cache
 
 FloatArray = simd.FloatArray
 Tokens = npt.NDArray[np.integer[Any]]
-Candidates = list[list[tuple[int, ...]]]  # for each audio, sequences that begin with the prompt
-Scores = list[list[float]]  # their sums of log-probabilities
+Flags = npt.NDArray[np.bool_]
+Candidates = list[tuple[int, ...]]  # sequences of sampled tokens, without the end
+FOLD = 1024  # how many columns a row of logits is folded into, to find its largest
 
 
 class Search(Protocol):
-    def update(self, tokens: Tokens, logits: FloatArray, sums: FloatArray, cache: Cache) -> tuple[Tokens, bool]:
-        """tokens `(n_row, n)`, logits `(n_row, n_vocab)` -> tokens `(n_row, n + 1)`, and whether all rows have ended.
+    """Rows are audio x group; those of one audio stand side by side."""
 
-        sums `(n_row,)` are the log-probabilities summed so far, changed in place; the cache's rows follow where they are reordered.
+    def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
+        """sampled `(n_row, n)`, logits `(n_row, n_vocab)` -> sampled `(n_row, n + 1)`, and which audios have ended `(n_audio,)`.
+
+        The cache's rows follow where they are reordered.
         """
 
-    def finish(self, tokens: Tokens, sums: FloatArray) -> tuple[Candidates, Scores]:
-        """tokens `(n_audio, n_group, n)`, sums `(n_audio, n_group)` -> what each audio has to choose from."""
+    def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
+        """What an audio has to choose from, and each one's log-probability; sampled `(group, n)` are its rows."""
+
+    def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
+        """Only these audios go on, in this order."""
 
 
 class GreedySearch:
     """The likeliest token at temperature 0, else one drawn from the distribution at that temperature."""
 
-    def __init__(self, temperature: float, eot: int, seed: int | None = None) -> None:
-        self.temperature = temperature
+    def __init__(self, n_audio: int, group: int, eot: int, temperature: float, seed: int | None = None) -> None:
+        self.group = group
         self.eot = eot
-        self.random = np.random.default_rng(seed)
+        self.temperature = temperature
+        self.sums = np.zeros(n_audio * group, np.float32)
+        # each sample of an audio has its own stream, so that a batch gives what its audios give alone
+        self.random = [np.random.default_rng(None if seed is None else [seed, i % group]) for i in range(n_audio * group)]
 
-    def update(self, tokens: Tokens, logits: FloatArray, sums: FloatArray, cache: Cache) -> tuple[Tokens, bool]:
-        if self.temperature == 0:
-            chosen = simd.argmax(logits)
-        else:
-            # the largest of logits plus Gumbel noise is a draw from their softmax
-            noise = self.random.gumbel(size=logits.shape).astype(np.float32)
-            chosen = simd.argmax(logits / np.float32(self.temperature) + noise)
-        logprobs = simd.log_softmax(logits)
-        ended = tokens[:, -1] == self.eot
-        sums += np.where(ended, 0, logprobs[np.arange(len(chosen)), chosen])
-        chosen[ended] = self.eot
-        return np.concatenate([tokens, chosen[:, None]], axis=1), bool((chosen == self.eot).all())
+    def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
+        chosen = simd.argmax(logits) if self.temperature == 0 else self._draw(logits)
+        logprobs = logits[np.arange(len(chosen)), chosen] - simd.logsumexp(logits)
+        if sampled.shape[1]:
+            ended = sampled[:, -1] == self.eot
+            logprobs[ended] = 0
+            chosen[ended] = self.eot
+        self.sums += logprobs
+        done = (chosen == self.eot).reshape(-1, self.group).all(axis=1)
+        return np.concatenate([sampled, chosen[:, None]], axis=1), done
 
-    def finish(self, tokens: Tokens, sums: FloatArray) -> tuple[Candidates, Scores]:
-        return [[(*row.tolist(), self.eot) for row in group] for group in tokens], sums.tolist()
+    def _draw(self, logits: FloatArray) -> npt.NDArray[np.int64]:
+        chosen = np.empty(len(logits), np.int64)
+        for i, probabilities in enumerate(simd.softmax(logits / np.float32(self.temperature))):
+            heights = np.cumsum(probabilities, dtype=np.float64)
+            chosen[i] = np.searchsorted(heights, self.random[i].random() * heights[-1], side="right")
+        return chosen
+
+    def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
+        rows = sampled.tolist()
+        candidates = [tuple(row[: row.index(self.eot)] if self.eot in row else row) for row in rows]
+        return candidates, self.sums[audio * self.group : (audio + 1) * self.group].tolist()
+
+    def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
+        rows = rows_of(audios, self.group)
+        self.sums = self.sums[rows]
+        self.random = [self.random[i] for i in rows]
 
 
 class BeamSearch:
-    """The `beam_size` likeliest beginnings go on; it ends when `patience * beam_size` sequences of each audio have ended."""
+    """The `beam_size` likeliest beginnings go on; an audio has ended when `patience * beam_size` sequences of it have."""
 
-    def __init__(self, beam_size: int, eot: int, patience: float = 1.0) -> None:
+    def __init__(self, n_audio: int, beam_size: int, eot: int, patience: float = 1.0) -> None:
         self.beam_size = beam_size
         self.eot = eot
         self.max_candidates = round(beam_size * patience)
-        self.finished: list[dict[tuple[int, ...], float]] = []
+        self.sums = np.zeros(n_audio * beam_size, np.float32)
+        self.finished: list[dict[tuple[int, ...], float]] = [{} for _ in range(n_audio)]
 
-    def update(self, tokens: Tokens, logits: FloatArray, sums: FloatArray, cache: Cache) -> tuple[Tokens, bool]:
+    def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
         size = self.beam_size
-        n_audio = len(tokens) // size
-        self.finished = self.finished or [{} for _ in range(n_audio)]
-        logprobs = simd.log_softmax(logits)
         # one more than there are beams: one of them may be the end
-        best = np.argpartition(-logprobs, size, axis=1)[:, : size + 1]
-        past = [tuple(row) for row in tokens.tolist()]
-        next_tokens: list[tuple[int, ...]] = []
+        best = largest(logits, size + 1)
+        logprobs = np.take_along_axis(logits, best, axis=1) - simd.logsumexp(logits)[:, None]
+        scores = self.sums[:, None] + logprobs
+        if sampled.shape[1] == 0:  # all beams are the same yet
+            scores.reshape(-1, size, size + 1)[:, 1:] = -np.inf
+        scores = scores.reshape(len(self.finished), -1)
+        order = np.argsort(-scores, axis=1, kind="stable")
         source: list[int] = []
-        next_sums: list[float] = []
-        for audio in range(n_audio):
-            scores: dict[tuple[int, ...], tuple[float, int]] = {}
-            for row in range(audio * size, (audio + 1) * size):
-                for token in best[row][np.argsort(-logprobs[row, best[row]], kind="stable")]:
-                    scores[(*past[row], int(token))] = (float(sums[row] + logprobs[row, token]), row)
-            kept, ended = 0, {}
-            for sequence, (score, row) in sorted(scores.items(), key=lambda item: item[1][0], reverse=True):
-                if sequence[-1] == self.eot:
-                    ended[sequence] = score
-                    continue
-                next_tokens.append(sequence)
-                source.append(row)
-                next_sums.append(score)
-                kept += 1
-                if kept == size:
-                    break
-            for sequence, score in ended.items():
-                if len(self.finished[audio]) >= self.max_candidates:
-                    break
-                self.finished[audio][sequence] = score
-        sums[:] = next_sums
+        chosen: list[int] = []
+        for audio, (finished, places) in enumerate(zip(self.finished, order.tolist(), strict=True)):
+            kept = 0
+            for place in places:
+                beam, rank_in_beam = divmod(place, size + 1)
+                row = audio * size + beam
+                token = int(best[row, rank_in_beam])
+                if token != self.eot:
+                    source.append(row)
+                    chosen.append(token)
+                    self.sums[len(source) - 1] = scores[audio, place]
+                    kept += 1
+                    if kept == size:
+                        break
+                elif len(finished) < self.max_candidates and scores[audio, place] > -np.inf:
+                    finished[tuple(sampled[row].tolist())] = float(scores[audio, place])
         cache.reorder(np.array(source))
-        return np.array(next_tokens), all(len(done) >= self.max_candidates for done in self.finished)
+        done = np.array([len(finished) >= self.max_candidates for finished in self.finished])
+        return np.concatenate([sampled[source], np.array(chosen)[:, None]], axis=1), done
 
-    def finish(self, tokens: Tokens, sums: FloatArray) -> tuple[Candidates, Scores]:
+    def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
         """Where too few sequences have ended, the likeliest of the others are ended here."""
-        self.finished = self.finished or [{} for _ in tokens]
-        for done, rows, totals in zip(self.finished, tokens, sums, strict=True):
-            for i in np.argsort(totals)[::-1]:
-                if len(done) >= self.beam_size:
-                    break
-                done[(*rows[i].tolist(), self.eot)] = float(totals[i])
-        return [list(done) for done in self.finished], [list(done.values()) for done in self.finished]
+        done = self.finished[audio]
+        sums = self.sums[audio * self.beam_size : (audio + 1) * self.beam_size]
+        for i in np.argsort(sums)[::-1]:
+            if len(done) >= self.beam_size:
+                break
+            done[tuple(sampled[i].tolist())] = float(sums[i])
+        return list(done), list(done.values())
+
+    def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
+        self.sums = self.sums[rows_of(audios, self.beam_size)]
+        self.finished = [self.finished[i] for i in audios]
 
 
-def rank(candidates: list[tuple[int, ...]], scores: list[float], length_penalty: float | None) -> int:
+def rows_of(audios: npt.NDArray[np.integer[Any]], group: int) -> npt.NDArray[np.int64]:
+    """The rows of these audios, `group` of each."""
+    return (np.asarray(audios, np.int64)[:, None] * group + np.arange(group)).reshape(-1)
+
+
+def largest(x: FloatArray, k: int) -> npt.NDArray[np.int64]:
+    """The indices of each row's k largest numbers, `(n_row, k)`, largest first; of equals the first ones.
+
+    A row is folded into columns of a few dozen numbers: the k largest are in the k columns with the largest maxima.
+    """
+    n_row, n = x.shape
+    n_fold = n // FOLD
+    if n_fold < 2 or k > FOLD // 4:
+        return np.argsort(-x, axis=1, kind="stable")[:, :k]
+    folded = x[:, : n_fold * FOLD].reshape(n_row, n_fold, FOLD)
+    maxima = folded.max(axis=1)
+    out = np.empty((n_row, k), np.int64)
+    rest = np.arange(n_fold * FOLD, n)
+    for row in range(n_row):
+        threshold = np.partition(maxima[row], FOLD - k)[FOLD - k]
+        columns = np.flatnonzero(maxima[row] >= threshold)  # more than k where there are equals
+        places = np.concatenate([(np.arange(n_fold)[:, None] * FOLD + columns).reshape(-1), rest])
+        out[row] = places[np.argsort(-x[row, places], kind="stable")[:k]]
+    return out
+
+
+def rank(candidates: Candidates, scores: list[float], length_penalty: float | None) -> int:
     """The index of the best candidate: by log-probability over length, or over Wu et al.'s penalty ((5 + length) / 6)^a
     (Google's Neural Machine Translation System, 2016, equation 14)."""
     lengths = [len(tokens) for tokens in candidates]
