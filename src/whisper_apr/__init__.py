@@ -9,7 +9,9 @@ print(model.transcribe("recording.wav").text)
 from importlib.metadata import version
 
 from .audio import load_audio, log_mel_spectrogram, pad_or_trim
-from .inference.decode import DecodingOptions, DecodingResult, decode, detect_language
+from .inference.decode import DecodingResult, decode
+from .inference.language import detect_language
+from .inference.options import DecodingOptions
 from .inference.results import Segment, Transcription, Word
 from .inference.transcribe import transcribe
 from .recognizer import Recognizer, available_models, load_model

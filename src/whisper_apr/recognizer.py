@@ -12,9 +12,12 @@ from .errors import ModelNotFoundError, OptionError
 from .formats import Checkpoint, open_checkpoint
 from .formats.hub import find_model, known_models, open_model
 from .formats.quantize import as_float16
-from .inference.decode import DecodingOptions, DecodingResult, decode, detect_language
+from .inference.decode import DecodingResult, decode
+from .inference.language import detect_language
+from .inference.options import DecodingOptions
+from .inference.recording import Source
 from .inference.results import Transcription
-from .inference.transcribe import Source, transcribe
+from .inference.transcribe import transcribe
 from .model import Whisper
 from .model.layers import FloatArray
 

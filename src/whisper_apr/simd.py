@@ -211,6 +211,16 @@ def log_softmax(x: npt.ArrayLike) -> FloatArray:
     return _softmax(x, True)
 
 
+def logsumexp(x: npt.ArrayLike) -> FloatArray:
+    """`log(sum(exp(x)))` over the last axis; -inf where every number is."""
+    a = _float32(x, "x")
+    _expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
+    out = np.empty(a.shape[:-1], np.float32)
+    if a.size:
+        _impl.logsumexp(a.reshape(-1, a.shape[-1]), out.reshape(-1))
+    return out
+
+
 def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """The index of each row's largest value (the first of equals; a NaN counts as largest), over the last axis."""
     a = _float32(x, "x")
@@ -441,6 +451,42 @@ def mel_project(power: npt.ArrayLike, filters: FloatArray) -> FloatArray:
     if out.size:
         _impl.mel_project(p, f, out)
     return out
+
+
+def median_filter(x: npt.ArrayLike, width: int) -> FloatArray:
+    """The median of `width` numbers around each one, along the last axis, mirrored at the ends; `width` is odd, 63 at most.
+
+    Where the axis is no longer than half of `width`, x as it is.
+    """
+    a = _float32(x, "x")
+    _expect(a.ndim >= 1 and width % 2 == 1 and 0 < width < 64, f"width must be odd, from 1 to 63, not {width}")
+    half = width // 2
+    if a.shape[-1] <= half:
+        return a
+    padded = np.pad(a, [(0, 0)] * (a.ndim - 1) + [(half, half)], mode="reflect")
+    out = np.empty_like(a)
+    if a.size:
+        _impl.median(padded.reshape(-1, padded.shape[-1]), width, out.reshape(-1, a.shape[-1]))
+    return out
+
+
+def dtw(cost: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Dynamic time warping: the cheapest way through costs `(n, m)` from the first corner to the last, as the rows and the columns of its
+    places. A step goes on by a row, by a column or by both; where two are equally cheap, by a column."""
+    x = _float32(cost, "cost", 2)
+    n, m = x.shape
+    _expect(n > 0 and m > 0, f"there must be a row and a column, not shape {x.shape}")
+    trace = np.empty((n, m), np.int8)
+    _impl.dtw(x, np.empty(n + 1, np.float32), trace)
+    i, j = n - 1, m - 1
+    rows, columns = [i], [j]
+    while i or j:
+        step = 2 if i == 0 else 1 if j == 0 else trace[i, j]
+        i -= step != 2
+        j -= step != 1
+        rows.append(i)
+        columns.append(j)
+    return np.array(rows[::-1]), np.array(columns[::-1])
 
 
 def polyphase(x: npt.ArrayLike, filters: FloatArray, up: int, down: int, start: int, n_out: int) -> FloatArray:

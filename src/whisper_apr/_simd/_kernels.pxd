@@ -1,7 +1,7 @@
 # What _kernels.pyx knows of the C files: the declarations of kernels.h and lz4.h again, in Cython.
 
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
 
 cdef extern from "Python.h":
@@ -86,10 +86,13 @@ cdef extern from "kernels.h" nogil:
         void (*gelu)(const float *x, float *out, ptrdiff_t n) noexcept nogil
         void (*dot)(const float *a, const float *b, ptrdiff_t n, float *out) noexcept nogil
         void (*softmax)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log_form) noexcept nogil
+        void (*logsumexp)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
         void (*argmax)(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
         void (*layer_norm)(const apr_norm *n) noexcept nogil
         void (*spectrum)(const apr_spectrum *s) noexcept nogil
         void (*mel)(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame) noexcept nogil
+        void (*median)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t width) noexcept nogil
+        void (*dtw)(const float *x, ptrdiff_t n, ptrdiff_t m, float *cost, int8_t *trace) noexcept nogil
         void (*polyphase)(const apr_polyphase *p) noexcept nogil
         void (*peak)(float *out, ptrdiff_t n_task) noexcept nogil
         void (*dot_peak)(float *out, ptrdiff_t n_task) noexcept nogil

@@ -6,8 +6,9 @@
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
+
 
 cdef const apr_table *tables[8]
 cdef int n_table = apr_tables(tables, 8)
@@ -346,6 +347,53 @@ def softmax(x, bint log_form, out):
         target = hold(&held, out, True)
         with nogil:
             t.softmax(<const float *>source.buf, <float *>target.buf, source.shape[0], source.shape[1], log_form)
+    finally:
+        release(&held)
+
+
+def logsumexp(x, out):
+    cdef Held held
+    cdef Py_buffer *source
+    cdef Py_buffer *target
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        source = hold(&held, x, False)
+        target = hold(&held, out, True)
+        with nogil:
+            t.logsumexp(<const float *>source.buf, <float *>target.buf, source.shape[0], source.shape[1])
+    finally:
+        release(&held)
+
+
+def median(x, ptrdiff_t width, out):
+    cdef Held held
+    cdef Py_buffer *source
+    cdef Py_buffer *target
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        source = hold(&held, x, False)
+        target = hold(&held, out, True)
+        with nogil:
+            t.median(<const float *>source.buf, <float *>target.buf, target.shape[0], target.shape[1], width)
+    finally:
+        release(&held)
+
+
+def dtw(x, cost, trace):
+    cdef Held held
+    cdef Py_buffer *source
+    cdef Py_buffer *costs
+    cdef Py_buffer *steps
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        source = hold(&held, x, False)
+        costs = hold(&held, cost, True)
+        steps = hold(&held, trace, True)
+        with nogil:
+            t.dtw(<const float *>source.buf, source.shape[0], source.shape[1], <float *>costs.buf, <int8_t *>steps.buf)
     finally:
         release(&held)
 

@@ -95,10 +95,13 @@ typedef struct apr_polyphase {
     K(gelu, (const float *x, float *out, ptrdiff_t n)) \
     K(dot, (const float *a, const float *b, ptrdiff_t n, float *out)) \
     K(softmax, (const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log)) \
+    K(logsumexp, (const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n)) \
     K(argmax, (const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n)) \
     K(layer_norm, (const apr_norm *n)) \
     K(spectrum, (const apr_spectrum *s)) \
     K(mel, (const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame)) \
+    K(median, (const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t width)) /* x (n_row, n + width - 1) */ \
+    K(dtw, (const float *x, ptrdiff_t n, ptrdiff_t m, float *cost, int8_t *trace)) \
     K(polyphase, (const apr_polyphase *p)) \
     K(peak, (float *out, ptrdiff_t n_task)) \
     K(dot_peak, (float *out, ptrdiff_t n_task)) \

@@ -74,6 +74,12 @@ def softmax(x, log, out):
     out[...] = shifted - np.log(total) if log else np.exp(shifted) / total
 
 
+@_quiet
+def logsumexp(x, out):
+    top = x.max(axis=-1)
+    out[...] = np.where(np.isneginf(top), top, top + np.log(np.exp(x - top[..., None]).sum(axis=-1)))
+
+
 def argmax(x, out):
     out[...] = x.argmax(axis=-1)
 
@@ -129,6 +135,24 @@ def power_spectrum(audio, window, hop, out):
 
 def mel_project(power, filters, out):
     out[...] = filters @ power
+
+
+def median(x, width, out):
+    out[...] = np.sort(np.lib.stride_tricks.sliding_window_view(x, width, axis=-1))[..., width // 2]
+
+
+def dtw(x, cost, trace):
+    # a diagonal at a time: what lies on one depends on the two before it only
+    n, m = x.shape
+    table = np.full((n + 1, m + 1), np.inf, np.float32)
+    table[0, 0] = 0
+    for diagonal in range(n + m - 1):
+        i = np.arange(max(0, diagonal - m + 1), min(n, diagonal + 1))
+        j = diagonal - i
+        both, row, column = table[i, j], table[i, j + 1], table[i + 1, j]
+        step = np.where((both < row) & (both < column), 0, np.where((row < both) & (row < column), 1, 2))
+        trace[i, j] = step
+        table[i + 1, j + 1] = x[i, j] + np.choose(step, (both, row, column))
 
 
 def polyphase(x, filters, up, down, start, out):

@@ -85,6 +85,36 @@ static void softmax(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, in
     rows_parallel(softmax_task, &work);
 }
 
+/* log(sum(exp(x))); -inf where every number is */
+static float logsumexp_row(const float *x, ptrdiff_t n) {
+    float top = largest(x, n);
+    if (top == -INFINITY) return top;
+    vf shift = vf_set1(top), sum[2] = {vf_zero(), vf_zero()};
+    ptrdiff_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        sum[0] = vf_add(sum[0], exp_vector(vf_sub(vf_load(x + i), shift)));
+        sum[1] = vf_add(sum[1], exp_vector(vf_sub(vf_load(x + i + LANES), shift)));
+    }
+    float total = vf_sum(vf_add(sum[0], sum[1])), tail[LANES];
+    for (; i < n; i += LANES) {
+        vf_store(tail, exp_vector(vf_sub(vf_load_n(x + i, n - i), shift)));
+        for (ptrdiff_t j = 0; j < min_size(LANES, n - i); j++) total += tail[j];
+    }
+    return top + logf(total);
+}
+
+static void logsumexp_task(void *context, ptrdiff_t i, void *scratch) {
+    const rows_work *work = context;
+    (void)scratch;
+    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++)
+        work->out[row] = logsumexp_row(work->x + row * work->n, work->n);
+}
+
+static void logsumexp(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n) {
+    rows_work work = {.x = x, .out = out, .n_row = n_row, .n = n};
+    rows_parallel(logsumexp_task, &work);
+}
+
 static int64_t argmax_row(const float *x, ptrdiff_t n) {
     const uint32_t all = (uint32_t)((1ull << LANES) - 1);
     uint32_t ordered = all;

@@ -12,6 +12,7 @@
 #include "qpeak.inc.h"
 #include "rows.inc.h"
 #include "signal.inc.h"
+#include "timing.inc.h"
 
 #define APR_JOIN2(a, b) a##b
 #define APR_JOIN(a, b) APR_JOIN2(a, b)

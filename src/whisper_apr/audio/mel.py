@@ -80,7 +80,9 @@ class MelStream:
 
     def __init__(self, n_mels: int = 80) -> None:
         self.n_mels = n_mels
-        self._kept = np.zeros(0, np.float32)  # samples that later frames need, the mirrored ones before the first included
+        self._kept = np.zeros(
+            0, np.float32
+        )  # samples that later frames need, the mirrored ones before the first included
         self._begun = False
         self._n_in = 0
         self._n_out = 0

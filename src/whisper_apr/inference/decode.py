@@ -122,9 +122,7 @@ class DecodingTask:
 
     # ---- the loop ------------------------------------------------------------------------------------------------
 
-    def _read_prompts(
-        self, prompts: list[list[int]], sot_from_end: int, cache: Cache
-    ) -> tuple[FloatArray, FloatArray]:
+    def _read_prompts(self, prompts: list[list[int]], sot_from_end: int, cache: Cache) -> tuple[FloatArray, FloatArray]:
         """Logits after the prompts, `(n_row, n_vocab)`, and the no-speech probabilities `(n_audio,)`.
 
         A prompt is read once for each audio; its beams go on from there.

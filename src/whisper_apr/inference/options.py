@@ -72,10 +72,12 @@ class TranscribeOptions:
     clip_timestamps: str | Sequence[float] = "0"  # start, end, start, end ... in seconds; the last end may be missing
     word_timestamps: bool = False
     prepend_punctuations: str = "\"'“¿([{-"  # belong to the word after them
-    append_punctuations: str = "\"'.。,，!！?？:：”)]}、"  # belong to the word before them
-    hallucination_silence_threshold: float | None = None  # with word_timestamps: seconds of silence that make a doubtful segment a false one
-    batch_size: int | None = None  # windows decoded at once; they are cut where it is quiet, and do not know each other's text
-    hotwords: str | Sequence[str] | None = None  # words to expect: told as a prompt, or, where hotword_bias is given, by it
+    append_punctuations: str = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001  # belong to the word before them
+    hallucination_silence_threshold: float | None = None  # with word_timestamps: seconds of silence around false text
+    batch_size: int | None = None  # windows decoded at once: cut where it is quiet, each without the text before it
+    hotwords: str | Sequence[str] | None = (
+        None  # words to expect: told as a prompt, or, where hotword_bias is given, by it
+    )
     languages: Sequence[str] | None = None  # to choose among where the language is detected
     multilingual: bool = False  # the language is detected anew for each window
     language_detection_segments: int = 1  # windows to listen to at most, until one language is likely enough

@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from os import PathLike
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import simd
-from ..audio import HOP_LENGTH, N_FRAMES, N_SAMPLES, SAMPLE_RATE, MelStream, bounded, stream_audio
+from ..audio import HOP_LENGTH, N_FRAMES, N_SAMPLES, SAMPLE_RATE, MelStream, Resampler, bounded, stream_audio
 from ..errors import AudioError
 
 FloatArray = simd.FloatArray
@@ -23,7 +23,9 @@ Blocks = Callable[[], Iterator[FloatArray]]  # each call reads from the beginnin
 Source = str | PathLike[str] | bytes | IO[bytes] | npt.NDArray[Any] | Iterable[npt.NDArray[Any]]
 
 SPOOL_SAMPLES = 10 * SAMPLE_RATE  # of one block that is read back from a temporary file
-KEPT_FRAMES = 12_000  # two minutes: what a spectrogram keeps of its first reading, so that short recordings are read once
+KEPT_FRAMES = (
+    12_000  # two minutes: what a spectrogram keeps of its first reading, so that short recordings are read once
+)
 MAX_BLOCK = 10 * SAMPLE_RATE  # of samples whose spectrogram is made at once
 
 
@@ -35,7 +37,7 @@ def read_blocks(source: Source, sampling_rate: int = SAMPLE_RATE) -> Blocks:
     if isinstance(source, str | PathLike | bytes | np.ndarray):
         return lambda: stream_audio(source, sampling_rate=sampling_rate)
     if hasattr(source, "read"):
-        return _file_blocks(source, sampling_rate)
+        return _file_blocks(cast(IO[bytes], source), sampling_rate)
     if isinstance(source, Iterable):
         return _spooled(source, sampling_rate)
     raise AudioError(f"a recording is a path, bytes, a binary file, an array or blocks, not {type(source).__name__}")
@@ -46,7 +48,7 @@ def _file_blocks(file: IO[bytes], sampling_rate: int) -> Blocks:
     with suppress(AttributeError):
         seekable = file.seekable()
     if not seekable:
-        copy = tempfile.TemporaryFile()  # noqa: SIM115: it lives as long as the recording
+        copy = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the recording
         shutil.copyfileobj(file, copy)
         copy.seek(0)
         file = copy
@@ -60,9 +62,7 @@ def _file_blocks(file: IO[bytes], sampling_rate: int) -> Blocks:
 
 
 def _spooled(arrays: Iterable[npt.NDArray[Any]], sampling_rate: int) -> Blocks:
-    from ..audio import Resampler
-
-    copy = tempfile.TemporaryFile()  # noqa: SIM115: it lives as long as the recording
+    copy = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the recording
     resampler = Resampler(sampling_rate, SAMPLE_RATE)
     n = 0
     for array in arrays:

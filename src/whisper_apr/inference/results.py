@@ -38,7 +38,8 @@ class Segment(_Record):
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
-    words: tuple[Word, ...] | None = None
+    words: tuple[Word, ...] | None = None  # None where they were not asked for
+    language: str | None = None  # where it may be another one in each window
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ class GreedySearch:
         self.temperature = temperature
         self.sums = np.zeros(n_audio * group, np.float32)
         # each sample of an audio has its own stream, so that a batch gives what its audios give alone
-        self.random = [np.random.default_rng(None if seed is None else [seed, i % group]) for i in range(n_audio * group)]
+        self.random = [
+            np.random.default_rng(None if seed is None else [seed, i % group]) for i in range(n_audio * group)
+        ]
 
     def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
         chosen = simd.argmax(logits) if self.temperature == 0 else self._draw(logits)

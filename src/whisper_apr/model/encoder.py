@@ -1,5 +1,7 @@
 """The encoder: a log-mel spectrogram becomes audio features."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .. import simd
@@ -55,13 +57,17 @@ class AudioEncoder:
         self.blocks = [Block(tensors, f"encoder.blocks.{i}", dims.n_audio_head) for i in range(dims.n_audio_layer)]
         self.norm = LayerNorm(tensors, "encoder.ln_post")
 
-    def __call__(self, mel: FloatArray) -> FloatArray:
-        """mel `(batch, n_mels, 2 * n_audio_ctx)` -> features `(batch, n_audio_ctx, n_audio_state)`."""
+    def __call__(self, mel: FloatArray, checkpoint: Callable[[], None] = lambda: None) -> FloatArray:
+        """mel `(batch, n_mels, 2 * n_audio_ctx)` -> features `(batch, n_audio_ctx, n_audio_state)`.
+
+        `checkpoint` is called before every layer: what it raises ends the run.
+        """
         dims = self.dims
         shape = (dims.n_mels, TIME_STRIDE * dims.n_audio_ctx)
         if mel.ndim != 3 or mel.shape[1:] != shape:
             raise ValueError(f"this model takes a mel spectrogram (batch, {shape[0]}, {shape[1]}), not {mel.shape}")
         x = np.stack([self.conv2(self.conv1(window.T)) for window in mel]) + self.positions
         for block in self.blocks:
+            checkpoint()
             x = block(x)
         return self.norm(x)

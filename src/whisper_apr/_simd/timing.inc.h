@@ -1,0 +1,58 @@
+/* What the alignment of words with sound needs: a running median, and dynamic time warping. */
+
+enum { MEDIAN_WIDEST = 63 };
+
+typedef struct median_work {
+    const float *x;
+    float *out;
+    ptrdiff_t n, width;
+} median_work;
+
+/* The middle of each run of `width` numbers: LANES runs at once are sorted by exchanging neighbours, `width` rounds of it. */
+static void median_task(void *context, ptrdiff_t row, void *scratch) {
+    const median_work *work = context;
+    ptrdiff_t n = work->n, width = work->width;
+    const float *x = work->x + row * (n + width - 1);
+    vf run[MEDIAN_WIDEST];
+    (void)scratch;
+    for (ptrdiff_t at = 0; at < n; at += LANES) {
+        for (ptrdiff_t j = 0; j < width; j++) run[j] = vf_load_n(x + at + j, n - at);
+        for (ptrdiff_t round = 0; round < width; round++)
+            for (ptrdiff_t j = round % 2; j + 1 < width; j += 2) {
+                vf low = vf_min(run[j], run[j + 1]);
+                run[j + 1] = vf_max(run[j], run[j + 1]);
+                run[j] = low;
+            }
+        vf_store_n(work->out + row * n + at, run[width / 2], n - at);
+    }
+}
+
+static void median(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t width) {
+    median_work work = {.x = x, .out = out, .n = n, .width = width};
+    apr_parallel(median_task, &work, n_row, 0);
+}
+
+/* The cheapest way from the first row and column to the last: each step goes on by a row, a column, or both (trace 1, 2, 0; where two are
+ * equally cheap, by a column). cost (n + 1) is scratch, trace (n, m) says how each place was reached. One thread: places depend on each other. */
+static void dtw(const float *x, ptrdiff_t n, ptrdiff_t m, float *cost, int8_t *trace) {
+    cost[0] = 0;
+    for (ptrdiff_t i = 1; i <= n; i++) cost[i] = INFINITY;
+    for (ptrdiff_t j = 0; j < m; j++) {
+        float diagonal = cost[0];
+        cost[0] = INFINITY;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            float left = cost[i + 1], up = cost[i], best = left;
+            int8_t step = 2;
+            if (diagonal < up && diagonal < left) {
+                best = diagonal;
+                step = 0;
+            } else if (up < diagonal && up < left) {
+                best = up;
+                step = 1;
+            }
+            cost[i + 1] = x[i * m + j] + best;
+            trace[i * m + j] = step;
+            diagonal = left;
+        }
+    }
+}

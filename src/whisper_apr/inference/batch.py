@@ -1,0 +1,95 @@
+"""Windows of several passages decoded at once: each weight is read once for all of them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..audio import N_FRAMES
+from .decode import FloatArray, Request
+from .fallback import Decoder
+from .language import LanguageChooser, embed
+from .passage import Aligner, Frames, Passage
+from .results import Segment
+
+SHORTEST = 2 * N_FRAMES // 3  # frames of a window before which no cut is looked for
+QUIET = 30  # frames that must be quiet together: a third of a second, longer than the closure of a consonant
+
+
+@dataclass
+class Lane:
+    passage: Passage
+    settled: list[Segment] = field(default_factory=list)
+    done: bool = False
+
+
+def decode_passages(
+    passages: Iterator[Passage],
+    size: int,
+    decoder: Decoder,
+    checkpoint: Callable[[], None],
+    language: str | None,
+    chooser: LanguageChooser | None,
+    aligner: Aligner | None,
+) -> Iterator[tuple[Passage, list[Segment]]]:
+    """Segments in the passages' order, `size` windows of different passages at a time.
+
+    The text is that of one passage after the other: rows of a batch do not know each other. `chooser` detects each window's language.
+    """
+    lanes: list[Lane] = []
+    while True:
+        working = [lane for lane in lanes if not lane.done]
+        while len(working) < size and (passage := next(passages, None)) is not None:
+            working.append(Lane(passage))
+            lanes.append(working[-1])
+        if not lanes:
+            return
+        windows = [(lane, lane.passage.window()) for lane in working]
+        for lane, window in windows:
+            lane.done = window is None
+        todo = [(lane, window) for lane, window in windows if window is not None]
+        if todo:
+            features = embed(decoder.model, np.stack([window.mel for _, window in todo]), checkpoint)
+            spoken: list[str | None] = [language] * len(todo)
+            if chooser is not None:
+                spoken = list(chooser.best(features))
+            requests = [Request(window.prompt, code) for (_, window), code in zip(todo, spoken, strict=True)]
+            results = decoder(features, requests, checkpoint)
+            for (lane, window), result in zip(todo, results, strict=True):
+                checkpoint()
+                segments = lane.passage.settle(window, result, aligner)
+                if chooser is not None:
+                    segments = [replace(segment, language=result.language) for segment in segments]
+                lane.settled += segments
+        while lanes:
+            yield lanes[0].passage, lanes[0].settled
+            lanes[0].settled = []
+            if not lanes[0].done:
+                break
+            lanes.pop(0)
+
+
+def quiet_cuts(frames: Frames, clips: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], FloatArray]]:
+    """Clips, in frames, cut into pieces of at most 30 s where it is quietest, each with its spectrogram."""
+    for start, end in clips:
+        while start < end:
+            mel = frames.window(start, min(N_FRAMES, end - start))
+            size = mel.shape[1]
+            if size < 1:
+                break
+            if end - start > N_FRAMES:
+                loudness = np.convolve(mel.mean(axis=0), np.full(QUIET, 1 / QUIET), mode="valid")
+                size = SHORTEST + int(np.argmin(loudness[SHORTEST:])) + QUIET // 2
+            yield (start, start + size), mel[:, :size]
+            start += size
+
+
+class Piece:
+    """A part of a spectrogram that is kept: what a passage reads of, however far the others have come."""
+
+    def __init__(self, start: int, mel: FloatArray) -> None:
+        self.start = start
+        self.mel = mel
+
+    def window(self, start: int, size: int) -> FloatArray:
+        return self.mel[:, start - self.start : start - self.start + size]

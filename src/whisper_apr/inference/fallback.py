@@ -1,0 +1,53 @@
+"""Windows decoded at rising temperatures, until each one's text is likely and does not repeat itself."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..model import Whisper
+from .decode import DecodingResult, DecodingTask, FloatArray, Request
+from .options import DecodingOptions, TranscribeOptions
+
+
+def _failed(result: DecodingResult, options: TranscribeOptions) -> bool:
+    repeats = (
+        options.compression_ratio_threshold is not None
+        and result.compression_ratio > options.compression_ratio_threshold
+    )
+    unlikely = options.logprob_threshold is not None and result.avg_logprob < options.logprob_threshold
+    silent = options.no_speech_threshold is not None and result.no_speech_prob > options.no_speech_threshold
+    # an unlikely text over what is probably silence: no other temperature makes it better
+    return (repeats or unlikely) and not (unlikely and silent)
+
+
+def is_silence(result: DecodingResult, options: TranscribeOptions) -> bool:
+    """Whether a window is to be passed over: probably nobody speaks, and its text is unlikely."""
+    if options.no_speech_threshold is None or result.no_speech_prob <= options.no_speech_threshold:
+        return False
+    return options.logprob_threshold is None or result.avg_logprob <= options.logprob_threshold
+
+
+class Decoder:
+    """Decodes windows by fallback: one task for each temperature, made when it is first needed."""
+
+    def __init__(self, model: Whisper, options: TranscribeOptions, attempts: Sequence[DecodingOptions]) -> None:
+        self.model = model
+        self.options = options
+        self.attempts = attempts
+        self._tasks: dict[int, DecodingTask] = {}
+
+    def __call__(
+        self, features: FloatArray, requests: Sequence[Request], checkpoint: Callable[[], None]
+    ) -> list[DecodingResult]:
+        """Features of windows and what each is told -> each one's result at the first temperature at which it does not fail; else at the
+        last. Those that fail are decoded again together."""
+        results: dict[int, DecodingResult] = {}
+        left = list(range(len(requests)))
+        for i, options in enumerate(self.attempts):
+            task = self._tasks.setdefault(i, DecodingTask(self.model, options))
+            again = task.run(features[np.array(left)], checkpoint, [requests[k] for k in left])
+            results |= dict(zip(left, again, strict=True))
+            left = [k for k in left if _failed(results[k], self.options)]
+            if not left:
+                break
+        return [results[k] for k in range(len(requests))]

@@ -1,0 +1,60 @@
+"""Segments that are probably invented over silence: told by their words, which are improbable, or far too short or too long.
+
+The rules and figures are openai-whisper's for `hallucination_silence_threshold`.
+"""
+
+from collections.abc import Sequence
+
+from .results import Segment, Word
+
+PUNCTUATION = "\"'“¿([{-\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+WORDS_LOOKED_AT = 8
+IMPROBABLE = 0.15
+SHORT, LONG = 0.133, 2.0  # seconds of a word
+
+
+def _strangeness(word: Word) -> float:
+    duration = word.end - word.start
+    return (word.probability < IMPROBABLE) + max(0.0, SHORT - duration) * 15 + max(0.0, duration - LONG)
+
+
+def is_strange(segment: Segment | None) -> bool:
+    if segment is None or not segment.words:
+        return False
+    words = [word for word in segment.words if word.word not in PUNCTUATION][:WORDS_LOOKED_AT]
+    score = sum(map(_strangeness, words))
+    return score >= 3 or score + 0.01 >= len(words)
+
+
+def _with_words(segments: Sequence[Segment]) -> Segment | None:
+    return next((segment for segment in segments if segment.words), None)
+
+
+def without_hallucinations(
+    segments: list[Segment], start: float, duration: float, last_speech: float, end: float, threshold: float
+) -> tuple[list[Segment], float | None, bool]:
+    """Segments of a window that begins at `start` -> those to keep, where to go on (seconds; None: as without this), and whether to keep
+    any. `last_speech` is the end of the last word before the window, `end` that of the recording, `threshold` seconds of silence."""
+    window_end = start + 30.0
+    seek: float | None = None
+    first = _with_words(segments)
+    if first is not None and is_strange(first) and first.start - start > threshold:
+        return [], first.start, False  # look again, from where it begins
+    before = last_speech
+    for i, segment in enumerate(segments):
+        if not segment.words:
+            continue
+        if is_strange(segment):
+            following = _with_words(segments[i + 1 :])
+            next_start = following.words[0].start if following and following.words else start + duration
+            silent_before = (
+                segment.start - before > threshold or segment.start < threshold or segment.start - start < 2.0
+            )
+            silent_after = (
+                next_start - segment.end > threshold or is_strange(following) or window_end - segment.end < 2.0
+            )
+            if silent_before and silent_after:
+                seek = end if end - segment.end < threshold else max(start + 1, segment.start)
+                return segments[:i], seek, True
+        before = segment.end
+    return segments, seek, True

@@ -1,0 +1,170 @@
+"""A passage of a recording: windows that are decoded in order, because each one begins where the one before it lets it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ..audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, pad_or_trim
+from ..model.encoder import TIME_STRIDE
+from ..tokenizer import Tokenizer
+from .decode import DecodingResult, FloatArray
+from .fallback import is_silence
+from .hallucination import without_hallucinations
+from .options import TranscribeOptions
+from .results import Segment
+
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH
+SECONDS_PER_POSITION = TIME_STRIDE * HOP_LENGTH / SAMPLE_RATE
+RELIABLE_TEMPERATURE = 0.5  # text sampled above it is not told to the next window
+
+
+@dataclass(frozen=True)
+class Window:
+    seek: int  # where it begins, in frames of the recording
+    size: int  # its frames; what is missing to 30 s was filled up
+    mel: FloatArray  # (n_mels, 3000)
+    prompt: tuple[int, ...]  # the text before it
+
+    @property
+    def start(self) -> float:
+        return self.seek * HOP_LENGTH / SAMPLE_RATE
+
+    @property
+    def duration(self) -> float:
+        return self.size * HOP_LENGTH / SAMPLE_RATE
+
+
+class Frames(Protocol):
+    def window(self, start: int, size: int) -> FloatArray:
+        """Frames of the recording's spectrogram, `(n_mels, size)`."""
+
+
+class Context:
+    """The text that a window is told: what came before it, and what every window is told."""
+
+    def __init__(self, always: Sequence[int], before: Sequence[int], n_text_ctx: int) -> None:
+        self.always = list(always)
+        self.recent = list(before)
+        self.room = n_text_ctx // 2 - 1
+
+    def prompt(self) -> tuple[int, ...]:
+        left = max(0, self.room - len(self.always))
+        return (
+            *self.always[len(self.always) - min(self.room, len(self.always)) :],
+            *self.recent[len(self.recent) - min(left, len(self.recent)) :],
+        )
+
+    def add(self, tokens: Sequence[int]) -> None:
+        self.recent = [*self.recent, *tokens][-self.room :]
+
+    def forget(self) -> None:
+        self.recent = []
+
+
+class Passage:
+    """Stretches of a recording, in frames, and how far they have come. `window` says what is to be decoded, `settle` takes the result."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        clips: Sequence[tuple[int, int]],
+        tokenizer: Tokenizer,
+        options: TranscribeOptions,
+        context: Context,
+        content_frames: int,
+    ) -> None:
+        self.frames = frames
+        self.clips = list(clips)
+        self.tokenizer = tokenizer
+        self.options = options
+        self.context = context
+        self.content_frames = content_frames
+        self.clip = 0
+        self.seek = self.clips[0][0] if self.clips else 0
+        self.last_speech = 0.0  # seconds: where the last word before the window ends
+
+    def window(self) -> Window | None:
+        """The next one; None at the end."""
+        while self.clip < len(self.clips) and self.seek >= min(self.clips[self.clip][1], self.content_frames):
+            self.clip += 1
+            if self.clip < len(self.clips):
+                self.seek = max(self.seek, self.clips[self.clip][0])
+        if self.clip == len(self.clips):
+            return None
+        size = min(N_FRAMES, self.content_frames - self.seek, self.clips[self.clip][1] - self.seek)
+        mel = pad_or_trim(self.frames.window(self.seek, size), N_FRAMES)
+        return Window(self.seek, size, mel, self.context.prompt())
+
+    def settle(self, window: Window, result: DecodingResult, aligner: "Aligner | None" = None) -> list[Segment]:
+        """The window's segments; the next window begins after them."""
+        if is_silence(result, self.options):
+            self.seek += window.size
+            return []
+        segments, done = cut(result, window, self.tokenizer)
+        self.seek = window.seek + done
+        if aligner is not None:
+            segments = aligner(segments, window, result, self.tokenizer)
+            threshold = self.options.hallucination_silence_threshold
+            if threshold is not None:
+                end = self.content_frames / FRAMES_PER_SECOND
+                segments, seek, keep = without_hallucinations(
+                    segments, window.start, window.duration, self.last_speech, end, threshold
+                )
+                self.seek = self.seek if seek is None else max(window.seek + 1, round(seek * FRAMES_PER_SECOND))
+                if not keep:
+                    return []
+            self.last_speech = next((s.words[-1].end for s in reversed(segments) if s.words), self.last_speech)
+        segments = [_without_nothing(segment) for segment in segments]
+        self.context.add([token for segment in segments for token in segment.tokens])
+        if not self.options.condition_on_previous_text or result.temperature > RELIABLE_TEMPERATURE:
+            self.context.forget()
+        return segments
+
+
+class Aligner(Protocol):
+    def __call__(
+        self, segments: list[Segment], window: Window, result: DecodingResult, tokenizer: Tokenizer
+    ) -> list[Segment]:
+        """The segments with their words."""
+
+
+def _without_nothing(segment: Segment) -> Segment:
+    """A segment of no length or no text becomes empty."""
+    if segment.start != segment.end and segment.text.strip():
+        return segment
+    return replace(segment, text="", tokens=(), words=None if segment.words is None else ())
+
+
+def cut(result: DecodingResult, window: Window, tokenizer: Tokenizer) -> tuple[list[Segment], int]:
+    """A window's segments, and how many frames of it are done: up to the last timestamp where speech goes on after it."""
+    begin, tokens = tokenizer.timestamp_begin, result.tokens
+    stamped = [token >= begin for token in tokens]
+
+    def segment(start: float, end: float, part: Sequence[int]) -> Segment:
+        return Segment(
+            id=0,
+            seek=window.seek,
+            start=start,
+            end=end,
+            text=tokenizer.decode([token for token in part if token < tokenizer.eot]),
+            tokens=tuple(part),
+            temperature=result.temperature,
+            avg_logprob=result.avg_logprob,
+            compression_ratio=result.compression_ratio,
+            no_speech_prob=result.no_speech_prob,
+        )
+
+    def time(token: int) -> float:
+        return window.start + (token - begin) * SECONDS_PER_POSITION
+
+    ends_with_one = stamped[-2:] == [False, True]
+    cuts = [i + 1 for i in range(len(tokens) - 1) if stamped[i] and stamped[i + 1]]
+    if cuts:
+        if ends_with_one:
+            cuts.append(len(tokens))
+        parts = [tokens[first:last] for first, last in zip([0, *cuts], cuts, strict=False)]
+        segments = [segment(time(part[0]), time(part[-1]), part) for part in parts]
+        return segments, window.size if ends_with_one else (tokens[cuts[-1] - 1] - begin) * TIME_STRIDE
+    stamps = [token for token in tokens if token >= begin]
+    end = time(stamps[-1]) if stamps and stamps[-1] != begin else window.start + window.duration
+    return [segment(window.start, end, tokens)], window.size

@@ -1,0 +1,89 @@
+"""Words with their times, truer than attention alone gives them: held within their segment, and moved to where the sound begins and ends.
+
+openai-whisper aligns a window's text with all of the window; speech that begins late, or a pause between segments, then stretches
+words by seconds. Here each segment's text is aligned within the segment's own times.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..model import Whisper
+from ..model.encoder import TIME_STRIDE
+from ..tokenizer import Tokenizer
+from .decode import DecodingResult
+from .language import tokenizer_of
+from .onsets import Loudness
+from .options import TranscribeOptions
+from .passage import Window
+from .results import Segment, Word
+from .timing import POSITIONS_PER_SECOND, Listening, WordTiming, jumps, listen, mean, merge_punctuations
+
+MARGIN = 0.2  # seconds by which speech may go beyond a segment's own times, which are the model's guess
+
+
+def add_words(
+    segments: list[Segment],
+    window: Window,
+    result: DecodingResult,
+    tokenizer: Tokenizer,
+    *,
+    model: Whisper,
+    options: TranscribeOptions,
+) -> list[Segment]:
+    """A window's segments with their words; a segment begins and ends with its words, as openai-whisper's do."""
+    tokenizer = tokenizer_of(model, result.language, tokenizer.task)
+    texts = [[token for token in segment.tokens if token < tokenizer.eot] for segment in segments]
+    tokens = [token for text in texts for token in text]
+    if not tokens:
+        return [replace(segment, words=()) for segment in segments]
+    heard = listen(model, tokenizer, tokens, result.audio_features, window.size // TIME_STRIDE)
+    loudness = Loudness(window.mel[:, : window.size])
+    done, first, out = 0.0, 0, []
+    for i, (segment, text) in enumerate(zip(segments, texts, strict=True)):
+        start, end = segment.start - window.start, segment.end - window.start
+        following = next(
+            (s.start - window.start for s, t in zip(segments[i + 1 :], texts[i + 1 :], strict=True) if t), None
+        )
+        latest = window.duration if following is None else max(following, end)
+        low, high = max(done, start - MARGIN), min(latest, end + MARGIN)
+        words: list[WordTiming] = []
+        if text and high > low:
+            words = _align(heard, tokenizer, text, first, low, high)
+            words = merge_punctuations(words, options.prepend_punctuations, options.append_punctuations)
+            words = loudness.refine(words, low, high)
+            done = words[-1].end
+        first += len(text)
+        out.append(_with_words(segment, words, window.start))
+    return out
+
+
+def _align(
+    heard: Listening, tokenizer: Tokenizer, text: list[int], first: int, low: float, high: float
+) -> list[WordTiming]:
+    """The words of tokens `first` and on, somewhere between `low` and `high` seconds."""
+    begin, end = round(low * POSITIONS_PER_SECOND), round(high * POSITIONS_PER_SECOND)
+    begin = min(begin, heard.matrix.shape[1] - 1)
+    matrix = heard.matrix[first : first + len(text), begin : max(end, begin + 1)]
+    times = np.append(np.maximum(low, low + jumps(matrix) / POSITIONS_PER_SECOND), high)
+    words, word_tokens = tokenizer.split_to_word_tokens(text)
+    ends = np.cumsum([len(tokens) for tokens in word_tokens])
+    return [
+        WordTiming(
+            word,
+            tuple(tokens),
+            float(times[last - len(tokens)]),
+            float(times[last]),
+            mean(heard.probabilities, first + last, len(tokens)),
+        )
+        for word, tokens, last in zip(words, word_tokens, ends, strict=True)
+    ]
+
+
+def _with_words(segment: Segment, timings: list[WordTiming], offset: float) -> Segment:
+    words = tuple(
+        Word(t.word, round(offset + t.start, 2), round(offset + t.end, 2), t.probability) for t in timings if t.word
+    )
+    if not words:
+        return replace(segment, words=())
+    return replace(segment, words=words, start=words[0].start, end=words[-1].end)
