@@ -74,9 +74,10 @@ def load_model(
 
     A named model is fetched once, into huggingface_hub's cache or `download_root`, and converted once; then no network is needed.
     device: "cpu", "auto" or None. in_memory: taken for openai-whisper's sake; weights are in memory, or mapped from the file, anyhow.
-    compute_type: "float32" (also "default") computes with the weights as they are stored, "float16" stores them so, "int8" (also "auto") and
-    "int4" quantize those that are floats. From a URL or a file object the model is there, and can encode, as soon as the encoder's weights
-    have come; the rest is read in a thread beside it and `on_progress(bytes that have come, bytes in all)` called there.
+    compute_type: "default" computes with the weights as they are stored; "float32" too, but makes exact floats of whisper.cpp's quantized
+    types; "float16" stores floats so; "int8" (also "auto") and "int4" quantize floats.
+    From a URL or a file object the model is there, and can encode, as soon as the encoder's weights have come; the rest is read in a thread
+    beside it and `on_progress(bytes that have come, bytes in all)` called there.
 
     Raises ModelNotFoundError where nothing is found, FormatError where a file is damaged or no Whisper model, OptionError for a device or
     compute_type that does not exist.
@@ -93,7 +94,7 @@ def load_model(
             return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, computed)
         except ChangedError:  # begun anew, once
             return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, computed)
-    checkpoint = _checkpoint(name, stored, download_root)
+    checkpoint = _checkpoint(name, stored, download_root, exact=compute_type == "float32")
     if compute_type == "float16":
         checkpoint = as_float16(checkpoint)
     model = Recognizer(checkpoint, computed)
@@ -101,13 +102,15 @@ def load_model(
     return model
 
 
-def _checkpoint(name: str | PathLike[str], dtype: str | None, download_root: str | PathLike[str] | None) -> Checkpoint:
+def _checkpoint(
+    name: str | PathLike[str], dtype: str | None, download_root: str | PathLike[str] | None, exact: bool
+) -> Checkpoint:
     if name in BUNDLED:
         with as_file(files("whisper_apr").joinpath("assets", f"{name}.pt")) as path:
             return open_checkpoint(path)
     is_named = isinstance(name, str) and name in known_models()
     if not is_named and os.path.exists(name):
-        return open_checkpoint(name)
+        return open_checkpoint(name, exact=exact)
     model = find_model(name) if isinstance(name, str) else None
     if model is None:
         raise ModelNotFoundError(

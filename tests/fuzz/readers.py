@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ggml_files import write_ggml
 from models import ODD, SMALLEST, random_checkpoint, random_tensors, write_huggingface, write_pt
 from whisper_apr import simd
 from whisper_apr.formats import Checkpoint, open_checkpoint
@@ -189,6 +190,14 @@ def _folder_seeds(folder: Path) -> list[Path]:
     return [folder / "0", folder / "1"]
 
 
+def _ggml_seeds(folder: Path) -> list[Path]:
+    dims = replace(SMALLEST, n_audio_state=32, n_text_state=32)
+    tensors = random_tensors(dims, 0)
+    for kind in ("float32", "float16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"):
+        write_ggml(folder / kind, dims, tensors, kind)
+    return sorted(folder.iterdir())
+
+
 READERS = [
     Reader("apr", _apr_seeds, open_and_look, _apr_repair),
     Reader("apr-stream", _apr_seeds, _stream, _apr_repair),
@@ -196,4 +205,5 @@ READERS = [
     Reader("lz4", _lz4_seeds, _open_lz4),
     Reader("openai", _openai_seeds, open_and_look, _openai_repair),
     Reader("huggingface", _folder_seeds, open_and_look),
+    Reader("ggml", _ggml_seeds, open_and_look),
 ]

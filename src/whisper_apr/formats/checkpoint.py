@@ -129,6 +129,19 @@ def _listed(items: list[str]) -> str:
     return ", ".join(items[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
+def check_shapes(dims: ModelDimensions, found: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Whether a file has every tensor that the model needs. Raises FormatError that names those which are missing or of a wrong shape."""
+    shapes = expected_shapes(dims)
+    missing = [name for name in shapes if name not in found]
+    if missing:
+        raise FormatError(
+            f"{where}: tensors are missing: {_listed(missing)}; the file is incomplete or not a Whisper model"
+        )
+    wrong = [f"{name} {found[name]} instead of {shape}" for name, shape in shapes.items() if found[name] != shape]
+    if wrong:
+        raise FormatError(f"{where}: tensors of a wrong shape: {_listed(wrong)}")
+
+
 def make_checkpoint(
     dims: ModelDimensions,
     tensors: Mapping[str, np.ndarray],
@@ -140,18 +153,7 @@ def make_checkpoint(
     Raises FormatError that names the tensors which are missing, of a wrong shape, or of a type that is no float.
     """
     shapes = expected_shapes(dims)
-    missing = [name for name in shapes if name not in tensors]
-    if missing:
-        raise FormatError(
-            f"{where}: tensors are missing: {_listed(missing)}; the file is incomplete or not a Whisper model"
-        )
-    wrong = [
-        f"{name} {tensors[name].shape} instead of {shape}"
-        for name, shape in shapes.items()
-        if tensors[name].shape != shape
-    ]
-    if wrong:
-        raise FormatError(f"{where}: tensors of a wrong shape: {_listed(wrong)}")
+    check_shapes(dims, {name: tensor.shape for name, tensor in tensors.items()}, where)
     typed = [f"{name} ({tensors[name].dtype})" for name in shapes if tensors[name].dtype.kind != "f"]
     if typed:
         raise FormatError(f"{where}: tensors that are not float32 or float16: {_listed(typed)}")

@@ -6,14 +6,15 @@ from pathlib import Path
 from ..errors import FormatError, ModelNotFoundError
 from .apr import read_apr
 from .checkpoint import Checkpoint
+from .ggml import MAGIC, read_ggml
 from .openai import read_openai
 from .safetensors import read_safetensors
 
 
-def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
-    """Open an `.apr`, openai-whisper's `.pt`, a Hugging Face folder, or a `.safetensors` file with its config.json beside it.
+def open_checkpoint(path: str | PathLike[str], *, exact: bool = False) -> Checkpoint:
+    """Open an `.apr`; openai-whisper's `.pt`; a Hugging Face folder, or a file of its weights with config.json beside it; whisper.cpp's file.
 
-    Raises ModelNotFoundError where nothing is there, FormatError where it is damaged, incomplete or of another kind.
+    exact: what only approximately fits a type of ours is opened as floats instead (see `read_ggml`). Raises ModelNotFoundError where nothing is there, FormatError where it is damaged, incomplete or of another kind.
     """
     place = Path(path)
     if not place.exists():
@@ -24,6 +25,8 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         head = file.read(10)
     if head[:4] == b"APR1":
         return read_apr(place)
+    if head[:4] == MAGIC:
+        return read_ggml(place, exact=exact)
     if head[:4] == b"PK\x03\x04":
         return read_openai(place)
     # a little-endian length, then JSON
@@ -31,4 +34,6 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         return read_safetensors(place)
     if head[:2] == b"\x80\x02":
         raise FormatError(f"{place}: saved by torch before version 1.6; load it there and torch.save it again")
-    raise FormatError(f"{place}: not a Whisper model that is known: none of .apr, torch.save's zip file, safetensors")
+    raise FormatError(
+        f"{place}: not a Whisper model that is known: none of .apr, torch.save's zip file, safetensors, whisper.cpp's ggml"
+    )

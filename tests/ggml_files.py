@@ -1,0 +1,73 @@
+"""A writer of whisper.cpp's files, from their published layout: for tests of the reader, one number at a time and without haste."""
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from whisper_apr.formats import ModelDimensions
+
+TYPES = {"float32": 0, "float16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8}
+
+
+def block(values: np.ndarray, kind: str) -> tuple[bytes, np.ndarray]:
+    """32 numbers as their bytes, and as the float32 numbers that those stand for."""
+    low, high = float(values.min()), float(values.max())
+    if kind == "q8_0":
+        scale = np.float16(np.abs(values).max() / 127)
+        codes = [int(np.clip(round(float(v) / float(scale)) if scale else 0, -127, 127)) for v in values]
+        exact = np.array([np.float32(c) * np.float32(scale) for c in codes])
+        return struct.pack("<e32b", scale, *codes), exact
+    bits = int(kind[1])
+    if kind.endswith("_0"):
+        middle = 1 << (bits - 1)
+        extreme = values[np.abs(values).argmax()]
+        scale, offset = np.float16(extreme / -middle), np.float16(0)
+        codes = [
+            int(np.clip(round(float(v) / float(scale)) + middle if scale else middle, 0, 2 * middle - 1))
+            for v in values
+        ]
+        exact = np.array([np.float32(c - middle) * np.float32(scale) for c in codes])
+        head = struct.pack("<e", scale)
+    else:
+        scale, offset = np.float16((high - low) / ((1 << bits) - 1)), np.float16(low)
+        codes = [
+            int(np.clip(round((float(v) - float(offset)) / float(scale)) if scale else 0, 0, (1 << bits) - 1))
+            for v in values
+        ]
+        exact = np.array([np.float32(c) * np.float32(scale) + np.float32(offset) for c in codes])
+        head = struct.pack("<ee", scale, offset)
+    if bits == 5:
+        head += struct.pack("<I", sum((code >> 4) << i for i, code in enumerate(codes)))
+    return head + bytes((codes[i] & 15) | (codes[i + 16] & 15) << 4 for i in range(16)), exact
+
+
+def write_ggml(
+    path: Path, dims: ModelDimensions, tensors: Mapping[str, np.ndarray], kind: str = "float32", n_words: int = 3
+) -> dict[str, np.ndarray]:
+    """Write a file whose matrices are of a type, and return the tensors that it stands for, in floats.
+
+    As whisper.cpp's tools do it: what is no matrix is float32 (a convolution float16 beside quantized types), a convolution's bias a column.
+    """
+    out = bytearray(struct.pack("<I", 0x67676D6C))
+    out += struct.pack("<11i", dims.n_vocab, dims.n_audio_ctx, dims.n_audio_state, dims.n_audio_head, dims.n_audio_layer,
+                       dims.n_text_ctx, dims.n_text_state, dims.n_text_head, dims.n_text_layer, dims.n_mels, TYPES[kind])  # fmt: skip
+    out += struct.pack("<2i", dims.n_mels, 201) + bytes(4 * dims.n_mels * 201)
+    out += struct.pack("<i", n_words) + b"".join(struct.pack("<i", i) + b"x" * i for i in range(n_words))
+    stands_for = {}
+    for name, value in tensors.items():
+        is_matrix = name.endswith(".weight") and value.ndim == 2
+        own = kind if is_matrix else "float16" if value.ndim == 3 and kind != "float32" else "float32"
+        shape = (*value.shape, 1) if name in ("encoder.conv1.bias", "encoder.conv2.bias") else value.shape
+        out += struct.pack("<3i", len(shape), len(name), TYPES[own])
+        out += struct.pack(f"<{len(shape)}i", *reversed(shape)) + name.encode()
+        if own.startswith("float"):
+            stands_for[name] = value.astype(own)
+            out += stands_for[name].tobytes()
+        else:
+            blocks = [block(values, own) for values in value.reshape(-1, 32)]
+            out += b"".join(raw for raw, _ in blocks)
+            stands_for[name] = np.concatenate([exact for _, exact in blocks]).astype(np.float32).reshape(value.shape)
+    path.write_bytes(out)
+    return stands_for
