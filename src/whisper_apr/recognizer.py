@@ -94,7 +94,7 @@ def load_model(
             return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, computed)
         except ChangedError:  # begun anew, once
             return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, computed)
-    checkpoint = _checkpoint(name, stored, download_root, exact=compute_type == "float32")
+    checkpoint = find_checkpoint(name, stored, download_root, exact=compute_type == "float32")
     if compute_type == "float16":
         checkpoint = as_float16(checkpoint)
     model = Recognizer(checkpoint, computed)
@@ -102,9 +102,13 @@ def load_model(
     return model
 
 
-def _checkpoint(
-    name: str | PathLike[str], dtype: str | None, download_root: str | PathLike[str] | None, exact: bool
+def find_checkpoint(
+    name: str | PathLike[str],
+    dtype: str | None = None,
+    download_root: str | PathLike[str] | None = None,
+    exact: bool = False,
 ) -> Checkpoint:
+    """What `load_model` opens for a name or a path; a named model is fetched first, and kept in matrices of `dtype`."""
     if name in BUNDLED:
         with as_file(files("whisper_apr").joinpath("assets", f"{name}.pt")) as path:
             return open_checkpoint(path)

@@ -35,7 +35,7 @@ def _existing(path: Path, what: str) -> Path:
 
 def run(args: argparse.Namespace) -> int:
     from ..formats.apr_write import write_apr
-    from ..recognizer import _checkpoint
+    from ..recognizer import find_checkpoint
     from ..server import Server, folder_paths
 
     settings, paths = {"model": "model.apr"}, {}
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         paths |= folder_paths("pyodide", _existing(args.pyodide, "folder"))
     with tempfile.TemporaryDirectory() as folder:
         paths["model.apr"] = Path(folder) / "model.apr"
-        write_apr(_checkpoint(args.model, None, None), paths["model.apr"])
+        write_apr(find_checkpoint(args.model), paths["model.apr"])
         try:
             server = Server(args.port, paths, settings)
         except OSError as error:
