@@ -25,6 +25,7 @@ _EXTREMES = (
 )
 _TEXT_EXTREMES = (b"0", b"-1", b"1", b"255", b"65536", b"4294967295", b"9223372036854775807", b"1e400", b"0.5", b"null", b"[]", b"{}", b'""', b"true", b"NaN", b"9" * 400)  # fmt: skip
 _NUMBER = re.compile(rb"-?\d+")
+_WORD = re.compile(rb'"[^"]{0,60}"')
 _NEAR = 600  # bytes from either end, where heads and directories are: changed more often
 
 
@@ -100,12 +101,26 @@ def extreme_text(data: bytearray, rng: random.Random, _: bytes) -> None:
         data[place.start() : place.end()] = rng.choice(_TEXT_EXTREMES)
 
 
+def swap_words(data: bytearray, rng: random.Random, _: bytes) -> None:
+    """One quoted word takes the place of another."""
+    found = list(_WORD.finditer(bytes(data[:100_000])))
+    if found:
+        place, word = rng.choice(found), rng.choice(found)[0]
+        data[place.start() : place.end()] = word
+
+
 KINDS = (flip, overwrite, cut, cut_out, repeat, insert, splice, extreme_length, extreme_length, extreme_text)
 
 
 def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
     """One to three changes; `other` is a file of the same kind, for splices."""
     changed = bytearray(data)
+    is_json = data[:1] == b"{"
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        rng.choice(KINDS)(changed, rng, other)
+        kind = (
+            rng.choice((extreme_text, extreme_text, swap_words))
+            if is_json and rng.random() < 0.7
+            else rng.choice(KINDS)
+        )
+        kind(changed, rng, other)
     return bytes(changed)

@@ -1,7 +1,7 @@
 """The readers that are fuzzed. To add one, append to READERS: how small files of its kind are made, and how one is opened.
 
-A checksum keeps nearly every change from being looked at. So a reader may have a `repair`, which makes the checksums of a changed file fit
-again; it is applied to half of the files.
+A checksum keeps nearly every change from being looked at. So a format may tell how its files are taken apart, and put together again with
+checksums that fit; in half of the files then one part alone is changed.
 """
 
 import io
@@ -26,11 +26,17 @@ from whisper_apr.formats.checkpoint import expected_shapes
 
 
 @dataclass(frozen=True)
+class Parts:
+    split: Callable[[bytes], list[bytes]]  # of a good file
+    join: Callable[[list[bytes]], bytes]
+
+
+@dataclass(frozen=True)
 class Reader:
     name: str
     seeds: Callable[[Path], Sequence[Path]]  # makes good files, or folders of files, in the folder that is given
     open: Callable[[Path], object]  # opens one and looks at all that is in it; FormatError is the only way to refuse
-    repair: Callable[[bytes], bytes] | None = None
+    parts: Parts | None = None
 
 
 def look_at(checkpoint: Checkpoint) -> None:
@@ -59,32 +65,32 @@ def _apr_seeds(folder: Path) -> list[Path]:
     return paths
 
 
-def _apr_repair(raw: bytes) -> bytes:
-    """All checksums of a version 2 file, as far as its sizes lead; and the length of the text, where the text changed its own."""
-    if len(raw) < 64:
-        return raw
-    sizes = list(struct.unpack("<4sHHIIIIQQQIIII", raw[:64]))
-    n_block, begin = min(sizes[5], len(raw) // 8), min(sizes[8], len(raw))
-    table_begin = raw.rfind(b"]}", 64, begin) + 2 if raw.rfind(b"]}", 64, begin) > 0 else 64 + sizes[6]
-    text = raw[64:table_begin]
-    table, data = bytearray(raw[table_begin:][: 8 * n_block]), raw[begin:]
-    at = 0
+_APR_SIZES = "<4sHHIIIIQQQIIII"
+
+
+def _apr_split(raw: bytes) -> list[bytes]:
+    """Flags and the data's length; JSON text; table of blocks; data."""
+    _, _, _, flags, _, n_block, n_json, n_data, begin, *_ = struct.unpack(_APR_SIZES, raw[:64])
+    table = 64 + n_json
+    return [struct.pack("<IQ", flags, n_data), raw[64:table], raw[table : table + 8 * n_block], raw[begin:]]
+
+
+def _apr_join(parts: list[bytes]) -> bytes:
+    sizes, text, table, data = parts
+    flags, n_data = struct.unpack("<IQ", sizes[:12].ljust(12, b"\0"))
+    begin = -(-(64 + len(text) + len(table)) // 64) * 64
+    fitting, at = bytearray(table), 0
     for i in range(len(table) // 8):
-        length, _ = struct.unpack_from("<II", table, 8 * i)
+        (length,) = struct.unpack_from("<I", table, 8 * i)
         block = data[at : at + (length & 0x7FFFFFFF)]
         at += len(block)
-        if not length >> 31:
-            struct.pack_into("<I", table, 8 * i + 4, zlib.crc32(block))
-    begin = -(-(64 + len(text) + len(table)) // 64) * 64
-    sizes[6], sizes[8], sizes[9], sizes[10], sizes[11] = (
-        len(text),
-        begin,
-        begin + len(data),
-        zlib.crc32(text),
-        zlib.crc32(table),
-    )
-    head = struct.pack("<4sHHIIIIQQQIII", *sizes[:-1])
-    return (head + struct.pack("<I", zlib.crc32(head)) + text + table).ljust(begin, b"\0") + data
+        if not length >> 31:  # an LZ4 block's is of what it unpacks to
+            struct.pack_into("<I", fitting, 8 * i + 4, zlib.crc32(block))
+    head = struct.pack(
+        _APR_SIZES[:-1], b"APR1", 2, 64, flags, 65536, len(table) // 8, len(text), n_data, begin, begin + len(data),
+        zlib.crc32(text), zlib.crc32(fitting), 0,
+    )  # fmt: skip
+    return (head + struct.pack("<I", zlib.crc32(head)) + text + fitting).ljust(begin, b"\0") + data
 
 
 def _stream(path: Path) -> None:
@@ -117,8 +123,15 @@ def _v1_seeds(folder: Path) -> list[Path]:
     return paths
 
 
-def _v1_repair(raw: bytes) -> bytes:
-    return raw[:-4] + struct.pack("<I", zlib.crc32(raw[:-4])) if len(raw) > 4 else raw
+def _v1_split(raw: bytes) -> list[bytes]:
+    (n_tensor,) = struct.unpack_from("<H", raw, 9)
+    index = 52 + 96 * n_tensor
+    return [raw[:52], raw[52:index], raw[index : index + 300], raw[index + 300 : -700], raw[-700:-4]]
+
+
+def _v1_join(parts: list[bytes]) -> bytes:
+    body = b"".join(parts)
+    return body + struct.pack("<I", zlib.crc32(body))
 
 
 def _open_v1(path: Path) -> None:
@@ -162,20 +175,16 @@ def _openai_seeds(folder: Path) -> list[Path]:
     ]
 
 
-def _openai_repair(raw: bytes) -> bytes:
-    """The archive written anew around what can still be found in it, so that its members' checksums fit."""
-    members = {}
-    for name in (b"archive/data.pkl", b"archive/byteorder"):
-        at = raw.find(name)
-        if at >= 30:
-            (size,) = struct.unpack_from("<I", raw, at - 8)  # in the local header, 22 bytes before the name
-            members[name.decode()] = raw[at + len(name) :][: min(size, len(raw))]
-    if "archive/data.pkl" not in members:
-        return raw
+def _openai_split(raw: bytes) -> list[bytes]:
+    """The pickle: changed alone, so that its members' checksums keep nothing back."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        return [archive.read("archive/data.pkl")]
+
+
+def _openai_join(parts: list[bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+        archive.writestr("archive/data.pkl", parts[0])
         for key in range(len(expected_shapes(SMALLEST))):
             archive.writestr(f"archive/data/{key}", bytes(1100))  # enough for every tensor of SMALLEST
     return out.getvalue()
@@ -199,11 +208,11 @@ def _ggml_seeds(folder: Path) -> list[Path]:
 
 
 READERS = [
-    Reader("apr", _apr_seeds, open_and_look, _apr_repair),
-    Reader("apr-stream", _apr_seeds, _stream, _apr_repair),
-    Reader("apr-v1", _v1_seeds, _open_v1, _v1_repair),
+    Reader("apr", _apr_seeds, open_and_look, Parts(_apr_split, _apr_join)),
+    Reader("apr-stream", _apr_seeds, _stream, Parts(_apr_split, _apr_join)),
+    Reader("apr-v1", _v1_seeds, _open_v1, Parts(_v1_split, _v1_join)),
     Reader("lz4", _lz4_seeds, _open_lz4),
-    Reader("openai", _openai_seeds, open_and_look, _openai_repair),
+    Reader("openai", _openai_seeds, open_and_look, Parts(_openai_split, _openai_join)),
     Reader("huggingface", _folder_seeds, open_and_look),
     Reader("ggml", _ggml_seeds, open_and_look),
 ]

@@ -118,9 +118,14 @@ def changed(reader: Reader, seeds: list[Path], number: int, folder: Path) -> tup
     sources = _files(seed)
     victim = rng.choice(sources)
     other = rng.choice(_files(rng.choice(seeds)))
-    content = mutate(victim.read_bytes(), other.read_bytes(), rng)
-    if reader.repair is not None and rng.random() < 0.5:
-        content = reader.repair(content)
+    content = victim.read_bytes()
+    if reader.parts is not None and rng.random() < 0.5:
+        parts = reader.parts.split(content)
+        i = rng.randrange(len(parts))
+        parts[i] = mutate(parts[i], other.read_bytes(), rng)
+        content = reader.parts.join(parts)
+    else:
+        content = mutate(content, other.read_bytes(), rng)
     made = folder / seed.name
     if seed.is_dir():
         shutil.copytree(seed, made, dirs_exist_ok=True)

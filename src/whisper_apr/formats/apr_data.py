@@ -13,6 +13,8 @@ from ..errors import FormatError
 from ..packed import PackedMatrix, Weight
 from .apr_head import BLOCK, Entry, Head, block_size, fail
 
+MAX_SCALE = float(np.finfo(np.float32).max) / 128  # times the largest value it is still finite
+
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -93,6 +95,9 @@ class Tensors(Mapping[str, Weight]):
         if entry.layout != "panels":
             return arrays["values"]
         n_out, n_in = entry.shape
+        scales = arrays.get("scales")
+        if scales is not None and not (np.abs(scales, dtype=np.float32) <= MAX_SCALE).all():
+            fail(self._where, f"tensor {name!r} has a scale that is not finite")
         try:
             return PackedMatrix.from_arrays(entry.dtype, (n_out, n_in), arrays)
         except ValueError as error:

@@ -1,6 +1,7 @@
 """Hugging Face's directories: `config.json` and `model.safetensors`, in one file or in shards; older ones have `pytorch_model.bin`."""
 
 import json
+import os
 import re
 from os import PathLike
 from pathlib import Path
@@ -165,7 +166,7 @@ def _weight_files(folder: Path) -> list[Path]:
             return [path]
         files = [folder / shard for shard in shard_names(path)]
         for file in files:
-            if not file.exists():
+            if not os.path.isfile(file):  # Path.exists raises for a name that is too long
                 _fail(folder, f"{file.name} is missing, which {name} names")
         return files
     _fail(folder, f"no {WEIGHTS[0]} in it; a Hugging Face model has that file and config.json")
