@@ -12,7 +12,7 @@ from fuzz.readers import READERS, Reader
 from fuzz.run import Broken, check, fuzz, measuring, watch
 from whisper_apr.errors import FormatError
 
-FILES = 100  # for each reader
+FILES = 60  # for each reader
 
 
 @pytest.fixture(scope="session", autouse=True)
