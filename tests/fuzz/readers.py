@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ct2_files import write_ct2
 from ggml_files import write_ggml
 from models import ODD, SMALLEST, random_checkpoint, random_tensors, write_huggingface, write_pt
 from whisper_apr import simd
@@ -207,6 +208,13 @@ def _ggml_seeds(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def _ct2_seeds(folder: Path) -> list[Path]:
+    tensors = random_tensors(SMALLEST, 0)
+    for kind in ("float32", "float16", "bfloat16", "int16", "int8"):
+        write_ct2(folder / kind, SMALLEST, tensors, kind, alignment_heads=[[0, 1], [1, 1]])
+    return sorted(folder.iterdir())
+
+
 READERS = [
     Reader("apr", _apr_seeds, open_and_look, Parts(_apr_split, _apr_join)),
     Reader("apr-stream", _apr_seeds, _stream, Parts(_apr_split, _apr_join)),
@@ -215,4 +223,5 @@ READERS = [
     Reader("openai", _openai_seeds, open_and_look, Parts(_openai_split, _openai_join)),
     Reader("huggingface", _folder_seeds, open_and_look),
     Reader("ggml", _ggml_seeds, open_and_look),
+    Reader("ctranslate2", _ct2_seeds, open_and_look),
 ]

@@ -129,6 +129,19 @@ def _listed(items: list[str]) -> str:
     return ", ".join(items[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
+def pairs_of(value: object, dims: ModelDimensions) -> tuple[tuple[int, int], ...]:
+    """Pairs (layer, head) as a file has them, without those that the model has not; nothing where it is no list of pairs."""
+    return tuple(
+        (pair[0], pair[1])
+        for pair in (value if isinstance(value, list | tuple) else ())
+        if isinstance(pair, list | tuple)
+        and len(pair) == 2
+        and all(isinstance(n, int) for n in pair)
+        and 0 <= pair[0] < dims.n_text_layer
+        and 0 <= pair[1] < dims.n_text_head
+    )
+
+
 def check_shapes(dims: ModelDimensions, found: Mapping[str, tuple[int, ...]], where: str) -> None:
     """Whether a file has every tensor that the model needs. Raises FormatError that names those which are missing or of a wrong shape."""
     shapes = expected_shapes(dims)
@@ -146,20 +159,16 @@ def make_checkpoint(
     dims: ModelDimensions,
     tensors: Mapping[str, np.ndarray],
     where: str,
-    alignment_heads: tuple[tuple[int, int], ...] = (),
+    alignment_heads: object = (),
 ) -> Checkpoint:
     """A checkpoint that is complete: what a file has beyond the model's own tensors is left out.
 
-    Raises FormatError that names the tensors which are missing, of a wrong shape, or of a type that is no float.
+    alignment_heads is as the file has it, see `pairs_of`. Raises FormatError that names the tensors which are missing, of a wrong shape, or
+    of a type that is no float.
     """
     shapes = expected_shapes(dims)
     check_shapes(dims, {name: tensor.shape for name, tensor in tensors.items()}, where)
     typed = [f"{name} ({tensors[name].dtype})" for name in shapes if tensors[name].dtype.kind != "f"]
     if typed:
         raise FormatError(f"{where}: tensors that are not float32 or float16: {_listed(typed)}")
-    heads = tuple(
-        (layer, head)
-        for layer, head in alignment_heads
-        if 0 <= layer < dims.n_text_layer and 0 <= head < dims.n_text_head
-    )
-    return Checkpoint(dims, {name: tensors[name] for name in shapes}, heads)
+    return Checkpoint(dims, {name: tensors[name] for name in shapes}, pairs_of(alignment_heads, dims))

@@ -141,7 +141,7 @@ def _gather(get: Callable[[str], Path | None]) -> list[Path]:
     config = get("config.json")
     if config is None:
         return []
-    for name in WEIGHTS:
+    for name in (*WEIGHTS, "model.bin"):  # the last is CTranslate2's
         weights = get(name)
         if weights is None:
             continue

@@ -227,16 +227,5 @@ def read_openai(path: str | PathLike[str]) -> Checkpoint:
     if not isinstance(state, dict):
         _fail(where, "not openai-whisper's checkpoint: it has no 'model_state_dict'")
     dims = make_dimensions(content["dims"], where)
-    return make_checkpoint(dims, _arrays(state), where, _alignment_heads(content))
-
-
-def _alignment_heads(content: dict[str, Any]) -> tuple[tuple[int, int], ...]:
-    """Pairs (layer, head) that a checkpoint of ours may carry; openai-whisper's own are known by name, not in the file."""
-    pairs = content.get("alignment_heads", ())
-    if not isinstance(pairs, list | tuple):
-        return ()
-    return tuple(
-        (p[0], p[1])
-        for p in pairs
-        if isinstance(p, list | tuple) and len(p) == 2 and all(isinstance(n, int) for n in p)
-    )
+    # openai-whisper's own heads are known by name, not in the file; a checkpoint of ours may carry them
+    return make_checkpoint(dims, _arrays(state), where, content.get("alignment_heads"))

@@ -172,16 +172,6 @@ def _weight_files(folder: Path) -> list[Path]:
     _fail(folder, f"no {WEIGHTS[0]} in it; a Hugging Face model has that file and config.json")
 
 
-def _heads(folder: Path) -> tuple[tuple[int, int], ...]:
-    path = folder / "generation_config.json"
-    pairs = read_json(path).get("alignment_heads") if path.exists() else None
-    if not isinstance(pairs, list):
-        return ()
-    return tuple(
-        (p[0], p[1]) for p in pairs if isinstance(p, list) and len(p) == 2 and all(isinstance(n, int) for n in p)
-    )
-
-
 def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
     """Read a Hugging Face model: its folder, or a file of its weights with config.json beside it. Raises FormatError.
 
@@ -198,4 +188,6 @@ def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
     for file in files:
         content = read_archive_tensors(file) if is_archive(file) else read_tensors(file)
         tensors |= {openai_name(name): value for name, value in content.items()}
-    return make_checkpoint(dims, tensors, str(path), _heads(folder))
+    generation = folder / "generation_config.json"
+    heads = read_json(generation).get("alignment_heads") if generation.exists() else ()
+    return make_checkpoint(dims, tensors, str(path), heads)
