@@ -101,6 +101,11 @@ class SpeechDetector:
         return max(0, start - self._pad)
 
     @property
+    def speaking_since(self) -> int | None:
+        """Where the speech that goes on now begins, with its padding; None where nobody speaks."""
+        return None if self._start is None else max(0, self._start - self._pad)
+
+    @property
     def certain(self) -> Span | None:
         """The beginning of the next span, where it is known already: the span starts there, and does not end before."""
         if self._last is not None or self._start is None or self._most_speech < math.inf:

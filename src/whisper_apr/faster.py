@@ -1,0 +1,296 @@
+"""faster-whisper's names and defaults over this package's engine.
+
+from whisper_apr import WhisperModel
+
+segments, info = WhisperModel("digits").transcribe("recording.wav")
+for segment in segments:
+    print(segment.start, segment.end, segment.text)
+
+The segments are made as they are asked for. Where this engine decides otherwise: every window is a fixed 30 s (`chunk_length`), a text
+resets the prompt at temperatures above 0.5 (`prompt_reset_on_temperature`), and a `length_penalty` other than 1 is Wu et al.'s exponent.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import IO, Any
+
+import numpy as np
+
+from . import simd
+from .audio import CHUNK_LENGTH, SAMPLE_RATE, VadOptions, load_audio, resample
+from .errors import AudioError, OptionError
+from .inference.results import Segment
+from .inference.recording import Source
+from .inference.transcribe import Transcriber, transcriber
+from .recognizer import Recognizer, load_model
+from .simd import FloatArray
+from .tokenizer import LANGUAGES
+
+# a window of its own for each piece of speech: what faster-whisper's batched pipeline cuts a recording by
+BATCH_SILENCE_MS = 160
+TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+PREPENDED = "\"'“¿([{-"
+APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+
+
+@dataclass(frozen=True)
+class TranscriptionInfo:
+    """What is known of a recording before its text."""
+
+    language: str
+    language_probability: float
+    duration: float  # seconds
+    duration_after_vad: float  # seconds of speech
+    all_language_probs: list[tuple[str, float]] | None  # likeliest first; None where the language was given
+    transcription_options: dict[str, Any]
+    vad_options: VadOptions | None
+
+
+def _vad_options(parameters: VadOptions | dict[str, Any] | None, **defaults: Any) -> VadOptions:
+    if isinstance(parameters, VadOptions):
+        return parameters
+    try:
+        return VadOptions(**(defaults | (parameters or {})))
+    except TypeError:
+        raise OptionError(f"unknown VAD options among {', '.join(parameters or {})}") from None
+
+
+class WhisperModel:
+    """A model under faster-whisper's name. `recognizer` is the model itself."""
+
+    def __init__(
+        self,
+        model_size_or_path: str | PathLike[str],
+        device: str = "auto",
+        device_index: int | Sequence[int] = 0,
+        compute_type: str = "default",
+        cpu_threads: int = 0,
+        num_workers: int = 1,
+        download_root: str | None = None,
+        **unsupported: Any,
+    ) -> None:
+        """Arguments as `load_model`'s. cpu_threads sets the whole process's threads, where it is above 0; device_index and
+        num_workers change nothing: there is one device, and a model may be used by any number of Python threads.
+        """
+        if wanted := [name for name, value in unsupported.items() if value]:
+            raise OptionError(f"WhisperModel does not know the argument {', '.join(wanted)}; load_model opens models")
+        if cpu_threads > 0:
+            simd.set_num_threads(cpu_threads)
+        self.recognizer: Recognizer = load_model(
+            model_size_or_path, device=device, download_root=download_root, compute_type=compute_type
+        )
+
+    @property
+    def is_multilingual(self) -> bool:
+        return self.recognizer.is_multilingual
+
+    @property
+    def supported_languages(self) -> list[str]:
+        """The codes of the languages that the model knows."""
+        return list(LANGUAGES)[: self.recognizer.num_languages] if self.is_multilingual else ["en"]
+
+    def transcribe(
+        self,
+        audio: Source,
+        language: str | None = None,
+        task: str = "transcribe",
+        log_progress: bool = False,
+        beam_size: int = 5,
+        best_of: int = 5,
+        patience: float = 1,
+        length_penalty: float = 1,
+        repetition_penalty: float = 1,
+        no_repeat_ngram_size: int = 0,
+        temperature: float | Sequence[float] = TEMPERATURES,
+        compression_ratio_threshold: float | None = 2.4,
+        log_prob_threshold: float | None = -1.0,
+        no_speech_threshold: float | None = 0.6,
+        condition_on_previous_text: bool = True,
+        prompt_reset_on_temperature: float = 0.5,
+        initial_prompt: str | Iterable[int] | None = None,
+        prefix: str | None = None,
+        suppress_blank: bool = True,
+        suppress_tokens: Sequence[int] | None = (-1,),
+        without_timestamps: bool = False,
+        max_initial_timestamp: float = 1.0,
+        word_timestamps: bool = False,
+        prepend_punctuations: str = PREPENDED,
+        append_punctuations: str = APPENDED,
+        multilingual: bool = False,
+        vad_filter: bool = False,
+        vad_parameters: VadOptions | dict[str, Any] | None = None,
+        max_new_tokens: int | None = None,
+        chunk_length: int | None = None,
+        clip_timestamps: str | Sequence[float] = "0",
+        hallucination_silence_threshold: float | None = None,
+        hotwords: str | None = None,
+        language_detection_threshold: float | None = 0.5,
+        language_detection_segments: int = 1,
+        batch_size: int | None = None,
+    ) -> tuple[Iterator[Segment], TranscriptionInfo]:
+        """-> (segments, info): the language is known at once, segments are made while they are iterated over.
+
+        Arguments are those of `whisper_apr.transcribe` under faster-whisper's names. Raises OptionError and AudioError.
+        """
+        if chunk_length not in (None, CHUNK_LENGTH):
+            raise OptionError(f"chunk_length must be {CHUNK_LENGTH} seconds, which Whisper's encoder takes, not {chunk_length}")
+        if prompt_reset_on_temperature != 0.5:
+            raise OptionError("prompt_reset_on_temperature must be 0.5; no other value is supported")
+        prompt = initial_prompt if initial_prompt is None or isinstance(initial_prompt, str) else list(initial_prompt)
+        vad = _vad_options(vad_parameters) if vad_filter else None
+        options: dict[str, Any] = {
+            "language": language,
+            "task": task,
+            # one beam is greedy decoding, which does not copy caches
+            **({"beam_size": beam_size, "patience": patience} if beam_size != 1 else {}),
+            "best_of": best_of,
+            "length_penalty": None if length_penalty == 1 else length_penalty,
+            "repetition_penalty": repetition_penalty,
+            "no_repeat_ngram_size": no_repeat_ngram_size,
+            "temperature": temperature,
+            "compression_ratio_threshold": compression_ratio_threshold,
+            "logprob_threshold": log_prob_threshold,
+            "no_speech_threshold": no_speech_threshold,
+            "condition_on_previous_text": condition_on_previous_text,
+            "initial_prompt": prompt,
+            "prefix": prefix,
+            "suppress_blank": suppress_blank,
+            "suppress_tokens": suppress_tokens,
+            "without_timestamps": without_timestamps,
+            "max_initial_timestamp": max_initial_timestamp,
+            "word_timestamps": word_timestamps,
+            "prepend_punctuations": prepend_punctuations,
+            "append_punctuations": append_punctuations,
+            "multilingual": multilingual,
+            "vad_filter": vad_filter,
+            "vad_parameters": vad,
+            "sample_len": max_new_tokens,
+            "clip_timestamps": clip_timestamps,
+            "hallucination_silence_threshold": hallucination_silence_threshold,
+            "hotwords": hotwords,
+            "language_detection_threshold": 1.0 if language_detection_threshold is None else language_detection_threshold,
+            "language_detection_segments": language_detection_segments,
+            "batch_size": batch_size,
+        }
+        job = transcriber(self.recognizer, audio, **options)
+        info = TranscriptionInfo(
+            language=job.language,
+            language_probability=job.language_probability,
+            duration=job.duration,
+            duration_after_vad=job.duration_after_vad,
+            all_language_probs=_by_likelihood(job.language_probabilities),
+            transcription_options=options,
+            vad_options=vad,
+        )
+        return _segments(job, log_progress), info
+
+    def detect_language(
+        self,
+        audio: Source | None = None,
+        features: FloatArray | None = None,
+        vad_filter: bool = False,
+        vad_parameters: VadOptions | dict[str, Any] | None = None,
+        language_detection_segments: int = 1,
+        language_detection_threshold: float = 0.5,
+    ) -> tuple[str, float, list[tuple[str, float]]]:
+        """-> (code, probability, all codes and probabilities, likeliest first), of a recording or of a window's mel `(n_mels, 3000)`."""
+        if features is not None:
+            _, probabilities = self.recognizer.detect_language(features)
+            assert isinstance(probabilities, dict)  # of one window
+        elif audio is not None:
+            job = transcriber(
+                self.recognizer,
+                audio,
+                vad_filter=vad_filter,
+                vad_parameters=_vad_options(vad_parameters) if vad_filter else None,
+                language_detection_segments=language_detection_segments,
+                language_detection_threshold=language_detection_threshold,
+            )
+            probabilities = job.language_probabilities or {job.language: 1.0}
+        else:
+            raise OptionError("detect_language needs audio or features")
+        ranked = _by_likelihood(probabilities) or []
+        return *ranked[0], ranked
+
+
+class BatchedInferencePipeline:
+    """faster-whisper's name for transcription with windows decoded together."""
+
+    def __init__(self, model: WhisperModel) -> None:
+        self.model = model
+
+    def transcribe(
+        self,
+        audio: Source,
+        language: str | None = None,
+        task: str = "transcribe",
+        *,
+        batch_size: int = 8,
+        without_timestamps: bool = True,
+        vad_filter: bool = True,
+        vad_parameters: VadOptions | dict[str, Any] | None = None,
+        clip_timestamps: Sequence[dict[str, float]] | None = None,
+        **options: Any,
+    ) -> tuple[Iterator[Segment], TranscriptionInfo]:
+        """As `WhisperModel.transcribe`, `batch_size` windows at a time. clip_timestamps is a list of `{"start": s, "end": s}`."""
+        clips = [clip[edge] for clip in clip_timestamps or () for edge in ("start", "end")]
+        vad = _vad_options(
+            vad_parameters, max_speech_duration_s=float(CHUNK_LENGTH), min_silence_duration_ms=BATCH_SILENCE_MS
+        )
+        return self.model.transcribe(
+            audio,
+            language,
+            task,
+            batch_size=batch_size,
+            without_timestamps=without_timestamps,
+            vad_filter=vad_filter and not clips,
+            vad_parameters=vad,
+            clip_timestamps=clips or "0",
+            **options,
+        )
+
+
+def _by_likelihood(probabilities: dict[str, float] | None) -> list[tuple[str, float]] | None:
+    return None if probabilities is None else sorted(probabilities.items(), key=lambda item: -item[1])
+
+
+def _segments(job: Transcriber, log_progress: bool) -> Iterator[Segment]:
+    """Numbered from 1, as faster-whisper does, and without the empty ones."""
+    if log_progress:
+        from tqdm import tqdm
+
+        tqdm.monitor_interval = 0  # no thread to watch a bar
+        with tqdm(total=round(job.duration, 2), unit="s") as bar:
+            settled = job.segments(lambda progress: bar.update(progress.done - bar.n))
+            yield from _numbered(settled)
+    else:
+        yield from _numbered(job.segments())
+
+
+def _numbered(segments: Iterator[Segment]) -> Iterator[Segment]:
+    number = 0
+    for segment in segments:
+        if segment.text.strip():
+            number += 1
+            yield replace(segment, id=number)
+
+
+def decode_audio(
+    input_file: str | PathLike[str] | IO[bytes], sampling_rate: int = SAMPLE_RATE, split_stereo: bool = False
+) -> FloatArray | tuple[FloatArray, FloatArray]:
+    """A recording as float32 samples `(n,)`; with split_stereo the left and the right channel (of a mono recording: it, twice).
+
+    At a rate above 16 kHz nothing above 8 kHz is heard. Raises AudioError.
+    """
+    if not split_stereo:
+        samples = load_audio(input_file)
+        return samples if sampling_rate == SAMPLE_RATE else resample(samples, SAMPLE_RATE, sampling_rate)
+    import soundfile
+
+    try:
+        channels, rate = soundfile.read(input_file, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise AudioError(f"{input_file}: {error}") from error
+    left, right = (resample(np.ascontiguousarray(channels[:, i]), rate, sampling_rate) for i in (0, -1))
+    return left, right

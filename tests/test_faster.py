@@ -1,0 +1,117 @@
+"""faster-whisper's face: its names and defaults give the engine's results."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from whisper_apr import (
+    BatchedInferencePipeline,
+    TranscriptionInfo,
+    VadOptions,
+    WhisperModel,
+    decode_audio,
+    format_timestamp,
+    load_audio,
+)
+from whisper_apr.errors import AudioError, ModelNotFoundError, OptionError
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def model() -> WhisperModel:
+    return WhisperModel("digits")
+
+
+def test_segments_and_info(model):
+    segments, info = model.transcribe(str(DATA / "en.wav"), beam_size=5)
+    assert iter(segments) is segments  # lazy
+    found = list(segments)
+    whole = model.recognizer.transcribe(DATA / "en.wav", beam_size=5, best_of=5)
+    assert [s.text for s in found] == [s.text for s in whole.segments]
+    assert found[0].id == 1
+    assert found[0].words is None
+    assert isinstance(info, TranscriptionInfo)
+    assert (info.language, info.vad_options) == ("en", None)
+    assert info.duration == info.duration_after_vad == pytest.approx(len(load_audio(DATA / "en.wav")) / 16000)
+    ranked = info.all_language_probs
+    assert ranked[0] == ("en", info.language_probability)
+    assert sum(p for _, p in ranked) == pytest.approx(1, abs=1e-4)
+
+
+def test_nothing_is_transcribed_before_it_is_asked_for(model, monkeypatch):
+    from whisper_apr.inference.decode import DecodingTask
+
+    segments, info = model.transcribe(DATA / "en.wav", language="en")
+    assert info.all_language_probs is None
+    monkeypatch.setattr(DecodingTask, "run", lambda *_, **__: pytest.fail("decoded already"))
+    with pytest.raises(pytest.fail.Exception, match="decoded already"):
+        next(segments)
+
+
+def test_words(model):
+    segments, _ = model.transcribe(DATA / "de.wav", word_timestamps=True, beam_size=1)
+    words = [word for segment in segments for word in segment.words]
+    assert dataclasses.asdict(words[0]).keys() == {"start", "end", "word", "probability"}
+    assert all(0 <= w.start <= w.end for w in words)
+
+
+def test_vad_filter_cuts_silence_out(model):
+    speech, silence = load_audio(DATA / "en.wav"), np.zeros(5 * 16000, np.float32)
+    segments, info = model.transcribe(
+        np.concatenate([silence, speech]), vad_filter=True, vad_parameters={"min_silence_duration_ms": 500}
+    )
+    found = list(segments)
+    assert found[0].start >= 4
+    assert info.duration - info.duration_after_vad > 3
+    assert info.vad_options == VadOptions(min_silence_duration_ms=500)
+    assert "".join(s.text for s in found).split() == model.recognizer.transcribe(speech).text.split()
+
+
+def test_batched(model):
+    pause = np.zeros(16000, np.float32)
+    audio = np.concatenate([load_audio(DATA / "en.wav"), pause] * 8)
+    segments, info = BatchedInferencePipeline(model).transcribe(audio, batch_size=4, beam_size=1, language="en")
+    text = "".join(segment.text for segment in segments).split()
+    assert text == model.recognizer.transcribe(DATA / "en.wav").text.split() * 8
+    assert info.vad_options.max_speech_duration_s == 30
+    clips = [{"start": 0, "end": len(audio) / 16000 / 8}]
+    segments, _ = BatchedInferencePipeline(model).transcribe(audio, beam_size=1, clip_timestamps=clips)
+    assert "".join(segment.text for segment in segments).split() == text[: len(text) // 8]
+
+
+def test_detect_language(model):
+    language, probability, ranked = model.detect_language(DATA / "fr.wav")
+    assert (language, probability) == ranked[0]
+    assert language == "fr"
+    assert "fr" in model.supported_languages
+
+
+def test_decode_audio():
+    np.testing.assert_array_equal(decode_audio(DATA / "en.wav"), load_audio(DATA / "en.wav"))
+    left, right = decode_audio(DATA / "en.wav", split_stereo=True)
+    np.testing.assert_array_equal(left, right)
+    assert len(decode_audio(DATA / "en.wav", 8000)) == -(-len(left) // 2)
+    with pytest.raises(AudioError):
+        decode_audio("missing.wav", split_stereo=True)
+
+
+def test_what_is_not_supported_is_said(model):
+    for wrong in ({"chunk_length": 10}, {"prompt_reset_on_temperature": 1}, {"language": "xx"}):
+        with pytest.raises(OptionError):
+            model.transcribe(DATA / "en.wav", **wrong)
+    with pytest.raises(OptionError, match="frequency"):
+        model.transcribe(DATA / "en.wav", vad_filter=True, vad_parameters={"frequency": 1})
+    with pytest.raises(OptionError, match="device"):
+        WhisperModel("digits", device="cuda")
+    with pytest.raises(OptionError, match="files"):
+        WhisperModel("digits", files={"a": b""})
+    with pytest.raises(ModelNotFoundError):
+        WhisperModel("no-such-model")
+
+
+def test_format_timestamp():
+    assert format_timestamp(3661.5) == "01:01:01.500"
+    assert format_timestamp(1.5, always_include_hours=True, decimal_marker=",") == "00:00:01,500"
