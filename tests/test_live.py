@@ -64,17 +64,17 @@ def test_nothing_is_written_where_nobody_speaks(model):
         assert all(not text.settled and not text.tentative for text in live(model, sound, 16_000))
 
 
-def test_a_speech_without_end(model):
-    """Is cut after settled words, and kept no longer than its window."""
+def test_a_speech_without_end(model, monkeypatch):
+    """Is cut after settled words, and its sound is kept no longer."""
+    monkeypatch.setattr("whisper_apr.inference.live.LONGEST", 6 * SAMPLE_RATE)
     speech = load_audio(DATA / "en.wav")[: 3 * SAMPLE_RATE]
-    stream, kept, n_word = LiveTranscriber(model, step=9, temperature=0), [], 0
-    for _ in range(12):
+    stream, kept, n_word = LiveTranscriber(model, step=3, temperature=0), [], 0
+    for _ in range(8):
         n_word += len(stream.push(speech).settled)
         kept.append(len(stream._kept))
     n_word += len(stream.finish().settled)
-    assert max(kept) <= 32 * SAMPLE_RATE
-    once = len(model.transcribe(speech).text.split())
-    assert n_word >= 8 * once
+    assert max(kept) <= 12 * SAMPLE_RATE
+    assert n_word >= 6 * len(model.transcribe(speech).text.split())
 
 
 def test_wrong_input(model):

@@ -20,8 +20,8 @@ import numpy as np
 from . import simd
 from .audio import CHUNK_LENGTH, SAMPLE_RATE, VadOptions, load_audio, resample
 from .errors import AudioError, OptionError
-from .inference.results import Segment
 from .inference.recording import Source
+from .inference.results import Segment
 from .inference.transcribe import Transcriber, transcriber
 from .recognizer import Recognizer, load_model
 from .simd import FloatArray
@@ -134,7 +134,9 @@ class WhisperModel:
         Arguments are those of `whisper_apr.transcribe` under faster-whisper's names. Raises OptionError and AudioError.
         """
         if chunk_length not in (None, CHUNK_LENGTH):
-            raise OptionError(f"chunk_length must be {CHUNK_LENGTH} seconds, which Whisper's encoder takes, not {chunk_length}")
+            raise OptionError(
+                f"chunk_length must be {CHUNK_LENGTH} seconds, which Whisper's encoder takes, not {chunk_length}"
+            )
         if prompt_reset_on_temperature != 0.5:
             raise OptionError("prompt_reset_on_temperature must be 0.5; no other value is supported")
         prompt = initial_prompt if initial_prompt is None or isinstance(initial_prompt, str) else list(initial_prompt)
@@ -169,7 +171,9 @@ class WhisperModel:
             "clip_timestamps": clip_timestamps,
             "hallucination_silence_threshold": hallucination_silence_threshold,
             "hotwords": hotwords,
-            "language_detection_threshold": 1.0 if language_detection_threshold is None else language_detection_threshold,
+            "language_detection_threshold": 1.0
+            if language_detection_threshold is None
+            else language_detection_threshold,
             "language_detection_segments": language_detection_segments,
             "batch_size": batch_size,
         }

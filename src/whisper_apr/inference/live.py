@@ -21,7 +21,9 @@ from .transcribe import transcribe
 
 UTTERANCE = VadOptions(min_silence_duration_ms=800, speech_pad_ms=300)  # a pause that ends an utterance
 LONGEST = 25 * SAMPLE_RATE  # samples: a longer utterance is cut after its settled words, for a window holds 30 s
-OVERLAP = 0.1  # seconds by which a word's beginning may lie before the settled words' end: its time varies between hearings
+OVERLAP = (
+    0.1  # seconds by which a word's beginning may lie before the settled words' end: its time varies between hearings
+)
 
 
 @dataclass(frozen=True)
