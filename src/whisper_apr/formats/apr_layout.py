@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
-from ..packed import PackedMatrix, QuantizedWeight, Weight, pack, quantize_int4, quantize_int8
+from ..packed import PackedMatrix, QuantizedWeight, Weight, pack, prepare, quantize_int4, quantize_int8
 from ..tokenizer.languages import LANGUAGES
 from .checkpoint import ModelDimensions, expected_shapes
 
@@ -110,6 +110,8 @@ def make_matrix(tensors: Mapping[str, Weight], part: Part, dtype: str) -> Packed
     weights = _sources(tensors, part)
     if len(weights) == 1 and isinstance(weights[0], PackedMatrix) and weights[0].dtype == dtype:
         return weights[0]
+    if all(isinstance(weight, QuantizedWeight) and weight.dtype == dtype for weight in weights):
+        return prepare(weights)
     floats = [_floats(weight) for weight in weights]
     whole = np.concatenate(floats) if len(floats) > 1 else floats[0]
     if dtype not in _QUANTIZERS:

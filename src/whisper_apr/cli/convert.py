@@ -1,0 +1,43 @@
+"""Write a model of any kind as an .apr file, in the type of number that is asked for."""
+
+import argparse
+import os
+import sys
+
+from .arguments import option
+from .models import megabytes
+
+HELP = "write a model as an .apr file"
+DTYPES = ("float32", "float16", "int8", "int4")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a model's name or path: .apr, .pt, safetensors, ggml, a folder"
+    )
+    parser.add_argument("target", metavar="OUT.apr", help="the file to write")
+    option(parser, "dtype", choices=DTYPES, help="of the matrices (default: as they are)")
+    option(
+        parser,
+        "compress",
+        action="store_true",
+        help="LZ4: smaller, but unpacked when it is opened (needs the lz4 package)",
+    )
+    option(parser, "model-dir", help="folder for models that are fetched (default: huggingface_hub's cache)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..formats.apr import write_apr
+    from ..recognizer import find_checkpoint
+
+    # exact: from a quantized file straight to the type that is asked for, without another in between
+    checkpoint = find_checkpoint(args.source, None, args.model_dir, exact=args.dtype is not None)
+    provenance = checkpoint.provenance or {"source": os.path.basename(os.path.normpath(args.source))}
+    try:
+        write_apr(checkpoint, args.target, args.dtype, args.compress, provenance=provenance)
+    except OSError as error:
+        from ..errors import FormatError
+
+        raise FormatError(f"{args.target}: cannot be written ({error.strerror})") from error
+    sys.stdout.write(f"{args.target}: {megabytes(os.path.getsize(args.target))}\n")
+    return 0

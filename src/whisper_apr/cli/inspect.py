@@ -1,0 +1,72 @@
+"""Say what a model is: its dimensions, types, sizes and origin. Every number of it is read, and every block of an .apr file verified."""
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .arguments import option, switch
+from .models import megabytes
+
+HELP = "say what a model file holds, and verify it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a model's path or name")
+    switch(parser, "tensors", help="list the tensors too, with the mean and the standard deviation of each")
+    option(parser, "model-dir", help="folder for models that are fetched (default: huggingface_hub's cache)")
+
+
+def _floats(weight: Any) -> np.ndarray:
+    plain = weight if isinstance(weight, np.ndarray) or hasattr(weight, "dequantize") else weight.unpack()
+    return plain if isinstance(plain, np.ndarray) else plain.dequantize()
+
+
+def _size_on_disk(path: Path) -> int:
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
+
+
+def _n_block(path: Path) -> int | None:
+    """How many blocks of a version 2 file fit their checksums; None for a file of another kind."""
+    from ..formats.apr import check_apr, is_version_2
+
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        head = file.read(9)
+    return check_apr(path).sizes.n_block if head[:4] == b"APR1" and is_version_2(head) else None
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..recognizer import find_checkpoint
+
+    path = Path(args.file)
+    n_block = _n_block(path)
+    checkpoint = find_checkpoint(args.file, None, args.model_dir)
+    lines: list[str] = []
+    types: dict[str, tuple[int, int]] = {}  # how many tensors, and their bytes
+    for name, weight in checkpoint.tensors.items():
+        values, kind = _floats(weight), str(weight.dtype)
+        count, size = types.get(kind, (0, 0))
+        types[kind] = (count + 1, size + weight.nbytes)
+        mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+        shape = " x ".join(map(str, weight.shape))
+        lines.append(f"{name:56}{kind:9}{shape:>14}{weight.nbytes:>12}{mean:>12.5f}{deviation:>12.5f}")
+    rows = {key: str(value) for key, value in asdict(checkpoint.dims).items()}
+    rows["alignment heads"] = " ".join(f"{layer}:{head}" for layer, head in checkpoint.alignment_heads) or "none"
+    for kind, (count, size) in types.items():
+        rows[kind] = f"{count} tensors, {megabytes(size)}"
+    rows |= checkpoint.provenance
+    if checkpoint.licence:
+        rows["licence"] = checkpoint.licence
+    if path.exists():
+        rows["file"] = f"{megabytes(_size_on_disk(path))}" + ("" if n_block is None else f", {n_block} blocks verified")
+    for key, value in rows.items():
+        sys.stdout.write(f"{key + ':':18}{value}\n")
+    if args.tensors:
+        sys.stdout.write(f"\n{'tensor':56}{'type':9}{'shape':>14}{'bytes':>12}{'mean':>12}{'deviation':>12}\n")
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 0
