@@ -8,7 +8,7 @@ mkdir -p "$CACHE"
 NATIVE_PACKAGES=(gcc libc6-dev binutils python3-dev python3-venv)
 AARCH64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user python3-dev python3-venv)
 WASM_PACKAGES=(emscripten python3-dev python3-venv nodejs npm)
-BUILD_REQUIREMENTS=(build 'setuptools>=77' 'Cython>=3.1' packaging)
+BUILD_REQUIREMENTS=(build 'setuptools>=77' 'Cython>=3.1' packaging abi3audit auditwheel)
 PYODIDE=314.0.7 # its Python is 3.14; the wheel's platform tag follows from it
 PYODIDE_PLATFORM=pyemscripten_2026_0_wasm32
 
@@ -43,9 +43,9 @@ venv() {
     fi
 }
 
-# The working tree as a source distribution would have it, in a folder of its own, so that no build leaves anything in the checkout.
+# A copy of the working tree without what was built in it, so that no build leaves anything in the checkout.
 copy_source() {
     rm -rf "$1"
     mkdir -p "$1"
-    (cd "$ROOT" && tar -c --exclude='*.so' --exclude=__pycache__ --exclude=_kernels.c setup.py pyproject.toml MANIFEST.in $(ls -d README.md LICENSE 2>/dev/null) src tests) | tar -x -C "$1"
+    tar -c -C "$ROOT" --exclude='*.so' --exclude=__pycache__ --exclude=_kernels.c --exclude='./.*' --exclude=./build --exclude=./dist . | tar -x -C "$1"
 }
