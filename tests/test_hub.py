@@ -244,6 +244,10 @@ def test_unknown_repository(hub):
 
 
 def test_no_network_offers_what_needs_none(hub, monkeypatch):
+    def fail(seconds: float) -> None:
+        raise AssertionError("there is nothing to wait for")
+
+    monkeypatch.setattr(time, "sleep", fail)
     hub.shutdown()
     hub.server_close()
     with pytest.raises(ModelNotFoundError, match=r"cannot be reached; give a path, or 'digits'"):

@@ -85,6 +85,15 @@ class _Files:
         )
         return Path(found) if isinstance(found, str) else None  # else: not there, or known not to exist
 
+    def check_connection(self) -> None:
+        """Ask once. huggingface_hub goes on asking for half a minute, even where there is no network at all."""
+        url = self._hub.hf_hub_url(self._model.repo, "config.json", revision=self._model.revision)
+        try:
+            self._hub.get_hf_file_metadata(url)
+        except Exception as error:
+            if _status(error) is None:
+                self._fail(error, connected=False)  # what the hub answered, `download` will tell
+
     def download(self, name: str) -> Path | None:
         """A file, fetched unless it is cached; None where the repository has no such file."""
         try:
@@ -104,7 +113,7 @@ class _Files:
         except Exception as error:  # of huggingface_hub, or of whatever HTTP library its version stands on
             self._fail(error)
 
-    def _fail(self, error: Exception) -> NoReturn:
+    def _fail(self, error: Exception, connected: bool = True) -> NoReturn:
         """Raise what the user is told: one sentence, whichever of the many ways a download can fail."""
         repo, errors = self._model.repo, self._errors
         status = _status(error)
@@ -118,7 +127,7 @@ class _Files:
             what = f"the hub answered {status}; try again later, or {ELSEWHERE}"
         elif self._is_offline:
             what = f"not in the cache, and HF_HUB_OFFLINE forbids to fetch it; {ELSEWHERE}"
-        elif isinstance(error, errors.LocalEntryNotFoundError | ConnectionError):
+        elif not connected or isinstance(error, errors.LocalEntryNotFoundError | ConnectionError):
             what = f"not in the cache, and the hub cannot be reached; {ELSEWHERE}"
         else:
             first_line = (str(error) or type(error).__name__).splitlines()[0]
@@ -184,6 +193,7 @@ def fetch(model: HubModel, root: str | PathLike[str] | None = None) -> Path:
     hub = _Files(model, root)
     found = _gather(hub.cached)
     if not found:
+        hub.check_connection()
         hub.download(OPTIONAL)  # first: once the weights are there, a model counts as fetched
         found = _gather(hub.download)
         if not found:
