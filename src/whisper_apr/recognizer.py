@@ -16,16 +16,19 @@ from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language
 from .inference.options import DecodingOptions
 from .inference.recording import Source
-from .inference.results import Transcription
+from .inference.results import Segment, Transcription
 from .inference.transcribe import transcribe
 from .model import Whisper
 from .model.layers import FloatArray
+from .output import format_timestamp
 
 BUNDLED = ("digits",)  # shipped with the package, opened without any network
 
 
 class Recognizer(Whisper):
     """Whisper's network, and what can be done with it."""
+
+    device = "cpu"  # where openai-whisper's scripts move their arrays
 
     def detect_language(self, mel: FloatArray) -> tuple[np.ndarray | int, list[dict[str, float]] | dict[str, float]]:
         """See `whisper_apr.detect_language`."""
@@ -37,9 +40,15 @@ class Recognizer(Whisper):
         """See `whisper_apr.decode`."""
         return decode(self, mel, options, **changes)
 
-    def transcribe(self, audio: Source, **options: Any) -> Transcription:
-        """See `whisper_apr.transcribe`."""
+    def transcribe(self, audio: Source, *, verbose: bool | None = None, **options: Any) -> Transcription:
+        """See `whisper_apr.transcribe`. With `verbose=True` each segment is printed as it settles."""
+        if verbose:
+            options = {"on_segment": _print} | options
         return transcribe(self, audio, **options)
+
+
+def _print(segment: Segment) -> None:
+    print(f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {segment.text}", flush=True)
 
 
 # faster-whisper's names of types, and what becomes of a model's float matrices: (type to store, type to compute with)

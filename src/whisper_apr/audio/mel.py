@@ -42,22 +42,32 @@ def _window() -> FloatArray:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)
 
 
-def log_mel_spectrogram(audio: str | PathLike[str] | npt.ArrayLike, n_mels: int = 80, padding: int = 0) -> FloatArray:
+class Spectrogram(np.ndarray):
+    """An array that may be told to go to a device, as openai-whisper's scripts tell their tensors: it stays what it is."""
+
+    def to(self, device: object = None) -> "Spectrogram":
+        return self
+
+
+def log_mel_spectrogram(
+    audio: str | PathLike[str] | npt.ArrayLike, n_mels: int = 80, padding: int = 0, device: object = None
+) -> Spectrogram:
     """16 kHz samples `(n_samples,)`, or a path, -> `(n_mels, (n_samples + padding) // 160)`.
 
     `padding` zeros follow the samples. Frames are centred: at both ends the sound is mirrored (where it is shorter than half a frame,
     as often as needed). log10 of the power, no more than 8 below its maximum, plus 4, over 4: openai-whisper's, to within 1e-4.
+    `device` is taken for its scripts' sake.
     """
     samples = load_audio(audio) if isinstance(audio, str | PathLike) else np.asarray(audio, np.float32)
     if samples.ndim != 1:
         raise AudioError(f"a spectrogram is made of one channel, not of an array of shape {samples.shape}")
     n_frame = (len(samples) + padding) // HOP_LENGTH
     if n_frame == 0:
-        return np.zeros((n_mels, 0), np.float32)
+        return np.zeros((n_mels, 0), np.float32).view(Spectrogram)
     padded = np.pad(np.pad(samples, (0, padding)), N_FFT // 2, mode="reflect")
     # openai-whisper drops the last frame; here it is not made
     mel = _log_bands(padded[: (n_frame - 1) * HOP_LENGTH + N_FFT], n_mels)
-    return bounded(mel, float(mel.max()))
+    return bounded(mel, float(mel.max())).view(Spectrogram)
 
 
 def _log_bands(samples: FloatArray, n_mels: int) -> FloatArray:
