@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import as_file, files
 from os import PathLike
 from typing import Any, BinaryIO
@@ -22,7 +23,8 @@ from .model import Whisper
 from .model.layers import FloatArray
 from .output import format_timestamp
 
-BUNDLED = ("digits",)  # shipped with the package, opened without any network
+# shipped with the package, opened without any network; with their alignment heads (assets/digits.md says how they were found)
+BUNDLED = {"digits": ((3, 0),)}
 
 
 class Recognizer(Whisper):
@@ -120,7 +122,7 @@ def find_checkpoint(
     """What `load_model` opens for a name or a path; a named model is fetched first, and kept in matrices of `dtype`."""
     if name in BUNDLED:
         with as_file(files("whisper_apr").joinpath("assets", f"{name}.pt")) as path:
-            return open_checkpoint(path)
+            return replace(open_checkpoint(path), alignment_heads=BUNDLED[str(name)])
     is_named = isinstance(name, str) and name in known_models()
     if not is_named and os.path.exists(name):
         return open_checkpoint(name, exact=exact)

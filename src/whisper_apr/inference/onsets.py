@@ -1,4 +1,13 @@
-"""Where the sound of words begins and ends, by the loudness of their window."""
+"""Where the sound of words begins and ends, by the loudness of their window.
+
+Attention says roughly when a word is written of, not when its sound begins: between two words it jumps as soon as the first is over. So
+each border between words is moved to the dip in loudness beside it, and where that dip is a pause, the one word ends where it begins
+and the other begins where it ends. Before a segment's first word and after its last one, what is not loud is left out.
+"""
+
+from dataclasses import replace
+
+import numpy as np
 
 from .. import simd
 from .timing import WordTiming
@@ -6,13 +15,70 @@ from .timing import WordTiming
 FloatArray = simd.FloatArray
 
 FRAMES_PER_SECOND = 100
+SMOOTH = 3  # frames that loudness is averaged over
+BEFORE, AFTER = 0.15, 0.25  # seconds around a border in which its dip may lie: attention is rather early than late
+DISTANCE = 0.4  # how much less loud a dip must be for each second that it is away: log-mel, of which 1 is 40 dB
+PAUSE = 0.2  # of the way from the quietest to the word's loudest: less is not the word
+CLOSURE = 0.15  # seconds of quiet that a word may have in it: the closure of a consonant
 
 
 class Loudness:
     """The loudness of a window, every 10 ms, by its log-mel `(n_mels, n_frame)`."""
 
     def __init__(self, mel: FloatArray) -> None:
-        self.level = mel.mean(axis=0)
+        level = np.pad(mel.mean(axis=0), SMOOTH // 2, mode="edge")
+        self.level = np.convolve(level, np.full(SMOOTH, 1 / SMOOTH), mode="valid")
 
     def refine(self, words: list[WordTiming], low: float, high: float) -> list[WordTiming]:
-        return words
+        """Words of one segment, which lies between `low` and `high` seconds, with times that follow the sound. They stay in order."""
+        first, last = round(low * FRAMES_PER_SECOND), min(round(high * FRAMES_PER_SECOND), len(self.level))
+        if last - first < 2:
+            return words
+        borders = [round(word.start * FRAMES_PER_SECOND) for word in words] + [last]
+        borders = np.clip(np.maximum.accumulate(borders), first, last).tolist()
+        floor = float(np.quantile(self.level[first:last], 0.05))
+        loudest = [
+            a + int(np.argmax(self.level[a:b])) if b > a else min(a, last - 1)
+            for a, b in zip(borders, borders[1:], strict=False)
+        ]
+        starts, ends = [self._backwards(loudest[0], first, floor)], []
+        for border, a, b in zip(borders[1:-1], loudest, loudest[1:], strict=False):
+            end, start = self._border(border, a, b)
+            ends.append(end)
+            starts.append(start)
+        ends.append(self._forwards(loudest[-1], last, floor))
+        out, done = [], low
+        for word, a, b in zip(words, starts, ends, strict=True):
+            start = max(done, a / FRAMES_PER_SECOND)
+            done = max(start, b / FRAMES_PER_SECOND)
+            out.append(replace(word, start=start, end=done))
+        return out
+
+    def _threshold(self, peak: int, floor: float) -> float:
+        loudest = float(self.level[peak])
+        return min(loudest, floor + PAUSE * (loudest - floor))
+
+    def _backwards(self, peak: int, first: int, floor: float) -> int:
+        """Where the sound around the loudest frame begins, `first` at the earliest."""
+        loud = np.flatnonzero(self.level[first : peak + 1] >= self._threshold(peak, floor)) + first
+        gaps = np.flatnonzero(np.diff(loud) > CLOSURE * FRAMES_PER_SECOND)
+        return int(loud[gaps[-1] + 1] if len(gaps) else loud[0])
+
+    def _forwards(self, peak: int, last: int, floor: float) -> int:
+        """Where it ends, `last` at the latest."""
+        loud = np.flatnonzero(self.level[peak:last] >= self._threshold(peak, floor)) + peak
+        gaps = np.flatnonzero(np.diff(loud) > CLOSURE * FRAMES_PER_SECOND)
+        return int(loud[gaps[0]] if len(gaps) else loud[-1]) + 1
+
+    def _border(self, border: int, a: int, b: int) -> tuple[int, int]:
+        """The end of the word whose loudest frame is `a` and the start of the one whose is `b`."""
+        begin = max(a, border - round(BEFORE * FRAMES_PER_SECOND))
+        end = min(b, border + round(AFTER * FRAMES_PER_SECOND))
+        if end <= begin:
+            return border, border
+        away = np.abs(np.arange(begin, end + 1) - border) / FRAMES_PER_SECOND
+        dip = begin + int(np.argmin(self.level[begin : end + 1] + DISTANCE * away))
+        left, right = self._threshold(a, self.level[dip]), self._threshold(b, self.level[dip])
+        before = np.flatnonzero(self.level[a : dip + 1] >= left)
+        after = np.flatnonzero(self.level[dip : b + 1] >= right)
+        return (a + int(before[-1]) + 1 if len(before) else dip), (dip + int(after[0]) if len(after) else dip)

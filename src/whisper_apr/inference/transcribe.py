@@ -17,6 +17,7 @@ from .options import prompt_tokens, split_options
 from .passage import FRAMES_PER_SECOND, Context, Passage
 from .recording import Source, Spectrogram, read_blocks
 from .results import Segment, Transcription
+from .speech import Speech, vad_options
 from .words import add_words
 
 
@@ -65,7 +66,10 @@ class Transcriber:
         if language is not None:
             language = check_language(model, language)
         blocks = read_blocks(audio, sampling_rate)
-        self.spectrogram = Spectrogram(blocks, model.dims.n_mels, checkpoint)
+        # clips say what to transcribe: then there is nothing to leave out
+        wanted = self.options.vad_filter and self.options.clip_timestamps in ("0", [0], (0,))
+        self.speech = Speech(blocks, vad_options(self.options.vad_parameters)) if wanted else None
+        self.spectrogram = Spectrogram(self.speech.blocks if self.speech else blocks, model.dims.n_mels, checkpoint)
         self.clips = _clips(self.options.clip_timestamps, self.spectrogram.content_frames)
         self.language_probabilities: dict[str, float] | None = None  # by code; None where the language was given
         if language is None and chooser is not None:
@@ -79,7 +83,7 @@ class Transcriber:
     @property
     def duration(self) -> float:
         """Seconds of the recording."""
-        return self.spectrogram.duration
+        return self.speech.n_samples / SAMPLE_RATE if self.speech else self.spectrogram.duration
 
     @property
     def duration_after_vad(self) -> float:
@@ -139,11 +143,11 @@ class Transcriber:
         )
         for passage, segments in settled:
             for segment in segments:
-                yield replace(segment, id=n_segment)
+                yield replace(self.speech.restored(segment) if self.speech else segment, id=n_segment)
                 n_segment += 1
             if on_progress is not None:
                 done = min(passage.seek, self.spectrogram.content_frames) / FRAMES_PER_SECOND
-                on_progress(Progress(done, self.spectrogram.content_frames / FRAMES_PER_SECOND))
+                on_progress(Progress(self.speech.original(done, True) if self.speech else done, self.duration))
 
 
 def transcriber(

@@ -1,0 +1,59 @@
+"""Only the speech of a recording, and times in it led back to the recording."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+
+from .. import simd
+from ..audio import SpeechFilter, SpeechMap, VadOptions
+from ..errors import OptionError
+from .recording import Blocks
+from .results import Segment, Word
+
+FloatArray = simd.FloatArray
+
+FRAMES_PER_SECOND = 100
+
+
+def vad_options(parameters: VadOptions | Mapping[str, float] | None) -> VadOptions:
+    """`vad_parameters`, which may be a dictionary of the options' fields. OptionError for one that is unknown."""
+    if parameters is None or isinstance(parameters, VadOptions):
+        return parameters or VadOptions()
+    if unknown := sorted(set(parameters) - {field.name for field in fields(VadOptions)}):
+        raise OptionError(f"unknown vad_parameters: {', '.join(unknown)}")
+    return VadOptions(**parameters)  # type: ignore[arg-type]
+
+
+class Speech:
+    """A recording's blocks without what is not speech. Its times can be led back once it has been read to its end."""
+
+    def __init__(self, blocks: Blocks, options: VadOptions) -> None:
+        self._blocks = blocks
+        self._options = options
+        self._map = SpeechMap()
+        self.n_samples = 0  # of the whole recording
+
+    def blocks(self) -> Iterator[FloatArray]:
+        speech = SpeechFilter(self._options)
+        for block in self._blocks():
+            yield speech.push(block)
+        yield speech.finish()
+        self._map, self.n_samples = speech.map, speech.n_samples
+
+    def original(self, seconds: float, is_end: bool = False) -> float:
+        return round(self._map.original(seconds, is_end), 3)
+
+    def restored(self, segment: Segment) -> Segment:
+        """The segment with the recording's times."""
+
+        def word(w: Word) -> Word:
+            start = self.original(w.start)
+            return replace(w, start=start, end=max(start, self.original(w.end, True)))
+
+        start = self.original(segment.start)
+        return replace(
+            segment,
+            seek=round(self.original(segment.seek / FRAMES_PER_SECOND) * FRAMES_PER_SECOND),
+            start=start,
+            end=max(start, self.original(segment.end, True)),
+            words=None if segment.words is None else tuple(map(word, segment.words)),
+        )
