@@ -6,6 +6,7 @@ and the other begins where it ends. Before a segment's first word and after its 
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -37,10 +38,7 @@ class Loudness:
         borders = [round(word.start * FRAMES_PER_SECOND) for word in words] + [last]
         borders = np.clip(np.maximum.accumulate(borders), first, last).tolist()
         floor = float(np.quantile(self.level[first:last], 0.05))
-        loudest = [
-            a + int(np.argmax(self.level[a:b])) if b > a else min(a, last - 1)
-            for a, b in zip(borders, borders[1:], strict=False)
-        ]
+        loudest = [a + int(np.argmax(self.level[a:b])) if b > a else min(a, last - 1) for a, b in pairwise(borders)]
         starts, ends = [self._backwards(loudest[0], first, floor)], []
         for border, a, b in zip(borders[1:-1], loudest, loudest[1:], strict=False):
             end, start = self._border(border, a, b)
@@ -48,9 +46,9 @@ class Loudness:
             starts.append(start)
         ends.append(self._forwards(loudest[-1], last, floor))
         out, done = [], low
-        for word, a, b in zip(words, starts, ends, strict=True):
-            start = max(done, a / FRAMES_PER_SECOND)
-            done = max(start, b / FRAMES_PER_SECOND)
+        for word, begin, end in zip(words, starts, ends, strict=True):
+            start = max(done, begin / FRAMES_PER_SECOND)
+            done = max(start, end / FRAMES_PER_SECOND)
             out.append(replace(word, start=start, end=done))
         return out
 
