@@ -20,10 +20,10 @@ from models import ODD, SMALLEST, random_checkpoint, random_tensors, write_huggi
 from whisper_apr import simd
 from whisper_apr.formats import Checkpoint, open_checkpoint
 from whisper_apr.formats.apr import write_apr
-from whisper_apr.formats.apr_layout import plain_tensor
 from whisper_apr.formats.apr_stream import AprStream
 from whisper_apr.formats.apr_v1 import parse_apr_v1, write_apr_v1
 from whisper_apr.formats.checkpoint import expected_shapes
+from whisper_apr.packed import PackedMatrix, QuantizedWeight
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,11 @@ class Reader:
 
 def look_at(checkpoint: Checkpoint) -> None:
     """Every tensor as floats, one at a time."""
-    for name in expected_shapes(checkpoint.dims):
-        plain_tensor(checkpoint.dims, checkpoint.tensors, name)
+    for name in checkpoint.tensors:
+        tensor = checkpoint.tensors[name]
+        plain = tensor.unpack() if isinstance(tensor, PackedMatrix) else tensor
+        if isinstance(plain, QuantizedWeight):
+            plain.dequantize()
 
 
 def open_and_look(path: Path) -> None:
