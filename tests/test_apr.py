@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from dataclasses import replace
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import ODD, random_checkpoint
+from models import ODD, TINY, random_checkpoint
+from whisper_apr import load_model
 from whisper_apr.errors import FormatError, OptionError
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.apr import check_apr, open_head, parse_apr, read_apr, write_apr
-from whisper_apr.formats.apr_layout import model_parts, plain_tensor
+from whisper_apr.formats.apr_layout import model_parts, own_vocabulary, part_dtype, plain_tensor
 from whisper_apr.formats.apr_v1 import write_apr_v1
+from whisper_apr.formats.apr_write import _lay_out
 from whisper_apr.formats.checkpoint import Checkpoint, expected_shapes
 from whisper_apr.model import Whisper
 from whisper_apr.packed import PackedMatrix
@@ -270,6 +273,20 @@ def sealed(request: pytest.FixtureRequest, model: Checkpoint, tmp_path_factory: 
     return path.read_bytes()
 
 
+@pytest.mark.parametrize("scale", [np.nan, np.inf, 3e38])
+def test_scales_that_are_not_finite(model: Checkpoint, tmp_path: Path, scale: float) -> None:
+    write_apr(model, tmp_path / "good.apr", "int8")
+    matrix = read_apr(tmp_path / "good.apr").tensors["encoder.conv1.weight"]
+    assert isinstance(matrix, PackedMatrix)
+    assert matrix.scales is not None
+    scales = matrix.scales.copy()
+    scales[1, 2] = scale
+    bad = replace(matrix, scales=scales)
+    write_apr(replace(model, tensors={**model.tensors, "encoder.conv1.weight": bad}), tmp_path / "bad.apr", "int8")
+    with pytest.raises(FormatError, match=r"bad\.apr: tensor 'encoder.conv1.weight' has a scale that is not finite"):
+        read_apr(tmp_path / "bad.apr").tensors["encoder.conv1.weight"]
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_every_flipped_bit_is_found(sealed: bytes, data: st.DataObject) -> None:
@@ -327,6 +344,16 @@ def test_zeros_are_stored_rather_than_packed_too_well(monkeypatch: pytest.Monkey
     assert not head.is_lz4.any()
 
 
+def test_damage_is_found_when_a_model_is_loaded(model: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "model.apr"
+    write_apr(model, path)
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1  # the decoder's last bias, which only a token's step would read
+    path.write_bytes(raw)
+    with pytest.raises(FormatError, match=r"model\.apr: damaged"):
+        load_model(path)
+
+
 # ---- use ------------------------------------------------------------------------------------------------------------
 
 
@@ -368,3 +395,21 @@ print(tracemalloc.get_traced_memory()[1])
 """
     peak = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
     assert int(peak) < 4 << 20
+
+
+@pytest.mark.parametrize(("dtype", "megabytes"), [("int8", 41), ("int4", 25)])
+def test_sizes_of_tiny(dtype: str, megabytes: int) -> None:
+    zeros = np.zeros(1, np.float32)
+    parts = [(part, part_dtype(dict.fromkeys(part.sources, zeros), part, dtype)) for part in model_parts(TINY)]
+    end = _lay_out(parts, len(own_vocabulary("multilingual")))[-1].end
+    assert end + 100_000 < megabytes * 1_000_000  # its head has some 30 kB
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_a_small_digits_hears_the_same(tmp_path: Path, dtype: str) -> None:
+    digits = files("whisper_apr").joinpath("assets", "digits.pt")
+    with as_file(digits) as path:
+        write_apr(open_checkpoint(path), tmp_path / "digits.apr", dtype)
+    model = load_model(tmp_path / "digits.apr")
+    recording = Path(__file__).parent / "data" / "en.wav"
+    assert model.transcribe(recording).text.split() == ["three", "one", "four", "one", "five"]

@@ -14,11 +14,17 @@ from ..errors import FormatError
 
 
 def map_bytes(path: str | PathLike[str]) -> npt.NDArray[np.uint8]:
-    """A file's bytes, mapped read-only: nothing is read before it is touched. Raises FormatError where it cannot be."""
+    """A file's bytes, mapped read-only: nothing is read before it is touched. Where files cannot be mapped, they are read.
+
+    Raises FormatError for what is no file that can be read.
+    """
     try:
         if not os.path.getsize(path):  # nothing cannot be mapped
             return np.zeros(0, np.uint8)
-        return np.memmap(path, np.uint8, "r")
+        try:
+            return np.memmap(path, np.uint8, "r")
+        except (OSError, ValueError):  # some file systems, and the browser's
+            return np.fromfile(path, np.uint8)
     except (OSError, ValueError) as error:
         raise FormatError(f"{path}: cannot be read ({error})") from error
 
