@@ -1,6 +1,7 @@
 """The command, as a shell sees it: what goes to stdout and to stderr, and the exit status."""
 
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -8,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from whisper_apr import __version__, load_model, simd
+from whisper_apr import __version__, load_audio, load_model, simd
+from whisper_apr.audio import SAMPLE_RATE, resample
 from whisper_apr.cli import main
 
 DATA = Path(__file__).parent / "data"
@@ -92,6 +95,10 @@ def test_a_file_that_fails_does_not_stop_the_others(tmp_path, capsys, texts):
         (["transcribe", EN, "--model", "digits", "--language", "klingon"], "klingon"),
         (["transcribe", EN, "--max-line-width", "20"], "--word-timestamps"),
         (["transcribe", EN, "--temperature", "-1"], "temperature"),
+        (["transcribe", EN, "--vad-threshold", "0.3"], "--vad-filter"),
+        (["transcribe", EN, "--model", "digits", "--compute-type", "int3"], "int3"),
+        (["live", "--model", "digits", "--input", "mic", "--channels", "2"], "--channels"),
+        (["live", "--model", "digits", "--input", "-", "--step", "0"], "step"),
         (["transcribe", EN, "--threads", "many"], "many"),
         (["transcribe", "no*such*file"], "no*such*file"),
         (["transcribe", DATA / "a" / "x.wav", DATA / "b" / "x.wav", "-o", "out"], "x.wav"),
@@ -123,9 +130,84 @@ def test_info(capsys):
 
 
 def test_threads_and_backend_are_used(capsys, texts):
-    assert transcribe(EN, "--threads", 1, "--backend", "scalar") == 0
-    assert (simd.get_num_threads(), simd.backend()) == (1, "scalar")
+    other = simd.backends()[-2]
+    assert transcribe(EN, "--threads", 1, "--backend", other) == 0
+    assert (simd.get_num_threads(), simd.backend()) == (1, other)
     assert capsys.readouterr().out.split() == texts[EN].split()
+
+
+def test_options_reach_the_engine(capsys, texts):
+    flags = [
+        "--beam-size",
+        "None",
+        "--language",
+        "English",
+        "--word-timestamps",
+        "--max_words_per_line",
+        2,
+        "-f",
+        "vtt",
+    ]
+    flags += [
+        "--hotwords",
+        "three,four",
+        "--batch-size",
+        2,
+        "--repetition-penalty",
+        "1.01",
+        "--compute-type",
+        "float32",
+    ]
+    assert transcribe(EN, *flags) == 0
+    cues = [line for line in capsys.readouterr().out.splitlines()[1:] if line and "-->" not in line]
+    assert " ".join(cues).split() == texts[EN].split()
+    assert all(len(cue.split()) <= 2 for cue in cues)
+
+
+# ---- live -----------------------------------------------------------------------------------------------------------
+
+
+class Microphone:
+    """Stands in for the package sounddevice: a recording comes at once, then the user presses Ctrl-C."""
+
+    PortAudioError = RuntimeError
+
+    def __init__(self, samples: np.ndarray) -> None:
+        self.samples = samples
+
+    def InputStream(self, *, samplerate: int, channels: int, dtype: str, callback) -> "Microphone":
+        assert (samplerate, channels, dtype) == (SAMPLE_RATE, 1, "float32")
+        self.callback = callback
+        return self
+
+    def __enter__(self) -> None:
+        for i in range(0, len(self.samples), 1000):
+            self.callback(self.samples[i : i + 1000, None], 1000, None, None)
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def test_live_from_the_microphone(capsys, monkeypatch, texts):
+    monkeypatch.setitem(sys.modules, "sounddevice", Microphone(load_audio(EN)))
+    monkeypatch.setattr(queue.Queue, "get", _get_or_interrupt(queue.Queue.get))
+    assert run("live", "--model", "digits", "--input", "mic") == 0
+    assert capsys.readouterr().out.split() == texts[EN].split()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _get_or_interrupt(get):
+    """Where the queue is empty there is nothing more to come."""
+    return lambda self, block=True, timeout=None: _interrupt() if block and self.empty() else get(self, block, timeout)
+
+
+def test_live_without_a_microphone(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert run("live", "--model", "digits", "--input", "mic") == 1
+    assert "whisper-apr[mic]" in capsys.readouterr().err
 
 
 # ---- as a process ---------------------------------------------------------------------------------------------------
@@ -136,6 +218,7 @@ def process(*arguments: object, **settings: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings)  # type: ignore[call-overload, no-any-return]
 
 
+@pytest.mark.system
 def test_stdin_and_a_plain_locale(texts):
     environment = os.environ | {"LC_ALL": "C"}
     with EN.open("rb") as file, process("transcribe", "--model", "digits", "-", stdin=file, env=environment) as child:
@@ -143,6 +226,22 @@ def test_stdin_and_a_plain_locale(texts):
     assert (out.split(), err, child.returncode) == (texts[EN].encode().split(), b"", 0)
 
 
+@pytest.mark.system
+@pytest.mark.parametrize(("name", "dtype"), [("s16le", "<i2"), ("f32le", "<f4")])
+def test_live_from_stdin(texts, tmp_path, name, dtype):
+    """Raw samples, at another rate, with half a sample at the end."""
+    samples = resample(load_audio(EN), SAMPLE_RATE, 8000)
+    scaled = samples * 32767 if dtype == "<i2" else samples
+    (tmp_path / "raw").write_bytes(scaled.astype(dtype).tobytes() + b"x")
+    flags = ("--model", "digits", "--rate", 8000, "--sample-format", name, "--step", 3)
+    with (tmp_path / "raw").open("rb") as file, process("live", *flags, stdin=file) as child:
+        out, err = child.communicate()
+    assert (err, child.returncode) == (b"", 0)
+    whole = load_model("digits").transcribe(resample(samples, 8000, SAMPLE_RATE))
+    assert out.decode().split() == whole.text.split()
+
+
+@pytest.mark.system
 @pytest.mark.skipif(os.name == "nt", reason="pipes and signals are POSIX's here")
 def test_a_reader_that_leaves():
     with process("info") as child:
@@ -153,6 +252,7 @@ def test_a_reader_that_leaves():
         assert child.stderr.read() == b""
 
 
+@pytest.mark.system
 @pytest.mark.skipif(os.name == "nt", reason="pipes and signals are POSIX's here")
 def test_ctrl_c(tmp_path):
     fifo = tmp_path / "never.wav"

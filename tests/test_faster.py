@@ -57,6 +57,18 @@ def test_words(model):
     assert all(0 <= w.start <= w.end for w in words)
 
 
+def test_vad_filter_cuts_silence_out(model):
+    speech, silence = load_audio(DATA / "en.wav"), np.zeros(5 * 16000, np.float32)
+    segments, info = model.transcribe(
+        np.concatenate([silence, speech]), vad_filter=True, vad_parameters={"min_silence_duration_ms": 500}
+    )
+    found = list(segments)
+    assert found[0].start >= 4
+    assert info.duration - info.duration_after_vad > 3
+    assert info.vad_options == VadOptions(min_silence_duration_ms=500)
+    assert "".join(s.text for s in found).split() == model.recognizer.transcribe(speech).text.split()
+
+
 def test_batched(model):
     pause = np.zeros(16000, np.float32)
     audio = np.concatenate([load_audio(DATA / "en.wav"), pause] * 7)

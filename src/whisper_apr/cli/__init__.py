@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from ..errors import BackendError, OptionError, WhisperAprError
 
-COMMANDS = ("transcribe", "convert", "inspect", "models", "download", "info", "bench", "web")
+COMMANDS = ("transcribe", "live", "convert", "inspect", "models", "download", "info", "bench", "web")
 
 BAD_USE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it

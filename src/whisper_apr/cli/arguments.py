@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from .. import simd
+from ..recognizer import Recognizer, load_model
 
 DEFAULT_MODEL = "base"
 
@@ -36,6 +37,10 @@ def optional(kind: type[int] | type[float]) -> Any:
     return parse
 
 
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
@@ -50,14 +55,22 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_MODEL,
         help=f"name or path of a model (default: {DEFAULT_MODEL}; 'digits' comes with the package)",
     )
+    option(parser, "model-dir", help="folder of fetched models (default: huggingface_hub's cache)")
+    option(
+        parser,
+        "compute-type",
+        default="default",
+        help="float32, float16, int8 or int4: how weights are kept and multiplied (default: as the model's file has them)",
+    )
     # openai-whisper's 0 means: as many as there are
     option(parser, "threads", type=int, default=0, help="threads (default: as many as the process may use)")
     option(parser, "backend", help=f"kernels to run ({', '.join(simd.backends())}; default: the last)")
 
 
-def use_engine(args: argparse.Namespace) -> None:
-    """Set the threads and the backend that were asked for. Raises BackendError for one that cannot be used."""
+def open_engine(args: argparse.Namespace) -> Recognizer:
+    """The model, with the threads and on the backend that were asked for. Raises BackendError for one that cannot be used."""
     if args.backend is not None:
         simd.use_backend(args.backend)
     if args.threads > 0:
         simd.set_num_threads(args.threads)
+    return load_model(args.model, download_root=args.model_dir, compute_type=args.compute_type)

@@ -1,12 +1,14 @@
 """The engine's options as flags, under the names that openai-whisper's command gives them."""
 
 import argparse
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
+from ..audio import VadOptions
 from ..errors import OptionError
-from .arguments import boolean, option, optional, switch
+from .arguments import boolean, listed, option, optional, switch
 
 # openai-whisper's command, unlike its function, searches with five beams, and samples five times where it falls back
 N_BEAM = 5
@@ -50,6 +52,15 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
     add("logprob-threshold", optional(float), "below it a text is unlikely: the window fails (default: -1)")
     add("no-speech-threshold", optional(float), "above it an unlikely text is silence (default: 0.6)")
     add("clip-timestamps", str, "start,end,start,end,... in seconds: what is to be transcribed (default: all)")
+    add("repetition-penalty", float, "above 1, tokens that were written become less likely (default: 1)")
+    add("no-repeat-ngram-size", int, "so many tokens in a row are never written twice (default: 0, any)")
+    add("hotwords", listed, "words to expect, with commas between")
+    add("hotword-bias", float, "instead of a prompt, raise their likelihood by this; 1 to 4 helps")
+    add("languages", listed, "codes to choose among where the language is detected")
+    add("multilingual", boolean, "detect the language of each window anew")
+    add("language-detection-segments", int, "windows to detect the language by (default: 1)")
+    add("language-detection-threshold", float, "a probability that is enough for a language (default: 0.5)")
+    add("batch-size", int, "windows decoded at once; each is then told nothing of the text before it")
     add("seed", int, "of the samples: the same seed gives the same text (default: 0)", default=0)
     add("word-timestamps", boolean, "find when each word is spoken", words)
     add("prepend-punctuations", str, "marks that belong to the word after them", words)
@@ -60,6 +71,11 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
         "skip silence longer than this many seconds where text may be invented",
         words,
     )
+    speech = parser.add_argument_group("voice activity")
+    add("vad-filter", boolean, "leave out what is not speech", speech)
+    for field in fields(VadOptions):
+        kind = int if field.name.endswith("_ms") else float
+        add(f"vad-{field.name.replace('_', '-')}", kind, f"(default: {field.default})", speech)
 
     option(group, "temperature", type=float, default=0.0, help="0: the likeliest text; above: samples (default: 0)")
     option(
@@ -73,8 +89,13 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def decoding_options(args: argparse.Namespace, names: list[str]) -> dict[str, Any]:
-    """What the engine is to be told. Raises OptionError for a temperature that is not allowed."""
+    """What the engine is to be told. Raises OptionError for a temperature or a voice activity option that is not allowed."""
     options = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    vad = {f.name: options.pop(f"vad_{f.name}") for f in fields(VadOptions) if f"vad_{f.name}" in options}
+    if vad and not options.get("vad_filter"):
+        raise OptionError(f"--vad-{next(iter(vad)).replace('_', '-')} needs --vad-filter True")
+    if vad:
+        options["vad_parameters"] = VadOptions(**vad)
     start, step = args.temperature, args.temperature_increment_on_fallback
     if not 0 <= start <= 1 or (step is not None and not step > 0):
         raise OptionError("temperature must be from 0 to 1, and its increment above 0")

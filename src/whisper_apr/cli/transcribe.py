@@ -11,9 +11,9 @@ from typing import Any
 from ..errors import OptionError, WhisperAprError
 from ..inference.results import Segment
 from ..output import ALL, FORMATS, LineOptions, format_timestamp, write, write_files
-from ..recognizer import Recognizer, load_model
+from ..recognizer import Recognizer
 from . import fail
-from .arguments import add_engine, boolean, option, optional, switch, use_engine
+from .arguments import add_engine, boolean, open_engine, option, optional, switch
 from .decoding import add_decoding, decoding_options
 from .files import STDIN, output_names, recordings
 
@@ -124,8 +124,7 @@ def run(args: argparse.Namespace) -> int:
     options = decoding_options(args, args.decoding_names)
     paths = recordings(args.audio)
     names = output_names(paths)
-    use_engine(args)
-    model = load_model(args.model)
+    model = open_engine(args)
     failed = 0
     for path, name in zip(paths, names, strict=True):
         try:
