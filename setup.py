@@ -49,6 +49,8 @@ else:
         else ["-fno-vectorize", "-fno-slp-vectorize"]
     )
 
+common += os.environ.get("WHISPER_APR_CFLAGS", "").split()  # the last word, for sanitizers: see tests/sanitize.sh
+
 limited_api = not sysconfig.get_config_var("Py_GIL_DISABLED")  # free-threaded builds have no stable ABI yet
 
 libraries = [

@@ -167,7 +167,7 @@ def test_five_channels_at_96_khz() -> None:
     samples = load_audio(file.getvalue())
     expected = 0.3 * np.sin(2 * np.pi * 300 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)
     assert len(samples) == SAMPLE_RATE
-    np.testing.assert_allclose(samples[400:-400], expected[400:-400], atol=1e-4)
+    np.testing.assert_allclose(samples[400:-400], expected[400:-400], atol=2e-3)  # the pass band's ripple
 
 
 def test_the_rate_of_an_array_matters() -> None:

@@ -44,23 +44,25 @@ def test_mel_project(backend, n_frame):
 
 
 @pytest.mark.parametrize(
-    ("up", "down", "n_tap"), [(1, 1, 1), (1, 3, 7), (2, 1, 16), (3, 2, 33), (160, 441, 100), (7, 5, 300)]
+    ("up", "down", "n_tap"), [(1, 1, 1), (1, 3, 7), (2, 1, 16), (3, 2, 33), (160, 441, 100), (7, 5, 300), (40, 3, 9)]
 )
 def test_polyphase(backend, up, down, n_tap):
     filters = cases.normal(1, up, n_tap)
-    for n_x, start in ((1, 0), (50, -n_tap * up), (257, -(n_tap // 2) * up - 1), (400, 3)):
-        x = cases.normal(2, n_x)
-        n_out = n_x * up // down + 5
-        got = simd.polyphase(x, filters, up, down, start, n_out)
-        for n in range(n_out):
-            first, phase = divmod(start + n * down, up)
-            inside = np.arange(max(0, -first), max(0, min(n_tap, n_x - first)))
-            exact = float(x[first + inside].astype(np.float64) @ filters[phase][inside]) if len(inside) else 0.0
-            assert abs(got[n] - exact) <= 1e-5 * max(1.0, abs(exact)) * n_tap
+    bank = simd.FilterBank.of(filters, down)
+    assert bank.n_out * down == bank.n_in * up
+    for n_group in (0, 1, 2, 13, 40):
+        x = cases.normal(2, max(0, (n_group - 1) * bank.n_in + bank.reach))
+        got = simd.polyphase(x, bank, n_group)
+        assert got.shape == (n_group * bank.n_out,)
+        first, phase = np.divmod(np.arange(len(got)) * down, up)
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, (0, n_tap)), n_tap)[first]
+        exact = np.einsum("nt,nt->n", windows.astype(np.float64), filters[phase])
+        np.testing.assert_allclose(got, exact, rtol=0, atol=1e-6 * n_tap)
 
 
 def test_polyphase_does_not_depend_on_how_outputs_are_asked_for(compiled_backend):
-    x, filters = cases.normal(1, 900), cases.normal(2, 3, 50)
-    whole = simd.polyphase(x, filters, 3, 2, -75, 1300)
-    pieces = [simd.polyphase(x, filters, 3, 2, -75 + 2 * n, min(37, 1300 - n)) for n in range(0, 1300, 37)]
+    bank = simd.FilterBank.of(cases.normal(2, 3, 50), 2)
+    x = cases.normal(1, 29 * bank.n_in + bank.reach)
+    whole = simd.polyphase(x, bank, 30)
+    pieces = [simd.polyphase(x[n * bank.n_in :], bank, min(7, 30 - n)) for n in range(0, 30, 7)]
     np.testing.assert_array_equal(np.concatenate(pieces), whole)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ._simd import numpy_kernels, numpy_lz4
 from ._simd.layout import PANEL, aligned_zeros
+from ._simd.layout import FilterBank as FilterBank
 from ._simd.layout import aligned_empty as aligned_empty
 from .errors import BackendError
 from .packed import COMPUTE_TYPES as COMPUTE_TYPES
@@ -489,21 +490,19 @@ def dtw(cost: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int6
     return np.array(rows[::-1]), np.array(columns[::-1])
 
 
-def polyphase(x: npt.ArrayLike, filters: FloatArray, up: int, down: int, start: int, n_out: int) -> FloatArray:
-    """Rational resampling: `out[n] = sum_t x[i + t] * filters[p, t]`, with `i, p = divmod(start + n * down, up)`.
+def polyphase(x: npt.ArrayLike, bank: FilterBank, n_group: int) -> FloatArray:
+    """Rational resampling: `out[n] = sum_t x[i + t] * filters[p, t]`, with `i, p = divmod(n * down, up)`, for `n_group * bank.n_out` outputs.
 
-    filters is `(up, n_taps)`; samples outside of x count as 0 (`start` may be negative).
+    They are made in groups that begin `bank.n_in` samples apart; the last of n groups needs x to hold `(n - 1) * bank.n_in + bank.reach` samples.
     """
-    a, f = _float32(x, "x", 1), _float32(filters, "filters", 2)
-    _expect(
-        up >= 1 and down >= 1 and len(f) == up and f.shape[1] >= 1,
-        f"filters {f.shape} do not fit a rate of {up}/{down}",
-    )
-    _expect(n_out >= 0, "n_out must not be negative")
-    out = np.empty(n_out, np.float32)
-    if n_out:
-        _impl.polyphase(a, f, up, down, start, out)
-    return out
+    a = _float32(x, "x", 1)
+    _expect(n_group >= 0, "the number of groups must not be negative")
+    needed = (n_group - 1) * bank.n_in + bank.reach if n_group else 0
+    _expect(len(a) >= needed, f"{n_group} groups need {needed} samples, not {len(a)}")
+    out = np.empty((n_group, len(bank.panels), PANEL), np.float32)
+    if out.size:
+        _impl.polyphase(a, bank.panels, bank.offsets, bank.n_in, out)
+    return out.reshape(-1)
 
 
 # ---- bytes ----------------------------------------------------------------------------------------------------------

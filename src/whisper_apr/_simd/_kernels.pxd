@@ -70,11 +70,10 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct apr_polyphase:
         const float *x
-        ptrdiff_t n_x
-        const float *filters
-        ptrdiff_t n_tap, up, down, start
+        const float *panels
+        const int64_t *offsets
+        ptrdiff_t n_panel, k, step, n_group
         float *out
-        ptrdiff_t n_out
 
     ctypedef struct apr_table:
         const char *name

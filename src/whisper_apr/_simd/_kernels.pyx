@@ -451,23 +451,22 @@ def mel_project(power, filters, out):
         release(&held)
 
 
-def polyphase(x, filters, ptrdiff_t up, ptrdiff_t down, ptrdiff_t start, out):
+def polyphase(x, panels, offsets, ptrdiff_t step, out):
     cdef Held held
     cdef apr_polyphase p
     cdef Py_buffer *view
     cdef const apr_table *t = table
     held.n = 0
     try:
-        view = hold(&held, x, False)
-        p.x = <const float *>view.buf
-        p.n_x = view.shape[0]
-        view = hold(&held, filters, False)
-        p.filters = <const float *>view.buf
-        p.n_tap = view.shape[1]
-        p.up, p.down, p.start = up, down, start
+        p.x = <const float *>hold(&held, x, False).buf
+        view = hold(&held, panels, False)
+        p.panels = <const float *>view.buf
+        p.n_panel, p.k = view.shape[0], view.shape[1]
+        p.offsets = <const int64_t *>hold(&held, offsets, False).buf
+        p.step = step
         view = hold(&held, out, True)
         p.out = <float *>view.buf
-        p.n_out = view.shape[0]
+        p.n_group = view.shape[0]
         with nogil:
             t.polyphase(&p)
     finally:

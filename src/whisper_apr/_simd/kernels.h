@@ -78,13 +78,13 @@ typedef struct apr_spectrum {
     float *out; /* (n_fft / 2 + 1, n_frame) */
 } apr_spectrum;
 
+/* out[g][j][i] = sum over t < k of x[g * step + offsets[j] + t] * panels[j][t][i], i < 16; x holds all of these */
 typedef struct apr_polyphase {
     const float *x;
-    ptrdiff_t n_x;
-    const float *filters; /* (up, n_tap) */
-    ptrdiff_t n_tap, up, down, start;
-    float *out;
-    ptrdiff_t n_out;
+    const float *panels; /* (n_panel, k, 16) */
+    const int64_t *offsets; /* (n_panel) */
+    ptrdiff_t n_panel, k, step, n_group;
+    float *out; /* (n_group, n_panel, 16) */
 } apr_polyphase;
 
 #define APR_KERNELS(K) \

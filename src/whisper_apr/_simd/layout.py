@@ -11,6 +11,8 @@ and input `32 g + 16 + 4 v + i` in its high half, each as the value + 8.
 Pages of the key-value cache use the same 16: 16 positions a page, keys as a panel `(d_head, 16)`, values as `(16, d_head)`.
 """
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -101,3 +103,37 @@ def unpack_int4(panels: npt.NDArray[np.uint8], n_out: int, n_in: int) -> npt.NDA
     packed = panels.transpose(0, 3, 1, 2, 4)  # (n_panel, 16, n_group, 4, 4)
     halves = np.stack([packed & 15, packed >> 4], axis=3).view(np.int8) - np.int8(8)
     return halves.reshape(n_panel * PANEL, n_group * GROUP)[:n_out, :n_in]
+
+
+@dataclass(frozen=True)
+class FilterBank:
+    """A polyphase filter as panels: 16 outputs side by side, each column the filter of its phase, moved down to where its window begins."""
+
+    panels: npt.NDArray[np.float32]  # (n_panel, k, 16)
+    offsets: npt.NDArray[np.int64]  # (n_panel,): where a panel's windows begin in the group's
+    n_in: int  # samples from group to group
+
+    @classmethod
+    def of(cls, filters: npt.NDArray[np.float32], down: int) -> "FilterBank":
+        """From filters `(up, n_tap)` for a rate of up / down."""
+        up, n_tap = filters.shape
+        n_out = math.lcm(up, PANEL)
+        position, phase = np.divmod(np.arange(n_out) * down, up)
+        position = position.reshape(-1, PANEL)
+        offsets = position[:, 0].copy()
+        panels = aligned_zeros((len(position), int((position[:, -1] - offsets).max()) + n_tap, PANEL), np.float32)
+        for n in range(n_out):
+            panel, column = divmod(n, PANEL)
+            begin = position[panel, column] - offsets[panel]
+            panels[panel, begin : begin + n_tap, column] = filters[phase[n]]
+        return cls(panels, offsets, n_out * down // up)
+
+    @property
+    def n_out(self) -> int:
+        """Outputs of a group."""
+        return len(self.panels) * PANEL
+
+    @property
+    def reach(self) -> int:
+        """Samples that a group reads."""
+        return int(self.offsets[-1] + self.panels.shape[1])

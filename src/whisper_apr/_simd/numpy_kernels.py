@@ -155,14 +155,11 @@ def dtw(x, cost, trace):
         table[i + 1, j + 1] = x[i, j] + np.choose(step, (both, row, column))
 
 
-def polyphase(x, filters, up, down, start, out):
-    n_taps = filters.shape[1]
-    position = start + down * np.arange(len(out), dtype=np.int64)
-    first, phase = np.divmod(position, up)
-    padded = np.concatenate([np.zeros(n_taps, np.float32), x, np.zeros(n_taps, np.float32)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, n_taps)
-    inside = np.clip(first + n_taps, 0, len(windows) - 1)
-    out[...] = np.einsum("nt,nt->n", windows[inside].astype(np.float64), filters[phase])
+def polyphase(x, panels, offsets, step, out):
+    k = panels.shape[1]
+    for j, offset in enumerate(offsets):
+        windows = np.lib.stride_tricks.sliding_window_view(x[offset:], k)[::step][: len(out)]
+        out[:, j] = windows @ panels[j]
 
 
 def read_all(x, out):

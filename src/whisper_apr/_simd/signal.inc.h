@@ -3,8 +3,9 @@
 enum {
     SPECTRUM_TASK = 256,  /* frames that are worth a task: each computes its own table of twiddles */
     MEL_TASK = 512,       /* frames */
-    POLYPHASE_TASK = 512, /* outputs */
-    POLYPHASE_TOGETHER = 4,
+    POLYPHASE_TASK = 4096, /* outputs */
+    POLYPHASE_VECTORS = LANES == 16 ? 1 : 2,
+    POLYPHASE_FEW = 3, /* groups that go together where a whole tile's are not left */
 };
 
 /* ---- power spectrum: a frame in each lane ------------------------------------------------------------------------ */
@@ -226,60 +227,52 @@ static void mel(const float *power, const float *filters, float *out, ptrdiff_t 
 
 /* ---- resampling -------------------------------------------------------------------------------------------------- */
 
-/* Where the window of output `n` begins, and its phase: the floor of a division whose first operand may be negative. */
-APR_INLINE ptrdiff_t polyphase_window(const apr_polyphase *p, ptrdiff_t n, ptrdiff_t *phase) {
-    ptrdiff_t position = p->start + n * p->down, first = position / p->up;
-    if (position % p->up < 0) first--;
-    *phase = position - first * p->up;
-    return first;
+/* `rows` groups of one panel, from group `group` on */
+APR_INLINE void polyphase_tile(const apr_polyphase *p, const int rows, ptrdiff_t panel, ptrdiff_t group) {
+    const float *x = p->x + group * p->step + p->offsets[panel], *weights = p->panels + panel * p->k * APR_PANEL;
+    float *out = p->out + (group * p->n_panel + panel) * APR_PANEL;
+    for (int lane = 0; lane < APR_PANEL; lane += POLYPHASE_VECTORS * LANES) {
+        vf acc[TILE_ROWS][THIN_VECTORS];
+        const void *b[POLYPHASE_VECTORS];
+        APR_UNROLL
+        for (int j = 0; j < POLYPHASE_VECTORS; j++) b[j] = weights + lane + j * LANES;
+        APR_UNROLL
+        for (int i = 0; i < rows; i++) {
+            APR_UNROLL
+            for (int j = 0; j < POLYPHASE_VECTORS; j++) acc[i][j] = vf_zero();
+        }
+        tile(acc, rows, POLYPHASE_VECTORS, 0, x, p->step, 1, b, APR_PANEL, p->k);
+        APR_UNROLL
+        for (int i = 0; i < rows; i++) {
+            APR_UNROLL
+            for (int j = 0; j < POLYPHASE_VECTORS; j++) vf_store(out + i * p->n_panel * APR_PANEL + lane + j * LANES, acc[i][j]);
+        }
+    }
 }
 
-/* sums[i] = x[i] . filter[i]; the order of the sum depends on n_tap alone */
-APR_INLINE void polyphase_dots(const int together, const float *const *x, const float *const *filter, ptrdiff_t n_tap, float *sums) {
-    vf acc[POLYPHASE_TOGETHER];
-    ptrdiff_t t = 0;
-    APR_UNROLL
-    for (int i = 0; i < together; i++) acc[i] = vf_zero();
-    for (; t + LANES <= n_tap; t += LANES) {
-        APR_UNROLL
-        for (int i = 0; i < together; i++) acc[i] = vf_fma(vf_load(x[i] + t), vf_load(filter[i] + t), acc[i]);
-    }
-    if (t < n_tap) {
-        APR_UNROLL
-        for (int i = 0; i < together; i++) acc[i] = vf_fma(vf_load_n(x[i] + t, n_tap - t), vf_load_n(filter[i] + t, n_tap - t), acc[i]);
-    }
-    APR_UNROLL
-    for (int i = 0; i < together; i++) sums[i] = vf_sum(acc[i]);
-}
+APR_NOINLINE static void polyphase_full(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) { polyphase_tile(p, TILE_ROWS, panel, group); }
+APR_NOINLINE static void polyphase_few(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) { polyphase_tile(p, POLYPHASE_FEW, panel, group); }
+APR_NOINLINE static void polyphase_one(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) { polyphase_tile(p, 1, panel, group); }
+
+typedef struct polyphase_work {
+    const apr_polyphase *p;
+    ptrdiff_t groups_per_task;
+} polyphase_work;
 
 static void polyphase_task(void *context, ptrdiff_t i, void *scratch) {
-    const apr_polyphase *p = context;
-    ptrdiff_t end = min_size(p->n_out, (i + 1) * POLYPHASE_TASK);
-    const float *x[POLYPHASE_TOGETHER], *filter[POLYPHASE_TOGETHER];
-    for (ptrdiff_t n = i * POLYPHASE_TASK; n < end;) {
-        int together = 0;
-        while (together < POLYPHASE_TOGETHER && n + together < end) {
-            ptrdiff_t phase, first = polyphase_window(p, n + together, &phase);
-            filter[together] = p->filters + phase * p->n_tap;
-            if (first >= 0 && first + p->n_tap <= p->n_x) {
-                x[together] = p->x + first;
-            } else { /* over an end: a copy with zeros, and the same sum */
-                float *copy = (float *)scratch + together * p->n_tap;
-                for (ptrdiff_t t = 0; t < p->n_tap; t++) copy[t] = first + t >= 0 && first + t < p->n_x ? p->x[first + t] : 0.0f;
-                x[together] = copy;
-            }
-            together++;
-        }
-        if (together == POLYPHASE_TOGETHER) {
-            polyphase_dots(POLYPHASE_TOGETHER, x, filter, p->n_tap, p->out + n);
-        } else {
-            for (int j = 0; j < together; j++) polyphase_dots(1, x + j, filter + j, p->n_tap, p->out + n + j);
-        }
-        n += together;
+    const polyphase_work *work = context;
+    const apr_polyphase *p = work->p;
+    ptrdiff_t end = min_size(p->n_group, (i + 1) * work->groups_per_task);
+    (void)scratch;
+    for (ptrdiff_t panel = 0; panel < p->n_panel; panel++) {
+        ptrdiff_t group = i * work->groups_per_task;
+        for (; group + TILE_ROWS <= end; group += TILE_ROWS) polyphase_full(p, panel, group);
+        for (; group + POLYPHASE_FEW <= end; group += POLYPHASE_FEW) polyphase_few(p, panel, group);
+        for (; group < end; group++) polyphase_one(p, panel, group);
     }
 }
 
 static void polyphase(const apr_polyphase *p) {
-    apr_polyphase work = *p;
-    apr_parallel(polyphase_task, &work, div_up(p->n_out, POLYPHASE_TASK), (size_t)(POLYPHASE_TOGETHER * p->n_tap) * sizeof(float));
+    polyphase_work work = {p, TILE_ROWS * div_up(POLYPHASE_TASK, TILE_ROWS * p->n_panel * APR_PANEL)};
+    apr_parallel(polyphase_task, &work, div_up(p->n_group, work.groups_per_task), 0);
 }

@@ -11,10 +11,11 @@ typedef __m128 vf;
 APR_INLINE vf vf_zero(void) { return _mm_setzero_ps(); }
 APR_INLINE vf vf_set1(float x) { return _mm_set1_ps(x); }
 APR_INLINE vf vf_load(const float *p) { return _mm_loadu_ps(p); }
+APR_INLINE vf vf_load_two(const float *p) { return _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p)); }
 APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) {
     if (n >= 4) return vf_load(p);
-    if (n == 3) return _mm_movelh_ps(_mm_castpd_ps(_mm_load_sd((const double *)(const void *)p)), _mm_load_ss(p + 2));
-    if (n == 2) return _mm_castpd_ps(_mm_load_sd((const double *)(const void *)p));
+    if (n == 3) return _mm_movelh_ps(vf_load_two(p), _mm_load_ss(p + 2));
+    if (n == 2) return vf_load_two(p);
     return n == 1 ? _mm_load_ss(p) : _mm_setzero_ps();
 }
 APR_INLINE vf vf_load_half(const uint16_t *p) {

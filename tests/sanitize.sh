@@ -1,0 +1,60 @@
+#!/bin/sh
+# The kernels' tests under sanitizers and valgrind: tests/sanitize.sh [address] [thread] [valgrind], all of them by default.
+#
+# Works on a copy, so that no instrumented extension is left behind. gcc's runtimes are preloaded, because Python itself is not instrumented.
+#   address   -fsanitize=address,undefined; every kernel test on every backend
+#   thread    -fsanitize=thread; the pool's tests, and the decoder's with two threads
+#   valgrind  memcheck of an ordinary build, on scalar and sse2 (valgrind knows no AVX-512): one test of each kind, because it is slow
+# PYTHON names the interpreter (numpy, pytest, hypothesis, Cython, setuptools), KEEP a folder to build in again.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-python3}
+folder=${KEEP:-$(mktemp -d)}
+[ -n "${KEEP:-}" ] || trap 'rm -rf "$folder"' EXIT
+
+# build NAME FLAGS: a copy of the tree with an extension built with FLAGS
+build() {
+    mkdir -p "$folder/$1"
+    (cd "$here" && tar -cf - --exclude='*.so' --exclude=build --exclude='_kernels.c' setup.py pyproject.toml src tests) | tar -xf - -C "$folder/$1"
+    touch "$folder/$1/README.md" "$folder/$1/LICENSE"
+    (cd "$folder/$1" && CFLAGS="$2" LDFLAGS="$2" WHISPER_APR_CFLAGS="-O1 -g1" "$python" setup.py -q build_ext --inplace >build.log 2>&1) || { cat "$folder/$1/build.log"; exit 1; }
+}
+
+# check NAME PYTEST-ARGUMENTS: run tests of that copy; nothing is captured, because a sanitizer's last words would be lost
+check() {
+    name=$1
+    shift
+    (cd "$folder/$name" && PYTHONPATH=src "$python" -m pytest -q -x --capture=no -p no:cacheprovider "$@")
+}
+
+for kind in ${*:-address thread valgrind}; do
+    echo "== $kind"
+    case $kind in
+    address)
+        build address "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+        # Python's own leaks at exit are not ours; test_threads starts processes of its own, which inherit all this
+        ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+            LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $(gcc -print-file-name=libstdc++.so)" \
+            check address tests/test_kernels.py tests/test_quantized_kernels.py tests/test_signal_kernels.py tests/test_decoder.py tests/test_lz4.py tests/test_threads.py
+        ;;
+    thread)
+        build thread "-fsanitize=thread"
+        TSAN_OPTIONS="halt_on_error=1:exitcode=66:report_signal_unsafe=0" OPENBLAS_NUM_THREADS=1 \
+            LD_PRELOAD="$(gcc -print-file-name=libtsan.so)" \
+            check thread tests/test_threads.py tests/test_simd.py -k "thread or number or recording or exit or idle"
+        ;;
+    valgrind)
+        build plain ""
+        # NumPy asks the CPU that valgrind shows it; OpenBLAS is told to do without AVX-512
+        for backend in scalar sse2; do
+            WHISPER_APR_BACKEND=$backend PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell \
+                valgrind --quiet --error-exitcode=9 --suppressions="$here/tests/valgrind.supp" --undef-value-errors=yes \
+                "$python" "$here/tests/memcheck.py" "$folder/plain/src"
+        done
+        ;;
+    *)
+        echo "unknown: $kind" >&2
+        exit 2
+        ;;
+    esac
+done
