@@ -47,6 +47,7 @@ class _Hang(BaseException):
 
 
 _watched = False
+_limited = False  # memory is limited rather than traced
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
@@ -66,24 +67,44 @@ def _alarm(signum: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def measuring() -> Iterator[None]:
-    """Memory and time are measured within: `check` needs it."""
+def measuring(limited: bool = False) -> Iterator[None]:
+    """Memory and time are measured within: `check` needs it.
+
+    Memory is traced, which makes everything several times slower, or `limited` (Linux only): what asks for too much gets none.
+    """
+    global _limited
     previous = signal.signal(signal.SIGPROF, _alarm) if _HAS_TIMER else None
-    tracemalloc.start()
+    _limited = limited
+    if not limited:
+        tracemalloc.start()
     try:
         yield
     finally:
+        _limited = False
         tracemalloc.stop()
         if _HAS_TIMER:
             signal.signal(signal.SIGPROF, previous)
+
+
+def _set_limit(more: int | None) -> None:
+    """How much more memory of its own this process may ask for; None: as much as it likes."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize() if more is not None else 0
+    resource.setrlimit(resource.RLIMIT_DATA, (used + more if more is not None else hard, hard))
 
 
 def check(open_file: Callable[[Path], object], path: Path, size: int) -> str:
     """Open one file by the rules: "opened" or "refused"; raises Broken."""
     global _watched
     outcome = "opened"
-    tracemalloc.reset_peak()
-    before = tracemalloc.get_traced_memory()[0]
+    before = 0
+    if _limited:
+        _set_limit(TIMES * size + BYTES)
+    else:
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
     if _HAS_TIMER:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
     _watched = True
@@ -101,7 +122,9 @@ def check(open_file: Callable[[Path], object], path: Path, size: int) -> str:
         _watched = False
         if _HAS_TIMER:
             signal.setitimer(signal.ITIMER_PROF, 0)
-    peak = tracemalloc.get_traced_memory()[1] - before
+        if _limited:
+            _set_limit(None)
+    peak = 0 if _limited else tracemalloc.get_traced_memory()[1] - before
     if peak > TIMES * size + BYTES:
         raise Broken(f"took {peak >> 20} MiB for a file of {size} bytes")
     return outcome
@@ -135,14 +158,16 @@ def changed(reader: Reader, seeds: list[Path], number: int, folder: Path) -> tup
     return made, sum(path.stat().st_size for path in _files(made))
 
 
-def fuzz(reader: Reader, numbers: range, folder: Path, keep: Path | None = None) -> tuple[Counter[str], list[str]]:
+def fuzz(
+    reader: Reader, numbers: range, folder: Path, keep: Path | None = None, limited: bool = False
+) -> tuple[Counter[str], list[str]]:
     """Open the files of these numbers. Returns how many opened and were refused, and a line for each rule broken."""
     (folder / "seeds").mkdir(parents=True)
     (folder / "changed").mkdir()
     seeds = list(reader.seeds(folder / "seeds"))
     outcomes: Counter[str] = Counter()
     broken = []
-    with measuring():
+    with measuring(limited):
         for seed in seeds:  # good files open; and what they import is there from now on
             reader.open(seed)
         for number in numbers:
@@ -205,9 +230,9 @@ def main() -> int:
     watch()
     warnings.simplefilter("error")
     for reader in chosen:
-        begin = time.monotonic()
+        begin, numbers = time.monotonic(), range(options.seed, options.seed + options.n)
         with tempfile.TemporaryDirectory() as folder:
-            outcomes, broken = fuzz(reader, range(options.seed, options.seed + options.n), Path(folder), options.keep)
+            outcomes, broken = fuzz(reader, numbers, Path(folder), options.keep, sys.platform == "linux")
         print(*broken[:20], sep="\n", end="\n" if broken else "")
         print(
             f"{reader.name}: {options.n} files: {outcomes['refused']} refused, {outcomes['opened']} opened, {len(broken)} broke a rule"
