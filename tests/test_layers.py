@@ -1,0 +1,86 @@
+"""What a checkpoint's tensors become: in each compute type, stacked or not, quantized already or not; and what that costs in accuracy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import SMALLEST, TINY, random_tensors
+from whisper_apr import load_model, simd
+from whisper_apr.errors import FormatError, OptionError
+from whisper_apr.formats import Checkpoint
+from whisper_apr.model import Whisper
+from whisper_apr.model.layers import Tensors, stacked
+from whisper_apr.recognizer import Recognizer, _checkpoint
+
+DATA = Path(__file__).parent / "data"
+PARTS = ("query", "key", "value")
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def test_stacked_parts_and_the_stored_stack_are_the_same():
+    by_name = random_tensors(SMALLEST, 0)
+    name = "decoder.blocks.0.attn"
+    for compute_type in simd.COMPUTE_TYPES:
+        made = stacked(Tensors(by_name, compute_type), name, PARTS)
+        stored = {f"{name}.query_key_value.weight": made.weight, f"{name}.query_key_value.bias": made.bias}
+        again = stacked(Tensors(stored), name, PARTS)
+        assert again.weight is made.weight
+        np.testing.assert_array_equal(again.bias, made.bias)
+        assert made.weight.dtype == compute_type
+        np.testing.assert_array_equal(made.bias[8:16], 0)  # the key's
+
+
+def test_matrices_that_are_quantized_or_packed_already_are_taken_as_they_are():
+    by_name: dict[str, simd.Weight] = dict(random_tensors(SMALLEST, 0))
+    mel = np.random.default_rng(0).standard_normal((1, 4, 12)).astype(np.float32)
+    tokens = np.array([[1, 5, 3]])
+    expected = Whisper(Checkpoint(SMALLEST, by_name), "int8")
+    quantized = {
+        name: simd.quantize_int8(tensor) if name.endswith("weight") and tensor.ndim == 2 else tensor
+        for name, tensor in by_name.items()
+    }
+    packed = {
+        name: simd.pack(tensor) if isinstance(tensor, simd.QuantizedWeight) else tensor
+        for name, tensor in quantized.items()
+    }
+    for tensors in (quantized, packed):
+        model = Whisper(Checkpoint(SMALLEST, tensors), "int8")
+        np.testing.assert_array_equal(model.embed_audio(mel), expected.embed_audio(mel))
+        features = expected.embed_audio(mel)
+        np.testing.assert_array_equal(model.logits(tokens, features), expected.logits(tokens, features))
+
+
+def test_what_cannot_be_computed_with_is_refused():
+    checkpoint = Checkpoint(SMALLEST, random_tensors(SMALLEST, 0))
+    with pytest.raises(OptionError, match="int16"):
+        Whisper(checkpoint, "int16")
+    for name, tensor in (
+        ("encoder.blocks.0.mlp.0.weight", np.full((32, 8), np.nan, np.float32)),
+        ("encoder.blocks.0.mlp.0.bias", simd.quantize_int8(np.ones((32, 1), np.float32))),
+    ):
+        with pytest.raises(FormatError, match=name.rsplit(".", 1)[0]):
+            Whisper(Checkpoint(SMALLEST, {**checkpoint.tensors, name: tensor}), "int8")
+
+
+def test_int8_changes_a_tiny_models_logits_little():
+    checkpoint = Checkpoint(TINY, random_tensors(TINY, 0))
+    mel = np.random.default_rng(1).standard_normal((80, 3000)).astype(np.float32)
+    tokens = np.random.default_rng(2).integers(0, TINY.n_vocab, (1, 8))
+    logits = {}
+    for compute_type in ("float32", "int8"):
+        model = Whisper(checkpoint, compute_type)
+        logits[compute_type] = model.logits(tokens, model.embed_audio(mel)[None])
+    assert relative(logits["int8"], logits["float32"]) < 0.02
+
+
+@pytest.mark.parametrize("compute_type", ["int8", "int4"])
+def test_the_digits_model_hears_the_same(compute_type):
+    quantized = Recognizer(_checkpoint("digits"), compute_type)
+    whole = load_model("digits")
+    for recording in ("en", "de", "es"):
+        path = DATA / f"{recording}.wav"
+        assert quantized.transcribe(path).text == whole.transcribe(path).text
