@@ -11,7 +11,9 @@ enum {
     QUADS = GROUP / QUAD,
     Q_WIDE = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2, /* vectors of a block of few rows: enough sums at once to hide the latency */
     Q_ROWS = VQ_TILE_ROWS > V4_TILE_ROWS ? VQ_TILE_ROWS : V4_TILE_ROWS,
-    Q_UNIT = Q_WIDE * LANES,   /* columns that all tiles pass before the next ones are read */
+    Q_STEPS = APR_PANEL / LANES * VQ_PARTS < 4 ? 4 / (APR_PANEL / LANES * VQ_PARTS) : 1, /* sums of one output, for a single row */
+    Q_AHEAD = 4096,          /* bytes between what is asked for and what is read of a single stream */
+    Q_UNIT = Q_WIDE * LANES > APR_PANEL ? Q_WIDE * LANES : APR_PANEL, /* columns that all tiles pass before the next ones are read */
     Q_ROW_BYTES = 256 * 1024,  /* of a task's rounded rows: they stay in the second cache while the panels pass */
     Q_SMALL = 64 * 1024,       /* products fewer than this are not worth a second thread */
     Q_TASK_ROWS = 96,          /* a task of rows reads all panels, and a task of columns rounds all rows: at least so many ... */
@@ -78,12 +80,18 @@ APR_INLINE const char *q_panel(const void *panels, ptrdiff_t column, ptrdiff_t p
 }
 
 
+/* Times step and scale. */
+APR_INLINE void q8_finish(const apr_gemm *g, const q_tile *t, int row, ptrdiff_t column, const vi *acc, float *out) {
+    vi sum = vq_correct(vq_join(acc[0], acc[VQ_PARTS - 1]), g->sums + column);
+    vf_store(out, vf_mul(vf_mul(vf_from_int(sum), vf_set1(t->steps[row])), vf_load((const float *)g->scales + column)));
+}
+
 /* rows x vectors of the product, before bias: whole sums, then times step and scale. */
 APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, const int vectors, ptrdiff_t column, float *out) {
     vi acc[VQ_TILE_ROWS][Q_WIDE][VQ_PARTS];
     const int8_t *w[Q_WIDE];
     const vq_number *x = t->numbers;
-    ptrdiff_t n_quad = div_up(g->k, QUAD), last = div_up(g->n, APR_PANEL) * APR_PANEL - LANES;
+    ptrdiff_t n_quad = div_up(g->k, QUAD), ahead = Q_UNIT * QUAD * n_quad, last = div_up(g->n, APR_PANEL) * APR_PANEL - LANES;
     APR_UNROLL
     for (int j = 0; j < vectors; j++) w[j] = (const int8_t *)q_panel(g->b, min_size(column + j * LANES, last), n_quad * APR_PANEL * QUAD);
     APR_UNROLL
@@ -100,6 +108,7 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
         for (int j = 0; j < vectors; j++) {
             APR_UNROLL
             for (int p = 0; p < VQ_PARTS; p++) part[j][p] = vq_weight(w[j] + q * APR_PANEL * QUAD, p);
+            if (rows < VQ_TILE_ROWS && j % (APR_PANEL / LANES) == 0) APR_PREFETCH(w[j] + ahead + q * APR_PANEL * QUAD);
         }
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
@@ -112,14 +121,60 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
         }
     }
     APR_UNROLL
-    for (int j = 0; j < vectors; j++) {
-        ptrdiff_t at = min_size(column + j * LANES, last);
-        vf scale = vf_load((const float *)g->scales + at);
+    for (int i = 0; i < rows; i++) {
         APR_UNROLL
-        for (int i = 0; i < rows; i++) {
-            vi sum = vq_correct(vq_join(acc[i][j][0], acc[i][j][VQ_PARTS - 1]), g->sums + at);
-            vf_store(out + (i * vectors + j) * LANES, vf_mul(vf_mul(vf_from_int(sum), vf_set1(t->steps[i])), scale));
+        for (int j = 0; j < vectors; j++)
+            q8_finish(g, t, i, min_size(column + j * LANES, last), acc[i][j], out + (i * vectors + j) * LANES);
+    }
+}
+
+/* One row times one panel: memory decides, and is read straight on. Four steps of k at a time hide the instruction's latency; whole
+ * numbers may be summed in any order. */
+APR_INLINE void q8_row(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *out) {
+    enum { VECTORS = APR_PANEL / LANES, STEPS = 4 };
+    vi acc[STEPS][VECTORS][VQ_PARTS];
+    const vq_number *x = t->numbers;
+    ptrdiff_t n_quad = div_up(g->k, QUAD), q = 0;
+    const int8_t *w = (const int8_t *)q_panel(g->b, column, n_quad * APR_PANEL * QUAD);
+    APR_UNROLL
+    for (int u = 0; u < STEPS; u++) {
+        APR_UNROLL
+        for (int j = 0; j < VECTORS; j++) {
+            APR_UNROLL
+            for (int p = 0; p < VQ_PARTS; p++) acc[u][j][p] = vi_set1(0);
         }
+    }
+    for (; q + STEPS <= n_quad; q += STEPS) {
+        APR_UNROLL
+        for (int u = 0; u < STEPS; u++) {
+            vq number = vq_input(x + (q + u) * QUAD);
+            const int u_acc = u % Q_STEPS;
+            APR_PREFETCH(w + (q + u) * APR_PANEL * QUAD + Q_AHEAD);
+            APR_UNROLL
+            for (int j = 0; j < VECTORS; j++) {
+                APR_UNROLL
+                for (int p = 0; p < VQ_PARTS; p++)
+                    acc[u_acc][j][p] = vq_dot(acc[u_acc][j][p], vq_weight(w + ((q + u) * APR_PANEL + j * LANES) * QUAD, p), number);
+            }
+        }
+    }
+    for (; q < n_quad; q++) {
+        vq number = vq_input(x + q * QUAD);
+        APR_UNROLL
+        for (int j = 0; j < VECTORS; j++) {
+            APR_UNROLL
+            for (int p = 0; p < VQ_PARTS; p++)
+                acc[0][j][p] = vq_dot(acc[0][j][p], vq_weight(w + (q * APR_PANEL + j * LANES) * QUAD, p), number);
+        }
+    }
+    APR_UNROLL
+    for (int j = 0; j < VECTORS; j++) {
+        APR_UNROLL
+        for (int u = 1; u < Q_STEPS; u++) {
+            APR_UNROLL
+            for (int p = 0; p < VQ_PARTS; p++) acc[0][j][p] = vi_add(acc[0][j][p], acc[u][j][p]);
+        }
+        q8_finish(g, t, 0, column + j * LANES, acc[0][j], out + j * LANES);
     }
 }
 
@@ -167,7 +222,7 @@ static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *
 #define Q_CASE(R) \
     case R: q8_block(g, t, R, VECTORS(R), column, out); return VECTORS(R);
     switch (t->rows) {
-        Q_CASE(1)
+        case 1: q8_row(g, t, column, out); return APR_PANEL / LANES;
         Q_CASE(2)
         Q_CASE(3)
         Q_CASE(4)
@@ -234,7 +289,7 @@ static void q_task(void *context, ptrdiff_t index, void *scratch) {
     char *line = scratch, *numbers = line + work->row_bytes;
     float *steps = (float *)(void *)(numbers + (size_t)n_row * work->row_bytes);
     int32_t *offsets = (int32_t *)(void *)(steps + n_row);
-    float out[Q_ROWS * Q_WIDE * LANES];
+    float out[Q_ROWS * Q_UNIT];
     for (int first = 1; unit < end_unit; unit++, first = 0) {
         for (ptrdiff_t i = tile; i < end_tile; i++) {
             q_tile t = {.row = i * g->m / work->n_tile};

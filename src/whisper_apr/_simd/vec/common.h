@@ -29,6 +29,16 @@
 #endif
 #endif
 
+/* Ask for a cache line before it is read. Any address will do, one beyond the end of an array too. */
+#if defined(_MSC_VER) && !defined(__clang__) && defined(_M_X64)
+#include <xmmintrin.h>
+#define APR_PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
+#elif defined(_MSC_VER) && !defined(__clang__)
+#define APR_PREFETCH(p) ((void)(p))
+#else
+#define APR_PREFETCH(p) __builtin_prefetch(p, 0, 2)
+#endif
+
 APR_INLINE float apr_from_bits(uint32_t bits) {
     float x;
     memcpy(&x, &bits, 4);
