@@ -6,11 +6,14 @@
  */
 
 enum {
-    GEMM_K_BLOCK = 512,            /* a packed tile of rows stays in the first cache */
-    GEMM_WEIGHT_BLOCK = 48 * 1024, /* floats of b that stay in the second cache while a's rows pass */
-    GEMM_ROW_BLOCK = 32 * TILE_ROWS,
+    GEMM_COPIES = VF_SPLAT ? LANES : 1,  /* of each number of a packed row */
+    GEMM_K_BLOCK = 2048,         /* c is taken up again only after so many */
+    GEMM_ROW_BYTES = 384 * 1024, /* of a task's packed rows: they stay in the second cache */
+    GEMM_UNIT = TILE_VECTORS * LANES > APR_PANEL ? TILE_VECTORS * LANES : APR_PANEL, /* columns */
     GEMM_THIN = 2 * THIN_ROWS,
     GEMM_SMALL = 16 * 1024, /* products fewer than this are not worth a second thread */
+    GEMM_TASK_ROWS = 96,    /* a task of rows reads all of b, and a task of columns packs all rows: at least so many ... */
+    GEMM_TASK_COLUMNS = 96, /* ... of each, that this does not weigh */
 };
 
 /* Where vector `v` (counted over all columns) of the panels begins; beyond the last one, the last one. */
@@ -31,7 +34,8 @@ APR_INLINE void thin_block(const apr_gemm *g, const int rows, const int vectors,
         APR_UNROLL
         for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
     }
-    tile(acc, rows, vectors, half, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k);
+    ptrdiff_t ahead = max_size(vectors * LANES, APR_PANEL) * g->k; /* where the next block begins */
+    tile_of(acc, rows, vectors, half, 0, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k, 1, ahead);
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
         APR_UNROLL
@@ -71,8 +75,9 @@ static void thin_rows(const apr_gemm *g, int half, int rows, int vectors, ptrdif
 
 typedef struct gemm_work {
     const apr_gemm *g;
-    ptrdiff_t n_task, n_unit; /* units: groups of columns (thin) or tiles of rows (blocked) */
-    ptrdiff_t k_block, n_k_block, n_column; /* blocked: how k is cut, and the columns of one block of b */
+    ptrdiff_t n_unit;                                      /* of columns */
+    ptrdiff_t n_tile, n_row_task, n_column_task; /* tiles of rows, and how rows and columns are cut */
+    ptrdiff_t k_block;
 } gemm_work;
 
 static void thin_task(void *context, ptrdiff_t i, void *scratch) {
@@ -80,21 +85,33 @@ static void thin_task(void *context, ptrdiff_t i, void *scratch) {
     const apr_gemm *g = work->g;
     (void)scratch;
     int vectors = g->m <= 2 ? THIN_VECTORS : TILE_VECTORS;
-    for (ptrdiff_t unit = i * work->n_unit / work->n_task; unit < (i + 1) * work->n_unit / work->n_task; unit++) {
+    for (ptrdiff_t unit = i * work->n_unit / work->n_column_task; unit < (i + 1) * work->n_unit / work->n_column_task; unit++) {
         for (ptrdiff_t row = 0; row < g->m; row += THIN_ROWS)
             thin_rows(g, g->b_type == APR_FLOAT16, (int)min_size(THIN_ROWS, g->m - row), vectors, row, unit * vectors);
     }
 }
 
-/* Rows row .. row + TILE_ROWS of a, columns k0 .. k0 + k, as (k, TILE_ROWS); rows that a does not have are zeros. */
+/* Rows row .. row + TILE_ROWS of a, columns k0 .. k0 + k, as (k, TILE_ROWS), each number GEMM_COPIES times; rows that a does not have
+ * are copies of its last. */
 static void pack_rows(const apr_gemm *g, ptrdiff_t row, ptrdiff_t k0, ptrdiff_t k, float *APR_RESTRICT packed) {
-    ptrdiff_t rows = min_size(TILE_ROWS, g->m - row);
-    for (ptrdiff_t i = 0; i < TILE_ROWS; i++) {
-        const float *a = g->a + (row + i) * g->a_stride + k0;
-        if (i < rows)
-            for (ptrdiff_t s = 0; s < k; s++) packed[s * TILE_ROWS + i] = a[s];
-        else
-            for (ptrdiff_t s = 0; s < k; s++) packed[s * TILE_ROWS + i] = 0.0f;
+    ptrdiff_t rows = min_size(TILE_ROWS, g->m - row), s = 0;
+    const float *a = g->a + row * g->a_stride + k0;
+#if !VF_SPLAT
+    if (rows == TILE_ROWS) {
+        for (; s + 4 <= k; s += 4) {
+            for (ptrdiff_t i = 0; i < TILE_ROWS; i += 4) {
+                ptrdiff_t from = min_size(i, TILE_ROWS - 4); /* the last four may be turned with some before them */
+                vf_turn4(a + from * g->a_stride + s, g->a_stride, packed + s * TILE_ROWS + from, TILE_ROWS);
+            }
+        }
+    }
+#endif
+    for (; s < k; s++) {
+        for (ptrdiff_t i = 0; i < TILE_ROWS; i++) {
+            float x = a[min_size(i, rows - 1) * g->a_stride + s];
+            if (VF_SPLAT) vf_store(packed + (s * TILE_ROWS + i) * LANES, vf_set1(x));
+            else packed[s * TILE_ROWS + i] = x;
+        }
     }
 }
 
@@ -103,6 +120,8 @@ static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b
     vf acc[TILE_ROWS][THIN_VECTORS];
     float kept[TILE_ROWS * TILE_VECTORS * LANES];
     ptrdiff_t rows = min_size(TILE_ROWS, g->m - row);
+    float *c = g->c + row * g->n + column;
+    int whole = rows == TILE_ROWS && column + TILE_VECTORS * LANES <= g->n;
     if (first) {
         APR_UNROLL
         for (int i = 0; i < TILE_ROWS; i++) {
@@ -110,69 +129,82 @@ static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b
             for (int j = 0; j < TILE_VECTORS; j++) acc[i][j] = vf_zero();
         }
     } else {
-        for (ptrdiff_t i = 0; i < TILE_ROWS; i++) {
-            for (ptrdiff_t j = 0; j < TILE_VECTORS; j++) {
-                ptrdiff_t at = column + j * LANES, left = i < rows ? max_size(0, g->n - at) : 0;
-                vf_store(kept + (i * TILE_VECTORS + j) * LANES, left ? vf_load_n(g->c + (row + i) * g->n + at, left) : vf_zero());
+        const float *from = c;
+        ptrdiff_t step = g->n;
+        if (!whole) {
+            for (ptrdiff_t i = 0; i < TILE_ROWS; i++) {
+                for (ptrdiff_t j = 0; j < TILE_VECTORS; j++) {
+                    ptrdiff_t left = i < rows ? max_size(0, g->n - column - j * LANES) : 0;
+                    vf_store(kept + (i * TILE_VECTORS + j) * LANES, left ? vf_load_n(c + i * g->n + j * LANES, left) : vf_zero());
+                }
             }
+            from = kept, step = TILE_VECTORS * LANES;
         }
         APR_UNROLL
         for (int i = 0; i < TILE_ROWS; i++) {
             APR_UNROLL
-            for (int j = 0; j < TILE_VECTORS; j++) acc[i][j] = vf_load(kept + (i * TILE_VECTORS + j) * LANES);
+            for (int j = 0; j < TILE_VECTORS; j++) acc[i][j] = vf_load(from + i * step + j * LANES);
         }
     }
-    tile(acc, TILE_ROWS, TILE_VECTORS, 0, a, 1, TILE_ROWS, b, APR_PANEL, k);
+    tile_of(acc, TILE_ROWS, TILE_VECTORS, 0, VF_SPLAT, a, 1, TILE_ROWS, b, APR_PANEL, k, 0, 0);
+    float *to = whole && !last ? c : kept;
+    ptrdiff_t step = whole && !last ? g->n : TILE_VECTORS * LANES;
     APR_UNROLL
     for (int i = 0; i < TILE_ROWS; i++) {
         APR_UNROLL
-        for (int j = 0; j < TILE_VECTORS; j++) vf_store(kept + (i * TILE_VECTORS + j) * LANES, acc[i][j]);
+        for (int j = 0; j < TILE_VECTORS; j++) vf_store(to + i * step + j * LANES, acc[i][j]);
     }
+    if (to == c) return;
     for (ptrdiff_t i = 0; i < rows; i++) {
         for (ptrdiff_t j = 0; j < TILE_VECTORS; j++) {
             vf x = vf_load(kept + (i * TILE_VECTORS + j) * LANES);
             ptrdiff_t at = column + j * LANES;
             if (last) finish_vector(g, row + i, at, x);
-            else if (at < g->n) vf_store_n(g->c + (row + i) * g->n + at, x, g->n - at);
+            else if (at < g->n) vf_store_n(c + i * g->n + j * LANES, x, g->n - at);
         }
     }
 }
 
-static void blocked_task(void *context, ptrdiff_t i, void *scratch) {
+/* One unit of columns times all tiles of a task, from k0 on. weights: where float16 becomes float32. */
+static void blocked_unit(const gemm_work *work, ptrdiff_t column0, ptrdiff_t k0, ptrdiff_t k, ptrdiff_t tile, ptrdiff_t end_tile, const float *rows,
+                         float *weights) {
+    const apr_gemm *g = work->g;
+    ptrdiff_t n_panel = div_up(min_size(GEMM_UNIT, g->n - column0), APR_PANEL), n_vector = n_panel * APR_PANEL / LANES, panel_k = g->k;
+    const void *b = weight_at(g->b, column0 * g->k + k0 * APR_PANEL, g->b_type == APR_FLOAT16);
+    if (g->b_type == APR_FLOAT16) {
+        for (ptrdiff_t p = 0; p < n_panel; p++)
+            for (ptrdiff_t s = 0; s < k * APR_PANEL; s += LANES)
+                vf_store(weights + p * k * APR_PANEL + s, vf_load_half((const uint16_t *)b + p * g->k * APR_PANEL + s));
+        b = weights, panel_k = k;
+    }
+    for (ptrdiff_t t = tile; t < end_tile; t++, rows += TILE_ROWS * work->k_block * GEMM_COPIES) {
+        for (ptrdiff_t v = 0; v < n_vector && column0 + v * LANES < g->n; v += TILE_VECTORS) {
+            const void *vectors[TILE_VECTORS];
+            for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = panel_vector(b, v + j, n_vector, panel_k, 0);
+            blocked_tile(g, rows, vectors, k, t * TILE_ROWS, column0 + v * LANES, k0 == 0, k0 + k == g->k);
+        }
+    }
+}
+
+static void blocked_task(void *context, ptrdiff_t index, void *scratch) {
     const gemm_work *work = context;
     const apr_gemm *g = work->g;
-    ptrdiff_t first_tile = i * work->n_unit / work->n_task, n_tile = (i + 1) * work->n_unit / work->n_task - first_tile;
-    float *rows = scratch, *weights = rows + n_tile * TILE_ROWS * work->k_block;
-    ptrdiff_t n_vector = work->n_column / LANES;
+    ptrdiff_t row_task = index / work->n_column_task, column_task = index % work->n_column_task;
+    ptrdiff_t tile = row_task * work->n_tile / work->n_row_task, end_tile = (row_task + 1) * work->n_tile / work->n_row_task;
+    ptrdiff_t unit = column_task * work->n_unit / work->n_column_task, end_unit = (column_task + 1) * work->n_unit / work->n_column_task;
+    ptrdiff_t tile_floats = TILE_ROWS * work->k_block * GEMM_COPIES;
+    float *rows = scratch, *weights = rows + (end_tile - tile) * tile_floats;
     for (ptrdiff_t k0 = 0; k0 < g->k; k0 += work->k_block) {
         ptrdiff_t k = min_size(work->k_block, g->k - k0);
-        for (ptrdiff_t t = 0; t < n_tile; t++) pack_rows(g, (first_tile + t) * TILE_ROWS, k0, k, rows + t * TILE_ROWS * k);
-        for (ptrdiff_t column0 = 0; column0 < g->n; column0 += work->n_column) {
-            ptrdiff_t n_panel = div_up(min_size(work->n_column, g->n - column0), APR_PANEL), panel_step = g->k * APR_PANEL;
-            const void *b = weight_at(g->b, column0 * g->k + k0 * APR_PANEL, g->b_type == APR_FLOAT16);
-            if (g->b_type == APR_FLOAT16) {
-                for (ptrdiff_t p = 0; p < n_panel; p++)
-                    for (ptrdiff_t s = 0; s < k * APR_PANEL; s += LANES)
-                        vf_store(weights + p * k * APR_PANEL + s, vf_load_half((const uint16_t *)b + p * panel_step + s));
-                b = weights;
-                panel_step = k * APR_PANEL;
-            }
-            n_vector = n_panel * APR_PANEL / LANES;
-            for (ptrdiff_t t = 0; t < n_tile; t++) {
-                for (ptrdiff_t v = 0; v < n_vector; v += TILE_VECTORS) {
-                    const void *vectors[TILE_VECTORS];
-                    for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = panel_vector(b, v + j, n_vector, panel_step / APR_PANEL, 0);
-                    blocked_tile(g, rows + t * TILE_ROWS * k, vectors, k, (first_tile + t) * TILE_ROWS, column0 + v * LANES, k0 == 0,
-                                 k0 + k == g->k);
-                }
-            }
-        }
+        for (ptrdiff_t t = tile; t < end_tile; t++) pack_rows(g, t * TILE_ROWS, k0, k, rows + (t - tile) * tile_floats);
+        for (ptrdiff_t u = unit; u < end_unit; u++) blocked_unit(work, u * GEMM_UNIT, k0, k, tile, end_tile, rows, weights);
     }
 }
 
 static void gemm(const apr_gemm *g) {
-    ptrdiff_t n_thread = apr_get_num_threads();
-    gemm_work work = {g, 1, 0, 0, 0, 0};
+    ptrdiff_t n_thread = apr_get_num_threads(), wanted = 4 * n_thread;
+    gemm_work work = {.g = g, .n_row_task = 1, .n_column_task = 1};
+    if (n_thread == 1 || g->m * g->n * g->k < GEMM_SMALL) wanted = 1;
     if (g->k == 0) {
         for (ptrdiff_t i = 0; i < g->m; i++)
             for (ptrdiff_t column = 0; column < g->n; column += LANES) finish_vector(g, i, column, vf_zero());
@@ -180,17 +212,21 @@ static void gemm(const apr_gemm *g) {
     }
     if (g->m <= GEMM_THIN) {
         work.n_unit = div_up(g->n, LANES * (g->m <= 2 ? THIN_VECTORS : TILE_VECTORS));
-        if (g->m * g->n * g->k >= GEMM_SMALL) work.n_task = min_size(work.n_unit, n_thread == 1 ? 1 : 4 * n_thread);
-        apr_parallel(thin_task, &work, work.n_task, 0);
+        work.n_column_task = min_size(work.n_unit, wanted);
+        apr_parallel(thin_task, &work, work.n_column_task, 0);
         return;
     }
-    work.n_k_block = div_up(g->k, GEMM_K_BLOCK);
-    work.k_block = div_up(g->k, work.n_k_block);
-    work.n_unit = div_up(g->m, TILE_ROWS);
-    work.n_task = min_size(work.n_unit, n_thread * div_up(g->m, GEMM_ROW_BLOCK * n_thread));
-    work.n_column = max_size(2 * APR_PANEL, GEMM_WEIGHT_BLOCK / work.k_block / (2 * APR_PANEL) * (2 * APR_PANEL));
-    work.n_column = min_size(work.n_column, div_up(g->n, APR_PANEL) * APR_PANEL);
-    size_t row_floats = (size_t)(div_up(work.n_unit, work.n_task) * TILE_ROWS * work.k_block);
-    size_t weight_floats = g->b_type == APR_FLOAT16 ? (size_t)(work.n_column * work.k_block) : 0;
-    apr_parallel(blocked_task, &work, work.n_task, (row_floats + weight_floats) * sizeof(float));
+    work.k_block = div_up(g->k, div_up(g->k, GEMM_K_BLOCK));
+    work.n_tile = div_up(g->m, TILE_ROWS);
+    work.n_unit = div_up(g->n, GEMM_UNIT);
+    size_t tile_floats = (size_t)(TILE_ROWS * work.k_block * GEMM_COPIES);
+    work.n_row_task = div_up(work.n_tile, max_size(1, GEMM_ROW_BYTES / (ptrdiff_t)(tile_floats * sizeof(float))));
+    if (wanted > 1) {
+        work.n_row_task = max_size(work.n_row_task, min_size(wanted, g->m / GEMM_TASK_ROWS));
+        work.n_column_task = max_size(1, min_size(div_up(wanted, work.n_row_task), g->n / GEMM_TASK_COLUMNS));
+    }
+    work.n_row_task = min_size(work.n_row_task, work.n_tile);
+    size_t floats = (size_t)div_up(work.n_tile, work.n_row_task) * tile_floats;
+    if (g->b_type == APR_FLOAT16) floats += (size_t)(GEMM_UNIT * work.k_block);
+    apr_parallel(blocked_task, &work, work.n_row_task * work.n_column_task, floats * sizeof(float));
 }

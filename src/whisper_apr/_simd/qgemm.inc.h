@@ -108,7 +108,7 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
         for (int j = 0; j < vectors; j++) {
             APR_UNROLL
             for (int p = 0; p < VQ_PARTS; p++) part[j][p] = vq_weight(w[j] + q * APR_PANEL * QUAD, p);
-            if (rows < VQ_TILE_ROWS && j % (APR_PANEL / LANES) == 0) APR_PREFETCH(w[j] + ahead + q * APR_PANEL * QUAD);
+            if (rows < VQ_TILE_ROWS && j % (APR_PANEL / LANES) == 0) APR_PREFETCH_L2(w[j] + ahead + q * APR_PANEL * QUAD);
         }
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
@@ -149,7 +149,7 @@ APR_INLINE void q8_row(const apr_gemm *g, const q_tile *t, ptrdiff_t column, flo
         for (int u = 0; u < STEPS; u++) {
             vq number = vq_input(x + (q + u) * QUAD);
             const int u_acc = u % Q_STEPS;
-            APR_PREFETCH(w + (q + u) * APR_PANEL * QUAD + Q_AHEAD);
+            APR_PREFETCH_L2(w + (q + u) * APR_PANEL * QUAD + Q_AHEAD);
             APR_UNROLL
             for (int j = 0; j < VECTORS; j++) {
                 APR_UNROLL

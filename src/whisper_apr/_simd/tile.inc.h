@@ -18,21 +18,31 @@ APR_INLINE vf load_weight(const void *p, ptrdiff_t i, int half) {
 
 APR_INLINE const void *weight_at(const void *p, ptrdiff_t i, int half) { return (const char *)p + i * (half ? 2 : 4); }
 
-/* acc[i][j] += sum over s < k of a[i * a_row + s * a_step] * b[j][s * b_step], summed in the order of s. With rows, vectors and half constant,
- * the compiler unrolls it and keeps acc in registers. */
-APR_INLINE void tile(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int half, const float *a, ptrdiff_t a_row,
-                     ptrdiff_t a_step, const void *const *b, ptrdiff_t b_step, ptrdiff_t k) {
+/* acc[i][j] += sum over s < k of a[i * a_row + s * a_step] * b[j][s * b_step], summed in the order of s. With rows, vectors, half and splat
+ * constant, the compiler unrolls it and keeps acc in registers. splat: each number of a lies there LANES times, as a vector.
+ * asks: a line of b is asked for `ahead` elements before its use. */
+APR_INLINE void tile_of(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int half, const int splat, const float *a,
+                        ptrdiff_t a_row, ptrdiff_t a_step, const void *const *b, ptrdiff_t b_step, ptrdiff_t k, const int asks, ptrdiff_t ahead) {
+    APR_UNROLL_2
     for (ptrdiff_t s = 0; s < k; s++) {
         vf w[THIN_VECTORS];
         APR_UNROLL
-        for (int j = 0; j < vectors; j++) w[j] = load_weight(b[j], s * b_step, half);
+        for (int j = 0; j < vectors; j++) {
+            w[j] = load_weight(b[j], s * b_step, half);
+            if (asks && j % (APR_PANEL / LANES) == 0) APR_PREFETCH_L2(weight_at(b[j], s * b_step + ahead, half));
+        }
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
-            vf x = vf_set1(a[i * a_row + s * a_step]);
+            vf x = splat ? vf_load(a + (i * a_row + s * a_step) * LANES) : vf_set1(a[i * a_row + s * a_step]);
             APR_UNROLL
             for (int j = 0; j < vectors; j++) acc[i][j] = vf_fma(x, w[j], acc[i][j]);
         }
     }
+}
+
+APR_INLINE void tile(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int half, const float *a, ptrdiff_t a_row,
+                     ptrdiff_t a_step, const void *const *b, ptrdiff_t b_step, ptrdiff_t k) {
+    tile_of(acc, rows, vectors, half, 0, a, a_row, a_step, b, b_step, k, 0, 0);
 }
 
 /* 2^x for x <= 126, 0 below 2^-126 (2^-149 where the hardware scales). 1 + r P(r), P by minimax on [-1/2, 1/2]: relative error 9e-8,

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #define VF_LANES 16
+#define VF_SPLAT 0
 #define VF_TILE_ROWS 12 /* rows of a register block that is two vectors wide */
 #define VF_SCALE_LOWEST -200.0f /* vf_scale(x, n) = x * 2^n, from here (0) up */
 typedef __m512 vf;
@@ -29,6 +30,15 @@ APR_INLINE vf vf_round(vf x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAR
 APR_INLINE vf vf_scale(vf x, vf n) { return _mm512_scalef_ps(x, n); }
 APR_INLINE float vf_sum(vf x) { return _mm512_reduce_add_ps(x); }
 APR_INLINE float vf_largest(vf x) { return _mm512_reduce_max_ps(x); }
+/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
+APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_step) {
+    __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(a + step), r2 = _mm_loadu_ps(a + 2 * step), r3 = _mm_loadu_ps(a + 3 * step);
+    _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+    _mm_storeu_ps(out, r0);
+    _mm_storeu_ps(out + out_step, r1);
+    _mm_storeu_ps(out + 2 * out_step, r2);
+    _mm_storeu_ps(out + 3 * out_step, r3);
+}
 
 /* ---- quantized products ----
  * With VNNI (target_avx512vnni.c) one instruction sums four products of an unsigned and a signed byte: int8 inputs become unsigned by an

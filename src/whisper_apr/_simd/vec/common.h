@@ -17,26 +17,21 @@
 #define APR_UNROLL
 #define APR_NOINLINE __declspec(noinline)
 #define APR_PREFETCH(p) ((void)(p))
+#define APR_PREFETCH_L2(p) ((void)(p))
+#define APR_UNROLL_2
 #else
 #define APR_INLINE static inline __attribute__((always_inline, unused))
 #define APR_RESTRICT __restrict__
 #define APR_NOINLINE __attribute__((noinline))
 #define APR_PREFETCH(p) __builtin_prefetch(p)
+#define APR_PREFETCH_L2(p) __builtin_prefetch(p, 0, 2) /* into the second cache */
 #if defined(__clang__)
 #define APR_UNROLL _Pragma("clang loop unroll(full)")
+#define APR_UNROLL_2 _Pragma("clang loop unroll_count(2)")
 #else
 #define APR_UNROLL _Pragma("GCC unroll 64")
+#define APR_UNROLL_2 _Pragma("GCC unroll 2")
 #endif
-#endif
-
-/* Ask for a cache line before it is read. Any address will do, one beyond the end of an array too. */
-#if defined(_MSC_VER) && !defined(__clang__) && defined(_M_X64)
-#include <xmmintrin.h>
-#define APR_PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
-#elif defined(_MSC_VER) && !defined(__clang__)
-#define APR_PREFETCH(p) ((void)(p))
-#else
-#define APR_PREFETCH(p) __builtin_prefetch(p, 0, 2)
 #endif
 
 APR_INLINE float apr_from_bits(uint32_t bits) {

@@ -4,6 +4,7 @@
 #include <arm_neon.h>
 
 #define VF_LANES 4
+#define VF_SPLAT 0
 #define VF_TILE_ROWS 12 /* rows of a register block that is two vectors wide */
 #define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef float32x4_t vf;
@@ -46,6 +47,14 @@ APR_INLINE vf vf_scale(vf x, vf n) {
 }
 APR_INLINE float vf_sum(vf x) { return vaddvq_f32(x); }
 APR_INLINE float vf_largest(vf x) { return vmaxvq_f32(x); }
+/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
+APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_step) {
+    float32x4x2_t top = vtrnq_f32(vld1q_f32(a), vld1q_f32(a + step)), bottom = vtrnq_f32(vld1q_f32(a + 2 * step), vld1q_f32(a + 3 * step));
+    vst1q_f32(out, vcombine_f32(vget_low_f32(top.val[0]), vget_low_f32(bottom.val[0])));
+    vst1q_f32(out + out_step, vcombine_f32(vget_low_f32(top.val[1]), vget_low_f32(bottom.val[1])));
+    vst1q_f32(out + 2 * out_step, vcombine_f32(vget_high_f32(top.val[0]), vget_high_f32(bottom.val[0])));
+    vst1q_f32(out + 3 * out_step, vcombine_f32(vget_high_f32(top.val[1]), vget_high_f32(bottom.val[1])));
+}
 
 /* ---- quantized products: the dot product where it is built in (target_neondot.c, Apple's compiler), else a widening product, whose pairs
  * are added up into two neighbouring lanes an output ---- */

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #define VF_LANES 1
+#define VF_SPLAT 0
 #define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
 #define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef float vf;
@@ -30,6 +31,11 @@ APR_INLINE vf vf_round(vf x) { return x + 12582912.0f - 12582912.0f; } /* 1.5 * 
 APR_INLINE vf vf_scale(vf x, vf n) { return x * apr_from_bits((uint32_t)((int32_t)n + 127) << 23); }
 APR_INLINE float vf_sum(vf x) { return x; }
 APR_INLINE float vf_largest(vf x) { return x; }
+/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
+APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_step) {
+    for (int i = 0; i < 4; i++)
+        for (int s = 0; s < 4; s++) out[s * out_step + i] = a[i * step + s];
+}
 
 /* ---- quantized products ---- */
 

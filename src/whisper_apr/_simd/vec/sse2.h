@@ -4,6 +4,7 @@
 #include <emmintrin.h>
 
 #define VF_LANES 4
+#define VF_SPLAT 1 /* 1: rows of a product are packed as vectors of equal lanes, what a broadcast would cost is saved */
 #define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
 #define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef __m128 vf;
@@ -60,6 +61,15 @@ APR_INLINE float vf_sum(vf x) {
 APR_INLINE float vf_largest(vf x) {
     __m128 y = _mm_max_ps(x, _mm_movehl_ps(x, x));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
+}
+/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
+APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_step) {
+    __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(a + step), r2 = _mm_loadu_ps(a + 2 * step), r3 = _mm_loadu_ps(a + 3 * step);
+    _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+    _mm_storeu_ps(out, r0);
+    _mm_storeu_ps(out + out_step, r1);
+    _mm_storeu_ps(out + 2 * out_step, r2);
+    _mm_storeu_ps(out + 3 * out_step, r3);
 }
 
 /* ---- quantized products: widened to int16 for pmaddwd, which leaves each output's sum in two neighbouring lanes ---- */

@@ -4,6 +4,7 @@
 #include <wasm_simd128.h>
 
 #define VF_LANES 4
+#define VF_SPLAT 0
 #define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
 #define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef v128_t vf;
@@ -55,6 +56,16 @@ APR_INLINE float vf_largest(vf x) {
     v128_t y = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 2, 3, 0, 1));
     v128_t z = wasm_f32x4_pmax(y, wasm_i32x4_shuffle(y, y, 1, 0, 3, 2));
     return wasm_f32x4_extract_lane(z, 0);
+}
+/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
+APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_step) {
+    vf r0 = vf_load(a), r1 = vf_load(a + step), r2 = vf_load(a + 2 * step), r3 = vf_load(a + 3 * step);
+    vf low01 = wasm_i32x4_shuffle(r0, r1, 0, 4, 1, 5), high01 = wasm_i32x4_shuffle(r0, r1, 2, 6, 3, 7);
+    vf low23 = wasm_i32x4_shuffle(r2, r3, 0, 4, 1, 5), high23 = wasm_i32x4_shuffle(r2, r3, 2, 6, 3, 7);
+    vf_store(out, wasm_i64x2_shuffle(low01, low23, 0, 2));
+    vf_store(out + out_step, wasm_i64x2_shuffle(low01, low23, 1, 3));
+    vf_store(out + 2 * out_step, wasm_i64x2_shuffle(high01, high23, 0, 2));
+    vf_store(out + 3 * out_step, wasm_i64x2_shuffle(high01, high23, 1, 3));
 }
 
 /* ---- quantized products: widened to int16 for the dot product of pairs, which leaves each output's sum in two neighbouring lanes ---- */
