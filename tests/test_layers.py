@@ -11,7 +11,6 @@ from whisper_apr.errors import FormatError, OptionError
 from whisper_apr.formats import Checkpoint
 from whisper_apr.model import Whisper
 from whisper_apr.model.layers import Tensors, stacked
-from whisper_apr.recognizer import Recognizer, _checkpoint
 
 DATA = Path(__file__).parent / "data"
 PARTS = ("query", "key", "value")
@@ -79,7 +78,7 @@ def test_int8_changes_a_tiny_models_logits_little():
 
 @pytest.mark.parametrize("compute_type", ["int8", "int4"])
 def test_the_digits_model_hears_the_same(compute_type):
-    quantized = Recognizer(_checkpoint("digits"), compute_type)
+    quantized = load_model("digits", compute_type=compute_type)
     whole = load_model("digits")
     for recording in ("en", "de", "es"):
         path = DATA / f"{recording}.wav"
