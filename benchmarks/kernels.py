@@ -1,6 +1,6 @@
 """Every kernel on every backend, on the shapes that the tests check: speed, share of the machine's limit, and times over `scalar` and NumPy.
 
-python benchmarks/kernels.py --threads 1 --json docs/kernels.json --svg docs/kernels.svg
+python benchmarks/kernels.py --threads 1 --json docs/performance/kernels.json --svg docs/performance/kernels.svg
 """
 
 import argparse

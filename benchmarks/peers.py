@@ -1,6 +1,6 @@
 """Side by side with other engines: the same random weights, every engine in processes of its own, in turn, medians and ratios of one run.
 
-    python benchmarks/peers.py --sizes tiny base small --threads 1 2 --rounds 5 --json docs/peers.json --svg docs/peers.svg
+    python benchmarks/peers.py --sizes tiny base small --threads 1 2 --rounds 5 --json docs/performance/peers.json --svg docs/performance/peers.svg
 
 An engine whose package is not installed is left out, and named. Times are in milliseconds; `token` and `beam` are one step of 1 and of 5
 beams; `whole` is mel, encoder, a prompt of 4 tokens and 100 greedy tokens; `load` is until the engine is made; `peak` is the process's memory in MB.

@@ -1,6 +1,6 @@
 """The stages of one window, as `whisper-apr bench` measures them.
 
-python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2 --json docs/pipeline.json
+python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2 --json docs/performance/pipeline.json
 """
 
 import argparse
