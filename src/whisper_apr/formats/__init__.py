@@ -1,6 +1,8 @@
-"""Files become checkpoints: dimensions and tensors."""
+"""Files become checkpoints, dimensions and tensors, and checkpoints become `.apr` files."""
 
+from .apr import read_apr, write_apr
+from .apr_stream import AprStream
 from .checkpoint import Checkpoint, ModelDimensions
 from .opening import open_checkpoint
 
-__all__ = ["Checkpoint", "ModelDimensions", "open_checkpoint"]
+__all__ = ["AprStream", "Checkpoint", "ModelDimensions", "open_checkpoint", "read_apr", "write_apr"]

@@ -36,9 +36,8 @@ class Checkpoint:
     dims: ModelDimensions
     tensors: Mapping[str, Weight] = field(repr=False)
     alignment_heads: tuple[tuple[int, int], ...] = ()  # (layer, head), counted from 0
-    vocabulary: bytes = field(
-        default=b"", repr=False
-    )  # as tokenizer/bpe.py's assets; empty: the one that comes with the package
+    # as tokenizer/bpe.py's assets are packed; empty: the one that comes with the package
+    vocabulary: bytes = field(default=b"", repr=False)
     licence: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)  # where it came from, in words
 
