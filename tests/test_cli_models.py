@@ -6,11 +6,12 @@ import pytest
 import ct2_files
 import ggml_files
 import models
-from whisper_apr import load_model
+from whisper_apr import DecodingOptions, load_model
 from whisper_apr.cli import main
 from whisper_apr.formats import ModelDimensions
 from whisper_apr.formats.apr import read_apr
 from whisper_apr.formats.apr_layout import plain_tensor
+from whisper_apr.inference.decode import DecodingTask
 
 DIMS = ModelDimensions(4, 6, 32, 2, 1, 11, 5, 32, 2, 2)
 TENSORS = models.random_tensors(DIMS, 9)
@@ -92,6 +93,28 @@ def test_ctranslate2_in_int8_stays_as_it_is(tmp_path):
     assert np.array_equal(logits(tmp_path / "small.apr"), logits(tmp_path / "ct2"))
     matrix = read_apr(tmp_path / "small.apr").tensors["decoder.blocks.0.mlp.0.weight"]
     assert matrix.dtype == "int8"
+
+
+def test_tokens_that_are_never_written(tmp_path):
+    """generation_config.json's, kept in the .apr, and heeded where the user does not say otherwise."""
+    dims = models.dimensions(32, 2, 1, audio_ctx=1500)
+    source = models.write_huggingface(tmp_path / "hf", dims, models.random_tensors(dims, 4))
+    ours = load_model(source)
+    mel = np.zeros((80, 3000), np.float32)
+    usual = DecodingTask(ours, DecodingOptions(language="en"))._suppressed()
+    (source / "generation_config.json").write_text('{"suppress_tokens": [5, 7, "x", 99999999]}')
+    assert run("convert", source, tmp_path / "model.apr") == 0
+    for path in (source, tmp_path / "model.apr"):
+        model = load_model(path)
+        assert model.suppress_tokens == (5, 7)
+        found = DecodingTask(model, DecodingOptions(language="en"))._suppressed()
+        assert set(found) < set(usual) | {5, 7}
+        assert 5 in found
+        assert 60 not in found
+        assert 60 in usual
+        assert model.decode(mel, language="en", sample_len=3).tokens
+    ct2_files.write_ct2(tmp_path / "ct2", DIMS, TENSORS, suppress_ids=[3])
+    assert load_model(tmp_path / "ct2").suppress_tokens == (3,)
 
 
 def test_what_cannot_be(sources, tmp_path, capsys):

@@ -72,6 +72,7 @@ def checkpoint_from(head: Head, data: Data, where: str) -> Checkpoint:
         head.dims,
         Tensors(head, data, where),
         head.alignment_heads,
+        head.suppress_tokens,
         vocabulary=vocabulary,
         licence=head.licence,
         provenance=head.provenance,

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ..errors import FormatError
 from ..packed import array_forms
 from .apr_layout import MATRIX_DTYPES, VECTOR_DTYPES, model_parts
-from .checkpoint import ModelDimensions, make_dimensions
+from .checkpoint import ModelDimensions, make_dimensions, tokens_of
 
 MAGIC = b"APR1"
 VERSION = 2
@@ -127,6 +127,7 @@ class Head:
     sizes: Sizes
     dims: ModelDimensions
     alignment_heads: tuple[tuple[int, int], ...]
+    suppress_tokens: tuple[int, ...] | None
     languages: tuple[str, ...]
     licence: str
     provenance: Mapping[str, str]
@@ -179,6 +180,7 @@ def _read_json(sizes: Sizes, text: bytes, where: str, *blocks: npt.NDArray[Any])
         dims = make_dimensions(content["dims"], where)
         entries = _read_entries(content["tensors"])
         heads = tuple((int(layer), int(head)) for layer, head in content["alignment_heads"])
+        suppressed = content.get("suppress_tokens")
         languages = tuple(map(str, content["tokenizer"]["languages"]))
         provenance = {str(key): str(value) for key, value in content["provenance"].items()}
         licence = str(content["licence"])
@@ -190,7 +192,8 @@ def _read_json(sizes: Sizes, text: bytes, where: str, *blocks: npt.NDArray[Any])
     known = {(layer, head) for layer in range(dims.n_text_layer) for head in range(dims.n_text_head)}
     if not known.issuperset(heads):
         fail(where, "names alignment heads that the model does not have")
-    return Head(sizes, dims, heads, languages, licence, provenance, entries, *blocks)
+    suppress_tokens = tokens_of(suppressed, dims)
+    return Head(sizes, dims, heads, suppress_tokens, languages, licence, provenance, entries, *blocks)
 
 
 def _read_entries(listed: Iterable[Any]) -> dict[str, Entry]:

@@ -65,7 +65,7 @@ def write_apr(
     vocabulary = np.frombuffer(checkpoint.vocabulary or own_vocabulary(kind), np.uint8)
     parts = [(part, part_dtype(tensors, part, dtype)) for part in model_parts(dims)]
     entries = _lay_out(parts, len(vocabulary))
-    content = {
+    content: dict[str, Any] = {
         "dims": asdict(dims),
         "tokenizer": {"kind": kind, "languages": languages},
         "alignment_heads": checkpoint.alignment_heads,
@@ -73,6 +73,8 @@ def write_apr(
         "provenance": dict(checkpoint.provenance if provenance is None else provenance),
         "tensors": [_description(entry) for entry in entries],
     }
+    if checkpoint.suppress_tokens is not None:
+        content["suppress_tokens"] = checkpoint.suppress_tokens
     text = json.dumps(content, separators=(",", ":")).encode()
     if len(text) > MAX_JSON:
         raise OptionError(

@@ -36,6 +36,8 @@ class Checkpoint:
     dims: ModelDimensions
     tensors: Mapping[str, Weight] = field(repr=False)
     alignment_heads: tuple[tuple[int, int], ...] = ()  # (layer, head), counted from 0
+    # never to be written, as the model's makers have it; None: they do not say
+    suppress_tokens: tuple[int, ...] | None = None
     # as tokenizer/bpe.py's assets are packed; empty: the one that comes with the package
     vocabulary: bytes = field(default=b"", repr=False)
     licence: str = ""
@@ -139,6 +141,13 @@ def pairs_of(value: object, dims: ModelDimensions) -> tuple[tuple[int, int], ...
         and 0 <= pair[0] < dims.n_text_layer
         and 0 <= pair[1] < dims.n_text_head
     )
+
+
+def tokens_of(value: object, dims: ModelDimensions) -> tuple[int, ...] | None:
+    """Tokens as a file has them, without those that the model has not; None where it is no list."""
+    if not isinstance(value, list):
+        return None
+    return tuple(token for token in value if isinstance(token, int) and 0 <= token < dims.n_vocab)
 
 
 def check_shapes(dims: ModelDimensions, found: Mapping[str, tuple[int, ...]], where: str) -> None:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ..errors import FormatError
 from ..packed import QuantizedWeight, Weight
-from .checkpoint import Checkpoint, ModelDimensions, check_shapes, expected_shapes, make_dimensions, pairs_of
+from .checkpoint import Checkpoint, ModelDimensions, check_shapes, expected_shapes, make_dimensions, pairs_of, tokens_of
 from .files import map_bytes
 from .safetensors import read_json
 
@@ -268,5 +268,10 @@ def read_ctranslate2(path: str | PathLike[str]) -> Checkpoint:
         ):
             raise FormatError(f"{where}: {name} has scales of type {part.scales.dtype} and shape {part.scales.shape}")
     config = file.with_name("config.json")
-    heads = pairs_of(read_json(config).get("alignment_heads"), dims) if config.exists() else ()
-    return Checkpoint(dims, _Tensors({name: parts[name] for name in expected_shapes(dims)}, where), heads)
+    said = read_json(config) if config.exists() else {}
+    return Checkpoint(
+        dims,
+        _Tensors({name: parts[name] for name in expected_shapes(dims)}, where),
+        pairs_of(said.get("alignment_heads"), dims),
+        tokens_of(said.get("suppress_ids"), dims),
+    )

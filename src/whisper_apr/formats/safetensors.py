@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import FormatError
-from .checkpoint import Checkpoint, make_checkpoint, make_dimensions
+from .checkpoint import Checkpoint, make_checkpoint, make_dimensions, tokens_of
 from .openai import is_archive, read_archive_tensors
 
 MAX_HEAD = 2 << 20  # bytes of a JSON head; large-v3's has 0.14 MiB, and parsed it takes up to some twenty times as much
@@ -189,5 +190,6 @@ def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
         content = read_archive_tensors(file) if is_archive(file) else read_tensors(file)
         tensors |= {openai_name(name): value for name, value in content.items()}
     generation = folder / "generation_config.json"
-    heads = read_json(generation).get("alignment_heads") if generation.exists() else ()
-    return make_checkpoint(dims, tensors, str(path), heads)
+    said = read_json(generation) if generation.exists() else {}
+    checkpoint = make_checkpoint(dims, tensors, str(path), said.get("alignment_heads"))
+    return replace(checkpoint, suppress_tokens=tokens_of(said.get("suppress_tokens"), dims))

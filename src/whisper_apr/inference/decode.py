@@ -88,7 +88,8 @@ class DecodingTask:
             raise OptionError(f"suppress_tokens must be token numbers with commas between, not {wanted!r}") from None
         special, n_vocab = self.tokenizer, self.model.dims.n_vocab
         if -1 in tokens:
-            tokens = [t for t in tokens if t >= 0] + list(special.non_speech_tokens)
+            own = self.model.suppress_tokens
+            tokens = [t for t in tokens if t >= 0] + list(special.non_speech_tokens if own is None else own)
         tokens += [special.transcribe, special.translate, special.sot]
         tokens += [special.sot_prev, special.sot_lm, special.no_speech]
         if wrong := [t for t in tokens if not 0 <= t < n_vocab]:

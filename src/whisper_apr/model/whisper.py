@@ -32,6 +32,7 @@ class Whisper:
         tensors = Tensors(checkpoint.tensors, compute_type)
         self.dims = checkpoint.dims
         self.alignment_heads = checkpoint.alignment_heads
+        self.suppress_tokens = checkpoint.suppress_tokens
         self.encoder = AudioEncoder(tensors, checkpoint.dims)
         self._tensors: Tensors | None = tensors
         self._decoder: TextDecoder | None = None
