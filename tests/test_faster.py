@@ -115,6 +115,12 @@ def test_what_is_not_supported_is_said(model):
         WhisperModel("no-such-model")
 
 
+def test_local_files_only(tmp_path):
+    with pytest.raises(ModelNotFoundError, match="local_files_only"):
+        WhisperModel("tiny", local_files_only=True, download_root=str(tmp_path))
+    assert WhisperModel("digits", local_files_only=True).is_multilingual
+
+
 def test_format_timestamp():
     assert format_timestamp(3661.5) == "01:01:01.500"
     assert format_timestamp(1.5, always_include_hours=True, decimal_marker=",") == "00:00:01,500"

@@ -10,6 +10,7 @@ The segments are made as they are asked for. Where this engine decides otherwise
 resets the prompt at temperatures above 0.5 (`prompt_reset_on_temperature`), and a `length_penalty` other than 1 is Wu et al.'s exponent.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -19,7 +20,8 @@ import numpy as np
 
 from . import simd
 from .audio import CHUNK_LENGTH, SAMPLE_RATE, VadOptions, load_audio, resample
-from .errors import AudioError, OptionError
+from .errors import AudioError, ModelNotFoundError, OptionError
+from .formats.hub import cached_folder, converted_files, find_model
 from .inference.recording import Source
 from .inference.results import Segment
 from .inference.transcribe import Transcriber, transcriber
@@ -56,6 +58,12 @@ def _vad_options(parameters: VadOptions | dict[str, Any] | None, **defaults: Any
         raise OptionError(f"unknown VAD options among {', '.join(parameters or {})}") from None
 
 
+def _expect_cached(name: str, root: str | None) -> None:
+    model = find_model(name)
+    if model is not None and cached_folder(model, root) is None and not converted_files(model, root):
+        raise ModelNotFoundError(f"{name}: not in the cache, and local_files_only forbids to fetch it")
+
+
 class WhisperModel:
     """A model under faster-whisper's name. `recognizer` is the model itself."""
 
@@ -68,17 +76,23 @@ class WhisperModel:
         cpu_threads: int = 0,
         num_workers: int = 1,
         download_root: str | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
         **unsupported: Any,
     ) -> None:
         """Arguments as `load_model`'s. cpu_threads sets the whole process's threads, where it is above 0; device_index and
         num_workers change nothing: there is one device, and a model may be used by any number of Python threads.
+        local_files_only: ModelNotFoundError where a model would have to be fetched. revision: of an `org/name` of the hub.
         """
         if wanted := [name for name, value in unsupported.items() if value]:
             raise OptionError(f"WhisperModel does not know the argument {', '.join(wanted)}; load_model opens models")
         if cpu_threads > 0:
             simd.set_num_threads(cpu_threads)
+        name = f"{model_size_or_path}@{revision}" if revision else model_size_or_path
+        if local_files_only and isinstance(name, str) and not os.path.exists(name):
+            _expect_cached(name, download_root)
         self.recognizer: Recognizer = load_model(
-            model_size_or_path, device=device, download_root=download_root, compute_type=compute_type
+            name, device=device, download_root=download_root, compute_type=compute_type
         )
 
     @property

@@ -107,7 +107,7 @@ class _Terminal:
 def _one(model: Recognizer, path: str, name: str, args: argparse.Namespace, options: dict[str, Any]) -> None:
     to_stdout = args.output_dir is None and args.output_format != ALL
     shows_lines = args.output_format in (None, "txt") if to_stdout else args.verbose is not False
-    source = sys.stdin.buffer.read() if path == STDIN else path
+    source = sys.stdin.buffer if path == STDIN else path
     with _Terminal(path, shows_lines, bool(args.verbose)).open() as terminal:
         result = model.transcribe(source, on_segment=terminal.on_segment, on_progress=terminal.on_progress, **options)
     if not to_stdout:
