@@ -30,8 +30,8 @@ def run(args: argparse.Namespace) -> int:
     from ..formats.apr import write_apr
     from ..recognizer import find_checkpoint
 
-    # exact: from a quantized file straight to the type that is asked for, without another in between
-    checkpoint = find_checkpoint(args.source, None, args.model_dir, exact=args.dtype is not None)
+    # exact: from a quantized file straight to floats, without int8 in between
+    checkpoint = find_checkpoint(args.source, None, args.model_dir, exact=args.dtype in ("float32", "float16"))
     provenance = checkpoint.provenance or {"source": os.path.basename(os.path.normpath(args.source))}
     try:
         write_apr(checkpoint, args.target, args.dtype, args.compress, provenance=provenance)

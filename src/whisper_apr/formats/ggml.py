@@ -190,8 +190,9 @@ class _Reader:
 def read_ggml(path: str | PathLike[str], *, exact: bool = False) -> Checkpoint:
     """Read whisper.cpp's file. Raises FormatError.
 
-    Matrices in 4, 5 or 8 bits stay small: q4_0 becomes int4 as it is, the others int8, rounded once more (their steps differ by block of 32,
-    int8's by output). exact: floats instead, precisely those that the file stands for.
+    Matrices in 4, 5 or 8 bits stay small: q4_0 becomes int4 as it is; the others become int8, rounded once more, as their steps differ by
+    block of 32 and int8's by output: that moves normally distributed weights by 0.7 %, where q8_0 itself moves them by 0.5 %, q5 by 4 %, q4
+    by 8 %. exact: floats instead, precisely those that the file stands for.
     """
     where, raw = str(path), map_bytes(path)
     reader = _Reader(raw, where)
