@@ -27,16 +27,32 @@ def logits(source, **options) -> np.ndarray:
     return model.logits(np.array([[1, 2, 3]]), model.embed_audio(MEL))
 
 
+def write_pytorch_model_bin(folder) -> None:
+    """Hugging Face's older folders: tensors by name, as torch.save writes them."""
+    state, data = {}, {}
+    for key, (name, value) in enumerate(TENSORS.items()):
+        state[models.huggingface_name(name)] = models.tensor(
+            models.Storage("FloatStorage", str(key), value.size), value.shape
+        )
+        data[str(key)] = value.tobytes()
+    state["proj_out.weight"] = state["model.decoder.embed_tokens.weight"]
+    models.write_huggingface(folder, DIMS, {})
+    (folder / "model.safetensors").unlink()
+    models.write_archive(folder / "pytorch_model.bin", models.pickled(state), data)
+
+
 @pytest.fixture
 def sources(tmp_path):
     """The same model in every format."""
     ggml_files.write_ggml(tmp_path / "ggml.bin", DIMS, TENSORS)
     ct2_files.write_ct2(tmp_path / "ct2", DIMS, TENSORS)
+    write_pytorch_model_bin(tmp_path / "bin")
     return {
         "pt": models.write_pt(tmp_path / "model.pt", DIMS, TENSORS),
         "hf": models.write_huggingface(tmp_path / "hf", DIMS, TENSORS, shards=2),
         "ggml": tmp_path / "ggml.bin",
         "ct2": tmp_path / "ct2",
+        "bin": tmp_path / "bin",
     }
 
 

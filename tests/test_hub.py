@@ -15,6 +15,7 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 
+import ct2_files
 import models
 from hub_server import COMMIT, running_hub
 from whisper_apr import available_models, load_model
@@ -119,6 +120,15 @@ def test_shards_and_older_weights(hub, tmp_path):
     hub.files["a/shards"] = models.write_huggingface(tmp_path / "shards", models.SMALLEST, TENSORS, shards=3)
     assert np.array_equal(logits(load_model("a/shards")), expected(tmp_path))
     assert len([1 for method, file in hub.requests if method == "GET" and "-of-" in file]) == 3
+
+
+def test_ctranslate2s_repositories(hub, tmp_path):
+    """As faster-whisper's models are on the hub."""
+    ct2_files.write_ct2(tmp_path / "ct2", models.SMALLEST, TENSORS, alignment_heads=[[1, 1]])
+    hub.files["a/ct2"] = tmp_path / "ct2"
+    model = load_model("a/ct2")
+    assert np.array_equal(logits(model), expected(tmp_path))
+    assert model.alignment_heads == ((1, 1),)
 
 
 def test_download_root(hub, tmp_path):
