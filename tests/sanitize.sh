@@ -46,10 +46,12 @@ for kind in ${*:-address thread valgrind}; do
     valgrind)
         build plain ""
         # NumPy asks the CPU that valgrind shows it; OpenBLAS is told to do without AVX-512
+        # Python and NumPy have reports of their own; what counts is a report with one of our functions in it
         for backend in scalar sse2; do
             WHISPER_APR_BACKEND=$backend PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell \
-                valgrind --quiet --error-exitcode=9 --suppressions="$here/tests/valgrind.supp" --undef-value-errors=yes \
-                "$python" "$here/tests/memcheck.py" "$folder/plain/src"
+                valgrind --log-file="$folder/memcheck.$backend" "$python" "$folder/plain/tests/memcheck.py" "$folder/plain/src"
+            grep "ERROR SUMMARY" "$folder/memcheck.$backend"
+            if grep -B 3 -A 12 -E "\.inc\.h:|threads\.c:|_kernels\." "$folder/memcheck.$backend"; then exit 1; fi
         done
         ;;
     *)

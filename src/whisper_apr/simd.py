@@ -123,7 +123,10 @@ def _float32(x: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArray
         raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype}")
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions, not shape {array.shape}")
-    return np.ascontiguousarray(array, np.float32) if array.ndim else array.astype(np.float32)
+    if not array.ndim:
+        return array.astype(np.float32)
+    contiguous = np.ascontiguousarray(array, np.float32)
+    return contiguous if contiguous.flags.aligned else contiguous.copy()
 
 
 def _rows(x: npt.ArrayLike, name: str) -> FloatArray:

@@ -1,0 +1,81 @@
+"""One call of every kernel at sizes around its blocks' edges, for valgrind: python tests/memcheck.py SRC. See sanitize.sh.
+
+What a kernel reads lies in memory of its exact size, freshly allocated, so that a byte beyond it is seen; results are summed, so
+that one never written is seen too.
+"""
+
+import os
+import sys
+
+import numpy as np
+
+sys.path.insert(0, sys.argv[1])
+
+import cases
+from whisper_apr import simd
+
+LENGTHS = (1, 3, 5, 15, 17, 33)
+
+
+def used(x: np.ndarray) -> None:
+    assert np.isfinite(np.sum(x, dtype=np.float64))
+
+
+def products() -> None:
+    for m, k, n in ((1, 1, 1), (1, 33, 17), (2, 65, 31), (3, 31, 15), (9, 64, 33), (17, 40, 50), (40, 70, 40)):
+        x, w, bias = cases.normal(1, m, k), cases.normal(2, n, k), cases.normal(3, n)
+        for weight in (simd.pack(w), simd.pack(w.astype(np.float16)), simd.pack(simd.quantize_int8(w))):
+            used(simd.linear(x, weight, bias, gelu=True, residual=cases.normal(4, m, n)))
+
+
+def rows() -> None:
+    for n in LENGTHS:
+        x = cases.normal(1, 3, n)
+        used(simd.softmax(x))
+        used(simd.log_softmax(x))
+        used(simd.argmax(x))
+        used(simd.gelu(x))
+        used(simd.layer_norm(x, x[0].copy(), x[1].copy()))
+        simd.dot(x[0], x[1])
+
+
+def attentions() -> None:
+    for batch, n_head, n_query, n_key, d_head in (
+        (1, 2, 1, 5, 8),
+        (2, 1, 9, 17, 24),
+        (1, 2, 37, 40, 16),
+        (1, 1, 5, 130, 5),
+    ):
+        q = cases.normal(1, batch, n_head, n_query, d_head)
+        k = cases.normal(2, batch, n_head, n_key, d_head)
+        used(simd.attention(q, k, k))
+        used(simd.attention(q, k, k, causal=True))
+        n_page = -(-n_key // simd.PAGE)
+        pages = np.arange(batch * n_page, dtype=np.int32).reshape(batch, n_page)
+        lengths = np.full(batch, n_key, np.int32)
+        for dtype in (np.float32, np.float16):
+            keys, values = simd.new_pages(batch * n_page, n_head, d_head, dtype)
+            as_rows = np.ascontiguousarray(k.transpose(0, 2, 1, 3).reshape(batch, n_key, -1))
+            simd.store_pages(as_rows, as_rows, pages, lengths, keys, values)
+            wide = np.ascontiguousarray(q.transpose(0, 2, 1, 3).reshape(batch, n_query, -1))
+            used(simd.paged_attention(wide, keys, values, pages, lengths, causal=True))
+
+
+def sound() -> None:
+    for n_fft, hop, n_frame in ((8, 3, 5), (30, 7, 17), (400, 160, 3)):
+        power = simd.power_spectrum(cases.normal(1, n_fft + hop * (n_frame - 1)), cases.normal(2, n_fft), hop)
+        used(power)
+        used(simd.mel_project(power, cases.normal(3, 5, len(power))))
+    for up, down in ((1, 3), (3, 2), (20, 7)):
+        bank = simd.FilterBank.of(cases.normal(1, up, 13), down)
+        for n in (1, 5, 14):
+            used(simd.polyphase(cases.normal(2, (n - 1) * bank.n_in + bank.reach), bank, n))
+
+
+if __name__ == "__main__":
+    for threads in (1, 2):
+        simd.set_num_threads(threads)
+        for part in (products, rows, attentions, sound):
+            part()
+    print("memcheck:", simd.backend(), flush=True)
+    os._exit(0)  # what Python does at its end is not what is checked
