@@ -6,19 +6,21 @@ same operations in NumPy: slow, the tests' oracle). The best that this machine c
 C-contiguous float32 is copied once. Every backend raises the same errors and agrees with `scalar` within float32 rounding.
 """
 
-import os
-import threading
-from importlib.util import find_spec
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ._simd import numpy_kernels, numpy_lz4
+from ._simd import choice, numpy_kernels, numpy_lz4
+from ._simd.choice import backend as backend
+from ._simd.choice import backends as backends
+from ._simd.choice import get_num_threads as get_num_threads
+from ._simd.choice import set_num_threads as set_num_threads
+from ._simd.choice import use_backend as use_backend
 from ._simd.layout import PANEL, aligned_zeros
 from ._simd.layout import FilterBank as FilterBank
 from ._simd.layout import aligned_empty as aligned_empty
+from ._simd.recording import Recording as Recording
 from .errors import BackendError
 from .packed import COMPUTE_TYPES as COMPUTE_TYPES
 from .packed import FloatArray as FloatArray
@@ -30,89 +32,7 @@ from .packed import prepare as prepare
 from .packed import quantize_int4 as quantize_int4
 from .packed import quantize_int8 as quantize_int8
 
-try:
-    from ._simd import _kernels
-except ImportError as error:
-    if find_spec("whisper_apr._simd._kernels"):  # it is there and refuses: a subinterpreter, or another machine's file
-        raise BackendError(f"the compiled kernels cannot be loaded here: {error}") from error
-    _kernels = None  # type: ignore[assignment]  # none was built for this interpreter: NumPy remains
-
 PAGE = PANEL  # positions that one page of a key-value cache holds
-
-_impl: Any = numpy_kernels
-_name = "numpy"
-
-
-# ---- backends -------------------------------------------------------------------------------------------------------
-
-
-def backends() -> tuple[str, ...]:
-    """The backends that this machine can run, weakest first; `numpy` is always the first of them."""
-    return ("numpy", *(_kernels.backends() if _kernels else ()))
-
-
-def backend() -> str:
-    """The name of the backend in use."""
-    return _name
-
-
-class _Switch:
-    """Returned by `use_backend`: as a context manager it goes back to the backend that was in use before."""
-
-    def __init__(self, previous: str) -> None:
-        self._previous = previous
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        use_backend(self._previous)
-
-
-def use_backend(name: str) -> _Switch:
-    """Switch to a backend at once, for the whole process; in a `with` statement, until its end.
-
-    Raises BackendError for a name that is unknown or that this CPU cannot run.
-    """
-    global _impl, _name
-    if name not in backends():
-        raise BackendError(f"backend {name!r} cannot be used here; this machine runs: {', '.join(backends())}")
-    switch = _Switch(_name)
-    if name == "numpy":
-        _impl = numpy_kernels
-    else:
-        _kernels.use_backend(name)
-        _impl = _kernels
-    _name = name
-    return switch
-
-
-def set_num_threads(n: int) -> None:
-    """How many threads a kernel may use (at least 1). No result depends on it."""
-    if n < 1:
-        raise ValueError(f"the number of threads must be at least 1, not {n}")
-    if _kernels:
-        _kernels.set_num_threads(n)
-
-
-def get_num_threads() -> int:
-    """How many threads a kernel may use: at first, what the process's affinity and its cgroup's quota allow."""
-    return int(_kernels.get_num_threads()) if _kernels else 1
-
-
-def _available_threads() -> int:
-    """The CPUs that this process may use: its affinity, and a container's quota (cgroup v2) where there is one."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-        count = min(count, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):  # not Linux, no cgroup v2, or a quota of "max"
-        pass
-    return count
-
 
 # ---- arrays in, arrays out ------------------------------------------------------------------------------------------
 
@@ -174,7 +94,7 @@ def linear(
     out = np.empty(shape, np.float32)
     if out.size:
         rows, result = a if a.ndim == 2 else a.reshape(-1, n_in), out.reshape(-1, n_out)
-        _impl.gemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
+        choice.impl.gemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
     return out
 
 
@@ -193,7 +113,7 @@ def dot(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     """The sum of the products of two vectors of equal length."""
     left, right = _float32(a, "a", 1), _float32(b, "b", 1)
     _expect(left.shape == right.shape, f"a and b must have one length, not {left.size} and {right.size}")
-    return float(_impl.dot(left, right))
+    return float(choice.impl.dot(left, right))
 
 
 def _softmax(x: npt.ArrayLike, log: bool) -> FloatArray:
@@ -201,7 +121,7 @@ def _softmax(x: npt.ArrayLike, log: bool) -> FloatArray:
     _expect(a.ndim >= 1, "x must have at least one dimension")
     out = np.empty_like(a)
     if a.size:
-        _impl.softmax(a.reshape(-1, a.shape[-1]), log, out.reshape(-1, a.shape[-1]))
+        choice.impl.softmax(a.reshape(-1, a.shape[-1]), log, out.reshape(-1, a.shape[-1]))
     return out
 
 
@@ -221,7 +141,7 @@ def logsumexp(x: npt.ArrayLike) -> FloatArray:
     _expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
     out = np.empty(a.shape[:-1], np.float32)
     if a.size:
-        _impl.logsumexp(a.reshape(-1, a.shape[-1]), out.reshape(-1))
+        choice.impl.logsumexp(a.reshape(-1, a.shape[-1]), out.reshape(-1))
     return out
 
 
@@ -231,7 +151,7 @@ def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
     _expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
     out = np.empty(a.shape[:-1], np.int64)
     if a.size:
-        _impl.argmax(a.reshape(-1, a.shape[-1]), out.reshape(-1))
+        choice.impl.argmax(a.reshape(-1, a.shape[-1]), out.reshape(-1))
     return out
 
 
@@ -242,7 +162,7 @@ def layer_norm(x: npt.ArrayLike, weight: FloatArray, bias: FloatArray, eps: floa
     _expect(w.shape == b.shape == a.shape[-1:], f"weight {w.shape} and bias {b.shape} must fit x {a.shape}")
     out = np.empty_like(a)
     if a.size:
-        _impl.layer_norm(a.reshape(-1, a.shape[-1]), w, b, eps, out.reshape(-1, a.shape[-1]))
+        choice.impl.layer_norm(a.reshape(-1, a.shape[-1]), w, b, eps, out.reshape(-1, a.shape[-1]))
     return out
 
 
@@ -251,7 +171,7 @@ def gelu(x: npt.ArrayLike) -> FloatArray:
     a = _float32(x, "x")
     out = np.empty_like(a)
     if a.size:
-        _impl.gelu(a.reshape(-1), out.reshape(-1))
+        choice.impl.gelu(a.reshape(-1), out.reshape(-1))
     return out
 
 
@@ -289,7 +209,7 @@ def attention(
     )
     out = np.empty((batch, n_query, n_head, d_head), np.float32).transpose(0, 2, 1, 3)
     if out.size:
-        _impl.attention(q4, k4, v4, causal, d_head**-0.5 if scale is None else scale, out)
+        choice.impl.attention(q4, k4, v4, causal, d_head**-0.5 if scale is None else scale, out)
     return out
 
 
@@ -366,7 +286,7 @@ def store_pages(
         _check_lengths("counts", counts, n_row, 0, n_new)
         _expect(bool((counts <= lengths).all()), "counts must not be above lengths")
     if a.size:
-        _impl.store_pages(a, b, pages, lengths, counts, keys, values)
+        choice.impl.store_pages(a, b, pages, lengths, counts, keys, values)
 
 
 def paged_attention(
@@ -389,43 +309,8 @@ def paged_attention(
     out = np.empty(a.shape, np.float32)
     if a.size:
         _check_lengths("lengths", lengths, n_row, 1, pages.shape[1] * PAGE)
-        _impl.paged_attention(a, keys, values, pages, lengths, causal, keys.shape[2] ** -0.5, out)
+        choice.impl.paged_attention(a, keys, values, pages, lengths, causal, keys.shape[2] ** -0.5, out)
     return out
-
-
-# ---- a sequence of calls --------------------------------------------------------------------------------------------
-
-_recorder = threading.Lock()
-
-
-class Recording:
-    """The calls that one thread makes inside of `with recording:`, to be made anew at the cost of one, on the same arrays.
-
-    Only operations of this module between arrays are seen: `linear`, `layer_norm`, `attention`, `paged_attention`, `store_pages`.
-    `run` makes them again, with what the arrays then hold: results come to lie where the first calls put them. Arguments that had to be
-    copied are not followed. `usable` says whether anything was recorded: NumPy's backend records nothing, and of two threads at once only one records.
-    """
-
-    def __init__(self) -> None:
-        self._calls: Any = _kernels.Recording() if _kernels else None
-        self._active = False
-        self.usable = False
-
-    def __enter__(self) -> None:
-        self._active = _name != "numpy" and _recorder.acquire(blocking=False)
-        if self._active:
-            self._calls.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._active:
-            self._calls.stop()
-            _recorder.release()
-            self.usable = kind is None
-
-    def run(self) -> None:
-        self._calls.run()
 
 
 # ---- signal ---------------------------------------------------------------------------------------------------------
@@ -443,7 +328,7 @@ def power_spectrum(audio: npt.ArrayLike, window: FloatArray, hop: int) -> FloatA
         f"hop must be at least 1, and the audio ({len(x)}) no shorter than the window ({len(w)})",
     )
     out = np.empty((len(w) // 2 + 1, 1 + (len(x) - len(w)) // hop), np.float32)
-    _impl.power_spectrum(x, w, hop, out)
+    choice.impl.power_spectrum(x, w, hop, out)
     return out
 
 
@@ -453,7 +338,7 @@ def mel_project(power: npt.ArrayLike, filters: FloatArray) -> FloatArray:
     _expect(f.shape[1] == p.shape[0], f"filters {f.shape} do not fit a spectrum {p.shape}")
     out = np.empty((f.shape[0], p.shape[1]), np.float32)
     if out.size:
-        _impl.mel_project(p, f, out)
+        choice.impl.mel_project(p, f, out)
     return out
 
 
@@ -470,7 +355,7 @@ def median_filter(x: npt.ArrayLike, width: int) -> FloatArray:
     padded = np.pad(a, [(0, 0)] * (a.ndim - 1) + [(half, half)], mode="reflect")
     out = np.empty_like(a)
     if a.size:
-        _impl.median(padded.reshape(-1, padded.shape[-1]), width, out.reshape(-1, a.shape[-1]))
+        choice.impl.median(padded.reshape(-1, padded.shape[-1]), width, out.reshape(-1, a.shape[-1]))
     return out
 
 
@@ -481,7 +366,7 @@ def dtw(cost: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int6
     n, m = x.shape
     _expect(n > 0 and m > 0, f"there must be a row and a column, not shape {x.shape}")
     trace = np.empty((n, m), np.int8)
-    _impl.dtw(x, np.empty(n + 1, np.float32), trace)
+    choice.impl.dtw(x, np.empty(n + 1, np.float32), trace)
     i, j = n - 1, m - 1
     rows, columns = [i], [j]
     while i or j:
@@ -504,7 +389,7 @@ def polyphase(x: npt.ArrayLike, bank: FilterBank, n_group: int) -> FloatArray:
     _expect(len(a) >= needed, f"{n_group} groups need {needed} samples, not {len(a)}")
     out = np.empty((n_group, len(bank.panels), PANEL), np.float32)
     if out.size:
-        _impl.polyphase(a, bank.panels, bank.offsets, bank.n_in, out)
+        choice.impl.polyphase(a, bank.panels, bank.offsets, bank.n_in, out)
     return out.reshape(-1)
 
 
@@ -516,7 +401,7 @@ def lz4_decode(source: memoryview, target: memoryview) -> bool:
 
     False where `source` is damaged or does not fill `target` exactly; then target holds anything.
     """
-    return bool((_kernels or numpy_lz4).lz4_decode(source, target))
+    return bool((choice.kernels or numpy_lz4).lz4_decode(source, target))
 
 
 # ---- the machine's limits -------------------------------------------------------------------------------------------
@@ -527,18 +412,14 @@ def run_peak(n_task: int, dots: bool = False) -> float:
 
     Returns how many operations that were; a multiplication and an addition are two. Raises BackendError on `numpy`, which has no such loop.
     """
-    if _impl is numpy_kernels:
+    if choice.impl is numpy_kernels:
         raise BackendError("the backend 'numpy' has no peak to measure; use a compiled one")
     out = np.empty((n_task, 2), np.float32)
-    _impl.peak(out, dots)
+    choice.impl.peak(out, dots)
     return float(out[:, 1].sum(dtype=np.float64))
 
 
 def read_all(x: FloatArray) -> None:
     """Read every number of a float32 array once, over all threads: for measuring bandwidth."""
     a = _float32(x, "x").reshape(-1)
-    _impl.read_all(a, np.empty(-(-a.size // (1 << 14)), np.float32))
-
-
-use_backend(os.environ.get("WHISPER_APR_BACKEND") or backends()[-1])
-set_num_threads(_available_threads())
+    choice.impl.read_all(a, np.empty(-(-a.size // (1 << 14)), np.float32))

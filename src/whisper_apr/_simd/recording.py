@@ -1,0 +1,39 @@
+"""Kernel calls recorded once, and made again at the cost of one."""
+
+import threading
+from types import TracebackType
+from typing import Any
+
+from . import choice
+
+_recorder = threading.Lock()
+
+
+class Recording:
+    """The calls that one thread makes inside of `with recording:`, to be made anew at the cost of one, on the same arrays.
+
+    Only operations of `whisper_apr.simd` between arrays are seen: `linear`, `layer_norm`, `attention`, `paged_attention`, `store_pages`.
+    `run` makes them again, with what the arrays then hold: results come to lie where the first calls put them. Arguments that had to be
+    copied are not followed. `usable` says whether anything was recorded: NumPy's backend records nothing, and of two threads at once only one records.
+    """
+
+    def __init__(self) -> None:
+        self._calls: Any = choice.kernels.Recording() if choice.kernels else None
+        self._active = False
+        self.usable = False
+
+    def __enter__(self) -> None:
+        self._active = choice.current != "numpy" and _recorder.acquire(blocking=False)
+        if self._active:
+            self._calls.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._active:
+            self._calls.stop()
+            _recorder.release()
+            self.usable = kind is None
+
+    def run(self) -> None:
+        self._calls.run()
