@@ -47,9 +47,9 @@ class Loudness:
         ends.append(self._forwards(loudest[-1], last, floor))
         out, done = [], low
         for word, begin, end in zip(words, starts, ends, strict=True):
-            start = max(done, begin / FRAMES_PER_SECOND)
-            done = max(start, end / FRAMES_PER_SECOND)
-            out.append(replace(word, start=start, end=done))
+            onset = max(done, begin / FRAMES_PER_SECOND)
+            done = max(onset, end / FRAMES_PER_SECOND)
+            out.append(replace(word, start=onset, end=done))
         return out
 
     def _threshold(self, peak: int, floor: float) -> float:

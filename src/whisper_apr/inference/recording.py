@@ -6,8 +6,9 @@ temporary file.
 
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from os import PathLike
 from typing import IO, Any, cast
 
@@ -48,10 +49,10 @@ def _file_blocks(file: IO[bytes], sampling_rate: int) -> Blocks:
     with suppress(AttributeError):
         seekable = file.seekable()
     if not seekable:
-        copy = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the recording
-        shutil.copyfileobj(file, copy)
-        copy.seek(0)
-        file = copy
+        with _temporary() as copy:
+            shutil.copyfileobj(file, copy)
+            copy.seek(0)
+            return _closing(_file_blocks(copy, sampling_rate), copy)
     begin = file.tell()
 
     def blocks() -> Iterator[FloatArray]:
@@ -61,28 +62,45 @@ def _file_blocks(file: IO[bytes], sampling_rate: int) -> Blocks:
     return blocks
 
 
+@contextmanager
+def _temporary() -> Iterator[IO[bytes]]:
+    """A temporary file, closed where it cannot be filled."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as what reads it
+    try:
+        yield file
+    except BaseException:
+        file.close()
+        raise
+
+
+def _closing(blocks: Blocks, file: IO[bytes]) -> Blocks:
+    """Close the file when nobody can read the blocks any more."""
+    weakref.finalize(blocks, file.close)
+    return blocks
+
+
 def _spooled(arrays: Iterable[npt.NDArray[Any]], sampling_rate: int) -> Blocks:
-    copy = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the recording
-    resampler = Resampler(sampling_rate, SAMPLE_RATE)
-    n = 0
-    for array in arrays:
-        block = np.asarray(array)
-        if block.ndim != 1 or block.dtype.kind != "f":
-            raise AudioError(f"a stream's blocks must be float samples (n,), not {block.dtype} {block.shape}")
-        if not np.isfinite(block).all():
-            raise AudioError(f"the stream's sample {n + int(np.argmin(np.isfinite(block)))} is not a finite number")
-        n += len(block)
-        copy.write(resampler.push(block.astype(np.float32, copy=False)).tobytes())
-    if not n:
-        raise AudioError("the stream has no samples in it")
-    copy.write(resampler.finish().tobytes())
+    with _temporary() as copy:
+        resampler = Resampler(sampling_rate, SAMPLE_RATE)
+        n = 0
+        for array in arrays:
+            block = np.asarray(array)
+            if block.ndim != 1 or block.dtype.kind != "f":
+                raise AudioError(f"a stream's blocks must be float samples (n,), not {block.dtype} {block.shape}")
+            if not np.isfinite(block).all():
+                raise AudioError(f"the stream's sample {n + int(np.argmin(np.isfinite(block)))} is not a finite number")
+            n += len(block)
+            copy.write(resampler.push(block.astype(np.float32, copy=False)).tobytes())
+        if not n:
+            raise AudioError("the stream has no samples in it")
+        copy.write(resampler.finish().tobytes())
 
     def blocks() -> Iterator[FloatArray]:
         copy.seek(0)
         while data := copy.read(4 * SPOOL_SAMPLES):
             yield np.frombuffer(data, np.float32)
 
-    return blocks
+    return _closing(blocks, copy)
 
 
 class Spectrogram:

@@ -146,8 +146,9 @@ class Transcriber:
                 yield replace(self.speech.restored(segment) if self.speech else segment, id=n_segment)
                 n_segment += 1
             if on_progress is not None:
-                done = min(passage.seek, self.spectrogram.content_frames) / FRAMES_PER_SECOND
-                on_progress(Progress(self.speech.original(done, True) if self.speech else done, self.duration))
+                done = passage.seek / FRAMES_PER_SECOND
+                done = self.speech.original(done, True) if self.speech else done
+                on_progress(Progress(min(done, self.duration), self.duration))
 
 
 def transcriber(

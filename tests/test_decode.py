@@ -1,0 +1,127 @@
+"""Windows: what an option asks for is what comes, and a batch gives what its windows give alone."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import whisper_apr
+from whisper_apr import DecodingOptions
+from whisper_apr.errors import OptionError
+from whisper_apr.inference.decode import DecodingTask, Request
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return whisper_apr.load_model("digits")
+
+
+@pytest.fixture(scope="module")
+def features(model):
+    """Of four windows: English, Spanish, silence, a long one."""
+    names = ("en.wav", "es.wav", "silence.flac", "en_long.flac")
+    mels = [whisper_apr.log_mel_spectrogram(str(DATA / name), padding=480000)[:, :3000] for name in names]
+    return model.embed_audio(np.stack(mels))
+
+
+def essence(result):
+    return result.tokens, result.text, result.language, result.avg_logprob, result.no_speech_prob
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"beam_size": 3, "patience": 1.5, "length_penalty": 0.5},
+        {"temperature": 0.7, "best_of": 3, "seed": 5},
+        {"without_timestamps": True, "language": "en", "prompt": "one two"},
+        {"task": "translate", "prefix": " five", "sample_len": 30},
+        {"repetition_penalty": 1.3, "no_repeat_ngram_size": 2},
+    ],
+)
+def test_a_batch_gives_what_its_windows_give_alone(model, features, options):
+    together = model.decode(features, DecodingOptions(**options))
+    alone = [model.decode(window, DecodingOptions(**options)) for window in features]
+    assert [essence(r) for r in together] == [essence(r) for r in alone]
+    assert len({r.tokens for r in together}) > 2
+
+
+def test_prompts_of_different_lengths_in_one_batch(model, features):
+    task = DecodingTask(model, DecodingOptions())
+    requests = [
+        Request("one two three", "en"),
+        Request(None, "es"),
+        Request([50, 60] * 200, "en"),
+        Request("nine", None),
+    ]
+    together = task.run(features, requests=requests)
+    alone = [task.run(features[i : i + 1], requests=requests[i : i + 1])[0] for i in range(4)]
+    assert [essence(r) for r in together] == [essence(r) for r in alone]
+
+
+def test_a_seed_gives_the_same_text_again_and_another_one_another(model, features):
+    texts = [
+        model.decode(features[3], temperature=1.0, seed=seed, without_timestamps=True).tokens for seed in (1, 1, 2, 3)
+    ]
+    assert texts[0] == texts[1]
+    assert len(set(texts)) > 1
+
+
+def test_one_beam_is_greedy_search(model, features):
+    assert model.decode(features[3], beam_size=1).tokens == model.decode(features[3]).tokens
+
+
+def test_repetition_options_hold(model, features):
+    plain = model.decode(features[3], without_timestamps=True).tokens
+    unrepeated = model.decode(features[3], without_timestamps=True, no_repeat_ngram_size=2).tokens
+    pairs = list(pairwise(unrepeated))
+    assert len(set(pairs)) == len(pairs)
+    assert unrepeated != plain
+    penalised = model.decode(features[3], without_timestamps=True, repetition_penalty=50.0).tokens
+    assert len(set(penalised)) / len(penalised) > len(set(plain)) / len(plain)
+
+
+def test_a_hotword_is_heard_where_it_is_favoured(model, features):
+    assert "seven" not in model.decode(features[0]).text
+    favoured = model.decode(features[0], hotwords=["seven"], hotword_bias=30.0).text
+    assert "seven" in favoured
+    assert model.decode(features[0], hotwords=["seven"], hotword_bias=0.0).text == model.decode(features[0]).text
+
+
+def test_sample_len_and_suppressed_tokens(model, features):
+    assert len(model.decode(features[3], sample_len=4).tokens) == 4
+    one = model.decode(features[0]).tokens[1]
+    assert one not in model.decode(features[0], suppress_tokens=[-1, one]).tokens
+
+
+def test_an_empty_batch(model, features):
+    assert model.decode(features[:0]) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "sing"}, "task"),
+        ({"beam_size": 2, "best_of": 2, "temperature": 1.0}, "together"),
+        ({"best_of": 2}, "temperature above 0"),
+        ({"patience": 2.0}, "patience needs beam_size"),
+        ({"beam_size": 1, "patience": 0.1}, "at least 1"),
+        ({"length_penalty": 2.0}, "between 0 and 1"),
+        ({"temperature": -1.0}, "negative"),
+        ({"temperature": float("nan")}, "negative"),
+        ({"repetition_penalty": 0.0}, "above 0"),
+        ({"no_repeat_ngram_size": -1}, "negative"),
+        ({"beam_size": 0}, "at least 1"),
+        ({"sample_len": 0}, "at least 1"),
+        ({"language": "klingon"}, "klingon"),
+        ({"suppress_tokens": "1,x"}, "commas"),
+        ({"suppress_tokens": [51865]}, "51864"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(model, features, options, message):
+    with pytest.raises(OptionError, match=message):
+        model.decode(features[0], **options)

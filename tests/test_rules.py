@@ -1,0 +1,106 @@
+"""What the next token may not be, on a vocabulary of 40: text 0-9, the end 10, special 11-19, timestamps 20-39."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_apr.inference.hotwords import HotwordBias, hotword_prompt
+from whisper_apr.inference.rules import NoRepeatNgram, RepetitionPenalty, SuppressTokens, TimestampRules
+from whisper_apr.tokenizer import get_tokenizer
+
+TOKENS = SimpleNamespace(timestamp_begin=20, eot=10, no_timestamps=19)
+BEGIN, EOT, SIZE = 20, 10, 40
+
+
+def allowed(rule, sampled, logits=None):
+    """The tokens that a rule leaves, and the logits after it."""
+    row = np.zeros((1, SIZE), np.float32) if logits is None else np.array([logits], np.float32)
+    rule.apply(row, np.array([sampled], np.int64).reshape(1, -1))
+    return set(np.flatnonzero(row[0] > -np.inf).tolist()), row[0]
+
+
+def likely_text():
+    """Logits at which no sum of timestamps outweighs the text."""
+    logits = np.zeros(SIZE, np.float32)
+    logits[:BEGIN] = 10
+    return logits
+
+
+def test_the_first_token_is_an_early_timestamp():
+    assert allowed(TimestampRules(TOKENS, 5), [])[0] == set(range(20, 26))
+    assert allowed(TimestampRules(TOKENS, None), [])[0] == set(range(20, 40))
+
+
+@pytest.mark.parametrize(
+    ("sampled", "expected"),
+    [
+        ([22], set(range(19))),  # begun: text, or the end
+        ([22, 3], set(range(19)) | set(range(23, 40))),  # text, then anything but an earlier time
+        ([22, 3, 25], {*range(10, 19), *range(25, 40)}),  # half a pair: the same time again, a later one, or the end
+        ([22, 3, 25, 25], set(range(19))),  # a pair: text
+        ([22, 3, 25, 25, 4], set(range(19)) | set(range(26, 40))),
+    ],
+)
+def test_timestamps_come_in_pairs_and_never_go_back(sampled, expected):
+    assert allowed(TimestampRules(TOKENS, 5), sampled, likely_text())[0] == expected
+
+
+@given(st.lists(st.floats(-5, 5, width=32), min_size=SIZE, max_size=SIZE))
+def test_timestamps_win_where_together_they_are_likelier_than_any_text(values):
+    logits = np.array(values, np.float32)
+    text = np.delete(np.exp(logits[:BEGIN].astype(np.float64)), TOKENS.no_timestamps)
+    stamps = np.exp(logits[23:].astype(np.float64)).sum()
+    left, _ = allowed(TimestampRules(TOKENS, 5), [22, 3], logits)
+    if abs(stamps - text.max()) > 1e-4 * stamps:
+        assert (min(left) >= BEGIN) == (stamps > text.max())
+
+
+def test_suppressed_tokens():
+    assert allowed(SuppressTokens([1, 39]), [5])[0] == set(range(SIZE)) - {1, 39}
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 4))
+def test_no_ngram_comes_twice(sampled, size):
+    left, _ = allowed(NoRepeatNgram(size), sampled)
+    ngrams = {tuple(sampled[i : i + size]) for i in range(len(sampled) - size + 1)}
+    past = sampled[len(sampled) - size + 1 :] if size > 1 else []
+    repeats = {t for t in range(SIZE) if (*past, t) in ngrams and len(past) == size - 1}
+    assert left == set(range(SIZE)) - repeats
+
+
+def test_repetition_penalty_makes_chosen_tokens_less_likely():
+    logits = np.linspace(-2, 2, SIZE)
+    _, after = allowed(RepetitionPenalty(2.0), [0, 39, 39], logits)
+    assert after[0] == -4
+    assert after[39] == 1
+    np.testing.assert_array_equal(after[1:39], logits[1:39].astype(np.float32))
+
+
+def test_hotwords_are_made_likelier_token_by_token():
+    tokenizer = get_tokenizer(True)
+    word = tokenizer.encode(" Wojciechowski")
+    assert len(word) > 2
+    rule = HotwordBias(["Wojciechowski", " Anna "], 3.0, tokenizer)
+
+    def boosted(sampled):
+        row = np.zeros((1, 51865), np.float32)
+        rule.apply(row, np.array([sampled], np.int64).reshape(1, -1))
+        assert set(row[0].tolist()) == {0.0, 3.0}
+        return set(np.flatnonzero(row[0]).tolist())
+
+    begins = {word[0], *(tokenizer.encode(text)[0] for text in ("Wojciechowski", " Anna", "Anna"))}
+    assert boosted([]) == begins
+    assert boosted([440, word[0]]) == begins | {word[1]}
+    assert boosted([*word[:2]]) == begins | {word[2]}
+    assert boosted([word[0], 440]) == begins
+    assert boosted(word) == begins
+
+
+def test_hotwords_as_a_prompt():
+    tokenizer = get_tokenizer(True)
+    assert hotword_prompt(["two ", "", "five"], tokenizer) == tokenizer.encode(" two five")
+    assert hotword_prompt("two five", tokenizer) == tokenizer.encode(" two five")
+    assert hotword_prompt(None, tokenizer) == []
