@@ -16,7 +16,8 @@ from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
 from whisper_apr.inference.timing import find_alignment
 from whisper_apr.tokenizer import get_tokenizer
 
-pytestmark = pytest.mark.parity
+# numpy's argsort of a tensor, in openai-whisper's beam search
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")]
 
 OPTIONS = (
     {},
@@ -69,7 +70,7 @@ def test_random_weights(random_pair: Any, n_vocab: int, options: dict[str, Any])
     pair = random_pair(dims, seed=3)
     rng = np.random.default_rng(0)
     mel = rng.standard_normal((dims.n_mels, 2 * dims.n_audio_ctx)).astype(np.float32)
-    check(*both(pair, mel, sample_len=20, **options))
+    check(*both(pair, mel, sample_len=20, language="en", **options))
 
 
 @pytest.mark.parametrize("name", ["en", "es", "en_three", "en_late", "en_noise"])
