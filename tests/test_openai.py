@@ -185,6 +185,16 @@ def test_a_zip_bomb(tmp_path: Path) -> None:
         read_openai(path)
 
 
+def test_a_member_that_claims_more_than_the_file(tmp_path: Path) -> None:
+    """Read as it says, it would take 2 GB before a byte of it is found missing."""
+    path = write_archive(tmp_path / "model.pt", pickled({}), {})
+    raw = path.read_bytes()
+    entry = raw.index(b"PK\x01\x02")  # the directory's first: data.pkl
+    path.write_bytes(raw[: entry + 20] + (2**31 - 1).to_bytes(4, "little") + raw[entry + 24 :])
+    with pytest.raises(FormatError, match="a member is larger than the file"):
+        read_openai(path)
+
+
 def test_a_zip_file_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "book.pt"
     with zipfile.ZipFile(path, "w") as archive:

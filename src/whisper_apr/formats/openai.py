@@ -67,6 +67,9 @@ class _Tensors:
         members = self.zip.infolist()
         with open(path, "rb") as file:
             self.size = file.seek(0, io.SEEK_END)
+        # zipfile asks for as much memory as the directory says that a member takes
+        if any(member.compress_size > self.size for member in members):
+            _fail(path, "damaged (a member is larger than the file); load it again from where it came")
         if sum(member.file_size for member in members) > MAX_INFLATION * self.size + MAX_INFLATION_BYTES:
             _fail(path, f"its members would unpack to far more than its {self.size} bytes; not a checkpoint")
         self.members = {member.filename: member for member in members}
