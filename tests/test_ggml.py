@@ -97,12 +97,15 @@ def test_damaged(tmp_path, change, message):
         read_ggml(tmp_path / "model.bin")
 
 
-def test_infinite_scale(tmp_path):
-    ggml_files.write_ggml(tmp_path / "model.bin", DIMS, TENSORS, "q8_0")
+@pytest.mark.parametrize("kind", ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0"])
+@pytest.mark.parametrize("scale", [float("inf"), float("nan")])
+def test_scales_that_are_no_numbers(tmp_path, kind, scale):
+    ggml_files.write_ggml(tmp_path / "model.bin", DIMS, TENSORS, kind)
     raw = bytearray((tmp_path / "model.bin").read_bytes())
     name = b"decoder.blocks.0.mlp.0.weight"
     at = raw.index(name) + len(name)
-    raw[at : at + 2] = struct.pack("<e", float("inf"))
+    raw[at : at + 2] = struct.pack("<e", scale)
     (tmp_path / "model.bin").write_bytes(raw)
     with pytest.raises(FormatError, match=r"mlp\.0"):
         load_model(tmp_path / "model.bin")
+    assert not np.isfinite(read_ggml(tmp_path / "model.bin", exact=True).tensors[name.decode()]).all()

@@ -112,7 +112,8 @@ class _Entry:
         if self.kind.decode is None:
             dtype = np.dtype(self.kind.name).newbyteorder("<")
             return np.frombuffer(self.raw.tobytes(), dtype).reshape(self.shape)
-        return self.kind.decode(self.raw.reshape(-1, self.kind.size)).reshape(self.shape)
+        with np.errstate(invalid="ignore", over="ignore"):  # scales that are no numbers
+            return self.kind.decode(self.raw.reshape(-1, self.kind.size)).reshape(self.shape)
 
     def weight(self) -> Weight:
         """The numbers in the type of ours that is nearest. q4_0 is our int4, number for number; others become int8 with a scale for each output."""
@@ -122,6 +123,8 @@ class _Entry:
             blocks = self.raw.reshape(-1, self.kind.size)
             values = _nibbles(blocks, 2).astype(np.int8) - np.int8(8)
             scales = np.ascontiguousarray(blocks[:, :2]).view("<f2").astype(np.float16)
+            if not np.isfinite(scales).all():
+                raise ValueError("a weight must be finite; its scales hold infinity or NaN")
             return QuantizedWeight("int4", values.reshape(self.shape), scales.reshape(self.shape[0], -1))
         return quantize_int8(self.floats())
 
