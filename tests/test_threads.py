@@ -84,7 +84,7 @@ stop = threading.Event()
 def work():
     while not stop.is_set():
         product()
-worker = threading.Thread(target=work)
+worker = threading.Thread(target=work, daemon=True)
 worker.start()
 for _ in range(20):
     child = os.fork()
