@@ -3,7 +3,8 @@
 #
 #   wheels/wasm.sh [FOLDER]    the wheel goes to FOLDER (dist)
 #
-# Pyodide's NumPy: the wheel that WHISPER_APR_PYODIDE_NUMPY names; else the one that Pyodide loads from its usual place.
+# Pyodide's NumPy is the wheel that WHISPER_APR_PYODIDE_NUMPY names; else the one that Pyodide loads from its usual place. Where neither
+# is to be had this fails.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 OUT=$(realpath -m "${1:-$ROOT/dist}")
 
@@ -37,11 +38,12 @@ if ! [ -f "$CACHE/site-wasm/done" ]; then
 fi
 rm -rf "$WORK/run"
 cp -r "$CACHE/site-wasm" "$WORK/run"
-cp -r "$ROOT/tests" "$ROOT/pyproject.toml" "$ROOT/wheels/digits.py" "$WORK/run"
+cp -r "$ROOT/tests" "$ROOT/pyproject.toml" "$ROOT"/wheels/{digits,speed}.py "$WORK/run"
 
 python_under_node() {
-    node "$ROOT/wheels/pyodide.mjs" "$NODE_MODULES/pyodide" "$WORK/run" "$NUMPY" "$WHEEL" -- "$@"
+    node "$ROOT/wheels/pyodide.mjs" "$NODE_MODULES/pyodide" "$WORK/run" "${NUMPY[@]}" "$WHEEL" -- "$@"
 }
-NUMPY=${WHISPER_APR_PYODIDE_NUMPY:-numpy}
+NUMPY=("${WHISPER_APR_PYODIDE_NUMPY:-numpy}")
 python_under_node -m pytest -q -s -p no:cacheprovider $(cd "$ROOT" && printf '%s\n' $KERNEL_TESTS)
 python_under_node digits.py tests/data
+python_under_node speed.py

@@ -1,6 +1,6 @@
 """Headers of CPython for wasm32: those of this interpreter, with a pyconfig.h made from Pyodide's own configuration.
 
-python wasm_config.py PYTHON_STDLIB_ZIP FOLDER
+python wasm_config.py PYTHON_STDLIB_ZIP FOLDER [INCLUDE PYCONFIG_H]    the last two: another version's headers
 
 The limited API is the same text everywhere; only pyconfig.h knows how wide a pointer is. Pyodide's standard library holds the
 variables of its build, among them every macro of its pyconfig.h; this interpreter's pyconfig.h gives the list of names.
@@ -22,11 +22,12 @@ def variables(stdlib: str) -> dict[str, object]:
     return scope["build_time_vars"]
 
 
-def main(stdlib: str, folder: str) -> None:
-    include = Path(sysconfig.get_path("include"))
+def main(stdlib: str, folder: str, include: str = sysconfig.get_path("include"), pyconfig: str = "") -> None:
     target = Path(folder)
     shutil.copytree(include, target, dirs_exist_ok=True)
-    names = set(re.findall(r"(?:#define|#undef)\s+(\w+)", Path(sysconfig.get_config_h_filename()).read_text()))
+    names = set(
+        re.findall(r"(?:#define|#undef)\s+(\w+)", Path(pyconfig or sysconfig.get_config_h_filename()).read_text())
+    )
     macros = {name: value for name, value in variables(stdlib).items() if name in names and value not in (None, 0, "")}
     assert macros["SIZEOF_VOID_P"] == 4, "Pyodide's configuration is not that of a 32-bit machine"
     lines = [f"#define {name} {value}" for name, value in sorted(macros.items())]
