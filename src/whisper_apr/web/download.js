@@ -2,12 +2,11 @@
 
 const CACHE = "whisper-apr-models";
 const PART = 4 << 20; // bytes of one entry in the cache
-export const PIECE = 64 << 10; // bytes read at a time
+const PIECE = 64 << 10; // bytes read at a time
 const RETRIES = 5; // in a row, none of which brought a byte
 const FIRST_PAUSE = 300; // milliseconds before the first retry; each of the next waits twice as long
 
 const partURL = (url, i) => `${url}${url.includes("?") ? "&" : "?"}apr-part=${i}`;
-const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
 async function openCache() {
   try {
@@ -23,49 +22,54 @@ export async function forget(url) {
   for (let i = 0; cache && (await cache.delete(partURL(url, i))); i++);
 }
 
-async function storedParts(cache, url) {
+/** What is stored: responses in order, and what the server said of the file (`total`, `tag`) as they came. */
+async function stored(cache, url) {
   const parts = [];
+  let known = null;
   for (let response; cache && (response = await cache.match(partURL(url, parts.length))); ) {
-    const about = JSON.parse(response.headers.get("x-apr") ?? "{}");
-    if (parts.length && about.tag !== parts[0].about.tag) break;
-    parts.push({ response, about });
+    const about = JSON.parse(response.headers.get("x-apr"));
+    if (known && about.tag !== known.tag) break;
+    known = about;
+    parts.push(response);
   }
-  return parts;
+  return { parts, known };
 }
 
-class Parts {
-  // Gathers pieces into parts, and stores each as it is full.
-  constructor(cache, url, first) {
-    Object.assign(this, { cache, url, index: first, filled: 0, part: null });
+// Gathers pieces into parts, and stores each as it is full.
+class Store {
+  constructor(cache, url, about, first) {
+    Object.assign(this, { cache, url, about, index: first, filled: 0, part: null });
+    if (!about.tag) this.cache = null; // what has no tag could not be told from what the server has later
   }
 
-  async add(piece, about) {
-    if (!this.cache || !about.tag) return; // what has no tag could not be taken up safely
-    for (let rest = piece; rest.length; ) {
-      this.part ??= new Uint8Array(Math.min(PART, about.total - this.index * PART));
+  async add(piece) {
+    for (let rest = piece; this.cache && rest.length; ) {
+      this.part ??= new Uint8Array(Math.min(PART, this.about.total - this.index * PART));
       const some = rest.subarray(0, this.part.length - this.filled);
       this.part.set(some, this.filled);
       this.filled += some.length;
       rest = rest.subarray(some.length);
-      if (this.filled < this.part.length) continue;
-      const headers = { "x-apr": JSON.stringify(about) };
-      try {
-        await this.cache.put(partURL(this.url, this.index), new Response(this.part, { headers }));
-      } catch {
-        this.cache = null; // no room: go on without
-        return;
-      }
-      this.index++;
-      this.filled = 0;
-      this.part = null;
+      if (this.filled === this.part.length) await this.#put();
     }
+  }
+
+  async #put() {
+    const headers = { "x-apr": JSON.stringify(this.about) };
+    try {
+      await this.cache.put(partURL(this.url, this.index), new Response(this.part, { headers }));
+    } catch {
+      this.cache = null; // no room: go on without
+    }
+    this.index++;
+    this.filled = 0;
+    this.part = null;
   }
 }
 
 async function* readPieces(body) {
   let reader, view;
   try {
-    reader = body.getReader({ mode: "byob" });
+    reader = body.getReader({ mode: "byob" }); // into one buffer of ours
     view = new Uint8Array(PIECE);
   } catch {
     reader = body.getReader();
@@ -82,64 +86,98 @@ async function* readPieces(body) {
   }
 }
 
-function about(response, at) {
+function describe(response) {
   const range = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
-  const length = Number(response.headers.get("content-length"));
-  const total = range ? Number(range[1]) : length || 0;
+  const total = Number(range ? range[1] : response.headers.get("content-length"));
   const tag = response.headers.get("etag") ?? response.headers.get("last-modified");
-  return { total, tag: tag?.startsWith("W/") ? null : tag, at };
+  return { total, tag: tag?.startsWith("W/") ? null : tag };
+}
+
+/** Whether the server is known to have another file now. Without a network, what is stored is good. */
+async function isStale(url, known, signal) {
+  try {
+    const response = await fetch(url, { method: "HEAD", signal, cache: "no-store" });
+    return response.ok && describe(response).tag !== known.tag;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return false;
+  }
+}
+
+const final = (message) => Object.assign(new Error(message), { final: true });
+
+// An answer that is no file of a model: final where asking again would bring the same.
+function check(url, response) {
+  if (response.ok) return;
+  const message = `${url}: the server answers ${response.status} ${response.statusText}`.trim();
+  throw response.status < 500 && ![408, 416, 429].includes(response.status) ? final(message) : new Error(message);
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((done, fail) => {
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      fail(signal.reason);
+    });
+  });
 }
 
 /**
- * Call `take(piece)` with every piece of the file in order, `begin(total)` before the first one, and again, where the file changed on the
- * server while it was fetched, before it is begun anew.
+ * Call `begin(total)`, then `take(piece)` with every piece of the file in order; `begin` again where what came so far is of another
+ * file than the server has now. What `take` throws is thrown on.
  */
 export async function download(url, { begin, take, signal }) {
   const cache = await openCache();
-  const parts = await storedParts(cache, url);
-  let at = 0;
-  let known = parts[0]?.about;
-  if (known) {
-    await begin(known.total);
-    for (const { response } of parts) {
-      for await (const piece of readPieces(response.body)) {
-        await take(piece);
-        at += piece.length;
-      }
-    }
+  let { parts, known } = await stored(cache, url);
+  if (known && (await isStale(url, known, signal))) {
+    await forget(url);
+    [parts, known] = [[], null];
   }
-  let store = new Parts(cache, url, parts.length);
+  let at = 0;
+  const accept = async (piece) => {
+    await take(piece);
+    at += piece.length;
+  };
+  if (known) await begin(known.total);
+  for (const response of parts) for await (const piece of readPieces(response.body)) await accept(piece);
+  let store = known && new Store(cache, url, known, parts.length);
+
+  let changes = 0;
   for (let failures = 0; !known || at < known.total; ) {
     const before = at;
+    let isTheirs = false; // whether an error is that of who called
     try {
-      const headers = at ? { Range: `bytes=${at}-`, ...(known.tag ? { "If-Range": known.tag } : {}) } : {};
-      const response = await fetch(url, { headers, signal, cache: "no-store" });
-      if (!response.ok) {
-        throw Object.assign(new Error(`${url}: the server answers ${response.status} ${response.statusText}`.trim()), {
-          final: response.status < 500 && response.status !== 429 && response.status !== 408,
-        });
+      // a range alone needs no leave of another site's server (If-Range would): the tag is compared here
+      const response = await fetch(url, { headers: at ? { Range: `bytes=${at}-` } : {}, signal, cache: "no-store" });
+      const now = describe(response);
+      if (at && (response.status === 416 || (response.ok && now.tag !== known.tag))) {
+        await response.body?.cancel();
+        await forget(url);
+        [at, known] = [0, null];
+        throw changes++ ? final(`${url}: the server's file changes while it is fetched`) : new Error("the file changed");
       }
-      const now = about(response, at);
-      const goesOn = response.status === 206 && at > 0 && (!known.tag || now.tag === known.tag);
-      if (!goesOn) {
-        known = now;
-        if (!known.total) throw Object.assign(new Error(`${url}: the server does not say how large the model is`), { final: true });
-        if (at) await forget(url);
-        at = 0;
-        store = new Parts(cache, url, 0);
+      check(url, response);
+      if (!known || response.status !== 206) {
+        if (!now.total) throw final(`${url}: the server does not say how large the model is`);
+        [at, known] = [0, now];
+        store = new Store(cache, url, known, 0);
+        isTheirs = true;
         await begin(known.total);
+        isTheirs = false;
       }
       for await (const piece of readPieces(response.body)) {
-        await store.add(piece, known);
-        await take(piece);
-        at += piece.length;
+        await store.add(piece);
+        isTheirs = true;
+        await accept(piece);
+        isTheirs = false;
       }
-      if (at < known.total) throw new Error(`${url}: the connection ended after ${at} of ${known.total} bytes`);
+      if (at < known.total) throw new Error(`the connection ended after ${at} of ${known.total} bytes`);
     } catch (error) {
-      if (error.final || error.name === "AbortError" || error.fromTaker) throw error;
+      if (isTheirs || error.final || signal.aborted) throw error;
       failures = at > before ? 1 : failures + 1;
-      if (failures > RETRIES) throw new Error(`${url}: the model could not be fetched: ${error.message}`);
-      await pause(FIRST_PAUSE * 2 ** (failures - 1));
+      if (failures > RETRIES) throw new Error(`${url}: the model could not be fetched (${error.message})`);
+      await pause(FIRST_PAUSE * 2 ** (failures - 1), signal);
     }
   }
 }

@@ -32,6 +32,11 @@ const clock = (seconds) => {
   return `${hours}${minutes}:${String(whole % 60).padStart(2, "0")}`;
 };
 
+function languageName(code) {
+  const name = whisper.languages.find(([known]) => known === code)?.[1] ?? code;
+  return name.replace(/\b[a-z]/g, (letter) => letter.toUpperCase());
+}
+
 function enable(ready) {
   for (const id of ["file", "record"]) $(id).disabled = !ready;
   $("cancel").hidden = ready || !running;
@@ -136,8 +141,7 @@ async function take(file) {
       onSegment: show,
       onProgress: ({ loaded, total }) => say(`${clock(loaded)} of ${clock(total)}`, loaded / total),
     });
-    const language = whisper.languages.find(([code]) => code === result.language)?.[1] ?? result.language;
-    say(`Done: ${clock(samples.length / RATE)} in ${language}.`);
+    say(`Done: ${clock(samples.length / RATE)} in ${languageName(result.language)}.`);
     $("empty").hidden = segments.some((segment) => segment.text.trim());
     $("downloads").hidden = !$("empty").hidden;
   } catch (error) {
@@ -214,15 +218,13 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 }
 
 try {
-  const settings = await (await fetch("settings.json")).json();
   whisper = await Whisper.load({
-    ...settings,
     onProgress: ({ stage, loaded, total }) => {
       if (stage === "engine") say("Starting Python …", null);
       else say(`Loading the model: ${(loaded / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`, loaded / total);
     },
   });
-  for (const [code, name] of whisper.languages) $("language").add(new Option(name, code));
+  for (const [code] of whisper.languages) $("language").add(new Option(languageName(code), code));
   $("language").disabled = $("task").disabled = !whisper.multilingual;
   say("Ready: choose a recording, drop one, or record.");
   enable(true);

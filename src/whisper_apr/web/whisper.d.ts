@@ -34,11 +34,11 @@ export interface Progress {
 }
 
 export interface LoadOptions {
-  /** URL of an `.apr` file. */
-  model: string;
+  /** URL of an `.apr` file. What is not given here is taken from settings.json beside the module, an object with these names. */
+  model?: string;
   /** URL of the wasm32 wheel of whisper_apr. */
-  wheel: string;
-  /** URL of a folder with Pyodide; its usual place unless given. */
+  wheel?: string;
+  /** URL of a folder with Pyodide, ending in a slash; its usual place unless given. */
   pyodide?: string;
   /** URL of a NumPy wheel for Pyodide; Pyodide's own unless given. */
   numpy?: string;

@@ -31,6 +31,16 @@ export async function decodeAudio(source) {
   return samples;
 }
 
+const absolute = (url, base) => (url === undefined ? undefined : new URL(url, base).href);
+
+// What lies beside this module: settings.json names the wheel, and what else `load` was not given.
+async function settings(signal) {
+  const place = new URL("settings.json", import.meta.url);
+  const response = await fetch(place, { signal });
+  if (!response.ok) throw new WhisperError({ kind: "OptionError", message: `give load() model and wheel: there is no ${place}` });
+  return Object.fromEntries(Object.entries(await response.json()).map(([name, url]) => [name, absolute(url, place)]));
+}
+
 export class Whisper {
   #worker = null;
   #settings;
@@ -45,14 +55,11 @@ export class Whisper {
   }
 
   /** Boot Python, fetch the model (from Cache Storage where it was fetched before), and open it. */
-  static async load({ model, onProgress, signal, pyodide = PYODIDE, numpy, wheel }) {
-    const absolute = (url) => (url === undefined ? undefined : new URL(url, document.baseURI).href);
-    const whisper = new Whisper({
-      url: absolute(model),
-      pyodide: absolute(pyodide),
-      numpy: absolute(numpy),
-      wheel: absolute(wheel),
-    });
+  static async load({ onProgress, signal, ...given } = {}) {
+    const served = given.wheel && given.model ? {} : await settings(signal);
+    const choose = (name, otherwise) => absolute(given[name], document.baseURI) ?? served[name] ?? otherwise;
+    const places = { url: choose("model"), wheel: choose("wheel"), pyodide: choose("pyodide", PYODIDE), numpy: choose("numpy") };
+    const whisper = new Whisper(places);
     await whisper.#start({ onProgress, signal });
     return whisper;
   }
@@ -138,14 +145,21 @@ export class Whisper {
       const listeners = { onSegment, onProgress, signal };
       return this.#call("transcribe", { samples, options: python }, listeners, end, [samples.buffer]);
     };
-    const result = this.#busy.then(run);
-    this.#busy = result.catch(() => {});
-    return result;
+    return this.#whenFree(run);
   }
 
   /** The last transcription as a file's text: txt, srt, vtt, tsv, json, csv, lrc, md. */
   write(format) {
-    return this.#call("write", { format });
+    return this.#whenFree(() => {
+      if (!this.#worker) throw new WhisperError({ kind: "Error", message: "nothing has been transcribed yet" });
+      return this.#call("write", { format });
+    });
+  }
+
+  #whenFree(run) {
+    const result = this.#busy.then(run);
+    this.#busy = result.catch(() => {});
+    return result;
   }
 
   #end() {

@@ -61,7 +61,7 @@ function feed(piece) {
   try {
     session.feed(piece.length);
   } catch (error) {
-    throw Object.assign(new Error(error.message), { fromTaker: true });
+    throw Object.assign(error, { isDamage: true });
   }
 }
 
@@ -87,9 +87,14 @@ async function fetchModel(url) {
   try {
     await run();
   } catch (error) {
+    if (!error.isDamage) throw error;
     await forget(url);
-    if (!error.fromTaker) throw error;
-    await run(); // what was stored may have been damaged: once more, from the server alone
+    try {
+      await run(); // it may have been damaged on its way, or where it was stored: once more, from the server alone
+    } catch (again) {
+      if (again.isDamage) await forget(url);
+      throw again;
+    }
   }
 }
 

@@ -1,0 +1,268 @@
+// The class, in a page of someone else's; and what becomes of a model on a bad way.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, afterEach, before, test } from "node:test";
+import { data, native, start } from "./harness.mjs";
+
+const PART = 4 << 20; // bytes of one stored part, as in download.js
+const truth = native("de.wav", "en.wav");
+let home;
+
+before(async () => {
+  home = await start();
+});
+after(() => home.end());
+afterEach(() => {
+  home.front.fault = null;
+  home.front.requests.length = 0;
+  assert.deepEqual(home.errors.splice(0).filter((text) => !isOfTheNetwork(text)), [], "errors in the console");
+});
+// what Chromium itself says of a connection that the test has cut
+const isOfTheNetwork = (text) => /^Failed to load resource: (net::ERR_|the server responded with a status of 503)/.test(text);
+
+/** A page with `load(options)`, which keeps the instance and gives null, or the error as {name, message}. */
+async function blank() {
+  return prepared(await home.page("blank"));
+}
+
+/** The same page, loaded anew: what is stored stays. */
+async function reopened(page) {
+  await page.reload();
+  return prepared(page);
+}
+
+async function prepared(page) {
+  await page.evaluate(async () => {
+    const { Whisper } = await import("/whisper.js");
+    window.load = async (options) => {
+      try {
+        window.whisper = await Whisper.load(options);
+        return null;
+      } catch ({ name, message }) {
+        return { name, message };
+      }
+    };
+    window.recording = async (base64) => (await fetch(`data:audio/wav;base64,${base64}`)).blob();
+    window.transcribe = async (base64, options) => {
+      try {
+        return await window.whisper.transcribe(await window.recording(base64), options);
+      } catch ({ name, message }) {
+        return { name, message };
+      }
+    };
+  });
+  return page;
+}
+
+const load = (page) => page.evaluate(() => window.load());
+const base64 = (name) => readFileSync(data(name)).toString("base64");
+const transcribe = (page, name, options) => page.evaluate(([bytes, given]) => window.transcribe(bytes, given), [base64(name), options]);
+const ranges = () => home.front.requests.filter(([method]) => method === "GET").map(([, range]) => range);
+
+/** Let so many bytes of each of the next answers through, then cut the connection. */
+function cut(...lengths) {
+  home.front.fault = ({ method }, response, { status, headers, body }) => {
+    if (method !== "GET" || !lengths.length) return false;
+    response.writeHead(status, headers);
+    response.write(body.subarray(0, lengths.shift()), () => setTimeout(() => response.destroy(), 100));
+    return true;
+  };
+}
+
+test("what a page of one's own does", async () => {
+  const page = await blank();
+  assert.equal(await load(page), null);
+  const answer = await page.evaluate(async (bytes) => {
+    const { whisper, recording } = window;
+    const segments = [];
+    const file = await recording(bytes);
+    const result = await whisper.transcribe(file, { language: "de", onSegment: (segment) => segments.push(segment.text), wordTimestamps: true });
+    const { decodeAudio } = await import("/whisper.js");
+    const samples = await decodeAudio(file);
+    const again = await Promise.all([whisper.transcribe(samples), whisper.transcribe(samples), whisper.write("txt")]);
+    return { result, segments, again: again.map((r) => r.text ?? r), length: samples.length, multilingual: whisper.multilingual };
+  }, base64("de.wav"));
+  assert.equal(answer.result.text, truth["de.wav"].text);
+  assert.equal(answer.segments.join(""), truth["de.wav"].text);
+  assert.equal(answer.result.segments[0].words.map(({ word }) => word).join(""), answer.result.segments[0].text);
+  assert.deepEqual(answer.again, [truth["de.wav"].text, truth["de.wav"].text, truth["de.wav"].txt]);
+  assert.ok(answer.length > 16000 && answer.multilingual);
+
+  for (const [options, name, words] of [
+    [{ language: "Klingon" }, "OptionError", /Klingon/],
+    [{ nonsense: 1 }, "TypeError", /nonsense/],
+  ]) {
+    const error = await transcribe(page, "de.wav", options);
+    assert.equal(error.name, name);
+    assert.match(error.message, words);
+  }
+  assert.equal((await page.evaluate(() => window.whisper.transcribe(new Float32Array(0)).catch((error) => error.name))), "AudioError");
+  assert.equal((await transcribe(page, "en.wav")).text, truth["en.wav"].text);
+  await page.context().close();
+});
+
+test("close() gives the memory back, and the next transcription loads again from the cache", async () => {
+  const page = await blank();
+  assert.equal(await load(page), null);
+  assert.equal(page.workers().length, 1);
+  const before = await resident();
+  home.front.requests.length = 0;
+  await page.evaluate(() => window.whisper.close());
+  let left;
+  for (let i = 0; i < 50 && (page.workers().length || (left = await resident()) > before - 50e6); i++) await new Promise((done) => setTimeout(done, 100));
+  assert.equal(page.workers().length, 0);
+  assert.ok(left < before - 50e6, `${before} bytes before, ${left} after`);
+  assert.equal((await transcribe(page, "en.wav")).text, truth["en.wav"].text);
+  assert.deepEqual(ranges(), []);
+  await page.context().close();
+});
+
+/** Bytes of memory that the browser's pages hold. */
+async function resident() {
+  const session = await home.browser.newBrowserCDPSession();
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  await session.detach();
+  const sizes = processInfo.filter(({ type }) => type === "renderer").map(({ id }) => {
+    const [, kilobytes] = /^RssAnon:\s+(\d+)/m.exec(readFileSync(`/proc/${id}/status`, "utf-8"));
+    return 1024 * Number(kilobytes);
+  });
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+test("loading is cancelled", async () => {
+  const page = await blank();
+  home.front.fault = ({ method }, response, { status, headers, body }) => {
+    response.writeHead(status, headers);
+    response.write(body.subarray(0, 1 << 20)); // and nothing more
+    return true;
+  };
+  const error = await page.evaluate(() => {
+    const controller = new AbortController();
+    return window.load({ signal: controller.signal, onProgress: ({ stage }) => stage === "model" && controller.abort() });
+  });
+  assert.equal(error.name, "AbortError");
+  assert.equal(page.workers().length, 0);
+  home.front.fault = null;
+  assert.equal(await load(page), null);
+  assert.equal((await transcribe(page, "en.wav")).text, truth["en.wav"].text);
+  await page.context().close();
+});
+
+test("a transcription is cancelled by its signal", async () => {
+  const page = await blank();
+  assert.equal(await load(page), null);
+  const { name, waited } = await page.evaluate(async (bytes) => {
+    const { decodeAudio } = await import("/whisper.js");
+    const once = await decodeAudio(await window.recording(bytes));
+    const samples = new Float32Array(60 * once.length);
+    for (let i = 0; i < 60; i++) samples.set(once, i * once.length);
+    const controller = new AbortController();
+    const run = window.whisper.transcribe(samples, { signal: controller.signal, onSegment: () => controller.abort() });
+    controller.signal.addEventListener("abort", () => (window.aborted = performance.now()));
+    return run.then(() => ({ name: "nothing" }), (error) => ({ name: error.name, waited: performance.now() - window.aborted }));
+  }, base64("de.wav"));
+  assert.equal(name, "AbortError");
+  assert.ok(waited < 20_000, `${waited} ms`);
+  assert.equal((await transcribe(page, "en.wav")).text, truth["en.wav"].text);
+  await page.context().close();
+});
+
+test("a broken transfer is taken up where it broke, and what came is kept", async () => {
+  const page = await blank();
+  cut(1_000_000, 3_500_000);
+  assert.equal(await load(page), null);
+  const [first, second, third] = ranges();
+  assert.equal(first, null);
+  const [at, then] = [second, third].map((range) => Number(/^bytes=(\d+)-$/.exec(range)[1]));
+  assert.ok(at > 0 && at <= 1_000_000 && then > at && then <= 4_500_000, `${at}, ${then}`);
+  assert.equal((await transcribe(page, "de.wav")).text, truth["de.wav"].text);
+
+  home.front.requests.length = 0;
+  const again = await reopened(page);
+  assert.equal(await load(again), null);
+  assert.deepEqual(home.front.requests, [["HEAD", null]]);
+  assert.equal((await transcribe(again, "en.wav")).text, truth["en.wav"].text);
+  await page.context().close();
+});
+
+test("after a transfer that never ended, the stored parts are used", async () => {
+  const page = await blank();
+  home.front.fault = ({ method, range }, response, { status, headers, body }) => {
+    response.writeHead(range ? 503 : status, range ? {} : headers);
+    if (range) response.end();
+    else response.write(body.subarray(0, PART + 300_000), () => setTimeout(() => response.destroy(), 300));
+    return true;
+  };
+  const error = await load(page);
+  assert.equal(error.name, "Error");
+  assert.match(error.message, /model\.apr: the model could not be fetched/);
+  home.front.fault = null;
+  home.front.requests.length = 0;
+  const again = await reopened(page);
+  assert.equal(await load(again), null);
+  assert.deepEqual(home.front.requests, [["HEAD", null], ["GET", `bytes=${PART}-`]]);
+  await page.context().close();
+});
+
+test("another file on the server is fetched anew", async () => {
+  const page = await blank();
+  let answers = 0;
+  home.front.fault = ({ method, range }, response, { status, headers, body }) => {
+    const tagged = { ...headers, etag: answers ? '"new"' : '"old"' };
+    response.writeHead(status, tagged);
+    if (answers++) response.end(method === "HEAD" ? undefined : body);
+    else response.write(body.subarray(0, 2_000_000), () => setTimeout(() => response.destroy(), 100));
+    return true;
+  };
+  assert.equal(await load(page), null);
+  assert.equal(ranges().length, 3); // the first, what should go on, and all of the new one
+  assert.equal(ranges()[2], null);
+  assert.equal((await transcribe(page, "de.wav")).text, truth["de.wav"].text);
+  home.front.fault = null; // again another one: the tag is the real server's now
+  home.front.requests.length = 0;
+  const again = await reopened(page);
+  assert.equal(await load(again), null);
+  assert.deepEqual(home.front.requests, [["HEAD", null], ["GET", null]]);
+  await page.context().close();
+});
+
+test("a damaged model is one FormatError, and nothing of it is kept", async () => {
+  const page = await blank();
+  home.front.fault = ({ method }, response, { status, headers, body }) => {
+    if (method !== "GET") return false;
+    body[3_000_000] ^= 64;
+    response.writeHead(status, headers);
+    response.end(body);
+    return true;
+  };
+  const error = await load(page);
+  assert.equal(error.name, "FormatError");
+  assert.match(error.message, /model\.apr.*block/);
+  assert.ok(!error.message.includes("\n"));
+  assert.equal(ranges().length, 2); // once more from the server, which sends the same
+  home.front.fault = null;
+  assert.equal(await load(await reopened(page)), null);
+  await page.context().close();
+});
+
+test("a model that is not there, or is none", async () => {
+  const page = await blank();
+  const missing = await page.evaluate(() => window.load({ model: "nothing.apr" }));
+  assert.match(missing.message, /nothing\.apr: the server answers 404/);
+  const text = await page.evaluate(() => window.load({ model: "style.css" }));
+  assert.equal(text.name, "FormatError");
+  assert.equal(home.errors.splice(0).filter((line) => !line.includes("404")).length, 0);
+  await page.context().close();
+});
+
+test("a model larger than a page's memory is refused before it is loaded", async () => {
+  const page = await blank();
+  home.front.fault = (_, response, { headers }) => {
+    response.writeHead(200, { ...headers, "content-length": "6000000000" });
+    response.write("APR1");
+    return true;
+  };
+  const { message } = await load(page);
+  assert.match(message, /6000 MB needs about 6900 MB.*3800 MB/);
+  await page.context().close();
+});
