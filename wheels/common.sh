@@ -11,6 +11,8 @@ WASM_PACKAGES=(emscripten python3-dev python3-venv nodejs npm)
 BUILD_REQUIREMENTS=(build 'setuptools>=77' 'Cython>=3.1' packaging abi3audit auditwheel)
 PYODIDE=314.0.7 # its Python is 3.14; the wheel's platform tag follows from it
 PYODIDE_PLATFORM=pyemscripten_2026_0_wasm32
+BROWSER_PACKAGES=(chromium nodejs npm python3-dev python3-venv gcc libc6-dev)
+BROWSER_MODULES=("pyodide@$PYODIDE" playwright-core@1.65.1 typescript@7.0.2)
 
 # The tests that hold one backend against another, and the decoder that stands on them.
 KERNEL_TESTS="tests/test_*kernels*.py tests/test_simd.py tests/test_decoder.py"

@@ -1,0 +1,129 @@
+"""The Python half of the browser's worker, driven as the worker drives it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from whisper_apr import load_model
+from whisper_apr.browser import PIECE, Cancelled, Session
+from whisper_apr.errors import AudioError, FormatError, OptionError, WhisperAprError
+from whisper_apr.formats.apr_write import write_apr
+from whisper_apr.recognizer import find_checkpoint
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("model") / "digits.apr"
+    write_apr(find_checkpoint("digits"), path)
+    return path.read_bytes()
+
+
+def feed(session: Session, data: bytes, piece: int = PIECE) -> None:
+    for begin in range(0, len(data), piece):
+        some = data[begin : begin + piece]
+        session.buffer[: len(some)] = some
+        session.feed(len(some))
+
+
+@pytest.fixture(scope="module")
+def session(file) -> Session:
+    opened = Session("model.apr")
+    feed(opened, file)
+    opened.open()
+    return opened
+
+
+def samples(name: str) -> np.ndarray:
+    return soundfile.read(DATA / name, dtype="float32")[0]
+
+
+class Page:
+    """What the worker gives as callbacks: keeps what it hears."""
+
+    def __init__(self, patience: int | None = None) -> None:
+        self.segments: list[dict] = []
+        self.progress: list[tuple[float, float]] = []
+        self.patience = patience  # how often it is asked before it cancels
+        self.asked = 0
+
+    def is_cancelled(self) -> bool:
+        self.asked += 1
+        return self.patience is not None and self.asked > self.patience
+
+    def transcribe(self, session: Session, audio: np.ndarray, **options) -> dict:
+        return session.transcribe(
+            audio,
+            options,
+            self.segments.append,
+            lambda done, total: self.progress.append((done, total)),
+            self.is_cancelled,
+        )
+
+
+@pytest.mark.parametrize("piece", [1021, 40_000, PIECE])
+def test_pieces_of_any_size(file, piece):
+    session = Session("model.apr")
+    feed(session, file, piece)
+    about = session.open()
+    assert about["multilingual"]
+    assert ("en", "english") in about["languages"]
+
+
+def test_a_transcription_is_the_one_of_load_model(session):
+    page = Page()
+    audio = samples("en.wav")
+    result = page.transcribe(session, audio)
+    expected = load_model("digits").transcribe(audio)
+    assert result == expected.to_dict()
+    assert page.segments == list(result["segments"])
+    done, total = page.progress[-1]
+    assert total == pytest.approx(len(audio) / 16000, abs=0.01)
+    assert done == pytest.approx(total, abs=0.01)  # progress goes by the spectrogram's frames
+    assert session.write("txt").strip() == expected.text.strip()
+    assert session.write("srt").startswith("1\n00:00:00,000 --> ")
+
+
+def test_cancelled_at_any_token_and_right_afterwards(session):
+    whole = Page()
+    expected = whole.transcribe(session, samples("de.wav"))
+    for patience in (0, 1, whole.asked - 1):
+        page = Page(patience)
+        with pytest.raises(Cancelled):
+            page.transcribe(session, samples("de.wav"))
+        assert page.asked == patience + 1
+    assert Page().transcribe(session, samples("de.wav")) == expected
+
+
+def test_what_is_damaged_or_ends_early(file):
+    damaged = bytearray(file)
+    damaged[len(file) // 2] ^= 1
+    with pytest.raises(FormatError, match=r"model\.apr.*block"):
+        feed(Session("model.apr"), bytes(damaged))
+    session = Session("model.apr")
+    feed(session, file[:-1])
+    with pytest.raises(FormatError, match="ended after"):
+        session.open()
+
+
+def test_before_there_is_anything(file):
+    session = Session("model.apr")
+    with pytest.raises(WhisperAprError, match="no model is open"):
+        Page().transcribe(session, np.zeros(16000, np.float32))
+    feed(session, file)
+    session.open()
+    with pytest.raises(WhisperAprError, match="nothing has been transcribed"):
+        session.write("txt")
+
+
+def test_wrong_use_is_an_error_of_ours(session):
+    with pytest.raises(OptionError, match="Klingon"):
+        Page().transcribe(session, samples("en.wav"), language="Klingon")
+    with pytest.raises(AudioError):
+        Page().transcribe(session, np.full(16000, np.nan, np.float32))
+    Page().transcribe(session, samples("en.wav"))
+    with pytest.raises(OptionError):
+        session.write("doc")

@@ -1,0 +1,125 @@
+"""`whisper-apr web`: what it serves, and how it says what is missing."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from whisper_apr import __version__, load_model
+from whisper_apr.browser import PIECE, Session
+from whisper_apr.cli import main
+from whisper_apr.formats.apr_write import write_apr
+from whisper_apr.recognizer import find_checkpoint
+
+pytestmark = pytest.mark.system
+
+NAME = f"whisper_apr-{__version__}-cp311-abi3-pyemscripten_2026_0_wasm32.whl"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@contextmanager
+def served(folder: Path, *arguments: object) -> Iterator[str]:
+    """The command, in a process of its own; ended as Ctrl-C ends it."""
+    command = [sys.executable, "-m", "whisper_apr", "web", "--port", "0", *map(str, arguments)]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("http://127.0.0.1:"), process.stderr.read()
+            yield line.split()[0]
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == "whisper-apr: interrupted\n"
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read()
+
+
+def test_a_wheel_that_lies_in_dist_and_the_digits_model(folder):
+    (folder / "dist").mkdir()
+    (folder / "dist" / NAME).write_bytes(b"wheel")
+    with served(folder) as url:
+        assert json.loads(get(f"{url}settings.json")) == {"model": "model.apr", "wheel": NAME}
+        assert get(url + NAME) == b"wheel"
+        session = Session("model.apr")
+        model = get(f"{url}model.apr")
+    for begin in range(0, len(model), PIECE):
+        piece = model[begin : begin + PIECE]
+        session.buffer[: len(piece)] = piece
+        session.feed(len(piece))
+    assert session.open()["multilingual"] == load_model("digits").is_multilingual
+
+
+def test_everything_named_and_a_model_served_as_it_is(folder):
+    (folder / NAME).write_bytes(b"wheel")
+    (folder / "numpy-2.whl").write_bytes(b"numpy")
+    engine = folder / "engine"
+    engine.mkdir()
+    (engine / "pyodide.mjs").write_text("export {}")
+    model = folder / "small.apr"
+    write_apr(find_checkpoint("digits"), model)
+    before = model.read_bytes()
+    places = ["--wheel", NAME, "--numpy", "numpy-2.whl", "--pyodide", "engine", "--model", "small.apr"]
+    with served(folder, *places) as url:
+        settings = json.loads(get(f"{url}settings.json"))
+        assert settings == {"model": "model.apr", "wheel": NAME, "numpy": "numpy-2.whl", "pyodide": "pyodide/"}
+        assert get(f"{url}pyodide/pyodide.mjs") == b"export {}"
+        assert get(f"{url}model.apr") == before
+
+
+def fails(capsys, *arguments: object) -> tuple[int, str]:
+    status = main(["web", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    return status, err
+
+
+def test_no_wheel(folder, capsys):
+    (folder / "whisper_apr-0.0.0-cp311-abi3-pyemscripten_2026_0_wasm32.whl").touch()  # of another version
+    assert fails(capsys) == (
+        2,
+        f"whisper-apr: there is no wheel of whisper_apr {__version__} for Pyodide in this folder or in dist; "
+        "build one with wheels/wasm.sh, or name one with --wheel\n",
+    )
+
+
+def test_what_does_not_exist(folder, capsys):
+    (folder / NAME).touch()
+    assert fails(capsys, "--wheel", "none.whl") == (2, "whisper-apr: none.whl: no such file\n")
+    assert fails(capsys, "--pyodide", NAME) == (2, f"whisper-apr: {NAME}: no such folder\n")
+    status, message = fails(capsys, "--model", "nonsense")
+    assert status == 1
+    assert "no model named 'nonsense'" in message
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_is_none(folder, capsys, port):
+    (folder / NAME).touch()
+    status, message = fails(capsys, f"--port={port}")
+    assert status in (1, 2)
+    assert port in message
+
+
+def test_a_port_that_is_taken(folder, capsys):
+    (folder / NAME).touch()
+    with served(folder) as url:
+        port = url.rstrip("/").rpartition(":")[2]
+        status, message = fails(capsys, "--port", port)
+    assert status == 1
+    assert message.startswith(f"whisper-apr: port {port}: ")
+    assert message.endswith("; choose another with --port\n")

@@ -1,0 +1,38 @@
+#!/bin/bash
+# The page and its class in Debian's Chromium, headless, with the wheel for Pyodide; and the typings.
+#
+#   wheels/browser.sh [FOLDER] [PATTERN]    FOLDER (dist) holds the wheel that wheels/wasm.sh built; only the tests whose names match PATTERN
+#
+# Pyodide's NumPy: the wheel that WHISPER_APR_PYODIDE_NUMPY names; else Pyodide and NumPy come from their usual place on the web.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+OUT=$(realpath -m "${1:-$ROOT/dist}")
+
+debian "${BROWSER_PACKAGES[@]}" -- chromium node npm python3 gcc
+NODE_MODULES=$CACHE/browser/node_modules
+if [ "$(cat "$CACHE/browser/installed" 2>/dev/null)" != "${BROWSER_MODULES[*]}" ]; then
+    npm install --silent --no-audit --no-fund --prefix "$CACHE/browser" "${BROWSER_MODULES[@]}"
+    echo "${BROWSER_MODULES[*]}" >"$CACHE/browser/installed"
+fi
+if ! WHEEL=$(ls "$OUT"/whisper_apr-*_wasm32.whl); then
+    say "no wheel for Pyodide in $OUT; wheels/wasm.sh builds it"
+    exit 1
+fi
+
+say "typings"
+"$NODE_MODULES/.bin/tsc" --noEmit --strict --target es2022 --module nodenext --lib es2022,dom,dom.iterable "$ROOT/tests/browser/example.ts"
+
+# The texts that the page's are held against, and the command that serves it, come from the package as it is installed.
+say "the package, installed"
+if [ -n "${WHISPER_APR_PYTHON:-}" ]; then
+    PYTHON=$WHISPER_APR_PYTHON # an interpreter that has it
+else
+    venv browser pip
+    copy_source "$CACHE/browser/source"
+    PYTHON=$CACHE/venv-browser/bin/python
+    "$PYTHON" -m pip install -q --disable-pip-version-check "$CACHE/browser/source"
+fi
+
+say "in Chromium"
+cd "$CACHE/browser"
+BROWSER_PYTHON=$PYTHON BROWSER_MODULES=$NODE_MODULES BROWSER_WHEEL=$WHEEL BROWSER_CHROMIUM=$(command -v chromium) \
+    node --test --test-concurrency=1 --test-reporter=spec ${2:+--test-name-pattern="$2"} "$ROOT"/tests/browser/*.test.mjs
