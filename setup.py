@@ -70,7 +70,7 @@ extension = Extension(
     "whisper_apr._simd._kernels",
     [f"{SIMD}/{name}" for name in ("_kernels.pyx", "cpu.c", "dispatch.c", "lz4.c", "threads.c")],
     include_dirs=[SIMD],
-    depends=[*HEADERS, f"{SIMD}/_kernels.pxd", *sorted(glob.glob(f"{SIMD}/target_*.c")), "setup.py"],
+    depends=[*HEADERS, f"{SIMD}/_kernels.pxd", f"{SIMD}/signal.pxi", *sorted(glob.glob(f"{SIMD}/target_*.c")), "setup.py"],
     define_macros=[("Py_LIMITED_API", "0x030b0000")] if limited_api else [],
     py_limited_api=limited_api,
     extra_compile_args=common,
