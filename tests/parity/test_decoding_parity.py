@@ -116,7 +116,7 @@ def test_ten_minutes_with_fallback(digits: Any) -> None:
     theirs = digits.theirs.transcribe(samples, fp16=False, **options)
     ours = digits.ours.transcribe(samples, **options)
     assert ours.text == theirs["text"]
-    assert len(ours.segments) == len(theirs["segments"]) > 50
+    assert len(ours.segments) == len(theirs["segments"]) > 20
     for a, b in zip(ours.segments, theirs["segments"], strict=True):
         assert {key: a[key] for key in EXACT} == {key: b[key] for key in EXACT} | {"tokens": tuple(b["tokens"])}
         assert {key: a[key] for key in CLOSE} == pytest.approx({key: b[key] for key in CLOSE}, abs=1e-3)
