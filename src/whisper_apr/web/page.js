@@ -13,8 +13,10 @@ let name = "recording";
 
 // ---- what is said of the state -------------------------------------------------------------------------------------
 
-function say(text, fraction) {
-  $("status").textContent = text;
+// `detail` changes all the time and is not read out, as `text` is.
+function say(text, fraction, detail = "") {
+  if ($("status").textContent !== text) $("status").textContent = text;
+  $("detail").textContent = detail;
   $("progress").hidden = fraction === undefined;
   if (fraction === null) $("progress").removeAttribute("value");
   else if (fraction !== undefined) $("progress").value = fraction;
@@ -139,7 +141,7 @@ async function take(file) {
       task: $("task").value,
       signal: running.signal,
       onSegment: show,
-      onProgress: ({ loaded, total }) => say(`${clock(loaded)} of ${clock(total)}`, loaded / total),
+      onProgress: ({ loaded, total }) => say("Listening …", loaded / total, `${clock(loaded)} of ${clock(total)}`),
     });
     say(`Done: ${clock(samples.length / RATE)} in ${languageName(result.language)}.`);
     $("empty").hidden = segments.some((segment) => segment.text.trim());
@@ -221,7 +223,7 @@ try {
   whisper = await Whisper.load({
     onProgress: ({ stage, loaded, total }) => {
       if (stage === "engine") say("Starting Python …", null);
-      else say(`Loading the model: ${(loaded / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`, loaded / total);
+      else say("Loading the model …", loaded / total, `${(loaded / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`);
     },
   });
   for (const [code] of whisper.languages) $("language").add(new Option(languageName(code), code));
