@@ -1,12 +1,10 @@
 """OpenAI's Whisper speech recognition on a CPU or in a browser: NumPy and one small compiled extension.
 
-import whisper_apr
-
-model = whisper_apr.load_model("digits")
-print(model.transcribe("recording.wav").text)
+>>> import whisper_apr
+>>> model = whisper_apr.load_model("digits")
+>>> model.transcribe("tests/data/en.wav").text
+' three one four one five'
 """
-
-from importlib.metadata import version
 
 from . import tokenizer, utils
 from .audio import VadOptions, load_audio, log_mel_spectrogram, pad_or_trim
@@ -19,8 +17,6 @@ from .inference.results import Segment, Transcription, Word
 from .inference.transcribe import transcribe
 from .output import format_timestamp
 from .recognizer import Recognizer, available_models, load_model
-
-__version__ = version("whisper-apr")
 
 __all__ = [
     "BatchedInferencePipeline",
@@ -48,3 +44,12 @@ __all__ = [
     "transcribe",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """`__version__` is looked up when it is asked for: the module that knows it takes longer to import than many of ours."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("whisper-apr")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
