@@ -1,0 +1,69 @@
+// What wasm128 does in Chromium: products beside `scalar`, a window of 30 s through random weights of `tiny`, and a recording beside its length.
+//
+//   node benchmarks/browser.mjs      the environment is that of tests/browser/harness.mjs
+import { readFileSync } from "node:fs";
+import { data, start } from "../tests/browser/harness.mjs";
+
+const speed = readFileSync(new URL("../wheels/speed.py", import.meta.url), "utf-8");
+// a page's clock goes by steps of 0.1 ms: many calls are taken together
+const clock = `
+import time
+from whisper_apr.bench import kernels
+
+def fastest_time(run, seconds):
+    best = float("inf")
+    end = time.perf_counter() + 2 * seconds
+    while best == float("inf") or time.perf_counter() < end:
+        n, begin = 0, time.perf_counter()
+        while (spent := time.perf_counter() - begin) < 0.01:
+            run()
+            n += 1
+        best = min(best, spent / n)
+    return best
+
+kernels.fastest_time = fastest_time
+`;
+const window30 = `
+from whisper_apr.bench import models, pipeline
+from whisper_apr.model import Whisper
+figures = pipeline.stages(Whisper(models.random_checkpoint(models.DIMENSIONS["tiny"])), 0.5)
+print("tiny, ms:", ", ".join(f"{name} {time:.1f}" for name, time in figures.items()))
+`;
+const home = await start();
+console.log(`Chromium ${home.browser.version()}`);
+
+const plain = await home.page("blank");
+console.log(
+  await plain.evaluate(async (code) => {
+    const { pyodide = "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/", numpy = "numpy", wheel } = await (await fetch("/settings.json")).json();
+    const absolute = (url) => (url === "numpy" ? url : new URL(url, location.href).href);
+    const { loadPyodide } = await import(absolute(pyodide) + "pyodide.mjs");
+    const python = await loadPyodide({ indexURL: absolute(pyodide) });
+    await python.loadPackage([absolute(numpy)], { checkIntegrity: false });
+    await python.loadPackage([absolute(wheel)], { checkIntegrity: false });
+    const lines = [];
+    python.setStdout({ batched: (line) => lines.push(line) });
+    python.runPython(code);
+    return lines.join("\n");
+  }, clock + speed + window30),
+);
+await plain.context().close();
+
+const page = await home.page("blank");
+const seconds = await page.evaluate(async (base64) => {
+  const { Whisper, decodeAudio } = await import("/whisper.js");
+  const began = performance.now();
+  const whisper = await Whisper.load();
+  const load = (performance.now() - began) / 1000;
+  const samples = await decodeAudio(await (await fetch(`data:audio/flac;base64,${base64}`)).blob());
+  const times = [];
+  for (let i = 0; i < 5; i++) {
+    const before = performance.now();
+    await whisper.transcribe(samples);
+    times.push((performance.now() - before) / 1000);
+  }
+  return { load, long: samples.length / 16000, times };
+}, readFileSync(data("en_three.flac")).toString("base64"));
+console.log(`loading, all from this machine: ${seconds.load.toFixed(1)} s`);
+console.log(`${seconds.long.toFixed(1)} s of digits: ${seconds.times.map((time) => time.toFixed(2)).join(", ")} s`);
+await home.end();
