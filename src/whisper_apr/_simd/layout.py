@@ -118,7 +118,7 @@ class FilterBank:
         """From filters `(up, n_tap)` for a rate of up / down."""
         up, n_tap = filters.shape
         n_out = math.lcm(up, PANEL)
-        position, phase = np.divmod(np.arange(n_out) * down, up)
+        position, phase = np.divmod(np.arange(n_out, dtype=np.int64) * down, up)
         position = position.reshape(-1, PANEL)
         offsets = position[:, 0].copy()
         panels = aligned_zeros((len(position), int((position[:, -1] - offsets).max()) + n_tap, PANEL), np.float32)
