@@ -3,8 +3,8 @@
 #
 #   wheels/wasm.sh [FOLDER]    the wheel goes to FOLDER (dist)
 #
-# Pyodide's NumPy is the wheel that WHISPER_APR_PYODIDE_NUMPY names; else the one that Pyodide loads from its usual place. Where neither
-# is to be had this fails.
+# Pyodide's NumPy is the wheel that WHISPER_APR_PYODIDE_NUMPY names; else the one that Pyodide loads from its usual place; where that
+# cannot be reached, one that is built from source (wasm_numpy.sh) and kept.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 OUT=$(realpath -m "${1:-$ROOT/dist}")
 
@@ -44,6 +44,10 @@ python_under_node() {
     node "$ROOT/wheels/pyodide.mjs" "$NODE_MODULES/pyodide" "$WORK/run" "${NUMPY[@]}" "$WHEEL" -- "$@"
 }
 NUMPY=("${WHISPER_APR_PYODIDE_NUMPY:-numpy}")
+if [ "${NUMPY[*]}" = numpy ] && ! python_under_node -m whisper_apr.simd 2>/dev/null; then
+    cp -r "$("$ROOT/wheels/wasm_numpy.sh")/numpy" "$WORK/run"
+    NUMPY=()
+fi
 python_under_node -m pytest -q -s -p no:cacheprovider $(cd "$ROOT" && printf '%s\n' $KERNEL_TESTS)
 python_under_node digits.py tests/data
 python_under_node speed.py

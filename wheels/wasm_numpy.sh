@@ -1,0 +1,78 @@
+#!/bin/bash
+# NumPy for Pyodide, built from its source distribution: for machines that reach a package index, but not the place that Pyodide loads its
+# packages from. Only for trying our own wheel: it is compiled quickly, not to be quick. Prints the folder that holds it, kept in the cache.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+NUMPY=2.4.6 # the version that this Pyodide has
+SITE=$CACHE/numpy-$NUMPY-pyodide-$PYODIDE
+STDLIB=$CACHE/pyodide-$PYODIDE/node_modules/pyodide/python_stdlib.zip
+exec 3>&1 >&2
+
+build() {
+    say "NumPy $NUMPY for Pyodide $PYODIDE, once: this takes some minutes" >&4
+    local work=$CACHE/numpy-build source apt uri
+    rm -rf "$work"
+    mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial" "$work/download" "$work/prefix"
+    venv numpy meson ninja cython
+
+    # The headers of Pyodide's own Python version: Debian's next release has them.
+    uri=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1 || true)
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri sid main" >"$work/apt/sources.list"
+    : >"$work/apt/status"
+    apt=(apt-get -q -o Dir::Etc::sourcelist="$work/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null -o APT::Sandbox::User=root
+        -o Dir::State="$work/apt" -o Dir::State::status="$work/apt/status" -o Dir::Cache="$work/apt")
+    "${apt[@]}" update
+    (cd "$work/download" && "${apt[@]}" download libpython3.14-dev && dpkg -x libpython3.14-dev*.deb "$work/python")
+    python3 "$ROOT/wheels/wasm_config.py" "$STDLIB" "$work/include" "$work/python/usr/include/python3.14" \
+        "$(ls "$work"/python/usr/include/*/python3.14/pyconfig.h)"
+
+    # pip asks a source distribution for its metadata, which would build it: without a build backend it stops there and leaves the source.
+    TMPDIR=$work/download python3 -m pip download -q --no-clean --no-deps --no-build-isolation --no-binary numpy -d "$work/download" \
+        "numpy==$NUMPY" 2>/dev/null || true
+    source=$(ls -d "$work"/download/*/numpy_*)
+
+    # What meson asks the interpreter about itself is answered for Pyodide's; everything else this one does.
+    cat >"$work/python.py" <<EOF
+#!$CACHE/venv-numpy/bin/python
+import json, os, subprocess, sys
+sys.path.insert(0, "$ROOT/wheels")
+command = [sys.executable, *sys.argv[1:]]
+if not any(argument.endswith("python_info.py") for argument in command):
+    os.execv(sys.executable, command)
+from wasm_config import variables
+answer, pyodide = json.loads(subprocess.check_output(command)), variables("$STDLIB")
+answer["variables"] = {name: value for name, value in pyodide.items() if isinstance(value, (str, int))}
+answer |= {"version": "3.14", "platform": "emscripten-wasm32", "suffix": pyodide["EXT_SUFFIX"], "link_libpython": False}
+for paths in (answer["paths"], answer["sysconfig_paths"]):
+    paths["include"] = paths["platinclude"] = "$work/include"
+print(json.dumps(answer))
+EOF
+    chmod +x "$work/python.py"
+    cat "$source/tools/ci/emscripten/emscripten.meson.cross" - >"$work/cross.ini" <<EOF
+
+[built-in options]
+c_args = ['-fPIC']
+cpp_args = ['-fPIC']
+c_link_args = ['-sSIDE_MODULE=1', '-sWASM_BIGINT']
+cpp_link_args = ['-sSIDE_MODULE=1', '-sWASM_BIGINT']
+EOF
+    sed -i "/^\[binaries\]/a c = 'emcc'\ncpp = 'em++'\nar = 'emar'\npython = '$work/python.py'\ncython = '$CACHE/venv-numpy/bin/cython'" "$work/cross.ini"
+    # Pyodide's time_t has 64 bits, that of Debian's emscripten 32; and its exceptions are not those of a newer emscripten: a throw ends Python.
+    echo 'typedef long long time_t;' >"$work/time.h"
+    sed -i "s/'-fexceptions',\?//" "$source/numpy/_core/meson.build"
+    export EMCC_CFLAGS="-D_GNU_SOURCE -D__DEFINED_time_t -include $work/time.h"
+    export PATH=$CACHE/venv-numpy/bin:$PATH
+    python "$source/vendored-meson/meson/meson.py" setup "$work/build" "$source" --cross-file "$work/cross.ini" --prefix=/usr \
+        --buildtype=release -Doptimization=1 -Dblas=none -Dlapack=none -Dallow-noblas=true -Ddisable-optimization=true
+    ninja -C "$work/build"
+    DESTDIR=$work/prefix python "$source/vendored-meson/meson/meson.py" install -C "$work/build" --no-rebuild --tags runtime,python-runtime
+    rm -rf "$SITE"
+    mv "$(dirname "$(find "$work/prefix" -type d -name numpy -path '*-packages/numpy')")" "$SITE"
+    rm -rf "$work"
+}
+
+if ! [ -d "$SITE" ]; then
+    exec 4>&2 >"$CACHE/numpy.log" 2>&1
+    trap '[ -d "$SITE" ] || tail -30 "$CACHE/numpy.log" >&4' EXIT
+    build
+fi
+echo "$SITE" >&3
