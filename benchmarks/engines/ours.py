@@ -9,6 +9,7 @@ from whisper_apr import load_model, simd
 from whisper_apr.audio import log_mel_spectrogram
 from whisper_apr.formats import Checkpoint
 from whisper_apr.formats.apr_write import write_apr
+from whisper_apr.inference.search import BeamSearch
 
 COMPUTE_TYPES = ("float32", "int8", "int4")
 
@@ -44,12 +45,9 @@ class Engine:
 
     def beam(self, features, n, size):
         """Steps of the search that `decode` runs."""
-        from whisper_apr.inference.search import BeamSearch
-
-        decoder, search = self.model.decoder, BeamSearch(size, eot=-1)
+        decoder, search = self.model.decoder, BeamSearch(1, size, eot=-1)
         cache = decoder.new_cache(features, size)
-        tokens, sums = np.array([PROMPT] * size), np.zeros(size, np.float32)
-        new = tokens
+        new, sampled = np.array([PROMPT] * size), np.empty((size, 0), np.int64)
         for _ in range(n):
-            tokens, _ = search.update(tokens, np.ascontiguousarray(decoder(new, cache)[:, -1]), sums, cache)
-            new = tokens[:, -1:]
+            sampled, _ = search.update(sampled, np.ascontiguousarray(decoder(new, cache)[:, -1]), cache)
+            new = sampled[:, -1:]
