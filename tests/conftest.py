@@ -3,8 +3,13 @@
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from whisper_apr import simd
+
+# No clock decides whether a test passes: hypothesis would fail an example of more than 200 ms, which a busy machine makes of any.
+settings.register_profile("no clock", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")
 
 
 def pytest_report_header() -> str:
@@ -30,3 +35,12 @@ def compiled_backend(request: pytest.FixtureRequest):
     """As `backend`, without NumPy: for what holds bit for bit of the compiled kernels."""
     with simd.use_backend(request.param):
         yield request.param
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """See `hub_server.serving_a_model`."""
+    from hub_server import serving_a_model  # brings huggingface_hub, which WebAssembly does without
+
+    with serving_a_model(tmp_path, monkeypatch) as server:
+        yield server

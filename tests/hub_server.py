@@ -1,13 +1,24 @@
 """A hub on 127.0.0.1: the endpoints that huggingface_hub asks for files, and the faults that a network has."""
 
 import hashlib
+import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
+import numpy as np
+import pytest
+
+import models
+from whisper_apr import load_model
+
+NAME = "someone/small-model"  # what `serving_a_model` serves
+TENSORS = models.random_tensors(models.SMALLEST, 3)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -96,3 +107,41 @@ def running_hub() -> Iterator[Hub]:
         hub.shutdown()
         thread.join()
         hub.server_close()
+
+
+@contextmanager
+def serving_a_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """An empty cache in `folder/home`, and a hub with one model, `folder/served`; pauses between tries are short."""
+    models.write_huggingface(folder / "served", models.SMALLEST, TENSORS)
+    (folder / "served" / "generation_config.json").write_text('{"alignment_heads": [[1, 0]]}')
+    constants = huggingface_hub.constants
+    monkeypatch.setenv("HF_HOME", str(folder / "home"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "home" / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    pause = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: pause(min(seconds, 0.01)))
+    with running_hub() as server:
+        server.files[NAME] = folder / "served"
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        yield server
+
+
+def expected(folder: Path) -> np.ndarray:
+    """What the served model gives, from a file that came another way."""
+    return models.logits(load_model(models.write_pt(folder / "model.pt", models.SMALLEST, TENSORS)))
+
+
+def get_only(answer: Callable[[Any, bytes], None]) -> Callable[[str, str, Any], bool]:
+    """A fault of the weights' transfer alone."""
+
+    def fault(method: str, file: str, handler: Any) -> bool:
+        if method != "GET" or not file.endswith("safetensors"):
+            return False
+        answer(handler, (handler.server.files[NAME] / file).read_bytes())
+        return True
+
+    return fault

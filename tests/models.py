@@ -14,6 +14,7 @@ import numpy as np
 
 from whisper_apr.formats import Checkpoint, ModelDimensions
 from whisper_apr.formats.checkpoint import expected_shapes, make_checkpoint
+from whisper_apr.model import Whisper
 
 
 def dimensions(
@@ -69,6 +70,13 @@ def random_tensors(dims: ModelDimensions, seed: int) -> dict[str, np.ndarray]:
 
 def random_checkpoint(dims: ModelDimensions, seed: int = 0) -> Checkpoint:
     return make_checkpoint(dims, random_tensors(dims, seed), "random weights")
+
+
+def logits(model: Whisper) -> np.ndarray:
+    """What a model says of a ramp of a mel and three tokens."""
+    dims = model.dims
+    mel = np.linspace(-1, 1, dims.n_mels * 2 * dims.n_audio_ctx, dtype=np.float32).reshape(1, dims.n_mels, -1)
+    return model.logits(np.array([[1, 2, 3]]), model.embed_audio(mel))
 
 
 # ---- openai-whisper's .pt, as torch.save writes it, without torch ---------------------------------------------------

@@ -37,7 +37,7 @@ def raw(folder: Path) -> bytes:
 # ---- fed --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_pieces_of_any_size(either: bytes, data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(either)), max_size=8).map(sorted))

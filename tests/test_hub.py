@@ -1,7 +1,6 @@
 """Models by name: what is fetched, what is kept, and what a bad network does. The hub is a server on this machine."""
 
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -17,47 +16,14 @@ import pytest
 
 import ct2_files
 import models
-from hub_server import COMMIT, running_hub
+from hub_server import COMMIT, NAME, TENSORS, expected, get_only
+from models import logits
 from whisper_apr import available_models, load_model
 from whisper_apr.cli import main
 from whisper_apr.errors import FormatError, ModelNotFoundError, OptionError
 from whisper_apr.formats import hub as formats_hub
 from whisper_apr.formats.apr import read_apr
 from whisper_apr.formats.hub import HubModel, fetch, find_model, known_models
-
-NAME = "someone/small-model"
-TENSORS = models.random_tensors(models.SMALLEST, 3)
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """An empty cache, and a hub with one model."""
-    models.write_huggingface(tmp_path / "served", models.SMALLEST, TENSORS)
-    (tmp_path / "served" / "generation_config.json").write_text('{"alignment_heads": [[1, 0]]}')
-    constants = huggingface_hub.constants
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    pause = time.sleep
-    monkeypatch.setattr(time, "sleep", lambda seconds: pause(min(seconds, 0.01)))  # between tries
-    with running_hub() as server:
-        server.files[NAME] = tmp_path / "served"
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        yield server
-
-
-def logits(model) -> np.ndarray:
-    dims = model.dims
-    mel = np.linspace(-1, 1, dims.n_mels * 2 * dims.n_audio_ctx, dtype=np.float32).reshape(1, dims.n_mels, -1)
-    return model.logits(np.array([[1, 2, 3]]), model.embed_audio(mel))
-
-
-def expected(tmp_path: Path) -> np.ndarray:
-    return logits(load_model(models.write_pt(tmp_path / "model.pt", models.SMALLEST, TENSORS)))
 
 
 def test_fetched_once_then_no_request(hub, tmp_path):
@@ -92,20 +58,6 @@ def test_a_damaged_conversion_is_made_anew(hub, tmp_path):
     converted.write_bytes(raw)
     assert np.array_equal(logits(load_model(NAME)), first)
     assert converted.read_bytes() != raw
-
-
-def test_a_killed_conversion_leaves_nothing_that_is_trusted(hub, tmp_path, monkeypatch):
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    fetched = fetch(HubModel(NAME))
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", die)
-        with pytest.raises(KeyboardInterrupt):
-            load_model(NAME)
-    assert fetched.is_dir()
-    assert not list((tmp_path / "home" / "whisper-apr").glob("*.apr"))
-    assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
 
 
 def test_what_transformers_fetched_is_used(hub, tmp_path):
@@ -160,19 +112,6 @@ def test_float32_that_is_float16_is_stored_as_such(hub, tmp_path):
 def status(code: int):
     def fault(method, file, handler):
         handler.answer(code)
-        return True
-
-    return fault
-
-
-def get_only(answer):
-    """A fault of the weights' transfer alone."""
-
-    def fault(method, file, handler):
-        if method != "GET" or not file.endswith("safetensors"):
-            return False
-        content = (handler.server.files[NAME] / file).read_bytes()
-        answer(handler, content)
         return True
 
     return fault

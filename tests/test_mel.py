@@ -72,7 +72,7 @@ def test_more_than_one_channel_is_refused():
         log_mel_spectrogram(np.zeros((2, 1000)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes=st.lists(st.integers(0, 2500), min_size=1, max_size=6), padding=st.sampled_from([0, 1, 480, 3000]))
 def test_a_stream_gives_what_the_whole_gives(sizes, padding):
     blocks = [cases.normal(i, n) for i, n in enumerate(sizes)]

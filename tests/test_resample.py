@@ -56,7 +56,7 @@ def test_images_are_100_decibels_down(rates):
         assert power[frequencies > rate_in / 2].sum() < 1e-10 * power.sum()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rates=st.sampled_from([*RATES, (7, 3), (12000, 16000), (16000, 16000), (147, 160)]),
     sizes=st.lists(st.integers(0, 3000), max_size=6),

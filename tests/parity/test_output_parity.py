@@ -59,13 +59,13 @@ def check(result, layout):
             assert Path(ours, name).read_bytes() == Path(theirs, name).read_bytes(), name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(results(st.none()))
 def test_segments(result):
     check(result, {})
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(results(st.lists(WORD, max_size=6).map(tuple)), LAYOUT)
 def test_words(result, layout):
     check(result, layout)

@@ -79,7 +79,7 @@ def test_pieces_of_every_code_point() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "multilingual"])
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(text=any_text)
 def test_any_text(theirs: Any, name: str, text: str) -> None:
     ours, encoding = get_encoding(name), theirs.get_encoding(name)
@@ -99,7 +99,7 @@ def test_long_words(theirs: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "multilingual"])
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(tokens=st.lists(ANY_TOKEN))
 def test_any_tokens_decode_alike(theirs: Any, name: str, tokens: list[int]) -> None:
     assert get_encoding(name).decode(tokens) == theirs.get_encoding(name).decode(tokens)
@@ -133,7 +133,7 @@ def test_special_tokens(theirs: Any, multilingual: bool, num_languages: int, lan
 
 
 @pytest.mark.parametrize(("multilingual", "language"), [(False, None), (True, "en"), (True, "ja"), (True, "th")])
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(text=any_text, noise=st.just([]) | st.lists(ANY_TOKEN, max_size=12), times=st.booleans())
 def test_words(theirs: Any, multilingual: bool, language: str, text: str, noise: list[int], times: bool) -> None:
     ours = get_tokenizer(multilingual, language=language)

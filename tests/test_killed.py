@@ -1,0 +1,124 @@
+"""A process that is killed while it fetches or converts a model: nothing half-made is trusted, and the next run is served."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import models
+from hub_server import NAME, expected, get_only
+from models import logits
+from whisper_apr import load_model
+from whisper_apr.cli import main
+from whisper_apr.formats.apr import check_apr
+from whisper_apr.formats.hub import HubModel, fetch
+
+pytestmark = pytest.mark.system
+
+# Stops where the parent says, tells it by a line on stdout, and waits to be killed.
+_CHILD = """
+import sys
+from huggingface_hub import constants
+from whisper_apr.cli import main
+from whisper_apr.formats import apr_write
+
+constants.DOWNLOAD_CHUNK_SIZE = 1000  # not 10 MB, which no model of the tests has
+
+def stop(*_):
+    print("inside", flush=True)
+    sys.stdin.read()
+
+make_matrix = apr_write.make_matrix
+def make(tensors, part, dtype):
+    if part.name.startswith(sys.argv[1]):
+        stop()
+    return make_matrix(tensors, part, dtype)
+
+apr_write.make_matrix = make
+if sys.argv[1] == "the end":
+    import os
+    os.fsync = stop
+if sys.argv[3:]:
+    sys.exit(main(["convert", *sys.argv[2:]]))
+import whisper_apr
+whisper_apr.load_model(sys.argv[2])
+"""
+
+
+def child(hub, *arguments: object) -> subprocess.Popen[str]:
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, "-c", _CHILD, *map(str, arguments)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL, or what Windows has: nothing of the process runs any more, no `finally` and no `except`."""
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == (-9 if os.name == "posix" else 1)
+
+
+def wait_for(is_there, seconds: float = 60):
+    end = time.monotonic() + seconds
+    while not (found := is_there()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return found
+
+
+@pytest.mark.parametrize("moment", ["decoder.blocks.1.mlp.0", "the end"])
+def test_a_conversion_that_is_killed(hub, tmp_path, moment):
+    """In the midst of the tensors, and where all is written but not yet under its name."""
+    folder = tmp_path / "home" / "whisper-apr"
+    fetch(HubModel(NAME))
+    process = child(hub, moment, NAME)
+    assert process.stdout.readline() == "inside\n"
+    kill(process)
+    (half,) = folder.iterdir()
+    assert half.name.endswith(".part")
+    assert half.stat().st_size > 0
+    assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
+    (whole,) = folder.glob("*.apr")
+    assert check_apr(whole).dims == models.SMALLEST
+
+
+@pytest.mark.parametrize("moment", ["decoder.blocks.1.mlp.0", "the end"])
+def test_a_conversion_that_is_killed_leaves_the_file_before_it(hub, tmp_path, moment):
+    target = tmp_path / "model.apr"
+    assert main(["convert", str(tmp_path / "served"), str(target), "--dtype", "int8"]) == 0
+    before = target.read_bytes()
+    process = child(hub, moment, tmp_path / "served", target, "--dtype", "float32")
+    assert process.stdout.readline() == "inside\n"
+    kill(process)
+    assert target.read_bytes() == before
+    assert main(["convert", str(tmp_path / "served"), str(target), "--dtype", "float32"]) == 0
+    assert np.array_equal(logits(load_model(target)), expected(tmp_path))
+
+
+def test_a_download_that_is_killed(hub, tmp_path):
+    """Half of the weights have come, and the hub is silent when the process is killed."""
+    inside = threading.Event()
+
+    def half(handler, content):
+        handler.serve(content, cut=len(content) // 2)
+        handler.wfile.flush()
+        inside.set()
+        handler.server.over.wait(60)
+
+    hub.fault = get_only(half)
+    process = child(hub, "", NAME)
+    assert inside.wait(60)
+    assert wait_for(lambda: [path for path in tmp_path.glob("home/hub/**/*.incomplete") if path.stat().st_size])
+    kill(process)
+    assert not list(tmp_path.glob("home/hub/**/*.safetensors"))
+    assert not list(tmp_path.glob("home/**/*.apr"))
+    hub.fault = lambda *_: False
+    assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
