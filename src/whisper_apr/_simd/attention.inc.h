@@ -11,7 +11,7 @@ enum {
     ATTENTION_VECTORS = TILE_ROWS == 6 ? 3 : 2,      /* of queries: with the rows below, what the registers hold */
     ATTENTION_QUERIES = ATTENTION_VECTORS * LANES,   /* queries side by side in the lanes */
     ATTENTION_ROWS = TILE_ROWS >= 8 ? 8 : 4,         /* keys, or dimensions, of a register block; divides 16 */
-    ATTENTION_AHEAD = 4,                             /* pages */
+    ATTENTION_AHEAD = 4,                             /* pages of keys that are asked for before they are read, and half as many of values */
     ATTENTION_BLOCK = 128,                           /* keys whose scores are kept at a time */
 };
 
@@ -65,11 +65,11 @@ static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t hea
 
 /* ---- few queries ------------------------------------------------------------------------------------------------- */
 
-/* Pages of one head do not follow each other in memory: the hardware's prefetcher is told where the later ones begin. */
-APR_INLINE void prefetch_page(const attention_head *h, const void *base, ptrdiff_t page, ptrdiff_t step, ptrdiff_t n) {
-    if (page * APR_PANEL >= h->n_key) return;
-    const char *p = head_page(h, base, page, step);
-    for (ptrdiff_t at = 0; at < n * (h->half ? 2 : 4); at += 64) APR_PREFETCH(p + at);
+/* Pages of one head do not follow each other in memory, which the hardware's prefetcher would need: how far, in elements, the page lies
+ * behind that is so many pages further on. */
+APR_INLINE ptrdiff_t page_ahead(const attention_head *h, ptrdiff_t page, ptrdiff_t pages, ptrdiff_t step) {
+    ptrdiff_t later = min_size(page + pages, (h->n_key - 1) / APR_PANEL);
+    return (h->pages ? h->pages[later] - h->pages[page] : later - page) * step;
 }
 
 /* scores[i][page * 16 + key], i < rows, from scaled queries q (rows, d_head) */
@@ -79,8 +79,7 @@ APR_INLINE void few_scores(const attention_head *h, const int rows, const int ve
     for (ptrdiff_t v = 0; v < n_vector; v += vectors) {
         vf acc[THIN_ROWS][THIN_VECTORS];
         const void *b[THIN_VECTORS];
-        for (ptrdiff_t page = v * LANES / APR_PANEL; page < (v + vectors) * LANES / APR_PANEL; page++)
-            prefetch_page(h, h->keys, page + ATTENTION_AHEAD, h->page_step, APR_PANEL * d_head);
+        ptrdiff_t ahead = page_ahead(h, v * LANES / APR_PANEL, ATTENTION_AHEAD, h->page_step);
         APR_UNROLL
         for (int j = 0; j < vectors; j++) {
             ptrdiff_t key = min_size(v + j, n_vector - 1) * LANES;
@@ -91,7 +90,7 @@ APR_INLINE void few_scores(const attention_head *h, const int rows, const int ve
             APR_UNROLL
             for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
         }
-        tile(acc, rows, vectors, half, q, d_head, 1, b, APR_PANEL, d_head);
+        tile_of(acc, rows, vectors, half, 0, q, d_head, 1, b, APR_PANEL, d_head, APR_PANEL, ahead);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
@@ -127,10 +126,10 @@ APR_INLINE void few_sum(const attention_head *h, const int rows, const int vecto
     }
     for (ptrdiff_t key = 0; key < h->n_key; key += APR_PANEL) {
         const void *page = head_page(h, h->values, key / APR_PANEL, h->value_page_step), *b[THIN_VECTORS];
-        if (d == 0) prefetch_page(h, h->values, key / APR_PANEL + ATTENTION_AHEAD, h->value_page_step, APR_PANEL * h->value_step);
+        ptrdiff_t ahead = page_ahead(h, key / APR_PANEL, ATTENTION_AHEAD / 2, h->value_page_step), n = min_size(APR_PANEL, h->n_key - key);
         APR_UNROLL
         for (int j = 0; j < vectors; j++) b[j] = weight_at(page, min_size(d + j * LANES, h->value_step - LANES), half);
-        tile(acc, rows, vectors, half, weights + key, weight_step, 1, b, h->value_step, min_size(APR_PANEL, h->n_key - key));
+        tile_of(acc, rows, vectors, half, 0, weights + key, weight_step, 1, b, h->value_step, n, half ? 32 : 16, ahead);
     }
     APR_UNROLL
     for (int i = 0; i < rows; i++) {

@@ -35,7 +35,7 @@ APR_INLINE void thin_block(const apr_gemm *g, const int rows, const int vectors,
         for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
     }
     ptrdiff_t ahead = max_size(vectors * LANES, APR_PANEL) * g->k; /* where the next block begins */
-    tile_of(acc, rows, vectors, half, 0, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k, 1, ahead);
+    tile_of(acc, rows, vectors, half, 0, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k, APR_PANEL, ahead);
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
         APR_UNROLL

@@ -20,7 +20,7 @@ APR_INLINE const void *weight_at(const void *p, ptrdiff_t i, int half) { return 
 
 /* acc[i][j] += sum over s < k of a[i * a_row + s * a_step] * b[j][s * b_step], summed in the order of s. With rows, vectors, half and splat
  * constant, the compiler unrolls it and keeps acc in registers. splat: each number of a lies there LANES times, as a vector.
- * asks: a line of b is asked for `ahead` elements before its use. */
+ * asks: lines of b are asked for `ahead` elements before their use, one for so many numbers that lie side by side (0: none is). */
 APR_INLINE void tile_of(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int half, const int splat, const float *a,
                         ptrdiff_t a_row, ptrdiff_t a_step, const void *const *b, ptrdiff_t b_step, ptrdiff_t k, const int asks, ptrdiff_t ahead) {
     APR_UNROLL_2
@@ -29,7 +29,7 @@ APR_INLINE void tile_of(vf acc[][THIN_VECTORS], const int rows, const int vector
         APR_UNROLL
         for (int j = 0; j < vectors; j++) {
             w[j] = load_weight(b[j], s * b_step, half);
-            if (asks && j % (APR_PANEL / LANES) == 0) APR_PREFETCH_L2(weight_at(b[j], s * b_step + ahead, half));
+            if (asks && j * LANES % asks == 0) APR_PREFETCH_L2(weight_at(b[j], s * b_step + ahead, half));
         }
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
