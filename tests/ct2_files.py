@@ -76,16 +76,16 @@ def write_ct2(
     stored["decoder/num_heads"] = np.array(dims.n_text_head, np.int16)
     stored["decoder/activation"] = np.array(3, np.int8)
     # equal variables are written once, and then named again
-    first: dict[bytes, str] = {}
+    first: dict[tuple[object, bytes], str] = {}
     aliases = {"decoder/projection/weight": "decoder/embeddings/weight"}
     out, count = b"", 0
     for name in sorted(stored):
         value = stored[name]
         raw = value.tobytes()
-        if value.ndim and raw in first:
-            aliases[name] = first[raw]
+        if value.ndim and (value.shape, raw) in first:
+            aliases[name] = first[value.shape, raw]
             continue
-        first.setdefault(raw, name)
+        first.setdefault((value.shape, raw), name)
         out += word(name) + struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
         out += struct.pack("<BI", _TYPES[value.dtype.name], len(raw)) + raw
         count += 1

@@ -33,6 +33,11 @@ def dimensions(
 
 TINY = dimensions()
 BASE = dimensions(512, 8, 6)
+# ordinary tokens of a made-up vocabulary: every byte, and three that are words
+WORDS = (*(bytes([value]) for value in range(256)), b"o\xc3\xbc", b" ja", b" naja")
+SPOKEN = dimensions(
+    8, 2, 2, n_mels=4, n_vocab=len(WORDS) + 1509 + 2, audio_ctx=1500, text_ctx=448
+)  # ... and two languages
 SMALLEST = dimensions(8, 2, 2, n_mels=4, n_vocab=11, audio_ctx=6, text_ctx=5)  # for tests of files
 ODD = ModelDimensions(5, 12, 36, 3, 1, 77, 8, 36, 3, 2)  # 3 heads, rows that fill no panel, unequal numbers of layers
 
@@ -248,3 +253,15 @@ def write_huggingface(
     index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder
+
+
+def vocabulary_of_signs() -> dict[str, int]:
+    """`WORDS` and their special tokens as Hugging Face's vocab.json has them: bytes as GPT-2 writes them in signs."""
+    signs, extra = {}, 256
+    for value in range(256):
+        if chr(value).isprintable() and value not in (0x20, 0xAD):
+            signs[value] = chr(value)
+        else:
+            signs[value], extra = chr(extra), extra + 1
+    numbers = {"".join(signs[value] for value in word): number for number, word in enumerate(WORDS)}
+    return numbers | {"<|endoftext|>": len(WORDS)}

@@ -20,12 +20,13 @@ from whisper_apr import load_model
 from whisper_apr.errors import FormatError, OptionError
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.apr import check_apr, open_head, parse_apr, read_apr, write_apr
-from whisper_apr.formats.apr_layout import model_parts, own_vocabulary, part_dtype, plain_tensor
+from whisper_apr.formats.apr_layout import model_parts, part_dtype, plain_tensor
 from whisper_apr.formats.apr_v1 import write_apr_v1
 from whisper_apr.formats.apr_write import _lay_out
 from whisper_apr.formats.checkpoint import Checkpoint, expected_shapes
 from whisper_apr.model import Whisper
 from whisper_apr.packed import PackedMatrix
+from whisper_apr.tokenizer.bpe import packed_vocabulary
 
 DTYPES = ("float32", "float16", "int8", "int4")
 
@@ -142,12 +143,6 @@ def test_the_vocabulary_is_in_the_file(tmp_path: Path, n_vocab: int) -> None:
     assert count == (50256 if n_vocab == 51864 else 50257)
     assert len(tokens) == 4 + count + sum(tokens[4 : 4 + count])
     assert read_apr(path).vocabulary == b""  # the package's own
-
-
-def test_another_vocabulary_is_kept(model: Checkpoint, tmp_path: Path) -> None:
-    path = tmp_path / "model.apr"
-    write_apr(replace(model, vocabulary=b"of another make"), path)
-    assert read_apr(path).vocabulary == b"of another make"
 
 
 # ---- as the specification says --------------------------------------------------------------------------------------
@@ -401,7 +396,7 @@ print(tracemalloc.get_traced_memory()[1])
 def test_sizes_of_tiny(dtype: str, megabytes: int) -> None:
     zeros = np.zeros(1, np.float32)
     parts = [(part, part_dtype(dict.fromkeys(part.sources, zeros), part, dtype)) for part in model_parts(TINY)]
-    end = _lay_out(parts, len(own_vocabulary("multilingual")))[-1].end
+    end = _lay_out(parts, len(packed_vocabulary("multilingual")))[-1].end
     assert end + 100_000 < megabytes * 1_000_000  # its head has some 30 kB
 
 

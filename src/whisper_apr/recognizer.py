@@ -11,6 +11,7 @@ import numpy as np
 
 from .errors import ModelNotFoundError, OptionError
 from .formats import Checkpoint, open_checkpoint
+from .formats.cards import read_licence
 from .formats.hub import find_model, known_models, open_model
 from .formats.quantize import as_float16
 from .inference.decode import DecodingResult, decode
@@ -121,8 +122,14 @@ def find_checkpoint(
 ) -> Checkpoint:
     """What `load_model` opens for a name or a path; a named model is fetched first, and kept in matrices of `dtype`."""
     if name in BUNDLED:
-        with as_file(files("whisper_apr").joinpath("assets", f"{name}.pt")) as path:
-            return replace(open_checkpoint(path), alignment_heads=BUNDLED[str(name)])
+        assets = files("whisper_apr").joinpath("assets")
+        with as_file(assets.joinpath(f"{name}.pt")) as path, as_file(assets.joinpath(f"{name}.md")) as card:
+            return replace(
+                open_checkpoint(path),
+                alignment_heads=BUNDLED[str(name)],
+                licence=read_licence(card),
+                provenance={"source": f"whisper_apr's {name}"},
+            )
     is_named = isinstance(name, str) and name in known_models()
     if not is_named and os.path.exists(name):
         return open_checkpoint(name, exact=exact)

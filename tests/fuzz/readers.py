@@ -5,6 +5,7 @@ checksums that fit; in half of the files then one part alone is changed.
 """
 
 import io
+import json
 import struct
 import zipfile
 import zlib
@@ -16,7 +17,17 @@ import numpy as np
 
 from ct2_files import write_ct2
 from ggml_files import write_ggml
-from models import ODD, SMALLEST, random_checkpoint, random_tensors, write_huggingface, write_pt
+from models import (
+    ODD,
+    SMALLEST,
+    SPOKEN,
+    WORDS,
+    random_checkpoint,
+    random_tensors,
+    vocabulary_of_signs,
+    write_huggingface,
+    write_pt,
+)
 from whisper_apr import simd
 from whisper_apr.formats import Checkpoint, open_checkpoint
 from whisper_apr.formats.apr import write_apr
@@ -24,6 +35,7 @@ from whisper_apr.formats.apr_stream import AprStream
 from whisper_apr.formats.apr_v1 import parse_apr_v1, write_apr_v1
 from whisper_apr.formats.checkpoint import expected_shapes
 from whisper_apr.packed import PackedMatrix, QuantizedWeight
+from whisper_apr.tokenizer.bpe import pack_vocabulary
 
 
 @dataclass(frozen=True)
@@ -58,10 +70,10 @@ def open_and_look(path: Path) -> None:
 
 def _apr_seeds(folder: Path) -> list[Path]:
     small = random_checkpoint(SMALLEST)
-    vocabulary = zlib.compress(struct.pack("<I", 3) + b"\1\1\2abcd")
+    other = replace(random_checkpoint(replace(SMALLEST, n_vocab=SPOKEN.n_vocab)), vocabulary=pack_vocabulary(WORDS))
     paths = []
     for i, (model, dtype, compress) in enumerate(
-        [(small, "float32", False), (replace(small, vocabulary=vocabulary), "int8", False), (random_checkpoint(ODD), "int4", False),
+        [(small, "float32", False), (other, "int8", False), (random_checkpoint(ODD), "int4", False),
          (random_checkpoint(ODD), "int8", True), (small, "float16", True)]
     ):  # fmt: skip
         paths.append(folder / f"{i}.apr")
@@ -109,9 +121,10 @@ def _stream(path: Path) -> None:
 def _v1_seeds(folder: Path) -> list[Path]:
     paths = [folder / "plain.apr", folder / "all.apr", folder / "int8.apr"]
     model = random_checkpoint(replace(SMALLEST, n_mels=3))
+    spoken = random_checkpoint(replace(SMALLEST, n_mels=3, n_vocab=SPOKEN.n_vocab))
     write_apr_v1(model, paths[0])
     bank = np.ones((3, 201), np.float32)
-    write_apr_v1(model, paths[1], vocabulary=[b"a", b"b", b"ab"], merges=[(b"a", b"b")], filterbank=bank)
+    write_apr_v1(spoken, paths[1], vocabulary=WORDS, merges=[(b"a", b"b")], filterbank=bank)
     raw = bytearray(paths[1].read_bytes())  # as int8: a scale for each tensor, a byte for each number
     (n_tensor,) = struct.unpack_from("<H", raw, 9)
     raw[7] = 2
@@ -200,7 +213,15 @@ def _folder_seeds(folder: Path) -> list[Path]:
         some = {name: value.astype(kind) for name, value in tensors.items()}
         made = write_huggingface(folder / str(i), SMALLEST, some, shards=1 + i)
         (made / "generation_config.json").write_text('{"alignment_heads": [[0, 1], [1, 1]]}')
-    return [folder / "0", folder / "1"]
+    dims = replace(SMALLEST, n_vocab=SPOKEN.n_vocab)
+    for name, content in (
+        ("vocab.json", vocabulary_of_signs()),
+        ("tokenizer.json", {"model": {"vocab": vocabulary_of_signs()}, "added_tokens": [{"id": 260, "content": "<|startoftranscript|>"}]}),
+    ):  # fmt: skip
+        made = write_huggingface(folder / name, dims, random_tensors(dims, 0))
+        (made / name).write_text(json.dumps(content))
+        (made / "README.md").write_text("---\nlicense: mit\n---\n")
+    return sorted(folder.iterdir())
 
 
 def _ggml_seeds(folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="LZ4: smaller, but unpacked when it is opened (needs the lz4 package)",
     )
+    option(parser, "license", metavar="TEXT", help="to keep in the file (default: what the source says)")
     option(parser, "model-dir", help="folder for models that are fetched (default: huggingface_hub's cache)")
 
 
@@ -32,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
 
     # exact: from a quantized file straight to floats, without int8 in between
     checkpoint = find_checkpoint(args.source, None, args.model_dir, exact=args.dtype in ("float32", "float16"))
-    provenance = checkpoint.provenance or {"source": os.path.basename(os.path.normpath(args.source))}
+    provenance = checkpoint.provenance or {"source": os.path.basename(os.path.abspath(args.source))}
     try:
-        write_apr(checkpoint, args.target, args.dtype, args.compress, provenance=provenance)
+        write_apr(checkpoint, args.target, args.dtype, args.compress, provenance, args.license)
     except OSError as error:
         from ..errors import FormatError
 

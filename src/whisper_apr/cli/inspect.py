@@ -42,6 +42,7 @@ def _n_block(path: Path) -> int | None:
 
 def run(args: argparse.Namespace) -> int:
     from ..recognizer import find_checkpoint
+    from ..tokenizer.bpe import unpack_vocabulary
 
     path = Path(args.file)
     n_block = _n_block(path)
@@ -60,8 +61,11 @@ def run(args: argparse.Namespace) -> int:
     for kind, (count, size) in types.items():
         rows[kind] = f"{count} tensors, {megabytes(size)}"
     rows |= checkpoint.provenance
-    if checkpoint.licence:
-        rows["licence"] = checkpoint.licence
+    rows["licence"] = checkpoint.licence or "not said"
+    if checkpoint.vocabulary:
+        rows["vocabulary"] = (
+            f"its own, {len(unpack_vocabulary(checkpoint.vocabulary))} tokens beside Whisper's special ones"
+        )
     if path.exists():
         rows["file"] = f"{megabytes(_size_on_disk(path))}" + ("" if n_block is None else f", {n_block} blocks verified")
     for key, value in rows.items():

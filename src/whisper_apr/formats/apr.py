@@ -4,11 +4,11 @@ from os import PathLike
 
 from .apr_data import Bytes, Data, FileData, Tensors, read_arrays
 from .apr_head import PREFIX, VERSION, VOCABULARY, Head, fail, read_head, read_sizes
-from .apr_layout import own_vocabulary, tokenizer_of
 from .apr_v1 import checkpoint_of, parse_apr_v1
 from .apr_write import write_apr
 from .checkpoint import Checkpoint
 from .files import map_bytes
+from .vocabulary import check_vocabulary, tokenizer_of
 
 __all__ = ["check_apr", "checkpoint_from", "open_head", "parse_apr", "read_apr", "write_apr"]
 
@@ -53,21 +53,19 @@ def check_apr(path: str | PathLike[str]) -> Head:
 
 def checkpoint_from(head: Head, data: Data, where: str) -> Checkpoint:
     """The checkpoint of a head and its data. Raises FormatError where the tokens are not those that this package knows how to use."""
-    kind, languages = tokenizer_of(head.dims)
-    if head.languages != languages:
-        fail(
-            where,
-            f"its {len(head.languages)} languages are not the {len(languages)} that a model of {head.dims.n_vocab} tokens has",
-        )
     vocabulary = b""
     entry = head.entries.get(VOCABULARY)
     if entry is not None:
         if entry.layout != "zlib" or [array.dtype for array in entry.arrays.values()] != ["uint8"]:
             fail(where, f"tensor {VOCABULARY!r} must be bytes that zlib packed")
         (values,) = read_arrays(entry, data).values()
-        vocabulary = values.tobytes()
-        if vocabulary == own_vocabulary(kind):
-            vocabulary = b""
+        vocabulary = check_vocabulary(values.tobytes(), head.dims, where)
+    languages = tokenizer_of(head.dims, vocabulary)[1]
+    if head.languages != languages:
+        fail(
+            where,
+            f"its {len(head.languages)} languages are not the {len(languages)} that a model of {head.dims.n_vocab} tokens has",
+        )
     return Checkpoint(
         head.dims,
         Tensors(head, data, where),

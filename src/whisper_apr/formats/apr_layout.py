@@ -7,7 +7,6 @@ kernel `(n_out, n_in, 3)` is the matrix `(n_out, 3 * n_in)` of its windows. The 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,10 @@ import numpy.typing as npt
 
 from ..errors import FormatError
 from ..packed import PackedMatrix, QuantizedWeight, Weight, pack, prepare, quantize_int4, quantize_int8
-from ..tokenizer.languages import LANGUAGES
 from .checkpoint import ModelDimensions, expected_shapes
 
 MATRIX_DTYPES = ("float32", "float16", "int8", "int4")
 VECTOR_DTYPES = ("float32", "float16")
-
-MULTILINGUAL_VOCABULARY = 51865  # from this size on, a vocabulary has languages and tasks
-ENGLISH_VOCABULARY = 51864
-TOKENS_BESIDE_LANGUAGES = 51765  # what an English-only vocabulary holds besides one language
 
 _JOINED = {"attn": ("query", "key", "value"), "cross_attn": ("key", "value")}
 _PROJECTION = re.compile(r"(.*\.(attn|cross_attn))\.(query|key|value)\.(weight|bias)")
@@ -142,23 +136,3 @@ def plain_tensor(dims: ModelDimensions, tensors: Mapping[str, Weight], name: str
     if len(shape) == 3 and values.ndim == 2:  # a convolution, stored as the matrix of its windows
         return values.reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)
     return values
-
-
-# ---- tokens ---------------------------------------------------------------------------------------------------------
-
-
-def tokenizer_of(dims: ModelDimensions) -> tuple[str, tuple[str, ...]]:
-    """The kind of tokenizer and the languages' codes, in the order of their tokens, of a model with so many tokens.
-
-    Kinds: "multilingual", "gpt2" (English-only), "unknown" (fewer tokens than Whisper's).
-    """
-    if dims.n_vocab >= MULTILINGUAL_VOCABULARY:
-        return "multilingual", tuple(LANGUAGES)[: dims.n_vocab - TOKENS_BESIDE_LANGUAGES - 1]
-    if dims.n_vocab == ENGLISH_VOCABULARY:
-        return "gpt2", tuple(LANGUAGES)[: dims.n_vocab - TOKENS_BESIDE_LANGUAGES]
-    return "unknown", ()
-
-
-def own_vocabulary(kind: str) -> bytes:
-    """The vocabulary that comes with the package, as it is stored in a file; nothing for an unknown kind."""
-    return b"" if kind == "unknown" else files("whisper_apr").joinpath("assets", f"{kind}.tokens.z").read_bytes()

@@ -10,17 +10,19 @@ Tensors carry Hugging Face's names without `model.`, cut off after 47 bytes. int
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from ..atomic import write_atomically
 from ..errors import FormatError
 from .apr_layout import plain_tensor
 from .checkpoint import Checkpoint, ModelDimensions, expected_shapes, make_checkpoint, make_dimensions
-from .files import map_bytes, write_atomically
+from .files import map_bytes
+from .vocabulary import MULTILINGUAL_VOCABULARY, vocabulary_of
 
 MAGIC = b"APR1"
 MAX_VERSION = 1  # 0 and 1 are one layout
@@ -152,7 +154,8 @@ def read_apr_v1(path: str | PathLike[str]) -> Checkpoint:
 
 def checkpoint_of(content: AprV1, where: str) -> Checkpoint:
     """The model in a version 1 file. Raises FormatError where tensors are missing or of a wrong shape."""
-    return make_checkpoint(content.dims, content.tensors, where)
+    checkpoint = make_checkpoint(content.dims, content.tensors, where)
+    return replace(checkpoint, vocabulary=vocabulary_of(content.vocabulary, content.dims, where))
 
 
 class _Reader:
@@ -263,7 +266,7 @@ def _read_filterbank(reader: _Reader, n_mels: int) -> npt.NDArray[np.float32]:
 
 def _model_type(dims: ModelDimensions) -> int:
     """The number that names a model by its size; those that are none of openai's get the number of the next larger one."""
-    multilingual = dims.n_vocab >= 51865
+    multilingual = dims.n_vocab >= MULTILINGUAL_VOCABULARY
     for (width, layers), number in _MODEL_TYPES.items():
         if dims.n_audio_state <= width and dims.n_audio_layer <= layers:
             return number + (not multilingual)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..atomic import write_atomically
 from ..errors import OptionError
+from ..tokenizer.bpe import packed_vocabulary
 from .apr_head import (
     BLOCK,
     MAX_INFLATION,
@@ -31,12 +33,10 @@ from .apr_layout import (
     make_matrix,
     make_vector,
     model_parts,
-    own_vocabulary,
     part_dtype,
-    tokenizer_of,
 )
 from .checkpoint import Checkpoint
-from .files import write_atomically
+from .vocabulary import tokenizer_of
 
 _HC_LEVEL = 9  # of lz4's slow compressor; higher gains nothing on weights
 
@@ -61,8 +61,9 @@ def write_apr(
         raise OptionError(f"dtype must be {', '.join(MATRIX_DTYPES)}, not {dtype!r}")
     packer = _packer() if compress else None
     tensors, dims = checkpoint.tensors, checkpoint.dims
-    kind, languages = tokenizer_of(dims)
-    vocabulary = np.frombuffer(checkpoint.vocabulary or own_vocabulary(kind), np.uint8)
+    kind, languages = tokenizer_of(dims, checkpoint.vocabulary)
+    own = b"" if kind == "unknown" else packed_vocabulary(kind)
+    vocabulary = np.frombuffer(checkpoint.vocabulary or own, np.uint8)
     parts = [(part, part_dtype(tensors, part, dtype)) for part in model_parts(dims)]
     entries = _lay_out(parts, len(vocabulary))
     content: dict[str, Any] = {

@@ -38,9 +38,9 @@ class Checkpoint:
     alignment_heads: tuple[tuple[int, int], ...] = ()  # (layer, head), counted from 0
     # never to be written, as the model's makers have it; None: they do not say
     suppress_tokens: tuple[int, ...] | None = None
-    # as tokenizer/bpe.py's assets are packed; empty: the one that comes with the package
+    # of the ordinary tokens, see `tokenizer.bpe.pack_vocabulary`; empty: the one that comes with the package
     vocabulary: bytes = field(default=b"", repr=False)
-    licence: str = ""
+    licence: str = ""  # as the source names it
     provenance: Mapping[str, str] = field(default_factory=dict)  # where it came from, in words
 
 

@@ -20,9 +20,10 @@ import numpy.typing as npt
 
 from ..errors import FormatError
 from ..packed import QuantizedWeight, Weight
+from .cards import read_licence
 from .checkpoint import Checkpoint, ModelDimensions, check_shapes, expected_shapes, make_dimensions, pairs_of, tokens_of
-from .files import map_bytes
-from .safetensors import read_json
+from .files import map_bytes, read_json
+from .vocabulary import read_vocabulary
 
 VERSION = 6
 SPEC = b"WhisperSpec\0"
@@ -274,4 +275,6 @@ def read_ctranslate2(path: str | PathLike[str]) -> Checkpoint:
         _Tensors({name: parts[name] for name in expected_shapes(dims)}, where),
         pairs_of(said.get("alignment_heads"), dims),
         tokens_of(said.get("suppress_ids"), dims),
+        vocabulary=read_vocabulary(file.parent, dims),
+        licence=read_licence(file.with_name("README.md")),
     )

@@ -1,16 +1,17 @@
-"""Files as bytes: mapped for reading, and written so that they appear whole or not at all."""
+"""Files for reading: as bytes that are mapped, and as JSON of bounded size."""
 
+import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
+
+MAX_JSON = 2 << 20  # bytes; parsed, JSON takes up to some twenty times as much
 
 
 def map_bytes(path: str | PathLike[str]) -> npt.NDArray[np.uint8]:
@@ -29,21 +30,16 @@ def map_bytes(path: str | PathLike[str]) -> npt.NDArray[np.uint8]:
         raise FormatError(f"{path}: cannot be read ({error})") from error
 
 
-@contextmanager
-def write_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
-    """A file that is written beside `path` and takes its name at the end: whoever opens `path` never sees half of it.
-
-    It is flushed to the disk before it gets the name. On an error, what was written is removed and `path` is left as it was.
-    """
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.urandom(6).hex()}.part")
+def read_json(path: Path, limit: int = MAX_JSON) -> dict[str, Any]:
+    """A JSON object from a file of bounded size. Raises FormatError."""
     try:
-        with open(beside, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            beside.unlink()
-        raise
+        if path.stat().st_size > limit:
+            raise FormatError(f"{path}: larger than {limit >> 20} MiB; not a model's description")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: not JSON ({error})") from error
+    except OSError as error:
+        raise FormatError(f"{path}: {error.strerror}") from error
+    if not isinstance(value, dict):
+        raise FormatError(f"{path}: not a JSON object")
+    return value

@@ -24,7 +24,7 @@ from .opening import open_checkpoint
 from .safetensors import WEIGHTS, shard_names
 
 ELSEWHERE = "give a path, or 'digits', which comes with the package"
-OPTIONAL = "generation_config.json"  # read where a repository has it
+OPTIONAL = ("generation_config.json", "README.md")  # read where a repository has them
 
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w.-]{1,100}))?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -187,14 +187,18 @@ def cached_folder(model: HubModel, root: str | PathLike[str] | None = None) -> P
 def fetch(model: HubModel, root: str | PathLike[str] | None = None) -> Path:
     """A model's folder: from the cache if it is there whole, else from the hub; its weights compared with their SHA-256.
 
-    Only what a model needs is fetched: config.json, generation_config.json, the weights. A download that was cut goes on where it
+    Only what a model needs is fetched: config.json, the weights, `OPTIONAL`, the tokens. A download that was cut goes on where it
     stopped. Raises ModelNotFoundError where it cannot be had, FormatError where it arrived damaged (it is then removed).
     """
     hub = _Files(model, root)
     found = _gather(hub.cached)
     if not found:
         hub.check_connection()
-        hub.download(OPTIONAL)  # first: once the weights are there, a model counts as fetched
+        # first: once the weights are there, a model counts as fetched
+        for name in OPTIONAL:
+            hub.download(name)
+        if model.sha256 is None:  # else its tokens are those that come with the package
+            hub.download("added_tokens.json" if hub.download("vocab.json") else "tokenizer.json")
         found = _gather(hub.download)
         if not found:
             raise ModelNotFoundError(

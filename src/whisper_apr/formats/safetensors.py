@@ -11,10 +11,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import FormatError
+from .cards import read_licence
 from .checkpoint import Checkpoint, make_checkpoint, make_dimensions, tokens_of
+from .files import MAX_JSON, read_json
 from .openai import is_archive, read_archive_tensors
+from .vocabulary import read_vocabulary
 
-MAX_HEAD = 2 << 20  # bytes of a JSON head; large-v3's has 0.14 MiB, and parsed it takes up to some twenty times as much
+MAX_HEAD = MAX_JSON  # of the tensors' file; large-v3's has 0.14 MiB
 MAX_SHARDS = 1000
 
 # Where a folder's weights may be, the first that is there: whole or in shards, newer or as torch.save writes them
@@ -81,21 +84,6 @@ def openai_name(name: str) -> str:
 
 def _fail(path: Path, what: str) -> NoReturn:
     raise FormatError(f"{path}: {what}")
-
-
-def read_json(path: Path, limit: int = MAX_HEAD) -> dict[str, Any]:
-    """A JSON object from a file of bounded size. Raises FormatError."""
-    try:
-        if path.stat().st_size > limit:
-            _fail(path, f"larger than {limit >> 20} MiB; not a model's description")
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: not JSON ({error})") from error
-    except OSError as error:
-        raise FormatError(f"{path}: {error.strerror}") from error
-    if not isinstance(value, dict):
-        _fail(path, "not a JSON object")
-    return value
 
 
 def _tensor(path: Path, name: str, entry: Any, data: np.ndarray) -> np.ndarray:
@@ -192,4 +180,9 @@ def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
     generation = folder / "generation_config.json"
     said = read_json(generation) if generation.exists() else {}
     checkpoint = make_checkpoint(dims, tensors, str(path), said.get("alignment_heads"))
-    return replace(checkpoint, suppress_tokens=tokens_of(said.get("suppress_tokens"), dims))
+    return replace(
+        checkpoint,
+        suppress_tokens=tokens_of(said.get("suppress_tokens"), dims),
+        vocabulary=read_vocabulary(folder, dims),
+        licence=read_licence(folder / "README.md"),
+    )

@@ -18,7 +18,13 @@ SPEECH_THRESHOLD = 0.6  # a window with a no-speech probability above it says no
 
 
 def tokenizer_of(model: Whisper, language: str | None = None, task: Task | None = None) -> Tokenizer:
-    return get_tokenizer(model.is_multilingual, num_languages=model.num_languages, language=language, task=task)
+    return get_tokenizer(
+        model.is_multilingual,
+        num_languages=model.num_languages,
+        language=language,
+        task=task,
+        vocabulary=model.vocabulary,
+    )
 
 
 def embed(model: Whisper, mel: FloatArray, checkpoint: Callable[[], None] = lambda: None) -> FloatArray:

@@ -9,12 +9,10 @@ import numpy.typing as npt
 from .. import simd
 from ..errors import OptionError
 from ..formats.checkpoint import Checkpoint
+from ..formats.vocabulary import tokenizer_of
 from .decoder import TextDecoder
 from .encoder import AudioEncoder
 from .layers import FloatArray, Tensors
-
-MULTILINGUAL_VOCABULARY = 51865  # from this size on, a vocabulary has languages and tasks
-TOKENS_BESIDE_LANGUAGES = 51765  # what an English-only vocabulary holds besides one language
 
 
 class Whisper:
@@ -33,6 +31,10 @@ class Whisper:
         self.dims = checkpoint.dims
         self.alignment_heads = checkpoint.alignment_heads
         self.suppress_tokens = checkpoint.suppress_tokens
+        self.vocabulary = checkpoint.vocabulary
+        kind, languages = tokenizer_of(checkpoint.dims, checkpoint.vocabulary)
+        self.is_multilingual = kind == "multilingual"
+        self.num_languages = len(languages)
         self.encoder = AudioEncoder(tensors, checkpoint.dims)
         self._tensors: Tensors | None = tensors
         self._decoder: TextDecoder | None = None
@@ -48,14 +50,6 @@ class Whisper:
                     self._tensors = None
         assert self._decoder is not None
         return self._decoder
-
-    @property
-    def is_multilingual(self) -> bool:
-        return self.dims.n_vocab >= MULTILINGUAL_VOCABULARY
-
-    @property
-    def num_languages(self) -> int:
-        return self.dims.n_vocab - TOKENS_BESIDE_LANGUAGES - int(self.is_multilingual)
 
     def embed_audio(self, mel: npt.ArrayLike) -> FloatArray:
         """mel `(n_mels, 3000)` or `(batch, n_mels, 3000)` -> features `(1500, n_state)` or `(batch, 1500, n_state)`."""

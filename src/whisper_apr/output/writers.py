@@ -1,14 +1,14 @@
 """One function a format, and files that are whole or not there."""
 
 import csv
+import io
 import json
-import os
-import secrets
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..atomic import write_atomically
 from ..errors import OptionError, WhisperAprError
 from ..inference.results import Transcription
 from .subtitles import Dictionary, LineOptions, cues
@@ -130,22 +130,11 @@ def write_files(
         path = Path(directory, f"{name}.{each}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, lambda file, writer=writer: writer(plain, file, options or LineOptions()))  # type: ignore[misc]
+            with write_atomically(path) as raw:
+                file = io.TextIOWrapper(raw, encoding="utf-8", newline="")  # newline="": the same bytes on every system
+                writer(plain, file, options or LineOptions())
+                file.detach()  # flushed, and not closed
         except OSError as error:
             raise WhisperAprError(f"{path}: {error.strerror or error}; the transcription was not written") from error
         paths.append(path)
     return paths
-
-
-def _write_whole(path: Path, fill: Callable[[TextIO], None]) -> None:
-    beside = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        # newline="": the same bytes on every system
-        with open(beside, "x", encoding="utf-8", newline="") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

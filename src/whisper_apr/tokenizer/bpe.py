@@ -19,9 +19,12 @@ from heapq import heapify, heappop, heappush
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from whisper_apr.errors import OptionError
+from whisper_apr.errors import FormatError, OptionError
 
 _ASSETS = Path(__file__).parent.parent / "assets"
+_MAX_BYTES = 8 << 20  # of a vocabulary unpacked; Whisper's has 0.4 MiB
+_MAX_TOKENS = 200_000
+_COUNT = struct.Struct("<I")
 
 # GPT-2's pattern, `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`, for a text in which
 # _unicode_classes has put one ASCII character in the place of every letter, number and white space beyond ASCII.
@@ -44,30 +47,60 @@ def split(text: str) -> list[str]:
     return [text[m.start() : m.end()] for m in _PIECE.finditer(text.translate(_unicode_classes()))]
 
 
+def packed_vocabulary(name: str) -> bytes:
+    """A vocabulary that comes with the package, `gpt2` or `multilingual`, as `pack_vocabulary` makes one."""
+    return (_ASSETS / f"{name}.tokens.z").read_bytes()
+
+
+def pack_vocabulary(tokens: Sequence[bytes]) -> bytes:
+    """Ordinary tokens in the order of their ranks, each of at most 255 bytes, as one piece of data.
+
+    It is zlib over: the number of tokens (uint32, little-endian), the length of each (a byte), then their bytes.
+    """
+    return zlib.compress(b"".join([_COUNT.pack(len(tokens)), bytes(map(len, tokens)), *tokens]), 9)
+
+
+def unpack_vocabulary(data: bytes) -> list[bytes]:
+    """The tokens in what `pack_vocabulary` made. FormatError where it is damaged, or a byte is missing among them.
+
+    A token may be empty, or stand twice: text then becomes the first of the two.
+    """
+    try:
+        unpacked = zlib.decompressobj().decompress(data, _MAX_BYTES)
+    except zlib.error as error:
+        raise FormatError(f"the vocabulary is damaged ({error})") from error
+    count = _COUNT.unpack_from(unpacked)[0] if len(unpacked) >= _COUNT.size else 0
+    first = _COUNT.size + count
+    lengths = unpacked[_COUNT.size : first]
+    if not 0 < count <= _MAX_TOKENS or first + sum(lengths) != len(unpacked):
+        raise FormatError(f"the vocabulary is damaged: {count} tokens in {len(unpacked)} bytes")
+    tokens = [unpacked[start:end] for start, end in pairwise(accumulate(lengths, initial=first))]
+    missing = {bytes([value]) for value in range(256)}.difference(tokens)
+    if missing:
+        raise FormatError(f"the vocabulary lacks {len(missing)} of the 256 bytes; text could not be written with it")
+    return tokens
+
+
 @lru_cache(maxsize=2)
 def load_ranks(name: str) -> dict[bytes, int]:
-    """The tokens of a vocabulary that comes with the package, `gpt2` or `multilingual`, and their ranks, in order.
-
-    The asset is zlib over: the number of tokens (uint32, little-endian), the length of each (a byte), then their bytes.
-    """
-    data = zlib.decompress((_ASSETS / f"{name}.tokens.z").read_bytes())
-    (count,) = struct.unpack_from("<I", data)
-    first = struct.calcsize("<I")
-    ends = accumulate(data[first : first + count], initial=first + count)
-    return {data[start:end]: rank for rank, (start, end) in enumerate(pairwise(ends))}
+    """The tokens of a vocabulary that comes with the package, `gpt2` or `multilingual`, and their ranks, in order."""
+    return {token: rank for rank, token in enumerate(unpack_vocabulary(packed_vocabulary(name)))}
 
 
 class Encoding:
     """A vocabulary: ordinary tokens with their ranks, and after them the special tokens, in order.
 
-    ranks: the bytes of each ordinary token -> its rank; the ranks are 0, 1, 2 ... in the mapping's order, and every
-    single byte is among them. special_tokens: names of the tokens that stand for no text, such as `<|endoftext|>`.
+    tokens: the bytes of each ordinary token, in the order of their ranks; every single byte is among them.
+    special_tokens: names of the tokens that stand for no text, such as `<|endoftext|>`. ranks: of the tokens, where the
+    caller has them.
     """
 
-    def __init__(self, ranks: Mapping[bytes, int], special_tokens: Sequence[str]) -> None:
-        self.special_tokens: dict[str, int] = {name: len(ranks) + i for i, name in enumerate(special_tokens)}
-        self._ranks = ranks
-        self._bytes = [*ranks, *(name.encode() for name in special_tokens)]
+    def __init__(
+        self, tokens: Sequence[bytes], special_tokens: Sequence[str], ranks: Mapping[bytes, int] | None = None
+    ) -> None:
+        self.special_tokens: dict[str, int] = {name: len(tokens) + i for i, name in enumerate(special_tokens)}
+        self._ranks = ranks or {token: rank for rank, token in reversed([*enumerate(tokens)])}
+        self._bytes = [*tokens, *(name.encode() for name in special_tokens)]
 
     @property
     def n_vocab(self) -> int:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from whisper_apr.errors import OptionError
 
-from .bpe import Encoding, load_ranks
+from .bpe import Encoding, load_ranks, unpack_vocabulary
 from .languages import LANGUAGES, to_language_code
 
 Task = Literal["transcribe", "translate"]
@@ -155,10 +155,13 @@ class Tokenizer:
 
         Plain punctuation stays, and so do the hyphen and the apostrophe inside a word; at a word's beginning they go.
         """
-        tokens = {self.encode(" -")[0], self.encode(" '")[0]}
+        tokens = {encoded[0] for encoded in (self.encode(" -"), self.encode(" '")) if len(encoded) == 1}
         for sign in (*_NOTE_SIGNS, *_NOTE_RUNS.split(), *_MUSIC_SIGNS):
             for encoded in (self.encode(sign), self.encode(" " + sign)):
-                if len(encoded) == 1 or sign in _MUSIC_SIGNS:
+                # one byte of three begins much else: so it is where a vocabulary of another make joins none of them
+                if len(encoded) == 1 or (
+                    sign in _MUSIC_SIGNS and len(self.encoding.decode_bytes(encoded[:1]).strip()) > 1
+                ):
                     tokens.add(encoded[0])
         return tuple(sorted(tokens))
 
@@ -212,14 +215,9 @@ class Tokenizer:
         return words, word_tokens
 
 
-@lru_cache(maxsize=4)
-def get_encoding(name: str = "gpt2", num_languages: int = 99) -> Encoding:
-    """The vocabulary `gpt2` (English-only: 51,864 tokens) or `multilingual` (51,865; 51,866 with 100 languages)."""
-    if name not in ("gpt2", "multilingual"):
-        raise OptionError(f"vocabulary {name!r} is not known: it is 'gpt2' or 'multilingual'")
-    if not 1 <= num_languages <= len(LANGUAGES):
-        raise OptionError(f"num_languages is {num_languages}: it must be 1 to {len(LANGUAGES)}")
-    special_tokens = [
+def special_names(num_languages: int) -> list[str]:
+    """The names of the special tokens, in the order of their numbers, which follow those of the ordinary ones."""
+    return [
         "<|endoftext|>",
         "<|startoftranscript|>",
         *(f"<|{code}|>" for code in tuple(LANGUAGES)[:num_languages]),
@@ -231,7 +229,22 @@ def get_encoding(name: str = "gpt2", num_languages: int = 99) -> Encoding:
         "<|notimestamps|>",
         *(f"<|{i * TIME_STEP:.2f}|>" for i in range(N_TIMESTAMPS)),
     ]
-    return Encoding(load_ranks(name), special_tokens)
+
+
+@lru_cache(maxsize=4)
+def get_encoding(name: str = "gpt2", num_languages: int = 99, vocabulary: bytes = b"") -> Encoding:
+    """The vocabulary `gpt2` (English-only: 51,864 tokens) or `multilingual` (51,865; 51,866 with 100 languages).
+
+    vocabulary: a model's own ordinary tokens in the place of those, as `bpe.pack_vocabulary` has them.
+    """
+    if name not in ("gpt2", "multilingual"):
+        raise OptionError(f"vocabulary {name!r} is not known: it is 'gpt2' or 'multilingual'")
+    if not 1 <= num_languages <= len(LANGUAGES):
+        raise OptionError(f"num_languages is {num_languages}: it must be 1 to {len(LANGUAGES)}")
+    if vocabulary:
+        return Encoding(unpack_vocabulary(vocabulary), special_names(num_languages))
+    ranks = load_ranks(name)
+    return Encoding(list(ranks), special_names(num_languages), ranks)
 
 
 def get_tokenizer(
@@ -240,24 +253,26 @@ def get_tokenizer(
     num_languages: int = 99,
     language: str | None = None,
     task: Task | None = None,
+    vocabulary: bytes = b"",
 ) -> Tokenizer:
     """The tokenizer of a model. Made once for each set of arguments, then the same object.
 
     language: a code or an English name, in any case; None is English. task: None is `transcribe`. For an English-only
     model (`multilingual=False`) both are checked and then left out. num_languages: 99, and 100 from large-v3 on.
+    vocabulary: see `get_encoding`.
     OptionError where a language or task is not known, or this model lacks the language.
     """
     if task is not None and task not in TASKS:
         raise OptionError(f"task {task!r} is not known: it is 'transcribe' or 'translate'")
     code = None if language is None else to_language_code(language)
     if not multilingual:
-        return _tokenizer("gpt2", num_languages, None, None)
-    return _tokenizer("multilingual", num_languages, code or "en", task or "transcribe")
+        return _tokenizer("gpt2", num_languages, None, None, vocabulary)
+    return _tokenizer("multilingual", num_languages, code or "en", task or "transcribe", vocabulary)
 
 
 @lru_cache(maxsize=2 * 2 * len(LANGUAGES))
-def _tokenizer(name: str, num_languages: int, language: str | None, task: Task | None) -> Tokenizer:
-    tokenizer = Tokenizer(get_encoding(name, num_languages), num_languages, language, task)
+def _tokenizer(name: str, num_languages: int, language: str | None, task: Task | None, vocabulary: bytes) -> Tokenizer:
+    tokenizer = Tokenizer(get_encoding(name, num_languages, vocabulary), num_languages, language, task)
     if language is not None:
         tokenizer.to_language_token(language)  # raises where this vocabulary lacks it
     return tokenizer

@@ -1,0 +1,150 @@
+"""Which tokens a model's numbers are: those that come with the package, or the model's own.
+
+Of a model's own the ordinary tokens are kept. The special ones follow them, in Whisper's order: where a source says otherwise, it is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import FormatError
+from ..tokenizer.bpe import load_ranks, pack_vocabulary, packed_vocabulary, unpack_vocabulary
+from ..tokenizer.languages import LANGUAGES
+from ..tokenizer.tokenizer import special_names
+from .checkpoint import ModelDimensions
+from .files import read_json
+
+MULTILINGUAL_VOCABULARY = 51865  # tokens; from this size on, Whisper's vocabulary has languages and tasks
+ENGLISH_VOCABULARY = 51864
+LARGEST_VOCABULARY = 51866  # of OpenAI's models; what others have beyond it is theirs
+BESIDE_LANGUAGES = (
+    51765  # what an English-only vocabulary holds besides its languages; the multilingual one holds one more
+)
+END_OF_TEXT = "<|endoftext|>"  # the first special token
+MAX_VOCABULARY = 3 << 20  # bytes of a JSON file; large-v3-turbo's tokenizer.json has 2.6 MiB
+
+
+def tokenizer_of(dims: ModelDimensions, vocabulary: bytes = b"") -> tuple[str, tuple[str, ...]]:
+    """The kind of tokenizer and the languages' codes, in the order of their tokens. vocabulary: the model's own, where it has one.
+
+    Kinds: "multilingual", "gpt2" (English-only), "unknown" (fewer tokens than Whisper's). Raises FormatError where a vocabulary has not as
+    many ordinary tokens as the model leaves for them.
+    """
+    if not vocabulary:
+        kind = _own_kind(dims)
+        n_language = max(0, dims.n_vocab - BESIDE_LANGUAGES - (kind == "multilingual"))
+        return kind, tuple(LANGUAGES)[:n_language]
+    n_token, n_special = len(unpack_vocabulary(vocabulary)), len(special_names(0))
+    n_language = dims.n_vocab - n_token - n_special
+    if not 1 <= n_language <= len(LANGUAGES):
+        raise FormatError(
+            f"a vocabulary of {n_token} tokens is not that of a model of {dims.n_vocab}: beside them Whisper has {n_special} special ones and 1 to {len(LANGUAGES)} languages"
+        )
+    return "gpt2" if dims.n_vocab == ENGLISH_VOCABULARY else "multilingual", tuple(LANGUAGES)[:n_language]
+
+
+def _own_kind(dims: ModelDimensions) -> str:
+    if dims.n_vocab >= MULTILINGUAL_VOCABULARY:
+        return "multilingual"
+    return "gpt2" if dims.n_vocab == ENGLISH_VOCABULARY else "unknown"
+
+
+def check_vocabulary(packed: bytes, dims: ModelDimensions, where: str) -> bytes:
+    """A packed vocabulary that a file holds, or nothing where it is the one that comes with the package. Raises FormatError."""
+    kind = _own_kind(dims)
+    if kind != "unknown" and packed == packed_vocabulary(kind):
+        return b""
+    try:
+        tokenizer_of(dims, packed)
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from error
+    return packed
+
+
+def vocabulary_of(tokens: Sequence[bytes], dims: ModelDimensions, where: str) -> bytes:
+    """The packed vocabulary of a file's tokens, in the order of their numbers; nothing where it has none, or the package's own.
+
+    What follows the ordinary tokens is left out. Raises FormatError for tokens that cannot be the model's.
+    """
+    if END_OF_TEXT.encode() in tokens:
+        tokens = tokens[: tokens.index(END_OF_TEXT.encode())]
+    if not tokens:
+        return b""
+    kind = _own_kind(dims)
+    if kind != "unknown" and all(a == b for a, b in zip(tokens, load_ranks(kind), strict=False)):
+        return b""
+    if any(len(token) > 255 for token in tokens):
+        raise FormatError(f"{where}: its vocabulary holds a token of more than 255 bytes")
+    return check_vocabulary(pack_vocabulary(tokens), dims, where)
+
+
+# ---- Hugging Face's files -------------------------------------------------------------------------------------------
+
+
+@cache
+def _bytes_of_signs() -> dict[str, int]:
+    """GPT-2's way of writing bytes as text: those that can be seen stand for themselves, the others for what follows U+00FF, in order."""
+    seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    unseen = [value for value in range(256) if value not in seen]
+    return {chr(value): value for value in seen} | {chr(256 + i): value for i, value in enumerate(unseen)}
+
+
+def _as_bytes(text: str) -> bytes:
+    signs = _bytes_of_signs()
+    return (
+        bytes(signs[sign] for sign in text) if all(sign in signs for sign in text) else text.encode("utf-8", "replace")
+    )
+
+
+def read_vocabulary(folder: Path, dims: ModelDimensions) -> bytes:
+    """The packed vocabulary of a folder with `vocab.json` or `tokenizer.json`; nothing where it has neither, or the package's own.
+
+    Raises FormatError where it is damaged or cannot be the model's.
+    """
+    path = folder / "vocab.json"
+    if path.exists():
+        numbers = read_json(path, MAX_VOCABULARY)
+        added = folder / "added_tokens.json"
+        numbers = numbers | (read_json(added) if added.exists() else {})
+    else:
+        path = folder / "tokenizer.json"
+        if not path.exists():
+            return b""
+        numbers = _numbers_of(read_json(path, MAX_VOCABULARY), path)
+    if not all(isinstance(text, str) and isinstance(n, int) and n >= 0 for text, n in numbers.items()):
+        raise FormatError(f"{path}: holds a token whose number is none")
+    kind = _own_kind(dims)
+    own = [] if kind == "unknown" else list(load_ranks(kind))
+    end = numbers.get(END_OF_TEXT, len(own))
+    if not 0 < end <= dims.n_vocab:
+        raise FormatError(
+            f"{path}: {END_OF_TEXT} has no number, or one that the model of {dims.n_vocab} tokens has not"
+        )
+    tokens = own[:end] + [b""] * (
+        end - len(own)
+    )  # a number that is not named is Whisper's token, or stands for nothing
+    for text, number in numbers.items():
+        if number < end:
+            tokens[number] = _as_bytes(text)
+    vocabulary = vocabulary_of(tokens, dims, str(path))
+    if vocabulary or dims.n_vocab > LARGEST_VOCABULARY:
+        _check_special(numbers, end, tokenizer_of(dims, vocabulary)[1], path)
+    return vocabulary
+
+
+def _numbers_of(content: Mapping[str, Any], path: Path) -> dict[str, int]:
+    """The tokens in a `tokenizer.json`, with their numbers. Raises FormatError."""
+    try:
+        numbers: dict[str, int] = dict(content["model"]["vocab"])
+        return numbers | {str(token["content"]): token["id"] for token in content.get("added_tokens", ())}
+    except (TypeError, KeyError, ValueError) as error:
+        raise FormatError(f"{path}: its tokens are not where they are in a byte-pair tokenizer ({error!r})") from error
+
+
+def _check_special(numbers: Mapping[str, int], end: int, languages: Sequence[str], path: Path) -> None:
+    for number, name in enumerate(special_names(len(languages)), end):
+        if numbers.get(name, number) != number:
+            raise FormatError(
+                f"{path}: {name} is token {numbers[name]}, not {number} as in Whisper's order; it cannot be read"
+            )

@@ -1,0 +1,59 @@
+"""Licences: read from a model's card, kept in what is made of it, shown."""
+
+import pytest
+
+import models
+from hub_server import NAME
+from whisper_apr import load_model
+from whisper_apr.cli import main
+from whisper_apr.formats.apr import read_apr
+from whisper_apr.formats.cards import read_licence
+
+CARDS = {
+    "---\nlanguage: en\nlicense: apache-2.0\ntags:\n- a\n---\n# Model\nlicense: mit\n": "apache-2.0",
+    '---\r\nlicense: "mit"  \r\n---\r\n': "mit",
+    "---\nlicense: other\nlicense_name: made-up\nlicense_link: LICENSE\n---": "other made-up LICENSE",
+    "---\nmodel:\n  license: mit\n---\n": "",
+    "---\nlicense:\n---\n": "",
+    "# Model\nlicense: mit\n": "",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_card(tmp_path, card):
+    (tmp_path / "README.md").write_bytes(card.encode())
+    assert read_licence(tmp_path / "README.md") == CARDS[card]
+
+
+def test_no_card(tmp_path):
+    assert read_licence(tmp_path / "README.md") == ""
+    assert read_licence(tmp_path) == ""
+
+
+def test_a_licence_goes_with_the_model(tmp_path, capsys):
+    folder = models.write_huggingface(tmp_path / "hf", models.SMALLEST, models.random_tensors(models.SMALLEST, 0))
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    for arguments, licence in (([], "mit"), (["--license", "CC0"], "CC0")):
+        assert main(["convert", str(folder), str(tmp_path / "out.apr"), *arguments]) == 0
+        assert read_apr(tmp_path / "out.apr").licence == licence
+        assert main(["convert", str(tmp_path / "out.apr"), str(tmp_path / "again.apr")]) == 0
+        assert read_apr(tmp_path / "again.apr").licence == licence
+        capsys.readouterr()
+        assert main(["inspect", str(tmp_path / "again.apr")]) == 0
+        assert f"licence:          {licence}\n" in capsys.readouterr().out
+
+
+def test_digits(tmp_path, capsys):
+    assert main(["convert", "digits", str(tmp_path / "out.apr")]) == 0
+    assert read_apr(tmp_path / "out.apr").licence == "CC BY-SA 4.0"
+    capsys.readouterr()
+    assert main(["inspect", str(tmp_path / "out.apr")]) == 0
+    assert "source:           whisper_apr's digits" in capsys.readouterr().out
+
+
+def test_from_the_hub(hub, tmp_path):
+    (tmp_path / "served" / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    load_model(NAME)
+    (path,) = (tmp_path / "home" / "whisper-apr").glob("*.apr")
+    assert read_apr(path).licence == "apache-2.0"

@@ -1,0 +1,170 @@
+"""Vocabularies of a model's own: kept, used for text, and refused where they cannot be the model's."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ct2_files
+import models
+from models import SPOKEN, WORDS
+from whisper_apr import load_model
+from whisper_apr.cli import main
+from whisper_apr.errors import FormatError
+from whisper_apr.formats import open_checkpoint
+from whisper_apr.formats.apr import read_apr, write_apr
+from whisper_apr.formats.apr_v1 import write_apr_v1
+from whisper_apr.formats.checkpoint import Checkpoint, make_checkpoint
+from whisper_apr.formats.vocabulary import read_vocabulary, tokenizer_of
+from whisper_apr.tokenizer import get_tokenizer
+from whisper_apr.tokenizer.bpe import load_ranks, pack_vocabulary, unpack_vocabulary
+
+PACKED = pack_vocabulary(WORDS)
+SAID = (257, 258, 256, 0x21)  # " ja", " naja", "oü", "!"
+EOT = len(WORDS)
+
+
+def speaking(dims=SPOKEN) -> dict[str, np.ndarray]:
+    """Weights that say SAID, whatever is heard: the sum of a token's place and its position leads to the next token."""
+    tensors = {name: np.zeros_like(value) for name, value in models.random_tensors(dims, 0).items()}
+    for name in tensors:
+        if "ln" in name.split(".")[-2] and name.endswith("weight"):
+            tensors[name] += 1
+    # position p of a decoder whose blocks do nothing is an axis of its own; a token's row answers one axis
+    positions = tensors["decoder.positional_embedding"]
+    table = tensors["decoder.token_embedding.weight"]
+    start = 3  # <|startoftranscript|>, language, task: then no timestamps
+    for step, token in enumerate((*SAID, EOT)):
+        positions[start + step, step] = 10
+        table[token, step] = 5
+    return tensors
+
+
+def write_vocab_json(folder: Path) -> None:
+    (folder / "vocab.json").write_text(json.dumps(models.vocabulary_of_signs()))
+
+
+def write_tokenizer_json(folder: Path) -> None:
+    numbers = models.vocabulary_of_signs()
+    added = [{"id": numbers.pop("<|endoftext|>"), "content": "<|endoftext|>"}]
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": numbers}, "added_tokens": added}))
+
+
+def as_folder(folder: Path, tensors, write) -> Path:
+    write(models.write_huggingface(folder, SPOKEN, tensors))
+    return folder
+
+
+def as_ct2(folder: Path, tensors) -> Path:
+    ct2_files.write_ct2(folder, SPOKEN, tensors)
+    write_tokenizer_json(folder)
+    return folder
+
+
+def as_apr(path: Path, tensors) -> Path:
+    write_apr(replace(make_checkpoint(SPOKEN, tensors, "here"), vocabulary=PACKED), path)
+    return path
+
+
+def as_apr_v1(path: Path, tensors) -> Path:
+    write_apr_v1(make_checkpoint(SPOKEN, tensors, "here"), path, vocabulary=[*WORDS, b"<|endoftext|>"])
+    return path
+
+
+SOURCES = {
+    "vocab.json": lambda path, tensors: as_folder(path, tensors, write_vocab_json),
+    "tokenizer.json": lambda path, tensors: as_folder(path, tensors, write_tokenizer_json),
+    "CTranslate2": as_ct2,
+    ".apr": as_apr,
+    ".apr version 1": as_apr_v1,
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_text_is_of_the_models_own_tokens(tmp_path, source):
+    path = SOURCES[source](tmp_path / "model", speaking())
+    assert open_checkpoint(path).vocabulary == PACKED
+    assert main(["convert", str(path), str(tmp_path / "converted.apr")]) == 0
+    for each in (path, tmp_path / "converted.apr"):
+        model = load_model(each)
+        assert (model.is_multilingual, model.num_languages) == (True, 2)
+        found = model.decode(np.zeros((4, 3000), np.float32), language="zh", without_timestamps=True, temperature=0.0)
+        assert found.text == "ja najaoü!"
+        assert tuple(found.tokens) == SAID
+
+
+def test_the_packages_own_is_not_kept(tmp_path):
+    """Also where a file leaves out tokens, or names special ones among the others."""
+    dims = replace(SPOKEN, n_vocab=51864)
+    tokens = [token for token in load_ranks("gpt2") if token.isascii() and token.isalnum()]
+    numbers = {token.decode(): load_ranks("gpt2")[token] for token in tokens}
+    (tmp_path / "vocab.json").write_text(json.dumps(numbers | {"<|endoftext|>": 50256, "<|de|>": 50260}))
+    assert read_vocabulary(tmp_path, dims) == b""
+    (tmp_path / "vocab.json").write_text(json.dumps(numbers | {"Ġother": 1000, "<|endoftext|>": 50256}))
+    assert read_vocabulary(tmp_path, dims) != b""
+
+
+def test_inspect_says_so(tmp_path, capsys):
+    assert main(["inspect", str(as_apr(tmp_path / "model.apr", speaking()))]) == 0
+    assert "its own, 259 tokens" in capsys.readouterr().out
+
+
+def test_a_vocabulary_without_joined_signs_keeps_its_bytes():
+    """What is suppressed as a note's sign is no byte that much else begins with."""
+    tokenizer = get_tokenizer(True, num_languages=2, vocabulary=PACKED)
+    assert set(tokenizer.non_speech_tokens) == {ord(sign) for sign in '"#()*+/:;<=>@[\\]^_`{|}~'}
+    assert tokenizer.decode(tokenizer.encode("Öl, ja ♪ naja")) == "Öl, ja ♪ naja"
+    assert tokenizer.encode(" ja naja") == [257, 258]
+
+
+def test_a_token_that_stands_twice_or_is_empty():
+    twice = get_tokenizer(True, num_languages=1, vocabulary=pack_vocabulary([*WORDS, b"", b" ja"]))
+    assert twice.encode(" ja") == [257]
+    assert twice.decode([260, 259, 257]) == " ja ja"
+
+
+REFUSED = {
+    "too few": ({"a": 0, "<|endoftext|>": 1}, "lacks 255 of the 256 bytes"),
+    "does not fit": (models.vocabulary_of_signs() | {"<|endoftext|>": 400}, "a vocabulary of 400 tokens is not that"),
+    "no end": ({"a": 0}, "endoftext.* has no number"),
+    "another order": (models.vocabulary_of_signs() | {"<|notimestamps|>": EOT + 1}, r"<\|notimestamps\|> is token 260"),
+    "no number": ({"a": "b"}, "whose number is none"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused(tmp_path, kind):
+    numbers, message = REFUSED[kind]
+    (tmp_path / "vocab.json").write_text(json.dumps(numbers))
+    with pytest.raises(FormatError, match=rf"vocab\.json: .*{message}"):
+        read_vocabulary(tmp_path, SPOKEN)
+
+
+@pytest.mark.parametrize("content", [{}, {"model": {"vocab": [["a", 0.5]]}}, {"model": 3}, {"model": {"vocab": {}}}])
+def test_refused_tokenizers(tmp_path, content):
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(FormatError, match=r"tokenizer\.json: "):
+        read_vocabulary(tmp_path, SPOKEN)
+
+
+@pytest.mark.parametrize("vocabulary", [b"of another make", pack_vocabulary(WORDS[1:]), pack_vocabulary(WORDS * 9)])
+def test_refused_in_an_apr(tmp_path, vocabulary, monkeypatch):
+    checkpoint = replace(models.random_checkpoint(SPOKEN), vocabulary=vocabulary)
+    with pytest.raises(FormatError):
+        write_apr(checkpoint, tmp_path / "model.apr")
+    monkeypatch.setattr("whisper_apr.formats.apr_write.tokenizer_of", lambda *_: ("multilingual", ("en", "zh")))
+    write_apr(checkpoint, tmp_path / "model.apr")
+    with pytest.raises(FormatError, match=r"model\.apr: (the|a) vocabulary"):
+        read_apr(tmp_path / "model.apr")
+
+
+def test_packing():
+    assert unpack_vocabulary(PACKED) == list(WORDS)
+    assert tokenizer_of(SPOKEN, PACKED) == ("multilingual", ("en", "zh"))
+    for n_vocab, found in ((51864, ("gpt2", 99)), (51865, ("multilingual", 99)), (51866, ("multilingual", 100))):
+        kind, languages = tokenizer_of(replace(SPOKEN, n_vocab=n_vocab))
+        assert (kind, len(languages)) == found
+    assert isinstance(models.random_checkpoint(models.SMALLEST), Checkpoint)
+    assert tokenizer_of(models.SMALLEST) == ("unknown", ())
