@@ -28,6 +28,7 @@ if platform.endswith(("x86_64", "amd64")):
         else ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c"],
     }
     targets["avx512vnni"] = [*targets["avx512"], *([] if msvc else ["-mavx512vnni"])]
+    targets["avx512bf16"] = [*targets["avx512"], *([] if msvc else ["-mavx512bf16"])]
 elif platform.endswith(("aarch64", "arm64")):
     targets = {"neon": []} if msvc else {"neon": [], "neondot": ["-march=armv8.2-a+dotprod"]}
 elif platform.endswith("wasm32"):

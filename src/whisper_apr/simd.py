@@ -1,12 +1,12 @@
 """The kernels' public face: typed, checked, documented operations, and the backend that runs them.
 
-A backend is `scalar` (plain C), an instruction set (`sse2`, `avx2`, `avx512`, `avx512vnni`; `neon`, `neondot`; `wasm128`), or `numpy` (the
+A backend is `scalar` (plain C), an instruction set (`sse2`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16`; `neon`, `neondot`; `wasm128`), or `numpy` (the
 same operations in NumPy: slow, the tests' oracle). The best that this machine can run is picked at import; the environment variable
 `WHISPER_APR_BACKEND` overrides the choice, `use_backend` changes it. Arrays are float32 unless said otherwise; what is not
 C-contiguous float32 is copied once. Every backend raises the same errors and agrees with `scalar` within float32 rounding.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -179,14 +179,27 @@ def gelu(x: npt.ArrayLike) -> FloatArray:
 
 
 def attention(
-    q: npt.ArrayLike, k: npt.ArrayLike, v: npt.ArrayLike, *, causal: bool = False, scale: float | None = None
+    q: npt.ArrayLike,
+    k: npt.ArrayLike,
+    v: npt.ArrayLike,
+    *,
+    causal: bool = False,
+    scale: float | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> FloatArray:
     """`softmax(q k^T * scale) v` for each batch and head; nothing of the size `n_query x n_key` is kept in memory.
 
     q is `(batch, n_head, n_query, d_head)`, k and v `(batch, n_head, n_key, d_head)`; the result has q's shape, and lies in
     memory as `(batch, n_query, n_head, d_head)`. `causal`: the last query sees every key, the one before it one key fewer,
     and so on. `scale` is 1 / sqrt(d_head) unless given. Views with any strides are taken, as long as the last axis is contiguous.
+
+    `precision` "bfloat16": a backend may round q (scaled), k, v and the softmax's weights to bfloat16, where that is faster; sums and the
+    softmax stay float32, and what rounds to infinity (above 3.39e38) is infinite. `numpy` and `avx512bf16` do so (the latter for more
+    than 8 queries), the others compute in float32. Either way a result is off by at most `exp(2 e) - 1 + 2**-6` times the largest |v|
+    of its head, where e is 2**-7 times the largest `sum |q_i k_i| * scale` of its query over the keys; typically by far less.
     """
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
     arrays = []
     for x, name in ((q, "q"), (k, "k"), (v, "v")):
         array = np.asarray(x)
@@ -209,7 +222,8 @@ def attention(
     )
     out = np.empty((batch, n_query, n_head, d_head), np.float32).transpose(0, 2, 1, 3)
     if out.size:
-        choice.impl.attention(q4, k4, v4, causal, d_head**-0.5 if scale is None else scale, out)
+        factor = d_head**-0.5 if scale is None else scale
+        choice.impl.attention(q4, k4, v4, causal, precision == "bfloat16", factor, out)
     return out
 
 

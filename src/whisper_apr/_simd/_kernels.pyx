@@ -183,7 +183,7 @@ def gemm(x, panels, scales, sums, ptrdiff_t n_out, bias, bint with_gelu, residua
         release(&held)
 
 
-def attention(q, k, v, bint causal, float scale, out):
+def attention(q, k, v, bint causal, bint bfloat16, float scale, out):
     cdef Held held
     cdef Operation o
     cdef apr_attention *a = &o.arguments.attention
@@ -206,6 +206,7 @@ def attention(q, k, v, bint causal, float scale, out):
         a.out = <float *>view.buf
         a.out_row, a.out_head, a.out_time = view.strides[0] // 4, view.strides[1] // 4, view.strides[2] // 4
         a.causal = causal
+        a.bfloat16 = bfloat16
         a.scale = scale
         a.is_half = False
         a.pages = NULL
@@ -243,6 +244,7 @@ def paged_attention(q, keys, values, pages, lengths, bint causal, float scale, o
         a.out_row, a.out_time = view.strides[0] // 4, view.strides[1] // 4
         a.n_key = a.k_row = a.k_head = a.k_time = a.v_row = a.v_head = a.v_time = 0
         a.causal = causal
+        a.bfloat16 = False
         a.scale = scale
         call(&o, (q, keys, values, pages, lengths, out))
     finally:

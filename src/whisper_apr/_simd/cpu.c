@@ -5,13 +5,13 @@
 
 #if defined(_MSC_VER)
 #include <intrin.h>
-static void cpuid(int leaf, int out[4]) { __cpuidex(out, leaf, 0); }
+static void cpuid(int leaf, int part, int out[4]) { __cpuidex(out, leaf, part); }
 static unsigned long long saved_state(void) { return _xgetbv(0); }
 #else
 #include <cpuid.h>
-static void cpuid(int leaf, int out[4]) {
+static void cpuid(int leaf, int part, int out[4]) {
     unsigned a, b, c, d;
-    __cpuid_count(leaf, 0, a, b, c, d);
+    __cpuid_count(leaf, part, a, b, c, d);
     out[0] = (int)a, out[1] = (int)b, out[2] = (int)c, out[3] = (int)d;
 }
 static unsigned long long saved_state(void) {
@@ -26,19 +26,23 @@ static int has(int word, int bit) { return (int)((unsigned)word >> bit & 1); }
 unsigned apr_cpu_features(void) {
     int leaf[4], wide[4];
     unsigned features = 0;
-    cpuid(0, leaf);
+    cpuid(0, 0, leaf);
     if (leaf[0] < 7) return 0;
-    cpuid(1, leaf);
+    cpuid(1, 0, leaf);
     if (!has(leaf[2], 27)) return 0; /* OSXSAVE: without it xgetbv is not allowed */
     unsigned long long saved = saved_state();
-    cpuid(7, wide);
+    cpuid(7, 0, wide);
     int avx = (saved & 0x06) == 0x06 && has(leaf[2], 28), fma = has(leaf[2], 12), f16c = has(leaf[2], 29);
     if (!(avx && fma && f16c && has(wide[1], 5))) return 0;
     features |= APR_CPU_AVX2;
     int avx512 = has(wide[1], 16) && has(wide[1], 17) && has(wide[1], 30) && has(wide[1], 31); /* F, DQ, BW, VL */
     if ((saved & 0xe6) != 0xe6 || !avx512) return features;
     features |= APR_CPU_AVX512;
-    if (has(wide[2], 11)) features |= APR_CPU_AVX512_VNNI;
+    if (!has(wide[2], 11)) return features;
+    features |= APR_CPU_AVX512_VNNI;
+    if (wide[0] < 1) return features; /* leaf 7 has no part 1 */
+    cpuid(7, 1, wide);
+    if (has(wide[0], 5)) features |= APR_CPU_AVX512_BF16;
     return features;
 }
 

@@ -6,6 +6,7 @@ extern const apr_table apr_table_scalar;
 extern const apr_table apr_table_sse2, apr_table_avx2, apr_table_avx512;
 void apr_qgemm_avx512vnni(const apr_gemm *g);
 void apr_dot_peak_avx512vnni(float *out, ptrdiff_t n_task);
+void apr_attention_avx512bf16(const apr_attention *a);
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const apr_table apr_table_neon;
 #if !defined(_MSC_VER)
@@ -29,6 +30,15 @@ static const apr_table *with_qgemm(apr_table *made, const apr_table *base, const
 }
 #endif
 
+#if defined(__x86_64__) || defined(_M_X64)
+static const apr_table *with_attention(apr_table *made, const apr_table *base, const char *name, void (*attention)(const apr_attention *a)) {
+    *made = *base;
+    made->name = name;
+    made->attention = attention;
+    return made;
+}
+#endif
+
 int apr_tables(const apr_table **out, int capacity) {
     int n = 0;
 #define APR_ADD(condition, table) \
@@ -39,8 +49,9 @@ int apr_tables(const apr_table **out, int capacity) {
     APR_ADD(1, &apr_table_sse2)
     APR_ADD(features & APR_CPU_AVX2, &apr_table_avx2)
     APR_ADD(features & APR_CPU_AVX512, &apr_table_avx512)
-    static apr_table vnni;
+    static apr_table vnni, bf16;
     APR_ADD(features & APR_CPU_AVX512_VNNI, with_qgemm(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni, apr_dot_peak_avx512vnni))
+    APR_ADD(features & APR_CPU_AVX512_BF16, with_attention(&bf16, &vnni, "avx512bf16", apr_attention_avx512bf16))
 #elif defined(__aarch64__) || defined(_M_ARM64)
     APR_ADD(1, &apr_table_neon)
 #if defined(APR_NEON_DOT)

@@ -34,6 +34,7 @@ typedef struct apr_gemm {
 typedef struct apr_attention {
     ptrdiff_t n_row, n_head, n_query, d_head;
     int causal; /* query i of row r sees the keys before n_key(r) - n_query + i + 1, and always the first */
+    int bfloat16; /* many queries over strided arrays only: products may be of numbers rounded to bfloat16, summed in float32 */
     float scale;
     const float *q; /* (n_row, n_head, n_query, d_head) by strides; the last axis is contiguous */
     ptrdiff_t q_row, q_head, q_time;
@@ -119,7 +120,7 @@ typedef struct apr_table {
 int apr_tables(const apr_table **out, int capacity);
 
 /* cpu.c: bits of apr_cpu_features(), only where the operating system saves the registers too */
-enum { APR_CPU_AVX2 = 1, APR_CPU_AVX512 = 2, APR_CPU_AVX512_VNNI = 4, APR_CPU_NEON_DOT = 8 };
+enum { APR_CPU_AVX2 = 1, APR_CPU_AVX512 = 2, APR_CPU_AVX512_VNNI = 4, APR_CPU_AVX512_BF16 = 8, APR_CPU_NEON_DOT = 16 };
 unsigned apr_cpu_features(void);
 
 /* threads.c: run task(context, i, scratch) for every i < n_task, on this thread and the pool's. scratch: scratch_bytes

@@ -91,14 +91,28 @@ def layer_norm(x, weight, bias, eps, out):
     out[...] = centred / np.sqrt(variance + np.float32(eps)) * weight + bias
 
 
+def _bfloat16(x):
+    """Rounded to bfloat16, half to even, and still float32; infinities and NaN stay."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    return np.where(np.isfinite(x), rounded.view(np.float32), x)
+
+
 @_quiet
-def attention(q, k, v, causal, scale, out):
-    scores = (q * np.float32(scale)) @ k.swapaxes(-1, -2)
+def attention(q, k, v, causal, bfloat16, scale, out):
+    q = q * np.float32(scale)
+    if bfloat16:
+        q, k, v = _bfloat16(q), _bfloat16(k), _bfloat16(v)
+    scores = q @ k.swapaxes(-1, -2)
     n_query, n_key = scores.shape[-2:]
     if causal:
         last = np.maximum(0, np.arange(n_key - n_query, n_key))
         scores[..., np.arange(n_key) > last[:, None]] = -np.inf
     weights = np.empty_like(scores)
+    if bfloat16:
+        weights = _bfloat16(np.exp(scores - scores.max(axis=-1, keepdims=True)))
+        out[...] = weights @ v / weights.sum(axis=-1, keepdims=True)
+        return
     softmax(scores, False, weights)
     out[...] = weights @ v
 
@@ -124,7 +138,7 @@ def paged_attention(q, keys, values, pages, lengths, causal, scale, out):
         v = values[page].transpose(1, 0, 2, 3).reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
         heads = q[row].reshape(n_query, n_head, d_head).transpose(1, 0, 2)
         result = np.empty(heads.shape, np.float32)
-        attention(heads, k, v, causal, scale, result)
+        attention(heads, k, v, causal, False, scale, result)
         out[row] = result.transpose(1, 0, 2).reshape(n_query, width)
 
 

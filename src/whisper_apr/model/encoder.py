@@ -1,6 +1,7 @@
 """The encoder: a log-mel spectrogram becomes audio features."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -37,6 +38,10 @@ class Block:
         self.norm = LayerNorm(tensors, f"{block}.attn_ln")
         self.project = stacked(tensors, f"{block}.attn", ("query", "key", "value"))
         self.out = Linear.read(tensors, f"{block}.attn.out")
+        # quantized weights already cost more than bfloat16 does here; float ones promise float32
+        self.precision: Literal["float32", "bfloat16"] = (
+            "bfloat16" if self.project.weight.dtype in ("int8", "int4") else "float32"
+        )
         self.mlp = Mlp(tensors, block)
 
     def __call__(self, x: FloatArray) -> FloatArray:
@@ -44,7 +49,7 @@ class Block:
         batch, n_ctx, n_state = x.shape
         heads = self.project(self.norm(x)).reshape(batch, n_ctx, 3, self.n_head, -1)
         q, k, v = (heads[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
-        attended = simd.attention(q, k, v).transpose(0, 2, 1, 3).reshape(batch, n_ctx, n_state)
+        attended = simd.attention(q, k, v, precision=self.precision).transpose(0, 2, 1, 3).reshape(batch, n_ctx, n_state)
         return self.mlp(self.out(attended, residual=x))
 
 

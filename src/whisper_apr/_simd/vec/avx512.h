@@ -40,6 +40,24 @@ APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t o
     _mm_storeu_ps(out + 3 * out_step, r3);
 }
 
+#if defined(APR_BFLOAT16)
+/* ---- pairs of bfloat16 (target_avx512bf16.c) ----
+ * Two numbers side by side in each lane, rounded to nearest, ties to even; vb_dot adds both products to a float32. */
+typedef __m512i vb;
+APR_INLINE vb vb_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
+APR_INLINE vb vb_set1(uint32_t pair) { return _mm512_set1_epi32((int32_t)pair); }
+APR_INLINE void vb_store(uint32_t *p, vb x) { _mm512_storeu_si512(p, x); }
+APR_INLINE vf vb_dot(vf acc, vb a, vb b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
+/* Numbers that follow each other, 2 * VF_LANES of them: the pairs in the same order. */
+APR_INLINE vb vb_round(vf low, vf high) { return (vb)_mm512_cvtne2ps_pbh(high, low); }
+/* Lane i: (first[i], second[i]): the words 0, 16, 1, 17 and so on of both, rounded. */
+APR_INLINE vb vb_pair(vf first, vf second) {
+    __m512i seconds_up = _mm512_set_epi32(0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008, 0x170007, 0x160006,
+                                          0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
+    return _mm512_permutexvar_epi16(seconds_up, vb_round(first, second));
+}
+#endif
+
 /* ---- quantized products ----
  * With VNNI (target_avx512vnni.c) one instruction sums four products of an unsigned and a signed byte: int8 inputs become unsigned by an
  * offset, which the packed weights' sums take away again; int4 weights are unsigned as they lie. Without it: as avx2.h. */
