@@ -58,6 +58,14 @@ def _rows(x: npt.ArrayLike, name: str) -> FloatArray:
     return array if item == 4 and step >= 0 and step % 4 == 0 else _float32(array, name)
 
 
+def _strided(x: npt.ArrayLike, name: str, ndim: int) -> FloatArray:
+    """Float32 with a contiguous last axis; a part of a wider array is taken as it is."""
+    a = np.asarray(x)
+    if a.dtype == np.float32 and a.ndim == ndim and a.strides[-1] == 4 and a.flags.aligned and min(a.strides) >= 0:
+        return a
+    return _float32(a, name, ndim)
+
+
 def _expect(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
@@ -196,21 +204,10 @@ def attention(
     `precision` "bfloat16": a backend may round q (scaled), k, v and the softmax's weights to bfloat16, where that is faster; sums and the
     softmax stay float32, and what rounds to infinity (above 3.39e38) is infinite. `numpy` and `avx512bf16` do so (the latter for more
     than 8 queries), the others compute in float32. Either way a result is off by at most `exp(2 e) - 1 + 2**-6` times the largest |v|
-    of its head, where e is 2**-7 times the largest `sum |q_i k_i| * scale` of its query over the keys; typically by far less.
+    of its head, and 1e-35 (subnormal numbers may count as 0), where e is 2**-7 times the largest `sum |q_i k_i| * scale` of its query over the keys; typically by far less.
     """
-    if precision not in ("float32", "bfloat16"):
-        raise ValueError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
-    arrays = []
-    for x, name in ((q, "q"), (k, "k"), (v, "v")):
-        array = np.asarray(x)
-        _expect(array.ndim == 4, f"{name} must have 4 dimensions, not shape {array.shape}")
-        regular = (
-            array.dtype == np.float32
-            and all(s >= 0 and s % 4 == 0 for s in array.strides)
-            and array.ctypes.data % 4 == 0
-        )
-        arrays.append(array if regular and array.strides[3] == 4 else _float32(array, name))
-    q4, k4, v4 = arrays
+    _expect(precision in ("float32", "bfloat16"), f"precision must be 'float32' or 'bfloat16', not {precision!r}")
+    q4, k4, v4 = _strided(q, "q", 4), _strided(k, "k", 4), _strided(v, "v", 4)
     batch, n_head, n_query, d_head = q4.shape
     _expect(k4.shape == v4.shape, f"k {k4.shape} and v {v4.shape} must have one shape")
     n_key = k4.shape[2]
@@ -261,13 +258,6 @@ def _check_pages(
     )
 
 
-def _wide(x: npt.NDArray[Any], name: str) -> FloatArray:
-    """Float32 of 3 dimensions with a contiguous last axis; a part of a wider array is taken as it is."""
-    if x.dtype == np.float32 and x.ndim == 3 and x.strides[2] == 4 and x.flags.aligned and min(x.strides) >= 0:
-        return x
-    return _float32(x, name, 3)
-
-
 def _check_lengths(name: str, lengths: npt.NDArray[np.int32], n_row: int, lowest: int, highest: int) -> None:
     _expect(lengths.dtype == np.int32 and lengths.shape == (n_row,), f"{name} must be int32 of shape ({n_row},)")
     _expect(bool(lengths.flags.c_contiguous), f"{name} must be C-contiguous")
@@ -291,7 +281,7 @@ def store_pages(
     `pages` `(n_row, n)` int32 names, for each row, the page of its positions 0-15, 16-31, and so on. `counts` `(n_row,)` int32
     where not all n_new are real: of row i the last counts[i] count, which become its positions lengths[i] - counts[i] to lengths[i] - 1.
     """
-    a, b = _wide(k, "k"), _wide(v, "v")
+    a, b = _strided(k, "k", 3), _strided(v, "v", 3)
     n_row, n_new, width = a.shape
     _expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
     _check_pages(keys, values, pages, width, n_row)
@@ -317,7 +307,7 @@ def paged_attention(
     `lengths` `(n_row,)` int32 says how many positions of each row are filled; `causal` as in `attention`. Where there are more
     queries than positions, those that come before the first see the first. A query's result does not depend on the other queries and rows.
     """
-    a = _wide(q, "q")
+    a = _strided(q, "q", 3)
     n_row, _, width = a.shape
     _check_pages(keys, values, pages, width, n_row)
     out = np.empty(a.shape, np.float32)

@@ -46,11 +46,11 @@ class Block:
 
     def __call__(self, x: FloatArray) -> FloatArray:
         """`(batch, n_ctx, n_state)` -> the same shape."""
-        batch, n_ctx, n_state = x.shape
+        batch, n_ctx, _ = x.shape
         heads = self.project(self.norm(x)).reshape(batch, n_ctx, 3, self.n_head, -1)
         q, k, v = (heads[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
-        attended = simd.attention(q, k, v, precision=self.precision).transpose(0, 2, 1, 3).reshape(batch, n_ctx, n_state)
-        return self.mlp(self.out(attended, residual=x))
+        attended = simd.attention(q, k, v, precision=self.precision)
+        return self.mlp(self.out(attended.transpose(0, 2, 1, 3).reshape(x.shape), residual=x))
 
 
 class AudioEncoder:
