@@ -5,6 +5,7 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
+from arriving import written
 from whisper_apr import simd
 
 # No clock decides whether a test passes: hypothesis would fail an example of more than 200 ms, which a busy machine makes of any.
@@ -35,6 +36,18 @@ def compiled_backend(request: pytest.FixtureRequest):
     """As `backend`, without NumPy: for what holds bit for bit of the compiled kernels."""
     with simd.use_backend(request.param):
         yield request.param
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["stored", "LZ4"])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A small `.apr` of each kind, its bytes."""
+    return written(tmp_path_factory.mktemp("arriving") / "either.apr", compress=request.param)
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A small `.apr` that is stored, its bytes."""
+    return written(tmp_path_factory.mktemp("arriving") / "model.apr")
 
 
 @pytest.fixture

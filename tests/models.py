@@ -77,6 +77,15 @@ def random_checkpoint(dims: ModelDimensions, seed: int = 0) -> Checkpoint:
     return make_checkpoint(dims, random_tensors(dims, seed), "random weights")
 
 
+def check_same(checkpoint: Checkpoint, tensors: Mapping[str, np.ndarray]) -> None:
+    """That a checkpoint of SMALLEST holds these tensors, in this order."""
+    assert checkpoint.dims == SMALLEST
+    assert list(checkpoint.tensors) == list(tensors)
+    for name, value in tensors.items():
+        assert checkpoint.tensors[name].dtype == value.dtype
+        np.testing.assert_array_equal(checkpoint.tensors[name], value)
+
+
 def logits(model: Whisper) -> np.ndarray:
     """What a model says of a ramp of a mel and three tokens."""
     dims = model.dims

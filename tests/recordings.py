@@ -3,6 +3,7 @@
 Only arithmetic that rounds alike everywhere is used (no filter of ours, no FFT), so that what is committed of them stays valid.
 """
 
+import struct
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -141,3 +142,37 @@ RECORDINGS: dict[str, Callable[[], Samples]] = {
     "clicks": lambda: np.tile(np.eye(1, SAMPLE_RATE // 2, dtype=np.float32)[0], 20),
     "silence_then_noise": lambda: join(silence(8), noise(8, 0.2, 6)),
 }
+
+
+# ---- WAV files by hand ----------------------------------------------------------------------------------------------
+
+
+def wav(
+    samples: bytes,
+    *,
+    kind: int = 1,
+    channels: int = 1,
+    rate: int = SAMPLE_RATE,
+    bits: int = 16,
+    before: bytes = b"",
+    after: bytes = b"",
+    extensible: bool = False,
+) -> bytes:
+    """A WAV file by hand: `before` and `after` are chunks about the samples."""
+    block = channels * bits // 8
+    layout = struct.pack("<HHIIHH", 0xFFFE if extensible else kind, channels, rate, rate * block, block, bits)
+    if extensible:  # the kind is a GUID's first bytes
+        guid = struct.pack("<H", kind) + bytes.fromhex("000000001000800000aa00389b71")
+        layout += struct.pack("<HHI", 22, bits, (1 << channels) - 1) + guid
+    body = chunk(b"fmt ", layout) + before + chunk(b"data", samples) + after
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+
+# chunks that a WAV may have beside its samples
+OTHER_CHUNKS = (
+    chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf60.16.100\0") + chunk(b"bext", bytes(601)) + chunk(b"fact", bytes(4))
+)

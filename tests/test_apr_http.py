@@ -22,22 +22,6 @@ from whisper_apr.formats.apr import write_apr
 from whisper_apr.formats.apr_http import open_stream
 from whisper_apr.formats.apr_stream import AprStream
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stream")
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["stored", "LZ4"])
-def either(request: pytest.FixtureRequest, folder: Path) -> bytes:
-    return written(folder / "either.apr", compress=request.param)
-
-
-@pytest.fixture(scope="module")
-def raw(folder: Path) -> bytes:
-    return written(folder / "model.apr")
-
-
 # ---- over HTTP --------------------------------------------------------------------------------------------------
 
 
@@ -146,8 +130,8 @@ def test_a_server_without_ranges(raw: bytes, serve) -> None:
 
 
 @pytest.mark.parametrize("conditional", [True, False], ids=["answers If-Range", "ignores If-Range"])
-def test_a_changed_etag_starts_anew(raw: bytes, folder: Path, serve, conditional: bool) -> None:
-    other = written(folder / "other.apr", seed=1)
+def test_a_changed_etag_starts_anew(raw: bytes, tmp_path: Path, serve, conditional: bool) -> None:
+    other = written(tmp_path / "other.apr", seed=1)
     assert len(other) == len(raw)
 
     def changed(handler: Handler, answers: Answers) -> None:
@@ -169,8 +153,8 @@ def test_a_changed_etag_starts_anew(raw: bytes, folder: Path, serve, conditional
     assert answers.ranges == [None, "bytes=100000-"] + ([] if conditional else [None])
 
 
-def test_a_file_that_changes_after_its_tensors_were_used(raw: bytes, folder: Path, serve) -> None:
-    other, used = written(folder / "other.apr", seed=1), threading.Event()
+def test_a_file_that_changes_after_its_tensors_were_used(raw: bytes, tmp_path: Path, serve) -> None:
+    other, used = written(tmp_path / "other.apr", seed=1), threading.Event()
 
     def changed(handler: Handler, answers: Answers) -> None:
         used.wait(10)
@@ -184,9 +168,9 @@ def test_a_file_that_changes_after_its_tensors_were_used(raw: bytes, folder: Pat
         tensors[DECODER]
 
 
-def test_a_model_that_changes_while_its_encoder_comes(raw: bytes, folder: Path, serve) -> None:
+def test_a_model_that_changes_while_its_encoder_comes(raw: bytes, tmp_path: Path, serve) -> None:
     """Nobody has seen the old model yet: the new one is loaded."""
-    other = written(folder / "other.apr", seed=1)
+    other = written(tmp_path / "other.apr", seed=1)
 
     def changed(handler: Handler, answers: Answers) -> None:
         send(handler, other, etag='"2"')

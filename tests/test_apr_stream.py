@@ -18,22 +18,6 @@ from whisper_apr.formats.apr_stream import AprStream
 from whisper_apr.formats.apr_v1 import write_apr_v1
 from whisper_apr.packed import PackedMatrix
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stream")
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["stored", "LZ4"])
-def either(request: pytest.FixtureRequest, folder: Path) -> bytes:
-    return written(folder / "either.apr", compress=request.param)
-
-
-@pytest.fixture(scope="module")
-def raw(folder: Path) -> bytes:
-    return written(folder / "model.apr")
-
-
 # ---- fed --------------------------------------------------------------------------------------------------------
 
 
@@ -129,8 +113,8 @@ def test_from_the_beginning_again(either: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [20, 4000, 100_000])
-def test_another_file_from_the_beginning(raw: bytes, folder: Path, size: int) -> None:
-    other = written(folder / "other.apr", seed=1)
+def test_another_file_from_the_beginning(raw: bytes, tmp_path: Path, size: int) -> None:
+    other = written(tmp_path / "other.apr", seed=1)
     stream = AprStream()
     stream.feed(raw[:size])
     stream.restart()
@@ -138,8 +122,8 @@ def test_another_file_from_the_beginning(raw: bytes, folder: Path, size: int) ->
     assert equal(stream.checkpoint, other)
 
 
-def test_another_file_after_tensors_were_used(raw: bytes, folder: Path) -> None:
-    other = written(folder / "other.apr", seed=1)
+def test_another_file_after_tensors_were_used(raw: bytes, tmp_path: Path) -> None:
+    other = written(tmp_path / "other.apr", seed=1)
     stream = AprStream("model")
     stream.feed(raw[:100_000])
     stream.checkpoint.tensors[ENCODER]
@@ -163,10 +147,10 @@ def test_the_end_too_early_and_too_late(raw: bytes) -> None:
         AprStream().finish()
 
 
-def test_other_kinds_of_files(folder: Path) -> None:
-    write_apr_v1(random_checkpoint(ODD), folder / "v1.apr")
+def test_other_kinds_of_files(tmp_path: Path) -> None:
+    write_apr_v1(random_checkpoint(ODD), tmp_path / "v1.apr")
     with pytest.raises(FormatError, match="only version 2"):
-        AprStream().feed((folder / "v1.apr").read_bytes())
+        AprStream().feed((tmp_path / "v1.apr").read_bytes())
     for other in (b"PK\x03\x04", b"<!doctype html>"):
         with pytest.raises(FormatError, match=r"not an \.apr file"):
             AprStream().feed(other.ljust(64))

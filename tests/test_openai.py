@@ -12,18 +12,10 @@ import numpy as np
 import pytest
 
 import models
-from models import SMALLEST, Made, Name, Storage, pickled, random_tensors, tensor, write_archive, write_pt
+from models import SMALLEST, Made, Name, Storage, check_same, pickled, random_tensors, tensor, write_archive, write_pt
 from whisper_apr.errors import FormatError
-from whisper_apr.formats import Checkpoint, open_checkpoint
+from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.openai import read_openai
-
-
-def check_same(checkpoint: Checkpoint, tensors: dict[str, np.ndarray]) -> None:
-    assert checkpoint.dims == SMALLEST
-    assert list(checkpoint.tensors) == list(tensors)
-    for name, value in tensors.items():
-        assert checkpoint.tensors[name].dtype == value.dtype
-        np.testing.assert_array_equal(checkpoint.tensors[name], value)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])

@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 
 import models
-from models import SMALLEST, huggingface_name, random_tensors, write_huggingface, write_safetensors
+from models import SMALLEST, check_same, huggingface_name, random_tensors, write_huggingface, write_safetensors
 from whisper_apr.errors import FormatError
-from whisper_apr.formats import Checkpoint, open_checkpoint
+from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.safetensors import openai_name, read_safetensors, read_tensors
-
-
-def check_same(checkpoint: Checkpoint, tensors: dict[str, np.ndarray]) -> None:
-    assert checkpoint.dims == SMALLEST
-    assert list(checkpoint.tensors) == list(tensors)
-    for name, value in tensors.items():
-        assert checkpoint.tensors[name].dtype == value.dtype
-        np.testing.assert_array_equal(checkpoint.tensors[name], value)
 
 
 @pytest.fixture

@@ -20,7 +20,14 @@ import numpy.typing as npt
 from ..atomic import write_atomically
 from ..errors import FormatError
 from .apr_layout import plain_tensor
-from .checkpoint import Checkpoint, ModelDimensions, expected_shapes, make_checkpoint, make_dimensions
+from .checkpoint import (
+    VOCABULARY_FIRST,
+    Checkpoint,
+    ModelDimensions,
+    expected_shapes,
+    make_checkpoint,
+    make_dimensions,
+)
 from .files import map_bytes
 from .vocabulary import MULTILINGUAL_VOCABULARY, vocabulary_of
 
@@ -31,18 +38,6 @@ N_FREQUENCIES = 201  # of the filterbank: n_fft // 2 + 1
 
 _HEAD = struct.Struct("<4sHBBBHB10I")  # magic, version, model type, dtype, compressed, n_tensors, flags, dims
 _ENTRY = struct.Struct("<48sQQQ4IB7x")  # name, offset, size in bytes, elements, shape, n_dims
-_DIMENSIONS = (
-    "n_vocab",
-    "n_audio_ctx",
-    "n_audio_state",
-    "n_audio_head",
-    "n_audio_layer",
-    "n_text_ctx",
-    "n_text_state",
-    "n_text_head",
-    "n_text_layer",
-    "n_mels",
-)
 # openai-whisper's name of a part -> what version 1 calls it, one after the other
 _PARTS = (
     (".blocks.", ".layers."),
@@ -135,7 +130,7 @@ def parse_apr_v1(data: npt.NDArray[np.uint8], where: str) -> AprV1:
     (crc,) = struct.unpack("<I", data[-_CRC_BYTES:].tobytes())
     if zlib.crc32(data[:-_CRC_BYTES].data) != crc:
         _fail(where, "damaged: its checksum does not fit its content; load it again from where it came")
-    dims = make_dimensions(dict(zip(_DIMENSIONS, sizes, strict=True)), where)
+    dims = make_dimensions(dict(zip(VOCABULARY_FIRST, sizes, strict=True)), where)
     reader = _Reader(data[:-_CRC_BYTES], where)
     reader.at = _HEAD.size
     values, scales = _read_tensors(reader, n_tensor, dtype == _INT8, dims)
@@ -293,7 +288,7 @@ def write_apr_v1(
     dims = checkpoint.dims
     shapes = expected_shapes(dims)
     flags = (_VOCABULARY if vocabulary else 0) | (_FILTERBANK if filterbank is not None else 0)
-    sizes = [getattr(dims, name) for name in _DIMENSIONS]
+    sizes = [getattr(dims, name) for name in VOCABULARY_FIRST]
 
     def pieces() -> Iterator[bytes]:
         yield _HEAD.pack(MAGIC, MAX_VERSION, _model_type(dims), _FLOAT32, 0, len(shapes), flags, *sizes)

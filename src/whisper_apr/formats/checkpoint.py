@@ -25,6 +25,21 @@ class ModelDimensions:
     n_text_layer: int
 
 
+# The order of the dimensions in heads without names: whisper.cpp's, and that of `.apr` version 1.
+VOCABULARY_FIRST = (
+    "n_vocab",
+    "n_audio_ctx",
+    "n_audio_state",
+    "n_audio_head",
+    "n_audio_layer",
+    "n_text_ctx",
+    "n_text_state",
+    "n_text_head",
+    "n_text_layer",
+    "n_mels",
+)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A model as it was read. Tensors carry openai-whisper's names, shapes and layout, in the dtype that the file has.

@@ -18,7 +18,14 @@ import numpy.typing as npt
 
 from ..errors import FormatError
 from ..packed import QuantizedWeight, Weight, quantize_int8
-from .checkpoint import Checkpoint, ModelDimensions, check_shapes, expected_shapes, make_dimensions
+from .checkpoint import (
+    VOCABULARY_FIRST,
+    Checkpoint,
+    ModelDimensions,
+    check_shapes,
+    expected_shapes,
+    make_dimensions,
+)
 from .files import map_bytes
 
 MAGIC = struct.pack("<I", 0x67676D6C)
@@ -26,19 +33,7 @@ BLOCK = 32  # numbers that share a scale in the quantized types
 MAX_DIMENSIONS = 4
 MAX_NAME = 256
 
-_HEAD = (
-    "n_vocab",
-    "n_audio_ctx",
-    "n_audio_state",
-    "n_audio_head",
-    "n_audio_layer",
-    "n_text_ctx",
-    "n_text_state",
-    "n_text_head",
-    "n_text_layer",
-    "n_mels",
-    "ftype",  # of most tensors; each says its own
-)
+_HEAD = (*VOCABULARY_FIRST, "ftype")  # the last: the type of most tensors; each says its own
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
