@@ -86,6 +86,24 @@ def test_a_file_that_fails_does_not_stop_the_others(tmp_path, capsys, texts):
     assert "2 of 3" in lines[2]
 
 
+@pytest.mark.parametrize("size", [2, 8])
+def test_several_files_in_one_batch(tmp_path, capsys, texts, size):
+    """In order, each with the text that it has alone; one that fails is named, and the others go on."""
+    (tmp_path / "text.wav").write_text("no sound")
+    assert (
+        transcribe(EN, tmp_path / "gone.wav", DE, tmp_path / "text.wav", EN.parent / "fr.wav", "--batch_size", size)
+        == 1
+    )
+    out, err = capsys.readouterr()
+    assert transcribe(EN.parent / "fr.wav", "--batch_size", size) == 0
+    assert out.split() == f"{texts[EN]} {texts[DE]} {capsys.readouterr().out}".split()
+    assert ["gone.wav" in line or "text.wav" in line or "2 of 5" in line for line in err.splitlines()] == [True] * 3
+    folder = tmp_path / "out"
+    assert transcribe(EN, DE, tmp_path / "gone.wav", "--batch_size", size, "-o", folder, "-f", "txt") == 1
+    assert (folder / "de.txt").read_text().split() == texts[DE].split()
+    assert sorted(p.name for p in folder.iterdir()) == ["de.txt", "en.txt"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -12,11 +12,11 @@ from .faster import BatchedInferencePipeline, TranscriptionInfo, WhisperModel, d
 from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language
 from .inference.live import LiveText, LiveTranscriber
+from .inference.many import transcribe_many
 from .inference.options import DecodingOptions
 from .inference.results import Segment, Transcription, Word
-from .inference.transcribe import transcribe
 from .output import format_timestamp
-from .recognizer import Recognizer, available_models, load_model
+from .recognizer import Recognizer, available_models, load_model, transcribe
 
 __all__ = [
     "BatchedInferencePipeline",
@@ -42,6 +42,7 @@ __all__ = [
     "pad_or_trim",
     "tokenizer",
     "transcribe",
+    "transcribe_many",
     "utils",
 ]
 

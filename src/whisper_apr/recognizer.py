@@ -1,7 +1,7 @@
 """A model with everything that can be done with it: openai-whisper's methods, on a network that was opened by name or path."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from importlib.resources import as_file, files
 from os import PathLike
@@ -9,17 +9,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .errors import ModelNotFoundError, OptionError
+from .errors import AudioError, ModelNotFoundError, OptionError
 from .formats import Checkpoint, open_checkpoint
 from .formats.cards import read_licence
 from .formats.hub import find_model, known_models, open_model
 from .formats.quantize import as_float16
 from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language
+from .inference.many import transcribe_many
 from .inference.options import DecodingOptions
 from .inference.recording import Source
 from .inference.results import Segment, Transcription
-from .inference.transcribe import transcribe
+from .inference.transcribe import transcribe as _transcribe
 from .model import Whisper
 from .model.layers import FloatArray
 from .output import format_timestamp
@@ -44,10 +45,27 @@ class Recognizer(Whisper):
         return decode(self, mel, options, **changes)
 
     def transcribe(self, audio: Source, *, verbose: bool | None = None, **options: Any) -> Transcription:
-        """See `whisper_apr.transcribe`. With `verbose=True` each segment is printed as it settles."""
-        if verbose:
-            options = {"on_segment": _print} | options
-        return transcribe(self, audio, **options)
+        """See `whisper_apr.transcribe`."""
+        return transcribe(self, audio, verbose=verbose, **options)
+
+    def transcribe_many(self, audios: Iterable[Source], **options: Any) -> Iterator[Transcription | AudioError]:
+        """See `whisper_apr.transcribe_many`."""
+        return transcribe_many(self, audios, **options)
+
+
+def transcribe(model: Whisper, audio: Source, *, verbose: bool | None = None, **options: Any) -> Transcription:
+    """Transcribe a recording: a path, bytes, a binary file, samples, or an iterable of blocks of samples that follow each other
+    (`sampling_rate=` says at which rate samples are, 16,000 unless given). It is read in blocks, and may be of any length.
+
+    `options` are those of TranscribeOptions and DecodingOptions. `on_segment` is called with each segment as it settles, `on_progress`
+    after each window, `checkpoint` before each token: what it raises ends the transcription, and leaves the model as it was. With
+    `verbose=True` segments are printed as they settle, unless `on_segment` is given.
+
+    Raises AudioError for a recording that cannot be read, OptionError for an option that is unknown or not allowed.
+    """
+    if verbose:
+        options = {"on_segment": _print} | options
+    return _transcribe(model, audio, **options)
 
 
 def _print(segment: Segment) -> None:

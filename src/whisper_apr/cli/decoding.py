@@ -60,7 +60,11 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
     add("multilingual", boolean, "detect the language of each window anew")
     add("language-detection-segments", int, "windows to detect the language by (default: 1)")
     add("language-detection-threshold", float, "a probability that is enough for a language (default: 0.5)")
-    add("batch-size", int, "windows decoded at once; each is then told nothing of the text before it")
+    add(
+        "batch-size",
+        int,
+        "windows decoded at once, of all the recordings; each is then told nothing of the text before it",
+    )
     add("seed", int, "of the samples: the same seed gives the same text (default: 0)", default=0)
     add("word-timestamps", boolean, "find when each word is spoken", words)
     add("prepend-punctuations", str, "marks that belong to the word after them", words)

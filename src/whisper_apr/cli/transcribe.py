@@ -4,14 +4,14 @@ the standard output, as it settles; with it, into files (all formats of openai-w
 import argparse
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
-from ..errors import OptionError, WhisperAprError
-from ..inference.results import Segment
+from ..errors import AudioError, OptionError, WhisperAprError
+from ..inference.results import Segment, Transcription
+from ..inference.transcribe import Progress
 from ..output import ALL, FORMATS, LineOptions, format_timestamp, write, write_files
-from ..recognizer import Recognizer
 from . import fail
 from .arguments import add_engine, boolean, open_engine, option, optional, switch
 from .decoding import add_decoding, decoding_options
@@ -62,20 +62,16 @@ def _line_options(args: argparse.Namespace) -> LineOptions:
 class _Terminal:
     """What is seen of a recording while it is transcribed: segments on stdout, a bar on stderr where that is a terminal."""
 
-    def __init__(self, name: str, shows: bool, with_times: bool) -> None:
-        self._name, self._shows, self._with_times = name, shows, with_times
+    def __init__(self, paths: Sequence[str], shows: bool, with_times: bool) -> None:
+        self._paths, self._shows, self._with_times = paths, shows, with_times
         self._bar: Any = None
-        self._done = 0.0
 
-    @contextmanager
-    def open(self) -> Iterator["_Terminal"]:
-        try:
-            yield self
-        finally:
-            if self._bar is not None:
-                self._bar.close()
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = None
 
-    def on_segment(self, segment: Segment) -> None:
+    def on_segment(self, _: int, segment: Segment) -> None:
         text = segment.text.strip()
         if not self._shows or not text:
             return
@@ -86,7 +82,7 @@ class _Terminal:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    def on_progress(self, progress: Any) -> None:
+    def on_progress(self, index: int, progress: Progress) -> None:
         if not sys.stderr.isatty():
             return
         if self._bar is None:
@@ -94,25 +90,19 @@ class _Terminal:
 
             tqdm.monitor_interval = 0  # no thread to watch a bar
             self._bar = tqdm(
-                total=round(progress.total, 1),
-                desc=os.path.basename(self._name),
+                total=progress.total,
+                desc=os.path.basename(self._paths[index]),
                 leave=False,
                 mininterval=0,
                 bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]",
             )
-        self._bar.update(progress.done - self._done)
-        self._done = progress.done
+        self._bar.update(progress.done - self._bar.n)
 
 
-def _one(model: Recognizer, path: str, name: str, args: argparse.Namespace, options: dict[str, Any]) -> None:
-    to_stdout = args.output_dir is None and args.output_format != ALL
-    shows_lines = args.output_format in (None, "txt") if to_stdout else args.verbose is not False
-    source = sys.stdin.buffer if path == STDIN else path
-    with _Terminal(path, shows_lines, bool(args.verbose)).open() as terminal:
-        result = model.transcribe(source, on_segment=terminal.on_segment, on_progress=terminal.on_progress, **options)
-    if not to_stdout:
+def _write(result: Transcription, name: str, args: argparse.Namespace) -> None:
+    if not args.to_stdout:
         write_files(result, args.output_format or ALL, args.output_dir or ".", name, args.lines)
-    elif not shows_lines:
+    elif not args.shows_lines:
         write(result, args.output_format, sys.stdout, args.lines)
         if args.output_format == "json":
             sys.stdout.write("\n")
@@ -121,19 +111,34 @@ def _one(model: Recognizer, path: str, name: str, args: argparse.Namespace, opti
 
 def run(args: argparse.Namespace) -> int:
     args.lines = _line_options(args)
+    args.to_stdout = args.output_dir is None and args.output_format != ALL
+    args.shows_lines = args.output_format in (None, "txt") if args.to_stdout else args.verbose is not False
     options = decoding_options(args, args.decoding_names)
+    batch_size = options.pop("batch_size", None)
     paths = recordings(args.audio)
     names = output_names(paths)
     model = open_engine(args)
+    terminal = _Terminal(paths, args.shows_lines, bool(args.verbose))
+    results = model.transcribe_many(
+        (sys.stdin.buffer if path == STDIN else path for path in paths),
+        batch_size=1 if batch_size is None else batch_size,
+        independent_windows=batch_size is not None,
+        return_errors=True,
+        on_segment=terminal.on_segment,
+        on_progress=terminal.on_progress,
+        **options,
+    )
     failed = 0
-    for path, name in zip(paths, names, strict=True):
-        try:
-            _one(model, path, name, args, options)
-        except OptionError:  # it would be the same with every file
-            raise
-        except WhisperAprError as error:
-            fail(error if path in str(error) else f"{path}: {error}")
-            failed += 1
+    with closing(terminal):
+        for path, name, result in zip(paths, names, results, strict=True):
+            terminal.close()
+            try:
+                if isinstance(result, AudioError):
+                    raise result
+                _write(result, name, args)
+            except WhisperAprError as error:
+                fail(error if path in str(error) else f"{path}: {error}")
+                failed += 1
     if failed and len(paths) > 1:
         fail(f"{failed} of {len(paths)} recordings could not be transcribed")
     return 1 if failed else 0

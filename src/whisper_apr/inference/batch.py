@@ -9,7 +9,7 @@ from ..audio import N_FRAMES
 from .decode import FloatArray, Request
 from .fallback import Decoder
 from .language import LanguageChooser, embed
-from .passage import Aligner, Frames, Passage
+from .passage import Aligner, Frames, Passage, Window
 from .results import Segment
 
 SHORTEST = 2 * N_FRAMES // 3  # frames of a window before which no cut is looked for
@@ -19,8 +19,8 @@ QUIET = 30  # frames that must be quiet together: a third of a second, longer th
 @dataclass
 class Lane:
     passage: Passage
+    window: Window | None  # the next one to be decoded; None: the passage has come to its end
     settled: list[Segment] = field(default_factory=list)
-    done: bool = False
 
 
 def decode_passages(
@@ -28,31 +28,28 @@ def decode_passages(
     size: int,
     decoder: Decoder,
     checkpoint: Callable[[], None],
-    language: str | None,
     chooser: LanguageChooser | None,
     aligner: Aligner | None,
 ) -> Iterator[tuple[Passage, list[Segment]]]:
-    """Segments in the passages' order, `size` windows of different passages at a time.
+    """Segments in the passages' order, `size` windows of different passages at a time; the passages may be of different recordings.
 
-    The text is that of one passage after the other: rows of a batch do not know each other. `chooser` detects each window's language.
+    The text is that of one passage after the other: rows of a batch do not know each other. `chooser` detects each window's language;
+    else it is its passage's. A passage that has `ended` comes once more, with its last segments, and then no more.
     """
     lanes: list[Lane] = []
     while True:
-        working = [lane for lane in lanes if not lane.done]
-        while len(working) < size and (passage := next(passages, None)) is not None:
-            working.append(Lane(passage))
-            lanes.append(working[-1])
+        todo = [(lane, lane.window) for lane in lanes if lane.window is not None]
+        while len(todo) < size and (passage := next(passages, None)) is not None:
+            lanes.append(Lane(passage, passage.window()))
+            if lanes[-1].window is not None:
+                todo.append((lanes[-1], lanes[-1].window))
         if not lanes:
             return
-        windows = [(lane, lane.passage.window()) for lane in working]
-        for lane, window in windows:
-            lane.done = window is None
-        todo = [(lane, window) for lane, window in windows if window is not None]
         if todo:
             features = embed(decoder.model, np.stack([window.mel for _, window in todo]), checkpoint)
-            spoken: list[str | None] = [language] * len(todo)
-            if chooser is not None:
-                spoken = list(chooser.best(features))
+            spoken = (
+                [lane.passage.tokenizer.language for lane, _ in todo] if chooser is None else chooser.best(features)
+            )
             requests = [Request(window.prompt, code) for (_, window), code in zip(todo, spoken, strict=True)]
             results = decoder(features, requests, checkpoint)
             for (lane, window), result in zip(todo, results, strict=True):
@@ -61,10 +58,11 @@ def decode_passages(
                 if chooser is not None:
                     segments = [replace(segment, language=result.language) for segment in segments]
                 lane.settled += segments
+                lane.window = lane.passage.window()
         while lanes:
             yield lanes[0].passage, lanes[0].settled
             lanes[0].settled = []
-            if not lanes[0].done:
+            if lanes[0].window is not None:
                 break
             lanes.pop(0)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, pad_or_trim
+from ..errors import AudioError
 from ..model.encoder import TIME_STRIDE
 from ..tokenizer import Tokenizer
 from .decode import DecodingResult, FloatArray
@@ -62,18 +63,21 @@ class Context:
 
 
 class Passage:
-    """Stretches of a recording, in frames, and how far they have come. `window` says what is to be decoded, `settle` takes the result."""
+    """Stretches of a recording, in frames, and how far they have come. `window` says what is to be decoded, `settle` takes the result.
+
+    At its end the recording is let go. `error` says why it could not be read to there.
+    """
 
     def __init__(
         self,
-        frames: Frames,
+        frames: Frames | None,
         clips: Sequence[tuple[int, int]],
         tokenizer: Tokenizer,
         options: TranscribeOptions,
         context: Context,
         content_frames: int,
     ) -> None:
-        self.frames = frames
+        self.frames = frames  # None at the end
         self.clips = list(clips)
         self.tokenizer = tokenizer
         self.options = options
@@ -82,17 +86,27 @@ class Passage:
         self.clip = 0
         self.seek = self.clips[0][0] if self.clips else 0
         self.last_speech = 0.0  # seconds: where the last word before the window ends
+        self.error: AudioError | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.frames is None
 
     def window(self) -> Window | None:
-        """The next one; None at the end."""
+        """The next one; None at the end, and where no more can be read."""
         while self.clip < len(self.clips) and self.seek >= min(self.clips[self.clip][1], self.content_frames):
             self.clip += 1
             if self.clip < len(self.clips):
                 self.seek = max(self.seek, self.clips[self.clip][0])
-        if self.clip == len(self.clips):
+        if self.frames is None or self.clip == len(self.clips):
+            self.frames = None
             return None
         size = min(N_FRAMES, self.content_frames - self.seek, self.clips[self.clip][1] - self.seek)
-        mel = pad_or_trim(self.frames.window(self.seek, size), N_FRAMES)
+        try:
+            mel = pad_or_trim(self.frames.window(self.seek, size), N_FRAMES)
+        except AudioError as error:
+            self.error, self.frames = error, None
+            return None
         return Window(self.seek, size, mel, self.context.prompt())
 
     def settle(self, window: Window, result: DecodingResult, aligner: "Aligner | None" = None) -> list[Segment]:

@@ -155,6 +155,8 @@ class Spectrogram:
             self._first += self._kept.pop(0).shape[1]
         while self._end < start + size:
             frames = next(self._stream, None)
+            if frames is None and self._end < self.content_frames:
+                raise AudioError("the recording has become shorter while it was read; it must not be written to")
             if frames is None:
                 break
             self._keep(frames)

@@ -23,24 +23,15 @@ def vad_options(parameters: VadOptions | Mapping[str, float] | None) -> VadOptio
     return VadOptions(**parameters)  # type: ignore[arg-type]
 
 
-class Speech:
-    """A recording's blocks without what is not speech. Its times can be led back once it has been read to its end."""
+class Spoken:
+    """Where the speech of a recording was: times in the speech alone, led back to the recording."""
 
-    def __init__(self, blocks: Blocks, options: VadOptions) -> None:
-        self._blocks = blocks
-        self._options = options
-        self._map = SpeechMap()
+    def __init__(self) -> None:
+        self.map = SpeechMap()
         self.n_samples = 0  # of the whole recording
 
-    def blocks(self) -> Iterator[FloatArray]:
-        speech = SpeechFilter(self._options)
-        for block in self._blocks():
-            yield speech.push(block)
-        yield speech.finish()
-        self._map, self.n_samples = speech.map, speech.n_samples
-
     def original(self, seconds: float, is_end: bool = False) -> float:
-        return round(self._map.original(seconds, is_end), 3)
+        return round(self.map.original(seconds, is_end), 3)
 
     def restored(self, segment: Segment) -> Segment:
         """The segment with the recording's times."""
@@ -57,3 +48,16 @@ class Speech:
             end=max(start, self.original(segment.end, True)),
             words=None if segment.words is None else tuple(map(word, segment.words)),
         )
+
+
+def only_speech(blocks: Blocks, options: VadOptions, spoken: Spoken) -> Blocks:
+    """A recording's blocks without what is not speech. Each time they have been read to their end, `spoken` knows what was left out."""
+
+    def read() -> Iterator[FloatArray]:
+        speech = SpeechFilter(options)
+        for block in blocks():
+            yield speech.push(block)
+        yield speech.finish()
+        spoken.map, spoken.n_samples = speech.map, speech.n_samples
+
+    return read

@@ -9,6 +9,7 @@ from typing import Any
 from ..audio import N_FRAMES, SAMPLE_RATE, pad_or_trim
 from ..errors import OptionError
 from ..model import Whisper
+from ..tokenizer import Tokenizer
 from .batch import Piece, decode_passages, quiet_cuts
 from .fallback import Decoder
 from .hotwords import hotword_prompt
@@ -17,7 +18,7 @@ from .options import prompt_tokens, split_options
 from .passage import FRAMES_PER_SECOND, Context, Passage
 from .recording import Source, Spectrogram, read_blocks
 from .results import Segment, Transcription
-from .speech import Speech, vad_options
+from .speech import Spoken, only_speech, vad_options
 from .words import add_words
 
 
@@ -45,50 +46,79 @@ def _clips(clip_timestamps: str | Sequence[float], content_frames: int) -> list[
     return [(a, min(b, content_frames)) for a, b in zip(points[::2], points[1::2], strict=True)]
 
 
+class Heard:
+    """What is known of a recording apart from its sound; its segments are numbered and timed here, and not kept."""
+
+    def __init__(self, duration: float, tokenizer: Tokenizer, language: str, spoken: Spoken | None) -> None:
+        self.duration = duration  # seconds
+        self.tokenizer = tokenizer
+        self.language = language  # a code
+        self._spoken = spoken  # where only the speech was transcribed
+        self._n_segment = 0
+
+    def take(self, segment: Segment) -> Segment:
+        """The recording's next segment, numbered, with the recording's times."""
+        self._n_segment += 1
+        return replace(self._spoken.restored(segment) if self._spoken else segment, id=self._n_segment - 1)
+
+    def progress(self, frames: int) -> Progress:
+        done = frames / FRAMES_PER_SECOND
+        done = self._spoken.original(done, True) if self._spoken else done
+        return Progress(min(done, self.duration), self.duration)
+
+    def result(self, segments: Sequence[Segment]) -> Transcription:
+        text = self.tokenizer.decode([token for segment in segments for token in segment.tokens])
+        return Transcription(text=text, segments=tuple(segments), language=self.language)
+
+
+class Engine:
+    """A model and options, made ready for any number of recordings. OptionError for an option that is unknown or not allowed."""
+
+    def __init__(self, model: Whisper, checkpoint: Callable[[], None], options: dict[str, Any]) -> None:
+        self.model = model
+        self.checkpoint = checkpoint
+        self.options, attempts = split_options(options)
+        self.decoder = Decoder(model, self.options, attempts)
+        self.task, language = attempts[0].task, attempts[0].language
+        self.has_hotword_bias = any(attempt.hotwords for attempt in attempts)
+        self.chooser = LanguageChooser(model, self.options.languages) if model.is_multilingual else None
+        self.language = None if language is None else check_language(model, language)
+        # clips say what to transcribe: then there is nothing to leave out
+        wanted = self.options.vad_filter and self.options.clip_timestamps in ("0", [0], (0,))
+        self.vad = vad_options(self.options.vad_parameters) if wanted else None
+
+    def decode(self, passages: Iterator[Passage], size: int) -> Iterator[tuple[Passage, list[Segment]]]:
+        """See `decode_passages`."""
+        # where the language is given, multilingual detects all the same: that is what it asks for
+        chooser = self.chooser if self.options.multilingual else None
+        aligner = partial(add_words, model=self.model, options=self.options) if self.options.word_timestamps else None
+        return decode_passages(passages, size, self.decoder, self.checkpoint, chooser, aligner)
+
+
 class Transcriber:
     """One recording's way through a model; `transcriber` makes it. Its language is known, its segments are not yet made."""
 
-    def __init__(
-        self,
-        model: Whisper,
-        audio: Source,
-        *,
-        sampling_rate: int = SAMPLE_RATE,
-        checkpoint: Callable[[], None] = lambda: None,
-        **options: Any,
-    ) -> None:
-        self.options, attempts = split_options(options)
-        self.model = model
-        self.checkpoint = checkpoint
-        self.decoder = Decoder(model, self.options, attempts)
-        task, language = attempts[0].task, attempts[0].language
-        chooser = LanguageChooser(model, self.options.languages) if model.is_multilingual else None
-        if language is not None:
-            language = check_language(model, language)
+    def __init__(self, engine: Engine, audio: Source, sampling_rate: int = SAMPLE_RATE) -> None:
+        self.engine = engine
+        self.options = engine.options
         blocks = read_blocks(audio, sampling_rate)
-        # clips say what to transcribe: then there is nothing to leave out
-        wanted = self.options.vad_filter and self.options.clip_timestamps in ("0", [0], (0,))
-        self.speech = Speech(blocks, vad_options(self.options.vad_parameters)) if wanted else None
-        self.spectrogram = Spectrogram(self.speech.blocks if self.speech else blocks, model.dims.n_mels, checkpoint)
+        spoken = Spoken() if engine.vad else None
+        if engine.vad and spoken:
+            blocks = only_speech(blocks, engine.vad, spoken)
+        self.spectrogram = Spectrogram(blocks, engine.model.dims.n_mels, engine.checkpoint)
+        self.duration_after_vad = self.spectrogram.duration  # seconds that are left where `vad_filter` leaves some out
+        self.duration = (
+            spoken.n_samples / SAMPLE_RATE if spoken else self.spectrogram.duration
+        )  # of the whole recording
         self.clips = _clips(self.options.clip_timestamps, self.spectrogram.content_frames)
         self.language_probabilities: dict[str, float] | None = None  # by code; None where the language was given
-        if language is None and chooser is not None:
-            self.language_probabilities = self._detect(chooser)
+        language = engine.language
+        if language is None and engine.chooser is not None:
+            self.language_probabilities = self._detect(engine.chooser)
             language = max(self.language_probabilities, key=self.language_probabilities.__getitem__)
         self.language = language or "en"  # a code
-        self.tokenizer = tokenizer_of(model, self.language, task)
-        # where the language is given, multilingual detects all the same: that is what it asks for
-        self.chooser = chooser if self.options.multilingual else None
-
-    @property
-    def duration(self) -> float:
-        """Seconds of the recording."""
-        return self.speech.n_samples / SAMPLE_RATE if self.speech else self.spectrogram.duration
-
-    @property
-    def duration_after_vad(self) -> float:
-        """Seconds of it that are transcribed, where `vad_filter` leaves some out."""
-        return self.spectrogram.duration
+        self.tokenizer = tokenizer_of(engine.model, self.language, engine.task)
+        self.heard = Heard(self.duration, self.tokenizer, self.language, spoken)
 
     @property
     def language_probability(self) -> float:
@@ -99,7 +129,7 @@ class Transcriber:
             for i in range(self.options.language_detection_segments):
                 if i == 0 or i * N_FRAMES < self.spectrogram.content_frames:
                     mel = pad_or_trim(self.spectrogram.window(i * N_FRAMES, N_FRAMES), N_FRAMES)
-                    yield embed(self.model, mel[None], self.checkpoint)
+                    yield embed(self.engine.model, mel[None], self.engine.checkpoint)
 
         return chooser.of_recording(windows(), self.options.language_detection_threshold)
 
@@ -107,15 +137,11 @@ class Transcriber:
 
     def _context(self, is_first: bool) -> Context:
         options, tokenizer = self.options, self.tokenizer
-        always = (
-            []
-            if any(attempt.hotwords for attempt in self.decoder.attempts)
-            else hotword_prompt(options.hotwords, tokenizer)
-        )
+        always = [] if self.engine.has_hotword_bias else hotword_prompt(options.hotwords, tokenizer)
         told = prompt_tokens(options.initial_prompt, tokenizer)
         if options.carry_initial_prompt:
             always, told = always + told, []
-        return Context(always, told if is_first else [], self.model.dims.n_text_ctx)
+        return Context(always, told if is_first else [], self.engine.model.dims.n_text_ctx)
 
     def passages(self) -> Iterator[Passage]:
         """The whole recording in one; where windows are batched, pieces of at most 30 s that know nothing of each other."""
@@ -130,25 +156,14 @@ class Transcriber:
 
     def segments(self, on_progress: Callable[[Progress], None] | None = None) -> Iterator[Segment]:
         """The segments as they settle. May be called once."""
-        aligner = partial(add_words, model=self.model, options=self.options) if self.options.word_timestamps else None
-        n_segment = 0
-        settled = decode_passages(
-            self.passages(),
-            self.options.batch_size or 1,
-            self.decoder,
-            self.checkpoint,
-            self.language if self.model.is_multilingual else None,
-            self.chooser,
-            aligner,
-        )
-        for passage, segments in settled:
-            for segment in segments:
-                yield replace(self.speech.restored(segment) if self.speech else segment, id=n_segment)
-                n_segment += 1
+        for passage, segments in self.engine.decode(self.passages(), self.options.batch_size or 1):
+            if passage.error is not None:
+                raise passage.error
+            yield from map(self.heard.take, segments)
             if on_progress is not None:
-                done = passage.seek / FRAMES_PER_SECOND
-                done = self.speech.original(done, True) if self.speech else done
-                on_progress(Progress(min(done, self.duration), self.duration))
+                on_progress(self.heard.progress(passage.seek))
+        if on_progress is not None:
+            on_progress(Progress(self.duration, self.duration))
 
 
 def transcriber(
@@ -163,7 +178,7 @@ def transcriber(
 
     The arguments are `transcribe`'s.
     """
-    return Transcriber(model, audio, sampling_rate=sampling_rate, checkpoint=checkpoint, **options)
+    return Transcriber(Engine(model, checkpoint, options), audio, sampling_rate)
 
 
 def transcribe(
@@ -176,19 +191,11 @@ def transcribe(
     checkpoint: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> Transcription:
-    """Transcribe a recording: a path, bytes, a binary file, samples, or an iterable of blocks of samples that follow each other
-    (`sampling_rate=` says at which rate samples are, 16,000 unless given). It is read in blocks, and may be of any length.
-
-    `options` are those of TranscribeOptions and DecodingOptions. `on_segment` is called with each segment as it settles, `on_progress`
-    after each window, `checkpoint` before each token: what it raises ends the transcription, and leaves the model as it was.
-
-    Raises AudioError for a recording that cannot be read, OptionError for an option that is unknown or not allowed.
-    """
+    """A recording's segments, joined. See `whisper_apr.transcribe`, which is this and can print."""
     job = transcriber(model, audio, sampling_rate=sampling_rate, checkpoint=checkpoint, **options)
     segments = []
     for segment in job.segments(on_progress):
         segments.append(segment)
         if on_segment is not None:
             on_segment(segment)
-    text = job.tokenizer.decode([token for segment in segments for token in segment.tokens])
-    return Transcription(text=text, segments=tuple(segments), language=job.language)
+    return job.heard.result(segments)
