@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from whisper_apr import load_model
 from whisper_apr.formats import Checkpoint, ModelDimensions, open_checkpoint
 from whisper_apr.formats.apr_layout import plain_tensor
 from whisper_apr.formats.checkpoint import expected_shapes
+from whisper_apr.formats.vocabulary import read_vocabulary
+from whisper_apr.tokenizer import get_tokenizer
+from whisper_apr.tokenizer.bpe import unpack_vocabulary
 
 pytestmark = pytest.mark.parity
 
@@ -102,9 +106,6 @@ def test_pytorch_model_bin(network: Any, whole: Path, torch: Any, tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["float32", "float16"])
 def test_torch_save(network: Any, whole: Path, torch: Any, tmp_path: Path, kind: str) -> None:
-    """As openai-whisper's files are made."""
-    from dataclasses import asdict
-
     theirs = state(network)
     tensors = {
         name: torch.from_numpy(theirs[models.huggingface_name(name)]).to(getattr(torch, kind))
@@ -152,3 +153,35 @@ def test_ctranslate2s_converter(network: Any, whole: Path, tmp_path: Path, kind:
     model = load_model(tmp_path)
     expected = np.array(features)
     assert np.abs(model.embed_audio(mel) - expected).max() <= 0.05 * np.abs(expected).max()
+
+
+def test_int8_of_weights_as_training_begins_with_them(openai: Any, torch: Any, tmp_path: Path) -> None:
+    """openai-whisper's own random weights, as torch makes them: int8 moves the logits by at most 2 % of their deviation."""
+    torch.manual_seed(0)
+    theirs = openai.model.Whisper(openai.model.ModelDimensions(**asdict(models.TINY)))
+    torch.nn.init.normal_(theirs.decoder.positional_embedding, std=0.01)  # which openai-whisper leaves as memory was
+    path = tmp_path / "random.pt"
+    torch.save({"dims": asdict(models.TINY), "model_state_dict": theirs.state_dict()}, path)
+    mel = np.random.default_rng(1).standard_normal((1, 80, 3000)).astype(np.float32)
+    tokens = np.random.default_rng(2).integers(0, 50000, (1, 8))
+    found = {}
+    for kind in ("float32", "int8"):
+        model = load_model(path, compute_type=kind)
+        found[kind] = model.logits(tokens, model.embed_audio(mel))
+    error = np.sqrt(np.mean((found["int8"] - found["float32"]) ** 2)) / found["float32"].std()
+    assert 0 < error <= 0.02
+
+
+def test_a_tokenizer_of_transformers(tmp_path: Path) -> None:
+    """As it saves a vocabulary that is not Whisper's: `tokenizer.json` alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformers import WhisperTokenizer
+
+        theirs = WhisperTokenizer(vocab=models.vocabulary_of_signs(), merges=[])
+        theirs.save_pretrained(tmp_path)
+    vocabulary = read_vocabulary(tmp_path, models.SPOKEN)
+    assert unpack_vocabulary(vocabulary) == list(models.WORDS)
+    tokens = [257, 258, 256, 33, 0xF0, 0x9F, 0x99, 0x82]
+    ours = get_tokenizer(True, num_languages=2, vocabulary=vocabulary)
+    assert ours.decode(tokens) == theirs.decode(tokens)
