@@ -1,7 +1,7 @@
 """A writer of whisper.cpp's files, from their published layout: for tests of the reader, one number at a time and without haste."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,11 @@ def block(values: np.ndarray, kind: str) -> tuple[bytes, np.ndarray]:
 
 
 def write_ggml(
-    path: Path, dims: ModelDimensions, tensors: Mapping[str, np.ndarray], kind: str = "float32", n_words: int = 3
+    path: Path,
+    dims: ModelDimensions,
+    tensors: Mapping[str, np.ndarray],
+    kind: str = "float32",
+    words: Sequence[bytes] = (b"", b"x", b"xx"),
 ) -> dict[str, np.ndarray]:
     """Write a file whose matrices are of a type, and return the tensors that it stands for, in floats.
 
@@ -54,7 +58,7 @@ def write_ggml(
     out += struct.pack("<11i", dims.n_vocab, dims.n_audio_ctx, dims.n_audio_state, dims.n_audio_head, dims.n_audio_layer,
                        dims.n_text_ctx, dims.n_text_state, dims.n_text_head, dims.n_text_layer, dims.n_mels, TYPES[kind])  # fmt: skip
     out += struct.pack("<2i", dims.n_mels, 201) + bytes(4 * dims.n_mels * 201)
-    out += struct.pack("<i", n_words) + b"".join(struct.pack("<i", i) + b"x" * i for i in range(n_words))
+    out += struct.pack("<i", len(words)) + b"".join(struct.pack("<i", len(word)) + word for word in words)
     stands_for = {}
     for name, value in tensors.items():
         is_matrix = name.endswith(".weight") and value.ndim == 2

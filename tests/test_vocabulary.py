@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ct2_files
+import ggml_files
 import models
 from models import SPOKEN, WORDS
 from whisper_apr import load_model
@@ -17,7 +18,7 @@ from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.apr import read_apr, write_apr
 from whisper_apr.formats.apr_v1 import write_apr_v1
 from whisper_apr.formats.checkpoint import Checkpoint, make_checkpoint
-from whisper_apr.formats.vocabulary import read_vocabulary, tokenizer_of
+from whisper_apr.formats.vocabulary import read_vocabulary, tokenizer_of, vocabulary_of
 from whisper_apr.tokenizer import get_tokenizer
 from whisper_apr.tokenizer.bpe import load_ranks, pack_vocabulary, unpack_vocabulary
 
@@ -73,7 +74,13 @@ def as_apr_v1(path: Path, tensors) -> Path:
     return path
 
 
+def as_ggml(path: Path, tensors) -> Path:
+    ggml_files.write_ggml(path, SPOKEN, tensors, words=WORDS)
+    return path
+
+
 SOURCES = {
+    "ggml": as_ggml,
     "vocab.json": lambda path, tensors: as_folder(path, tensors, write_vocab_json),
     "tokenizer.json": lambda path, tensors: as_folder(path, tensors, write_tokenizer_json),
     "CTranslate2": as_ct2,
@@ -104,6 +111,18 @@ def test_the_packages_own_is_not_kept(tmp_path):
     assert read_vocabulary(tmp_path, dims) == b""
     (tmp_path / "vocab.json").write_text(json.dumps(numbers | {"Ġother": 1000, "<|endoftext|>": 50256}))
     assert read_vocabulary(tmp_path, dims) != b""
+
+
+@pytest.mark.parametrize("n_vocab", [51864, 51865])
+def test_tokens_of_a_model_of_whispers_size(n_vocab):
+    """Some of the first are named, all are, or more than all: what is Whisper's is not kept, one that differs is."""
+    dims = replace(SPOKEN, n_vocab=n_vocab)
+    own = list(load_ranks("gpt2" if n_vocab == 51864 else "multilingual"))
+    for tokens in (own, own[:1000], [*own, b"[_EOT_]", b"[_SOT_]"], [*own, b"<|endoftext|>", b"x"], []):
+        assert vocabulary_of(tokens, dims, "here") == b""
+    for tokens in ([*own, b"[_EOT_]"], own[:1000]):
+        tokens[500] = b"another"
+        assert unpack_vocabulary(vocabulary_of(tokens, dims, "here")) == [*own[:500], b"another", *own[501:]]
 
 
 def test_inspect_says_so(tmp_path, capsys):

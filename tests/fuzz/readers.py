@@ -229,6 +229,8 @@ def _ggml_seeds(folder: Path) -> list[Path]:
     tensors = random_tensors(dims, 0)
     for kind in ("float32", "float16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"):
         write_ggml(folder / kind, dims, tensors, kind)
+    other = replace(SMALLEST, n_vocab=SPOKEN.n_vocab)
+    write_ggml(folder / "words", other, random_tensors(other, 0), words=WORDS)
     return sorted(folder.iterdir())
 
 

@@ -106,6 +106,7 @@ def test_pytorch_model_bin(network: Any, whole: Path, torch: Any, tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["float32", "float16"])
 def test_torch_save(network: Any, whole: Path, torch: Any, tmp_path: Path, kind: str) -> None:
+    """As openai-whisper's files are made."""
     theirs = state(network)
     tensors = {
         name: torch.from_numpy(theirs[models.huggingface_name(name)]).to(getattr(torch, kind))

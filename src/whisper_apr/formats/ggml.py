@@ -2,8 +2,8 @@
 
 Little-endian throughout: the magic 0x67676d6c; eleven int32 (`_HEAD`); n_mels and n_freq, int32, and as many float32; a count of tokens and
 each token's bytes behind their number; then, up to the end, tensors: number of dimensions, length of the name and type, int32; the
-dimensions, the innermost first; the name; the data. The filters and the tokens are those that this package computes and has; they are
-passed over.
+dimensions, the innermost first; the name; the data. The filters are those that this package
+computes; they are passed over.
 """
 
 import math
@@ -27,6 +27,7 @@ from .checkpoint import (
     make_dimensions,
 )
 from .files import map_bytes
+from .vocabulary import vocabulary_of
 
 MAGIC = struct.pack("<I", 0x67676D6C)
 BLOCK = 32  # numbers that share a scale in the quantized types
@@ -162,14 +163,16 @@ class _Reader:
     def numbers(self, count: int, what: str) -> tuple[int, ...]:
         return struct.unpack(f"<{count}i", self.take(4 * count, what).tobytes())
 
-    def skip_words(self, n_vocab: int) -> None:
-        """The vocabulary. A model's last tokens, which have no text, may be missing from it."""
+    def words(self, n_vocab: int) -> list[bytes]:
+        """The vocabulary's tokens. A model's last ones, which have no text, may be missing from it."""
         (count,) = self.numbers(1, "the vocabulary")
         if not 0 <= count <= n_vocab:
             self.fail(f"has {count} tokens in its vocabulary, and a network for {n_vocab}")
+        words = []
         for _ in range(count):
             (length,) = self.numbers(1, "a token")
-            self.take(length, "a token")
+            words.append(self.take(length, "a token").tobytes())
+        return words
 
     def tensor(self) -> tuple[str, _Entry]:
         n_dim, length, number = self.numbers(3, "a tensor's head")
@@ -202,7 +205,7 @@ def read_ggml(path: str | PathLike[str], *, exact: bool = False) -> Checkpoint:
     if n_mels != dims.n_mels or n_freq < 0:
         reader.fail(f"has {n_mels} mel filters, and a network for {dims.n_mels}")
     reader.take(4 * n_mels * n_freq, "the mel filters")
-    reader.skip_words(dims.n_vocab)
+    words = reader.words(dims.n_vocab)
     entries: dict[str, _Entry] = {}
     n_known = len(expected_shapes(dims))
     while reader.at < len(raw):
@@ -210,7 +213,10 @@ def read_ggml(path: str | PathLike[str], *, exact: bool = False) -> Checkpoint:
         entries[name] = entry
         if len(entries) > 2 * n_known:
             reader.fail(f"damaged: more than {2 * n_known} tensors, and a model of its dimensions has {n_known}")
-    return Checkpoint(dims, _Tensors(_as_expected(entries, dims, where), exact, where))
+    tensors = _Tensors(_as_expected(entries, dims, where), exact, where)
+    # fewer than there are bytes are no vocabulary: whisper.cpp's own test files have none
+    vocabulary = vocabulary_of(words, dims, where) if len(words) >= 256 else b""
+    return Checkpoint(dims, tensors, vocabulary=vocabulary)
 
 
 def _as_expected(entries: dict[str, _Entry], dims: ModelDimensions, where: str) -> dict[str, _Entry]:

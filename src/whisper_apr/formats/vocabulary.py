@@ -50,6 +50,11 @@ def _own_kind(dims: ModelDimensions) -> str:
     return "gpt2" if dims.n_vocab == ENGLISH_VOCABULARY else "unknown"
 
 
+def _own_tokens(dims: ModelDimensions) -> list[bytes]:
+    kind = _own_kind(dims)
+    return [] if kind == "unknown" else list(load_ranks(kind))
+
+
 def check_vocabulary(packed: bytes, dims: ModelDimensions, where: str) -> bytes:
     """A packed vocabulary that a file holds, or nothing where it is the one that comes with the package. Raises FormatError."""
     kind = _own_kind(dims)
@@ -67,12 +72,12 @@ def vocabulary_of(tokens: Sequence[bytes], dims: ModelDimensions, where: str) ->
 
     What follows the ordinary tokens is left out. Raises FormatError for tokens that cannot be the model's.
     """
+    own = _own_tokens(dims)
     if END_OF_TEXT.encode() in tokens:
         tokens = tokens[: tokens.index(END_OF_TEXT.encode())]
-    if not tokens:
-        return b""
-    kind = _own_kind(dims)
-    if kind != "unknown" and all(a == b for a, b in zip(tokens, load_ranks(kind), strict=False)):
+    elif own:  # a model of Whisper's size: it has as many ordinary tokens, and those that are not named are Whisper's
+        tokens = [*tokens[: len(own)], *own[len(tokens) :]]
+    if not tokens or (own and all(a == b for a, b in zip(tokens, own, strict=False))):
         return b""
     if any(len(token) > 255 for token in tokens):
         raise FormatError(f"{where}: its vocabulary holds a token of more than 255 bytes")
@@ -114,8 +119,7 @@ def read_vocabulary(folder: Path, dims: ModelDimensions) -> bytes:
         numbers = _numbers_of(read_json(path, MAX_VOCABULARY), path)
     if not all(isinstance(text, str) and isinstance(n, int) and n >= 0 for text, n in numbers.items()):
         raise FormatError(f"{path}: holds a token whose number is none")
-    kind = _own_kind(dims)
-    own = [] if kind == "unknown" else list(load_ranks(kind))
+    own = _own_tokens(dims)
     end = numbers.get(END_OF_TEXT, len(own))
     if not 0 < end <= dims.n_vocab:
         raise FormatError(
