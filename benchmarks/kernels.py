@@ -4,40 +4,16 @@ python benchmarks/kernels.py --threads 1 --json docs/performance/kernels.json --
 """
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from whisper_apr import simd
 from whisper_apr.bench import kernels
-from whisper_apr.bench.measure import machine, machine_line, table
+from whisper_apr.bench.measure import machine_line, table, write_json
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import cases  # the tests' own
-
-
-def draw(figures: list[kernels.Figure], file: Path) -> None:
-    """Each case's share of the machine's limit, a bar for each backend."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    names = list(dict.fromkeys(f"{figure.kernel} {'x'.join(map(str, figure.shape))}" for figure in figures))
-    backends = list(dict.fromkeys(figure.backend for figure in figures))
-    width = 0.8 / len(backends)
-    plot, axis = pyplot.subplots(figsize=(9, 0.25 * len(names) * len(backends) ** 0.5 + 1), layout="constrained")
-    for i, backend in enumerate(backends):
-        shares = {f"{f.kernel} {'x'.join(map(str, f.shape))}": f.share for f in figures if f.backend == backend}
-        places = [names.index(name) + i * width for name in shares]
-        axis.barh(places, [100 * (share or 0) for share in shares.values()], width, label=backend)
-    axis.set_yticks([i + 0.4 - width / 2 for i in range(len(names))], names)
-    axis.invert_yaxis()
-    axis.set_xlabel("% of the machine's limit, as measured for the backend")
-    axis.legend()
-    axis.spines[["top", "right"]].set_visible(False)
-    plot.savefig(file)
 
 
 def main() -> None:
@@ -56,11 +32,11 @@ def main() -> None:
     print(machine_line(), f", {options.threads} threads\n")
     print(table(kernels.HEAD, [figure.row() for figure in figures]))
     if options.json:
-        options.json.write_text(
-            json.dumps({"machine": machine(), "figures": [asdict(f) for f in figures]}, indent=1) + "\n"
-        )
+        write_json(options.json, threads=options.threads, figures=[asdict(figure) for figure in figures])
     if options.svg:
-        draw(figures, options.svg)
+        import charts
+
+        charts.kernels([asdict(figure) for figure in figures], options.svg)
 
 
 if __name__ == "__main__":

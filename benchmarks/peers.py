@@ -1,9 +1,11 @@
 """Side by side with other engines: the same random weights, every engine in processes of its own, in turn, medians and ratios of one run.
 
-    python benchmarks/peers.py --sizes tiny base small --threads 1 2 --rounds 5 --json docs/performance/peers.json --svg docs/performance/peers.svg
+    python benchmarks/peers.py --sizes tiny base small --threads 1 2 --rounds 5 --json docs/performance/peers.json
 
-An engine whose package is not installed is left out, and named. Times are in milliseconds; `token` and `beam` are one step of 1 and of 5
-beams; `whole` is mel, encoder, a prompt of 4 tokens and 100 greedy tokens; `load` is until the engine is made; `peak` is the process's memory in MB.
+The file is written after every round of a size and a number of threads; where it is there already, the run goes on from it. An engine whose
+package is not installed is left out, one that fails misses the round, and both are named. Milliseconds: `token` and `beam` are one step of 1
+and of 5 beams; `whole` is mel, encoder, a prompt of 4 tokens and 100 greedy tokens; `window` is encoder, prompt and 60 tokens, `window8` and
+`token8` the same and a step of eight windows at once, divided by eight; `load` is until the engine is made; `peak` is the process's memory in MB.
 """
 
 import argparse
@@ -13,52 +15,31 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import engines
-from whisper_apr.bench.measure import machine, machine_line, median_time, peak_memory, table
-from whisper_apr.bench.models import DIMENSIONS, random_checkpoint
-from whisper_apr.bench.pipeline import a_window
+from engines.stages import STAGES, measure
+from whisper_apr.bench.measure import machine, machine_line, table, write_json
+from whisper_apr.bench.models import DIMENSIONS
 
-N_TOKENS, N_BEAM, BEAMS = 100, 40, 5
-FEW = 4  # steps that are subtracted: what reading the prompt and setting up cost falls out
-STAGES = ("mel", "encoder", "token", "beam", "whole", "load", "peak")
-
-
-def measure_once(name: str, compute_type: str, threads: int, folder: Path) -> dict[str, object]:
-    """In a fresh process: every stage of one engine, and the first tokens, which engines of one type must agree on."""
-    begin = time.perf_counter()
-    engine = engines.module(name).Engine(folder, compute_type, threads)
-    load = time.perf_counter() - begin
-    audio = a_window()
-    mel = engine.mel(audio)
-    features = engine.encode(mel)
-    tokens = engine.greedy(features, N_TOKENS + FEW)
-    peak = peak_memory() or 0
-    few, many = (median_time(lambda n=n: engine.greedy(features, n), 0.3) for n in (FEW, FEW + N_TOKENS))
-    times = {
-        "mel": median_time(lambda: engine.mel(audio), 0.3),
-        "encoder": median_time(lambda: engine.encode(mel), 1.0),
-        "token": (many - few) / N_TOKENS,
-        "beam": float("nan"),
-        "whole": median_time(lambda: engine.greedy(engine.encode(engine.mel(audio)), N_TOKENS), 1.0),
-        "load": load,
-    }
-    if hasattr(engine, "beam"):
-        few, many = (median_time(lambda n=n: engine.beam(features, n, BEAMS), 0.3) for n in (FEW, FEW + N_BEAM))
-        times["beam"] = (many - few) / N_BEAM
-    return {**{stage: 1000 * value for stage, value in times.items()}, "peak": peak / 1e6, "tokens": tokens[:FEW]}
+Row = dict[str, object]  # size, threads, engine, type, rounds, STAGES as medians, measured: each round's own
+TIMEOUT = 600  # seconds that an engine may take for one turn, or for its files
 
 
-def _in_a_process(name: str, compute_type: str, threads: int, folder: Path) -> dict[str, object]:
-    command = [sys.executable, __file__, "--one", name, compute_type, str(threads), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def in_a_process(*arguments: str) -> str:
+    """This script's last line of output, or RuntimeError with the last of its complaints."""
+    command = [sys.executable, __file__, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"not done within {TIMEOUT} s") from None
     if done.returncode:
-        raise RuntimeError(f"{name} {compute_type}: {done.stderr.strip().splitlines()[-1]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
+    return (done.stdout.strip().splitlines() or [""])[-1]
 
 
-def _available(names: list[str]) -> list[str]:
+def available(names: list[str]) -> list[str]:
     found = []
     for name in names:
         try:
@@ -69,66 +50,66 @@ def _available(names: list[str]) -> list[str]:
     return found
 
 
-def compare(size: str, threads: int, names: list[str], rounds: int, folder: Path) -> list[dict[str, object]]:
-    """A row for each engine and type: medians over the rounds, in each of which every engine has its turn."""
-    runs = [(name, compute_type) for name in names for compute_type in engines.module(name).COMPUTE_TYPES]
-    results: dict[tuple[str, str], list[dict[str, object]]] = {run: [] for run in runs}
-    for _ in range(rounds):
-        for run in runs:
-            results[run].append(_in_a_process(*run, threads, folder))
-    rows = []
-    for (name, compute_type), measured in results.items():
-        medians = {stage: statistics.median(float(str(m[stage])) for m in measured) for stage in STAGES}
-        rows.append({"size": size, "threads": threads, "engine": name, "type": compute_type, **medians})
-        print(f"{size} {threads} {name} {compute_type}: first tokens {measured[0]['tokens']}", file=sys.stderr)
-    return rows
+def prepare(names: list[str], sizes: list[str], folder: Path) -> None:
+    """Each engine's files, where they are not there yet."""
+    for size, name in product(sizes, names):
+        place = folder / size / name
+        if not place.exists():
+            print(f"writing {place}", file=sys.stderr)
+            try:
+                in_a_process("--prepare", name, size, str(place))
+            except RuntimeError as error:
+                print(f"no files of {size} for {name}: {error}", file=sys.stderr)
 
 
-def ratios(rows: list[dict[str, object]]) -> list[list[object]]:
-    """For each size, number of threads and type: the fastest other engine's time over ours, stage by stage."""
+def add_round(rows: list[Row], size: str, threads: int, names: list[str], folder: Path) -> list[str]:
+    """Every engine and type in turn; what failed, in words."""
+    failed = []
+    for name in names:
+        for compute_type in engines.module(name).COMPUTE_TYPES:
+            try:
+                place = str(folder / size / name)
+                found = json.loads(in_a_process("--one", name, compute_type, str(threads), place))
+            except RuntimeError as error:
+                failed.append(f"{name}, {compute_type}, {size}, threads {threads}: {error}")
+                print(f"failed: {failed[-1]}", file=sys.stderr)
+                continue
+            key = {"size": size, "threads": threads, "engine": name, "type": compute_type}
+            row = next((row for row in rows if key.items() <= row.items()), None)
+            if row is None:
+                rows.append(row := {**key, "rounds": 0, **dict.fromkeys(STAGES), "measured": []})
+            row["measured"].append(found)
+            row["rounds"] = len(row["measured"])
+            for stage in STAGES:
+                if found[stage] is not None:
+                    row[stage] = statistics.median(m[stage] for m in row["measured"])
+    return failed
+
+
+def rounds_done(rows: list[Row], size: str, threads: int) -> int:
+    return max((int(row["rounds"]) for row in rows if (row["size"], row["threads"]) == (size, threads)), default=0)
+
+
+def ratios(rows: list[Row], stages: tuple[str, ...] = STAGES) -> list[list[object]]:
+    """For each size, number of threads and type: the best other engine's figure over ours, stage by stage."""
     lines = []
     for ours in (row for row in rows if row["engine"] == "whisper_apr"):
-        others = [
-            row
-            for row in rows
-            if row["engine"] != "whisper_apr" and all(row[key] == ours[key] for key in ("size", "threads", "type"))
-        ]
-        if others:
-            best = [
-                min((float(str(row[stage])) for row in others if row[stage] == row[stage]), default=0)
-                for stage in STAGES
-            ]
-            over = [b / float(str(ours[stage])) for b, stage in zip(best, STAGES, strict=True)]
+        others = [r for r in rows if r is not ours and all(r[key] == ours[key] for key in ("size", "threads", "type"))]
+        best = {stage: min((r[stage] for r in others if r[stage]), default=None) for stage in stages}
+        over = [best[stage] / ours[stage] if best[stage] and ours[stage] else None for stage in stages]
+        if any(over):
             lines.append([ours["size"], ours["threads"], ours["type"], *over])
     return lines
 
 
-def draw(rows: list[dict[str, object]], file: Path) -> None:
-    """The whole pipeline as bars, a panel for each size and number of threads."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    keys = sorted(
-        {(str(row["size"]), int(str(row["threads"]))) for row in rows},
-        key=lambda k: (list(DIMENSIONS).index(k[0]), k[1]),
-    )
-    figure, axes = pyplot.subplots(len(keys), 1, figsize=(8, 2.6 * len(keys)), squeeze=False, layout="constrained")
-    for axis, (size, threads) in zip(axes[:, 0], keys, strict=True):
-        shown = sorted(
-            (r for r in rows if (r["size"], r["threads"]) == (size, threads)), key=lambda r: -float(str(r["whole"]))
-        )
-        colours = ["tab:orange" if row["engine"] == "whisper_apr" else "tab:gray" for row in shown]
-        bars = axis.barh(
-            [f"{row['engine']} {row['type']}" for row in shown], [row["whole"] for row in shown], color=colours
-        )
-        axis.bar_label(bars, fmt="%.0f", padding=3)
-        axis.set_title(
-            f"{size}, {threads} thread{'s' if threads > 1 else ''}: one window and 100 tokens, ms", loc="left"
-        )
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file)
+def earlier(file: Path | None) -> tuple[list[Row], list[str]]:
+    """What an earlier run has left, and what failed in it."""
+    if not file or not file.exists():
+        return [], []
+    data = json.loads(file.read_text())
+    if data["machine"] != machine():
+        raise SystemExit(f"{file} is of another machine, or of other versions: {data['machine']}")
+    return data["rows"], data["failed"]
 
 
 def main() -> None:
@@ -137,34 +118,50 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["tiny"], choices=DIMENSIONS)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no round begins later than this")
     parser.add_argument("--folder", type=Path, help="where the engines' files are kept; a temporary one unless given")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--svg", type=Path)
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        name, compute_type, threads, folder = options.one
-        print(json.dumps(measure_once(name, compute_type, int(threads), Path(folder))))
-        return
-    names, rows = _available(options.engines), []
-    with tempfile.TemporaryDirectory() as temporary:
-        for size in options.sizes:
-            folder = (options.folder or Path(temporary)) / size
-            if not folder.exists():
-                folder.mkdir(parents=True)
-                checkpoint = random_checkpoint(DIMENSIONS[size])
-                for name in names:
-                    engines.module(name).prepare(checkpoint, folder)
-            for threads in options.threads:
-                rows += compare(size, threads, names, options.rounds, folder)
+        name, compute_type, threads, place = options.one
+        print(json.dumps(measure(name, compute_type, int(threads), Path(place))))
+    elif options.prepare:
+        name, size, place = options.prepare
+        engines.prepare(name, size, Path(place))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            run(options, options.folder or Path(temporary))
+
+
+def run(options: argparse.Namespace, folder: Path) -> None:
+    (rows, failed), names = earlier(options.json), available(options.engines)
+    prepare(names, options.sizes, folder)
+    begin = time.monotonic()
+    for number, size, threads in product(range(options.rounds), options.sizes, options.threads):
+        if rounds_done(rows, size, threads) > number:
+            continue
+        started = time.monotonic()
+        if started - begin > 60 * options.minutes:
+            print(f"no time is left for round {number + 1} of {size}, threads {threads}", file=sys.stderr)
+            continue
+        failed += add_round(rows, size, threads, names, folder)
+        seconds = time.monotonic() - started
+        print(f"round {number + 1} of {size}, threads {threads}: {seconds:.0f} s", file=sys.stderr)
+        if options.json:
+            write_json(options.json, rows=rows, failed=failed)
     print(machine_line(), "\n")
-    print(table(list(rows[0]), [list(row.values()) for row in rows]))
-    print("\nThe fastest other engine's figure over whisper_apr's, the same type of numbers:\n")
-    print(table(["size", "threads", "type", *STAGES], ratios(rows)))
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    head = ("size", "threads", "engine", "type", "rounds", *STAGES)
+    print(table(head, [[row[key] for key in head] for row in rows]))
+    print("\nThe best other engine's figure over whisper_apr's, the same type of numbers:\n")
+    print(table(("size", "threads", "type", *STAGES), ratios(rows)))
+    print("\nfailed:\n" + "\n".join(failed) if failed else "")
     if options.svg:
-        draw(rows, options.svg)
+        import charts
+
+        charts.peers(rows, options.svg)
 
 
 if __name__ == "__main__":

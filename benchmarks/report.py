@@ -1,77 +1,139 @@
-"""docs/performance.md out of what the benchmarks wrote: run them first, then this.
+"""docs/performance.md, and its charts, out of what the benchmarks wrote: run them first, then this. A file that is missing leaves its section out.
 
-python benchmarks/kernels.py --json docs/performance/kernels.json --svg docs/performance/kernels.svg
-python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2 --json docs/performance/pipeline.json
-python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json --svg docs/performance/peers.svg
+python benchmarks/kernels.py --json docs/performance/kernels.json
+python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 int4 --threads 1 2 --json docs/performance/pipeline.json
+python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json
 python benchmarks/report.py
 """
 
-import datetime
+import argparse
 import json
 from pathlib import Path
 
-from whisper_apr.bench.kernels import HEAD
+import charts
+from peers import ratios
 from whisper_apr.bench.measure import table
+from whisper_apr.bench.pipeline import LEGEND
 
 DOCS = Path(__file__).parent.parent / "docs"
-FIGURES = DOCS / "performance"
 
 INTRODUCTION = """# Performance
 
-What was measured with the scripts of `benchmarks/`, on the machine that each section names. Every ratio is of one run, in which the
-commands took turns; medians, on a machine that does other things too. Your own figures: `whisper-apr bench`.
+What was measured with the scripts of `benchmarks/`, on the machine that each section names. Compare only what stands in one section: it is of
+one run, in which the commands took turns. Your own figures: `whisper-apr bench`.
+"""
+PEERS = """The same random weights in every engine, one window of 30 s of noise, each engine in processes of its own, one after the other, round by round; medians
+over the rounds. Milliseconds: `token` and `beam` are a step of 1 and of 5 beams, `whole` is mel, encoder, prompt and 100 tokens, `load` until the
+engine is made, its files being in the system's cache, `peak` the process's memory in MB after one window. whisper_apr, onnxruntime, openvino and whisper.cpp
+make the cross-attention's keys and values in `encoder`, the others with the first token. Under float32, whisper_apr and whisper.cpp keep weights in
+float16; whisper.cpp has flash attention, and q8_0 under int8; onnxruntime has fused attention, and dynamic quantization; openvino's int8 computes in bfloat16.
+"""
+BATCH = """A window is the encoder, the prompt and 60 tokens; with eight at once, the time divided by eight. faster-whisper's batches are CTranslate2's.
+"""
+KERNELS = """GFLOP/s, GOP/s (int8) or GB/s, and the share of the limit: the peak of multiply-adds that never leave the registers, or of reading as many bytes, measured
+in this run with the same backend. `over scalar` is the last backend's. `scalar` is built without auto-vectorization.
 """
 
 
-def _section(title: str, command: str, name: str) -> tuple[dict[str, object], str]:
-    file = FIGURES / f"{name}.json"
-    data = json.loads(file.read_text())
-    about = ", ".join(f"{key} {value}" for key, value in data["machine"].items() if key != "threads")
-    day = datetime.date.fromtimestamp(file.stat().st_mtime)
-    return data, f"## {title}\n\n{day}; {about}.\n\n```console\n$ python benchmarks/{command}\n```\n"
+def _read(folder: Path, name: str) -> dict | None:
+    file = folder / f"{name}.json"
+    return json.loads(file.read_text()) if file.exists() else None
 
 
-def _peers(rows: list[dict[str, object]]) -> str:
-    from peers import STAGES, ratios
+def _head(title: str, command: str, data: dict) -> str:
+    about = ", ".join(f"{key} {value}" for key, value in data["machine"].items() if key not in ("backend", "threads"))
+    return f"## {title}\n\n{data['date']}; {about}.\n\n```console\n$ python benchmarks/{command}\n```\n"
 
-    parts = []
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count != 1 else ''}"
+
+
+def peers(folder: Path) -> list[str]:
+    data = _read(folder, "peers")
+    if data is None:
+        return []
+    rows = data["rows"]
+    charts.peers(rows, folder / "peers.svg")
+    stages = ("mel", "encoder", "token", "beam", "whole", "load", "peak")
+    parts = [_head("Beside other engines", "peers.py --sizes tiny base small", data), PEERS]
+    parts += ["![The whole pipeline, engine by engine](performance/peers.svg)\n"]
+    parts += ["### The best other engine's figure over ours\n\nWith the same type of numbers; above 1 we are ahead.\n"]
+    parts += [table(("size", "threads", "type", *stages), ratios(rows, stages)) + "\n"]
     for size, threads in dict.fromkeys((row["size"], row["threads"]) for row in rows):
         chosen = [row for row in rows if (row["size"], row["threads"]) == (size, threads)]
-        head = [key for key in chosen[0] if key not in ("size", "threads")]
-        body = [
-            [None if row[key] != row[key] else row[key] for key in head]
-            for row in sorted(chosen, key=lambda r: r["whole"])
-        ]
-        parts.append(f"### {size}, {threads} thread{'s' if threads != 1 else ''}\n\n{table(head, body)}\n")
-    parts.append(
-        "### The fastest other engine's figure over ours\n\nWith the same type of numbers; above 1 we are ahead.\n\n"
-        + table(["size", "threads", "type", *STAGES], ratios(rows))
-        + "\n"
-    )
-    return "\n".join(parts)
+        rounds = max(row["rounds"] for row in chosen)
+        parts.append(f"### {size}, {_threads(threads)}; {rounds} round{'s' if rounds != 1 else ''}\n")
+        body = [[row[key] for key in ("engine", "type", *stages)] for row in sorted(chosen, key=lambda r: r["whole"])]
+        parts.append(table(("engine", "type", *stages), body) + "\n")
+    if data["failed"]:
+        parts.append("Failed in this run:\n\n" + "\n".join(f"- {line}" for line in data["failed"]) + "\n")
+    return parts + batches(rows)
+
+
+def batches(rows: list[dict]) -> list[str]:
+    head = ("size", "threads", "engine", "type", "window", "of eight", "times", "token", "of eight", "times")
+    body = [
+        [*(row[key] for key in head[:4]), *(x for of in ("window", "token") for x in _gain(row[of], row[f"{of}8"]))]
+        for row in rows
+        if row["window8"]
+    ]
+    return ["### Eight windows at once\n", BATCH, table(head, body) + "\n"] if body else []
+
+
+def _gain(alone: float, of_eight: float) -> tuple[float, float, float]:
+    return alone, of_eight, alone / of_eight
+
+
+def pipeline(folder: Path) -> list[str]:
+    data = _read(folder, "pipeline")
+    if data is None:
+        return []
+    results = data["results"]
+    command = "pipeline.py --random tiny base small --compute-type float32 int8 int4 --threads 1 2"
+    return [
+        _head("A window, stage by stage", command, data),
+        f"With the backend {data['machine']['backend']}. {LEGEND}\n",
+        table(list(results[0]), [list(row.values()) for row in results]) + "\n",
+    ]
+
+
+def kernels(folder: Path) -> list[str]:
+    """A table for each kernel, a line for each shape, a column for each backend."""
+    data = _read(folder, "kernels")
+    if data is None:
+        return []
+    figures = data["figures"]
+    charts.kernels(figures, folder / "kernels.svg")
+    parts = [_head("The kernels", f"kernels.py --threads {data['threads']}", data), KERNELS]
+    parts += ["![Each kernel's share of the limit](performance/kernels.svg)\n"]
+    backends = list(dict.fromkeys(figure["backend"] for figure in figures))
+    for kernel, unit in dict.fromkeys((figure["kernel"], figure["unit"]) for figure in figures):
+        lines: dict[str, dict[str, dict]] = {}
+        for figure in figures:
+            if (figure["kernel"], figure["unit"]) == (kernel, unit):
+                lines.setdefault("x".join(map(str, figure["shape"])), {})[figure["backend"]] = figure
+        head = (f"{kernel}, {unit}", "NumPy", *backends, "over scalar")
+        parts.append(table(head, [_line(shape, of_one, backends) for shape, of_one in lines.items()]) + "\n")
+    return parts
+
+
+def _line(shape: str, figures: dict[str, dict], backends: list[str]) -> list[object]:
+    last = figures[backends[-1]]
+    numpy = last["speed"] / last["over_numpy"] if last["over_numpy"] else None
+    cells = [f"{figures[name]['speed']:.3g} ({100 * figures[name]['share']:.0f} %)" for name in backends]
+    return [shape, numpy, *cells, last["over_scalar"]]
+
+
+SECTIONS = (peers, pipeline, kernels)
 
 
 def main() -> None:
-    text = [INTRODUCTION]
-    data, head = _section("Beside other engines", "peers.py --sizes tiny base small", "peers")
-    legend = (
-        "Milliseconds; the same random weights in every engine, one window of 30 s. `token` and `beam` are a step of 1 and of 5 beams, `whole` is "
-        "mel, encoder, prompt and 100 tokens, `load` until the engine is made, `peak` the process's memory in MB. Of float32, weights are "
-        "float16 in whisper.cpp, CTranslate2's file and ours.\n"
-    )
-    text += [head, legend, "![The whole pipeline, engine by engine](performance/peers.svg)\n", _peers(data["rows"])]
-    data, head = _section(
-        "The pipeline", "pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2", "pipeline"
-    )
-    results = data["results"]
-    text += [head, "Milliseconds, and MB.\n", table(list(results[0]), [list(row.values()) for row in results]) + "\n"]
-    data, head = _section("The kernels", "kernels.py", "kernels")
-    rows = [
-        ["x".join(map(str, v)) if isinstance(v, list) else v for v in figure.values()] for figure in data["figures"]
-    ]
-    limit = "The limit is a loop of multiply-adds that never leaves the registers, or reading as many bytes, with the same instructions.\n"
-    text += [head, limit, "![Each kernel's share of the limit](performance/kernels.svg)\n", table(HEAD, rows) + "\n"]
-    (DOCS / "performance.md").write_text("\n".join(text))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where performance.md and performance/ are")
+    docs = parser.parse_args().docs
+    parts = [part for section in SECTIONS for part in section(docs / "performance")]
+    (docs / "performance.md").write_text("\n".join([INTRODUCTION, *parts]))
 
 
 if __name__ == "__main__":

@@ -48,22 +48,28 @@ class Engine:
         return self.extractor(audio)[:, :3000]
 
     def encode(self, mel):
-        features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None], dtype=np.float32))
+        return self.encode_batch(mel[None])
+
+    def encode_batch(self, mels):
+        features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mels, dtype=np.float32))
         return self.model.encode(features, to_cpu=True)
 
     def _generate(self, features, n, size):
-        result = self.model.generate(
+        results = self.model.generate(
             features,
-            [list(PROMPT)],
+            [list(PROMPT)] * features.shape[0],
             beam_size=size,
             max_length=2 * n,  # it allows half of it for the text
             suppress_blank=False,
             suppress_tokens=[END],
             sampling_temperature=0,
         )
-        return result[0].sequences_ids[0]
+        return [result.sequences_ids[0] for result in results]
 
     def greedy(self, features, n):
+        return self._generate(features, n, 1)[0]
+
+    def greedy_batch(self, features, n):
         return self._generate(features, n, 1)
 
     def beam(self, features, n, size):

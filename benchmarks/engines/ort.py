@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from engines import END, PROMPT
+from engines import PROMPT
+from engines.stepwise import Stepwise, prompt, without_end
 from whisper_apr.formats import Checkpoint
 
 COMPUTE_TYPES = ("float32", "int8")
@@ -40,10 +41,9 @@ def prepare(checkpoint: Checkpoint, folder: Path) -> None:
     import torch
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from engines import openai_whisper, torch_modules
+    from engines import torch_modules
 
-    openai_whisper.prepare(checkpoint, folder)
-    model, dims = torch_modules.load(str(folder / "openai.pt")), checkpoint.dims
+    model, dims = torch_modules.make(checkpoint), checkpoint.dims
     heads, d_head = dims.n_text_head, dims.n_text_state // dims.n_text_head
     names = torch_modules.state_names(dims.n_text_layer)
     past, cross = torch.zeros(1, heads, 2, d_head), torch.zeros(1, heads, dims.n_audio_ctx, d_head)
@@ -89,8 +89,9 @@ def prepare(checkpoint: Checkpoint, folder: Path) -> None:
         )  # fmt: skip
 
 
-class Engine:
+class Engine(Stepwise):
     def __init__(self, folder: Path, compute_type: str, threads: int) -> None:
+        super().__init__()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -98,11 +99,6 @@ class Engine:
         self.encoder, self.decoder = (
             onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"]) for file in files
         )
-
-    def mel(self, audio):
-        from transformers import WhisperFeatureExtractor
-
-        return WhisperFeatureExtractor()(audio, sampling_rate=16000, return_tensors="np").input_features[0]
 
     def encode(self, mel):
         names = [output.name for output in self.encoder.get_outputs()]
@@ -117,33 +113,15 @@ class Engine:
         if rows > 1:
             features = {name: _value(np.repeat(value.numpy(), rows, axis=0)) for name, value in features.items()}
         state = {name: features.get(name, empty) for name in names}
-        tokens = np.array([PROMPT] * rows)
+        tokens = prompt(rows)
         for _ in range(n):
             results = dict(
                 zip(outputs, self.decoder.run_with_ort_values(None, {"tokens": _value(tokens)} | state), strict=True)
             )
-            logits = results.pop("logits").numpy()[:, -1]
-            logits[:, END] = -np.inf
-            tokens, source = update(logits)
+            tokens, source = update(without_end(results.pop("logits").numpy()[:, -1]))
             for name, value in results.items():
                 state[name.replace("new", "past")] = value if source is None else _value(value.numpy()[source])
             yield tokens
-
-    def greedy(self, features, n):
-        return [int(step[0, 0]) for step in self._steps(features, n, 1, lambda x: (x.argmax(axis=-1)[:, None], None))]
-
-    def beam(self, features, n, size):
-        sums = np.zeros(size, np.float32)
-
-        def update(logits):
-            top = logits.max(axis=-1, keepdims=True)
-            scores = logits - top - np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + sums[:, None]
-            best = np.argpartition(-scores.ravel(), size)[:size]
-            sums[:] = scores.ravel()[best]
-            return best[:, None] % logits.shape[1], best // logits.shape[1]
-
-        for _ in self._steps(features, n, size, update):
-            pass
 
 
 def _value(array):

@@ -32,21 +32,29 @@ class Engine:
         return log_mel_spectrogram(audio, self.model.dims.n_mels)
 
     def encode(self, mel):
-        return self.model.embed_audio(mel[None])
+        return self.encode_batch(mel[None])
+
+    def encode_batch(self, mels):
+        """With the keys and values that the decoder makes of the features, as most engines do it here."""
+        features = self.model.embed_audio(mels)
+        return features, self.model.decoder.new_cache(features)
 
     def greedy(self, features, n):
-        decoder = self.model.decoder
-        cache = decoder.new_cache(features)
-        tokens, chosen = np.array([PROMPT]), []
+        return self.greedy_batch(features, n)[0]
+
+    def greedy_batch(self, features, n):
+        audio, cache = features
+        cache.lengths[:] = 0  # what an earlier call wrote is forgotten
+        tokens, chosen = np.array([PROMPT] * len(audio)), []
         for _ in range(n):
-            tokens = simd.argmax(decoder(tokens, cache)[:, -1])[:, None]
-            chosen.append(int(tokens[0, 0]))
-        return chosen
+            tokens = simd.argmax(self.model.decoder(tokens, cache)[:, -1])[:, None]
+            chosen.append(tokens[:, 0].tolist())
+        return [list(row) for row in zip(*chosen, strict=True)]
 
     def beam(self, features, n, size):
         """Steps of the search that `decode` runs."""
         decoder, search = self.model.decoder, BeamSearch(1, size, eot=-1)
-        cache = decoder.new_cache(features, size)
+        cache = decoder.new_cache(features[0], size)
         new, sampled = np.array([PROMPT] * size), np.empty((size, 0), np.int64)
         for _ in range(n):
             sampled, _ = search.update(sampled, np.ascontiguousarray(decoder(new, cache)[:, -1]), cache)

@@ -1,11 +1,11 @@
-"""OpenVINO; int8: weights by NNCF, arithmetic as OpenVINO chooses, which is bfloat16 where the CPU has it."""
+"""OpenVINO; int8: weights by NNCF, arithmetic in bfloat16 where the CPU has it."""
 
 from pathlib import Path
 
 import numpy as np
 import openvino
 
-from engines import ort
+from engines.stepwise import Stepwise, prompt, without_end
 from whisper_apr.formats import Checkpoint
 
 COMPUTE_TYPES = ("float32", "int8")
@@ -16,7 +16,7 @@ def prepare(checkpoint: Checkpoint, folder: Path) -> None:
     import torch
     from torch.nn import functional as f
 
-    from engines import openai_whisper, torch_modules
+    from engines import torch_modules
 
     def attend(q, k, v, heads, past):
         q = torch_modules.split(q, heads)
@@ -29,8 +29,7 @@ def prepare(checkpoint: Checkpoint, folder: Path) -> None:
         y = f.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return y.transpose(1, 2).flatten(2), k, v
 
-    openai_whisper.prepare(checkpoint, folder)
-    model, dims = torch_modules.load(str(folder / "openai.pt")), checkpoint.dims
+    model, dims = torch_modules.make(checkpoint), checkpoint.dims
     heads, d_head = dims.n_text_head, dims.n_text_state // dims.n_text_head
     names = torch_modules.state_names(dims.n_text_layer)
     shapes = {"past": (-1, heads, -1, d_head), "cross": (-1, heads, dims.n_audio_ctx, d_head)}
@@ -52,16 +51,17 @@ def prepare(checkpoint: Checkpoint, folder: Path) -> None:
         openvino.save_model(nncf.compress_weights(network), folder / f"{part}.int8.xml", compress_to_fp16=False)
 
 
-class Engine:
+class Engine(Stepwise):
     def __init__(self, folder: Path, compute_type: str, threads: int) -> None:
+        super().__init__()
         core = openvino.Core()
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         if compute_type == "float32":
             settings["INFERENCE_PRECISION_HINT"] = "f32"
+        elif "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            settings["INFERENCE_PRECISION_HINT"] = "bf16"
         files = [str(folder / f"{part}.{compute_type}.xml") for part in ("encoder", "decoder")]
         self.encoder, self.decoder = (core.compile_model(file, "CPU", settings) for file in files)
-
-    mel = ort.Engine.mel
 
     def encode(self, mel):
         return list(self.encoder([mel[None]]).values())
@@ -71,19 +71,13 @@ class Engine:
         shape = (rows, features[0].shape[1], 0, features[0].shape[3])
         past = [np.zeros(shape, np.float32)] * (2 * layers)
         cross = [np.repeat(x, rows, axis=0) if rows > 1 else x for x in features]
-        tokens = np.array([ort.PROMPT] * rows)
+        tokens = prompt(rows)
         request = self.decoder.create_infer_request()
-        inputs: list[np.ndarray] = []
         for _ in range(n):
             inputs = [tokens]
             for i in range(layers):
                 inputs += [*past[2 * i : 2 * i + 2], *cross[2 * i : 2 * i + 2]]
             logits, *new = request.infer(inputs, share_inputs=True).values()
-            logits = logits[:, -1].copy()
-            logits[:, ort.END] = -np.inf
-            tokens, source = update(logits)
+            tokens, source = update(without_end(logits[:, -1]))
             past = [x.copy() if source is None else x[source] for x in new]
             yield tokens
-
-    greedy = ort.Engine.greedy
-    beam = ort.Engine.beam

@@ -4,14 +4,22 @@
 past is None, or what was there before in that shape. Returns (out, keys, values); causal where past is given.
 """
 
+from dataclasses import asdict
+
 import torch
 import whisper
 from torch import nn
 from torch.nn import functional as f
 
+from whisper_apr.formats import Checkpoint
 
-def load(path: str) -> whisper.Whisper:
-    return whisper.load_model(path, device="cpu").float().eval()
+
+def make(checkpoint: Checkpoint) -> whisper.Whisper:
+    """openai-whisper's model, in float32."""
+    model = whisper.Whisper(whisper.ModelDimensions(**asdict(checkpoint.dims)))
+    state = {name: torch.from_numpy(tensor.astype("float32")) for name, tensor in checkpoint.tensors.items()}
+    model.load_state_dict(state)
+    return model.eval()
 
 
 def split(x: torch.Tensor, heads: int) -> torch.Tensor:

@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from .. import simd
+from .limits import bandwidth, peak
 from .measure import fastest_time
 
 Shape = tuple[int, ...]
@@ -121,11 +122,7 @@ def cases(products: Iterable[Shape], token_products: Iterable[Shape], attentions
 
 def _limit(case: Case) -> float:
     """Operations, or bytes, a second, of the backend in use."""
-    if case.unit == "GB/s":
-        x = np.ones(max(1, int(case.work) // 4), np.float32)  # of zeros, all pages would be one, in the cache
-        return x.nbytes / fastest_time(lambda: simd.read_all(x), SECONDS)
-    n_task, dots = 64 * simd.get_num_threads(), case.unit == "GOP/s"
-    return simd.run_peak(n_task, dots) / fastest_time(lambda: simd.run_peak(n_task, dots), SECONDS)
+    return bandwidth(case.work, SECONDS) if case.unit == "GB/s" else peak(case.unit == "GOP/s", SECONDS / 2)
 
 
 def measure(case: Case, backends: Iterable[str]) -> list[Figure]:

@@ -1,11 +1,15 @@
 """Timing, the machine's description, and tables: what every benchmark shares."""
 
+import datetime
+import json
+import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from .. import __version__, simd
 
@@ -29,7 +33,7 @@ def median_time(function: Callable[[], object], seconds: float = 1.0, at_least: 
 def fastest_time(function: Callable[[], object], seconds: float = 0.2) -> float:
     """The shortest of many runs: what the machine can do where nothing disturbs it."""
     # a browser's clock is so coarse that a call may seem to take no time
-    return max(min(time_calls(function, seconds, at_least=5)), time.get_clock_info("perf_counter").resolution)
+    return max(min(time_calls(function, seconds, at_least=2)), time.get_clock_info("perf_counter").resolution)
 
 
 def peak_memory() -> int | None:
@@ -77,13 +81,23 @@ def machine_line() -> str:
     return ", ".join(f"{key} {value}" for key, value in machine().items() if key != "threads")
 
 
+def write_json(file: Path, **content: object) -> None:
+    """The day, the machine, and what was measured; the file is whole at any time."""
+    head = {"date": datetime.date.today().isoformat(), "machine": machine()}
+    beside = file.with_name(f"{file.name}.unfinished")
+    beside.write_text(json.dumps(head | content, indent=1) + "\n")
+    os.replace(beside, file)
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, its columns in line; floats are given to three significant digits, None is left empty."""
+    """A Markdown table, its columns in line; floats are given to three digits or whole, None is left empty."""
 
     def text(value: object) -> str:
         if value is None:
             return ""
-        return f"{value:#.3g}".rstrip(".") if isinstance(value, float) else str(value)
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
     cells = [list(head), *([text(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]

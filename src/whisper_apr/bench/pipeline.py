@@ -1,5 +1,6 @@
 """One window of 30 s through a model: mel, encoder, prompt, tokens, the whole; and loading, and peak memory.
 
+Encoder and token are held against their floors on this machine (limits.py), which are measured beside them.
 Loading and memory are measured in a process of its own, which opens the model from a file and takes the window once.
 """
 
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +20,13 @@ from ..audio import N_SAMPLES, log_mel_spectrogram
 from ..formats.apr_write import write_apr
 from ..model import Whisper
 from ..recognizer import load_model
-from .measure import machine, median_time, peak_memory, table
+from .limits import floors
+from .measure import median_time, peak_memory, table, write_json
 from .models import DIMENSIONS, random_checkpoint
 
 N_TOKENS = 100  # of a window's text; end-of-text does not stop them
+LEGEND = """Milliseconds, medians: a window of 30 s, its prompt of 4 tokens, one of 100 tokens, and the whole of it; loading, and the peak memory of a
+process that takes one window. `/floor`: times what the machine's peak of arithmetic (encoder) or bandwidth (token) allows; speedup: over 1 thread."""
 PROMPT = (50258, 50259, 50359, 50363)  # start, English, transcribe, no timestamps
 
 
@@ -92,7 +97,23 @@ def measure_model(name: str, random: bool, compute_type: str, seconds: float) ->
                 random_checkpoint(DIMENSIONS[name]), path, "float16" if compute_type == "float32" else compute_type
             )
         once = _load_in_a_process(path, compute_type)
-        return {**stages(load_model(path, compute_type=compute_type), seconds), **once}
+        model = load_model(path, compute_type=compute_type)
+        times = stages(model, seconds)
+        if simd.backend() == "numpy":  # it has no loop to measure the machine with
+            return {**times, **once}
+        floor = floors(model.dims, compute_type, np.dtype(model.decoder.cache_dtype).itemsize)
+        return {**times, **once, **{f"{name}/floor": times[name] / floor[name] for name in floor}}
+
+
+def speedups(results: list[dict[str, Any]]) -> None:
+    """Beside what was measured with several threads: how many times as fast as with one, where that was measured too."""
+    if not any(result["threads"] > 1 for result in results):
+        return
+    for result in results:
+        key = {**{name: result[name] for name in ("model", "compute_type")}, "threads": 1}
+        one = next((other for other in results if key.items() <= other.items()), None)
+        for stage in ("encoder", "token"):
+            result[f"{stage} speedup"] = one[stage] / result[stage] if one and one is not result else None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,19 +128,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Measure what was asked for, print a table, and write the JSON file."""
     wanted = [(name, False) for name in options.model] + [(name, True) for name in options.random]
-    results = []
+    results: list[dict[str, Any]] = []
     for name, random in wanted or [("digits", False)]:
         for compute_type in options.compute_type:
             for threads in options.threads:
                 simd.set_num_threads(threads)
                 figures = measure_model(name, random, compute_type, options.seconds)
                 results.append({"model": name, "compute_type": compute_type, "threads": threads, **figures})
-    print(
-        "milliseconds, medians: a window of 30 s, its prompt of 4 tokens, and 100 tokens; peak memory of a process that does it once\n"
-    )
+    speedups(results)
+    print(LEGEND, "\n")
     print(table(list(results[0]), [list(result.values()) for result in results]))
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1) + "\n")
+        write_json(options.json, results=results)
 
 
 if __name__ == "__main__":  # the process that loads once

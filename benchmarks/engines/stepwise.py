@@ -1,0 +1,51 @@
+"""What engines share that have a network but no search of their own: the mel spectrogram is faster-whisper's, the search NumPy's."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from faster_whisper.feature_extractor import FeatureExtractor
+
+from engines import END, PROMPT
+
+Update = Callable[
+    [np.ndarray], tuple[np.ndarray, np.ndarray | None]
+]  # logits (rows, n_vocab) -> tokens (rows, 1), rows they go on from
+
+
+class Stepwise:
+    def __init__(self) -> None:
+        self.extractor = FeatureExtractor()
+
+    def mel(self, audio):
+        return np.ascontiguousarray(self.extractor(audio)[:, :3000], np.float32)
+
+    def _steps(self, features, n: int, rows: int, update: Update) -> Iterator[np.ndarray]:
+        """The tokens of each step, (rows, 1)."""
+        raise NotImplementedError
+
+    def greedy(self, features, n: int) -> list[int]:
+        return [int(step[0, 0]) for step in self._steps(features, n, 1, lambda x: (x.argmax(axis=-1)[:, None], None))]
+
+    def beam(self, features, n: int, size: int) -> None:
+        sums = np.zeros(size, np.float32)
+
+        def update(logits):
+            top = logits.max(axis=-1, keepdims=True)
+            scores = logits - top - np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + sums[:, None]
+            best = np.argpartition(-scores.ravel(), size)[:size]
+            sums[:] = scores.ravel()[best]
+            return best[:, None] % logits.shape[1], best // logits.shape[1]
+
+        for _ in self._steps(features, n, size, update):
+            pass
+
+
+def prompt(rows: int) -> np.ndarray:
+    return np.array([PROMPT] * rows)
+
+
+def without_end(logits: np.ndarray) -> np.ndarray:
+    """A copy that END cannot be chosen from."""
+    logits = logits.copy()
+    logits[:, END] = -np.inf
+    return logits
