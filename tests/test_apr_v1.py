@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_apr.errors import FormatError
-from whisper_apr.formats import open_checkpoint
-from whisper_apr.formats.apr_v1 import parse_apr_v1, read_apr_v1, write_apr_v1
+from whisper_apr.formats import open_checkpoint, read_apr, write_apr_v1
+from whisper_apr.formats.apr_v1 import parse_apr_v1
 from whisper_apr.formats.checkpoint import Checkpoint, ModelDimensions, expected_shapes
 
 # int8; tiny's head; one tensor t = [[1, -2], [0.5, 2]]; the tokens a and b; one merge (a, b)
@@ -68,7 +68,7 @@ def test_the_example_is_no_whole_model(tmp_path) -> None:
     path = tmp_path / "t.apr"
     path.write_bytes(EXAMPLE)
     with pytest.raises(FormatError, match=r"tensors are missing: encoder\.conv1\.weight"):
-        read_apr_v1(path)
+        read_apr(path)
 
 
 def test_writing_and_reading_back(model: Checkpoint, written) -> None:
@@ -110,7 +110,7 @@ def test_the_other_naming_scheme(model: Checkpoint, written, tmp_path) -> None:
         data = data.replace(old.ljust(48, b"\0"), new.ljust(48, b"\0"))
     path = tmp_path / "other.apr"
     path.write_bytes(sealed(data).tobytes())
-    back = read_apr_v1(path)
+    back = read_apr(path)
     for name in ("encoder.positional_embedding", "decoder.token_embedding.weight", "decoder.positional_embedding"):
         np.testing.assert_array_equal(back.tensors[name], model.tensors[name])
 

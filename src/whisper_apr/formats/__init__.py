@@ -2,7 +2,8 @@
 
 from .apr import read_apr, write_apr
 from .apr_stream import AprStream
+from .apr_v1 import write_apr_v1
 from .checkpoint import Checkpoint, ModelDimensions
 from .opening import open_checkpoint
 
-__all__ = ["AprStream", "Checkpoint", "ModelDimensions", "open_checkpoint", "read_apr", "write_apr"]
+__all__ = ["AprStream", "Checkpoint", "ModelDimensions", "open_checkpoint", "read_apr", "write_apr", "write_apr_v1"]

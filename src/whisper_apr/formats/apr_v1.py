@@ -28,7 +28,6 @@ from .checkpoint import (
     make_checkpoint,
     make_dimensions,
 )
-from .files import map_bytes
 from .vocabulary import MULTILINGUAL_VOCABULARY, vocabulary_of
 
 MAGIC = b"APR1"
@@ -139,12 +138,6 @@ def parse_apr_v1(data: npt.NDArray[np.uint8], where: str) -> AprV1:
     if reader.at != len(reader.data):
         _fail(where, f"{len(reader.data) - reader.at} bytes follow its last section; damaged, or not version 1")
     return AprV1(dims, _DTYPES[dtype], _Tensors(values, scales), vocabulary, merges, bank)
-
-
-def read_apr_v1(path: str | PathLike[str]) -> Checkpoint:
-    """Read a version 1 file as a complete model: float32 tensors, mapped, or int8 made float32 when asked for. Raises FormatError."""
-    content = parse_apr_v1(map_bytes(path), str(path))
-    return checkpoint_of(content, str(path))
 
 
 def checkpoint_of(content: AprV1, where: str) -> Checkpoint:
