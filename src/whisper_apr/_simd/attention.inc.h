@@ -1,18 +1,13 @@
-/* Attention: out = softmax(q keys^T * scale) values, a row, a head and a stretch of queries at a time.
+/* Attention: out = softmax(q keys^T * scale) values, a row, a head and a few queries at a time: over pages (a token, beams, a prompt), or where
+ * there are few. Many queries over strided arrays (the encoder) are attention_many.inc.h's.
  *
- * Over pages (a token, beams, a prompt), a few queries at a time: lanes are keys for the scores and dimensions for the sum; pages are
- * read where they lie. What a query gets there does not depend on how many others there are, nor on other rows' lengths.
- * Many queries over strided arrays (the encoder): lanes are queries, so that the softmax needs no sum across lanes; it runs along, block
- * of keys by block of keys, and the scores of one block are all that is kept. Keys and values are first gathered as float32.
+ * Lanes are keys for the scores and dimensions for the sum; pages are read where they lie, strided arrays are gathered as pages first. What
+ * a query gets does not depend on how many others there are, nor on other rows' lengths.
  * Scores are in units of log 2: the queries are scaled by log2(e) * scale beforehand.
  */
 
 enum {
-    ATTENTION_VECTORS = TILE_ROWS == 6 ? 3 : 2,      /* of queries: with the rows below, what the registers hold */
-    ATTENTION_QUERIES = ATTENTION_VECTORS * LANES,   /* queries side by side in the lanes */
-    ATTENTION_ROWS = TILE_ROWS >= 8 ? 8 : 4,         /* keys, or dimensions, of a register block; divides 16 */
-    ATTENTION_AHEAD = 4,                             /* pages of keys that are asked for before they are read, and half as many of values */
-    ATTENTION_BLOCK = 128,                           /* keys whose scores are kept at a time */
+    ATTENTION_AHEAD = 4, /* pages of keys that are asked for before they are read, and half as many of values */
 };
 
 typedef struct attention_work {
@@ -20,10 +15,10 @@ typedef struct attention_work {
     ptrdiff_t n_part;  /* stretches of queries for each row and head */
     ptrdiff_t n_key;   /* of the longest row */
     ptrdiff_t d_value; /* d_head, rounded up to 16 */
-    int few, gather;   /* gather: keys and values are copied into scratch first */
+    int gather;        /*  keys and values are copied into scratch first */
 } attention_work;
 
-/* One head of one row as the two ways read it: keys in panels (d_head, 16), values as (16, value_step) for each page. */
+/* One head of one row as it is read: keys in panels (d_head, 16), values as (16, value_step) for each page. */
 typedef struct attention_head {
     const void *keys, *values;
     const int32_t *pages; /* NULL: pages lie one after the other */
@@ -62,8 +57,6 @@ static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t hea
         for (ptrdiff_t d = filled; d < d_value; d++) v[d] = 0.0f;
     }
 }
-
-/* ---- few queries ------------------------------------------------------------------------------------------------- */
 
 /* Pages of one head do not follow each other in memory, which the hardware's prefetcher would need: how far, in elements, the page lies
  * behind that is so many pages further on. */
@@ -175,115 +168,8 @@ static void few_rows(const attention_head *h, const apr_attention *a, int rows, 
 #undef FEW_HALF
 }
 
-/* ---- many queries ------------------------------------------------------------------------------------------------ */
-
-/* ATTENTION_ROWS rows of c (rows, ATTENTION_QUERIES): what lies there, or nothing where `fresh`, plus a b. A function of its own: the
- * compiler then finds registers for everything. */
-APR_INLINE void many_tile(const int fresh, const float *a, ptrdiff_t a_step, const float *b, ptrdiff_t k, float *c) {
-    vf acc[ATTENTION_ROWS][THIN_VECTORS];
-    const void *vectors[ATTENTION_VECTORS];
-    APR_UNROLL
-    for (int j = 0; j < ATTENTION_VECTORS; j++) vectors[j] = b + j * LANES;
-    APR_UNROLL
-    for (int i = 0; i < ATTENTION_ROWS; i++) {
-        APR_UNROLL
-        for (int j = 0; j < ATTENTION_VECTORS; j++) acc[i][j] = fresh ? vf_zero() : vf_load(c + i * ATTENTION_QUERIES + j * LANES);
-    }
-    tile(acc, ATTENTION_ROWS, ATTENTION_VECTORS, 0, a, 1, a_step, vectors, ATTENTION_QUERIES, k);
-    APR_UNROLL
-    for (int i = 0; i < ATTENTION_ROWS; i++) {
-        APR_UNROLL
-        for (int j = 0; j < ATTENTION_VECTORS; j++) vf_store(c + i * ATTENTION_QUERIES + j * LANES, acc[i][j]);
-    }
-}
-
-APR_NOINLINE static void many_scores(const float *a, ptrdiff_t a_step, const float *b, ptrdiff_t k, float *c) { many_tile(1, a, a_step, b, k, c); }
-APR_NOINLINE static void many_sums(const float *a, ptrdiff_t a_step, const float *b, ptrdiff_t k, float *c) { many_tile(0, a, a_step, b, k, c); }
-
-/* Those of the scores (n, ATTENTION_QUERIES) of keys key0 .. key0 + n that a query does not see: it sees n_seen keys. */
-static void many_hide(float *scores, ptrdiff_t n, ptrdiff_t key0, const vf *n_seen) {
-    for (ptrdiff_t t = 0; t < n; t++)
-        for (int j = 0; j < ATTENTION_VECTORS; j++) {
-            float *s = scores + t * ATTENTION_QUERIES + j * LANES;
-            vf_store(s, vf_select_lt(vf_set1((float)(key0 + t)), n_seen[j], vf_load(s), vf_set1(-INFINITY)));
-        }
-}
-
-/* The scores (n, ATTENTION_QUERIES) become exp2(score - top); top and sum go along, keep is what older sums are scaled by. */
-static void many_softmax(float *scores, ptrdiff_t n, vf *top, vf *sum, vf *keep) {
-    vf best[ATTENTION_VECTORS], total[ATTENTION_VECTORS];
-    APR_UNROLL
-    for (int j = 0; j < ATTENTION_VECTORS; j++) best[j] = top[j];
-    for (ptrdiff_t t = 0; t < n; t++) {
-        APR_UNROLL
-        for (int j = 0; j < ATTENTION_VECTORS; j++) best[j] = vf_max(vf_load(scores + t * ATTENTION_QUERIES + j * LANES), best[j]);
-    }
-    APR_UNROLL
-    for (int j = 0; j < ATTENTION_VECTORS; j++) {
-        keep[j] = exp2_vector(vf_sub(top[j], best[j]));
-        total[j] = vf_mul(sum[j], keep[j]);
-    }
-    for (ptrdiff_t t = 0; t < n; t++) {
-        APR_UNROLL
-        for (int j = 0; j < ATTENTION_VECTORS; j++) {
-            vf y = exp2_vector(vf_sub(vf_load(scores + t * ATTENTION_QUERIES + j * LANES), best[j]));
-            vf_store(scores + t * ATTENTION_QUERIES + j * LANES, y);
-            total[j] = vf_add(total[j], y);
-        }
-    }
-    APR_UNROLL
-    for (int j = 0; j < ATTENTION_VECTORS; j++) {
-        top[j] = best[j];
-        sum[j] = total[j];
-    }
-}
-
-/* n_query <= ATTENTION_QUERIES queries of one head; n_seen: how many keys the first of them sees */
-static void many_queries(const attention_head *h, const apr_attention *a, const float *q, ptrdiff_t n_query, ptrdiff_t n_seen, float scale,
-                         float *APR_RESTRICT scratch, float *out) {
-    ptrdiff_t d_head = a->d_head, d_value = h->value_step;
-    float *turned = scratch, *scores = turned + d_head * ATTENTION_QUERIES, *sums = scores + ATTENTION_BLOCK * ATTENTION_QUERIES;
-    float lane[ATTENTION_QUERIES];
-    vf top[ATTENTION_VECTORS], total[ATTENTION_VECTORS], keep[ATTENTION_VECTORS], seen[ATTENTION_VECTORS];
-    for (ptrdiff_t i = 0; i < ATTENTION_QUERIES; i++) {
-        lane[i] = (float)max_size(1, n_seen + i);
-        for (ptrdiff_t d = 0; d < d_head; d++) turned[d * ATTENTION_QUERIES + i] = i < n_query ? q[i * a->q_time + d] * scale : 0.0f;
-    }
-    for (int j = 0; j < ATTENTION_VECTORS; j++) {
-        top[j] = vf_set1(-INFINITY);
-        total[j] = vf_zero();
-        seen[j] = vf_load(lane + j * LANES);
-    }
-    ptrdiff_t n_key = a->causal ? min_size(h->n_key, n_seen + n_query - 1) : h->n_key;
-    for (ptrdiff_t key0 = 0; key0 < n_key; key0 += ATTENTION_BLOCK) {
-        ptrdiff_t n = min_size(ATTENTION_BLOCK, n_key - key0);
-        for (ptrdiff_t t = 0; t < n; t += ATTENTION_ROWS) {
-            const float *panel = (const float *)h->keys + (key0 + t) / APR_PANEL * h->page_step + (key0 + t) % APR_PANEL;
-            many_scores(panel, APR_PANEL, turned, d_head, scores + t * ATTENTION_QUERIES);
-        }
-        if (a->causal && key0 + n > n_seen) many_hide(scores, n, key0, seen);
-        many_softmax(scores, n, top, total, keep);
-        for (ptrdiff_t d = 0; d < d_value; d++)
-            for (int j = 0; j < ATTENTION_VECTORS; j++) {
-                float *sum = sums + d * ATTENTION_QUERIES + j * LANES;
-                vf_store(sum, key0 ? vf_mul(vf_load(sum), keep[j]) : vf_zero());
-            }
-        for (ptrdiff_t d = 0; d < d_value; d += ATTENTION_ROWS)
-            many_sums((const float *)h->values + key0 * d_value + d, d_value, scores, n, sums + d * ATTENTION_QUERIES);
-    }
-    for (int j = 0; j < ATTENTION_VECTORS; j++) vf_store(lane + j * LANES, vf_div(vf_set1(1.0f), total[j]));
-    for (ptrdiff_t i = 0; i < n_query; i++)
-        for (ptrdiff_t d = 0; d < d_head; d++) out[i * a->out_time + d] = sums[d * ATTENTION_QUERIES + i] * lane[i];
-}
-
-/* ---- both -------------------------------------------------------------------------------------------------------- */
-
 static ptrdiff_t few_floats(const attention_work *work) {
     return THIN_ROWS * (div_up(work->n_key, APR_PANEL) * APR_PANEL + APR_PANEL + work->a->d_head);
-}
-
-static ptrdiff_t many_floats(const attention_work *work) {
-    return (work->a->d_head + ATTENTION_BLOCK + work->d_value) * ATTENTION_QUERIES;
 }
 
 static void attention_task(void *context, ptrdiff_t i, void *scratch) {
@@ -314,13 +200,9 @@ static void attention_task(void *context, ptrdiff_t i, void *scratch) {
     const float *q = a->q + row * a->q_row + head * a->q_head;
     float *out = a->out + row * a->out_row + head * a->out_head;
     ptrdiff_t n_seen = a->causal ? n_key - a->n_query + 1 : n_key;
-    ptrdiff_t block_size = work->few ? THIN_ROWS : ATTENTION_QUERIES, n_block = div_up(a->n_query, block_size);
+    ptrdiff_t n_block = div_up(a->n_query, THIN_ROWS);
     for (ptrdiff_t block = part * n_block / work->n_part; block < (part + 1) * n_block / work->n_part; block++) {
-        ptrdiff_t first = block * block_size, n = min_size(block_size, a->n_query - first), seen = a->causal ? n_seen + first : n_seen;
-        if (!work->few) {
-            many_queries(&h, a, q + first * a->q_time, n, seen, scale, own, out + first * a->out_time);
-            continue;
-        }
+        ptrdiff_t first = block * THIN_ROWS, n = min_size(THIN_ROWS, a->n_query - first), seen = a->causal ? n_seen + first : n_seen;
         ptrdiff_t score_step = n_slot + APR_PANEL;
         float *queries = own + THIN_ROWS * score_step;
         for (ptrdiff_t t = 0; t < n; t++)
@@ -330,6 +212,10 @@ static void attention_task(void *context, ptrdiff_t i, void *scratch) {
 }
 
 static void attention(const apr_attention *a) {
+    if (!a->pages && a->n_query > THIN_ROWS) {
+        many_attention(a);
+        return;
+    }
     attention_work work = {.a = a, .n_part = 1, .n_key = a->n_key, .d_value = div_up(a->d_head, APR_PANEL) * APR_PANEL};
     ptrdiff_t n_thread = apr_get_num_threads(), n_pair = a->n_row * a->n_head;
     if (a->lengths) {
@@ -337,11 +223,10 @@ static void attention(const apr_attention *a) {
         for (ptrdiff_t row = 0; row < a->n_row; row++) work.n_key = max_size(work.n_key, a->lengths[row]);
     }
     ptrdiff_t n_slot = div_up(work.n_key, APR_PANEL) * APR_PANEL;
-    work.few = a->pages || a->n_query <= THIN_ROWS;
     work.gather = !a->pages || work.d_value != a->d_head;
     /* a second stretch of queries gathers the same keys and values again: only where heads do not share out evenly */
-    if (n_pair % n_thread && n_pair < 8 * n_thread) work.n_part = min_size(n_thread, div_up(a->n_query, work.few ? THIN_ROWS : ATTENTION_QUERIES));
-    ptrdiff_t floats = (work.few ? few_floats(&work) : many_floats(&work)) + (work.gather ? n_slot * (a->d_head + work.d_value) : 0);
+    if (n_pair % n_thread && n_pair < 8 * n_thread) work.n_part = min_size(n_thread, div_up(a->n_query, THIN_ROWS));
+    ptrdiff_t floats = few_floats(&work) + (work.gather ? n_slot * (a->d_head + work.d_value) : 0);
     apr_parallel(attention_task, &work, n_pair * work.n_part, (size_t)floats * sizeof(float));
 }
 

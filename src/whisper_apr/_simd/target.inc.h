@@ -5,6 +5,7 @@
 
 #include "tile.inc.h"
 
+#include "attention_many.inc.h"
 #include "attention.inc.h"
 #include "gemm.inc.h"
 #include "qgemm.inc.h"

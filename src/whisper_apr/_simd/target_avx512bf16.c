@@ -8,11 +8,11 @@
 
 #include "tile.inc.h"
 
-#include "attention_bf16.inc.h"
+#include "attention_many.inc.h"
 
 extern const apr_table apr_table_avx512;
 
 void apr_attention_avx512bf16(const apr_attention *a) {
-    if (a->bfloat16 && !a->pages && a->n_query > THIN_ROWS) pair_attention(a);
+    if (a->bfloat16 && !a->pages && a->n_query > THIN_ROWS) many_attention(a);
     else apr_table_avx512.attention(a);
 }
