@@ -86,7 +86,8 @@ APR_INLINE void many_row(const float *x, ptrdiff_t n, float scale, cell *out, pt
 }
 
 static void many_gather(const apr_attention *a, const many_head *h, const float *k, const float *v) {
-    for (ptrdiff_t key = 0; key < h->n_slot; key++) many_row(k + key * a->k_time, key < a->n_key ? a->d_head : 0, 1.0f, h->keys + key * h->d_cell, h->d_cell);
+    for (ptrdiff_t key = 0; key < h->n_slot; key++)
+        many_row(k + key * a->k_time, key < a->n_key ? a->d_head : 0, 1.0f, h->keys + key * h->d_cell, h->d_cell);
     for (ptrdiff_t key = 0; key < h->n_slot; key += IN_CELL)
         for (ptrdiff_t d = 0; d < h->d_value; d += LANES) {
             vf part[IN_CELL];
@@ -200,10 +201,11 @@ APR_INLINE void turn(const float *x, ptrdiff_t n, ptrdiff_t step, float *out, pt
 static ptrdiff_t many_floats(const many_head *h) { return (2 * h->d_cell + MANY_BLOCK + 2 * h->d_value) * MANY_QUERIES; }
 
 /* n_query <= MANY_QUERIES queries; n_seen: how many keys the first of them sees, where attention is causal */
-static void many_queries(const many_head *h, const apr_attention *a, const float *q, ptrdiff_t n_query, ptrdiff_t n_seen, float *scratch, float *out) {
+static void many_queries(const many_head *h, const apr_attention *a, const float *q, ptrdiff_t n_query, ptrdiff_t n_seen, float *scratch,
+                         float *out) {
     float *rows = scratch, *turned = rows + h->d_cell * MANY_QUERIES, *scores = turned + h->d_cell * MANY_QUERIES;
     float *sums = scores + MANY_BLOCK * MANY_QUERIES, *finished = sums + h->d_value * MANY_QUERIES;
-    const cell *queries = (const cell *)(const void *)turned;
+    const cell *queries = (const cell *)(const void *)turned, *weights = (const cell *)(const void *)scores;
     float seen[MANY_QUERIES], top[MANY_QUERIES], best[MANY_QUERIES], total[MANY_QUERIES], keep[MANY_QUERIES];
     ptrdiff_t k = div_up(a->d_head, IN_CELL), n_key = a->causal ? min_size(a->n_key, n_seen + n_query - 1) : a->n_key;
     for (ptrdiff_t i = 0; i < MANY_QUERIES; i++) {
@@ -227,11 +229,14 @@ static void many_queries(const many_head *h, const apr_attention *a, const float
         memcpy(top, best, sizeof top);
         many_weights(scores, slots / IN_CELL, best, total);
         for (ptrdiff_t d = 0; d < a->d_head; d += MANY_ROWS)
-            many_sums(h->values + key0 / IN_CELL * h->d_value + d, h->d_value, (const cell *)(const void *)scores, slots / IN_CELL, keep, sums + d * MANY_QUERIES);
+            many_sums(h->values + key0 / IN_CELL * h->d_value + d, h->d_value, weights, slots / IN_CELL, keep, sums + d * MANY_QUERIES);
     }
     for (int j = 0; j < MANY_VECTORS; j++) {
         vf share = vf_div(vf_set1(1.0f), vf_load(total + j * LANES));
-        for (ptrdiff_t d = 0; d < a->d_head; d++) vf_store(sums + d * MANY_QUERIES + j * LANES, vf_mul(vf_load(sums + d * MANY_QUERIES + j * LANES), share));
+        for (ptrdiff_t d = 0; d < a->d_head; d++) {
+            float *sum = sums + d * MANY_QUERIES + j * LANES;
+            vf_store(sum, vf_mul(vf_load(sum), share));
+        }
     }
     turn(sums, h->d_value, MANY_QUERIES, finished, MANY_QUERIES, h->d_value);
     for (ptrdiff_t i = 0; i < n_query; i++) memcpy(out + i * a->out_time, finished + i * h->d_value, (size_t)a->d_head * sizeof(float));
