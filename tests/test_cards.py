@@ -3,7 +3,7 @@
 import pytest
 
 import models
-from hub_server import NAME
+from hub_server import COMMIT, NAME
 from whisper_apr import load_model
 from whisper_apr.cli import main
 from whisper_apr.formats.apr import read_apr
@@ -57,3 +57,9 @@ def test_from_the_hub(hub, tmp_path):
     load_model(NAME)
     (path,) = (tmp_path / "home" / "whisper-apr").glob("*.apr")
     assert read_apr(path).licence == "apache-2.0"
+    # a folder of the cache, or a file in it, is named as a model of the hub is
+    (folder,) = (tmp_path / "home" / "hub").glob("*/snapshots/*")
+    for source in (folder, folder / "model.safetensors"):
+        assert main(["convert", str(source), str(tmp_path / "out.apr")]) == 0
+        assert read_apr(tmp_path / "out.apr").licence == "apache-2.0"
+        assert read_apr(tmp_path / "out.apr").provenance == read_apr(path).provenance == {"source": f"{NAME}@{COMMIT}"}

@@ -118,11 +118,14 @@ def test_tokens_of_a_model_of_whispers_size(n_vocab):
     """Some of the first are named, all are, or more than all: what is Whisper's is not kept, one that differs is."""
     dims = replace(SPOKEN, n_vocab=n_vocab)
     own = list(load_ranks("gpt2" if n_vocab == 51864 else "multilingual"))
-    for tokens in (own, own[:1000], [*own, b"[_EOT_]", b"[_SOT_]"], [*own, b"<|endoftext|>", b"x"], []):
+    end = b"<|endoftext|>"
+    for tokens in (own, own[:1000], [*own, b"[_EOT_]", b"[_SOT_]"], [*own, end, b"x"], [*filter(None, own), end], []):
         assert vocabulary_of(tokens, dims, "here") == b""
     for tokens in ([*own, b"[_EOT_]"], own[:1000]):
         tokens[500] = b"another"
         assert unpack_vocabulary(vocabulary_of(tokens, dims, "here")) == [*own[:500], b"another", *own[501:]]
+    with pytest.raises(FormatError, match=f"here: a vocabulary of 1000 tokens is not that of a model of {n_vocab}"):
+        vocabulary_of([*own[:1000], end], dims, "here")
 
 
 def test_inspect_says_so(tmp_path, capsys):
@@ -159,6 +162,13 @@ def test_refused(tmp_path, kind):
     (tmp_path / "vocab.json").write_text(json.dumps(numbers))
     with pytest.raises(FormatError, match=rf"vocab\.json: .*{message}"):
         read_vocabulary(tmp_path, SPOKEN)
+
+
+def test_an_end_in_another_place_is_refused(tmp_path):
+    """In a model of Whisper's size: what its tokens are cannot be told."""
+    (tmp_path / "vocab.json").write_text(json.dumps(models.vocabulary_of_signs()))
+    with pytest.raises(FormatError, match=r"vocab\.json: a vocabulary of 259 tokens is not that of a model of 51865"):
+        read_vocabulary(tmp_path, models.TINY)
 
 
 @pytest.mark.parametrize("content", [{}, {"model": {"vocab": [["a", 0.5]]}}, {"model": 3}, {"model": {"vocab": {}}}])

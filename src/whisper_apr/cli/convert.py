@@ -29,11 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..formats.apr import write_apr
+    from ..formats.hub import source_of
     from ..recognizer import find_checkpoint
 
     # exact: from a quantized file straight to floats, without int8 in between
     checkpoint = find_checkpoint(args.source, None, args.model_dir, exact=args.dtype in ("float32", "float16"))
-    provenance = checkpoint.provenance or {"source": os.path.basename(os.path.abspath(args.source))}
+    provenance = checkpoint.provenance or {"source": source_of(args.source)}
     try:
         write_apr(checkpoint, args.target, args.dtype, args.compress, provenance, args.license)
     except OSError as error:

@@ -27,6 +27,7 @@ ELSEWHERE = "give a path, or 'digits', which comes with the package"
 OPTIONAL = ("generation_config.json", "README.md")  # read where a repository has them
 
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w.-]{1,100}))?")
+_CACHED = re.compile(r"models--(.+?)--(.+)")  # huggingface_hub's name of a repository's folder
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -208,6 +209,15 @@ def fetch(model: HubModel, root: str | PathLike[str] | None = None) -> Path:
     for path in found[1:]:
         _verify(path, model.sha256 if single else None)
     return found[0].parent
+
+
+def source_of(path: str | PathLike[str]) -> str:
+    """How to name where a model came from: `org/name@commit` for a folder in huggingface_hub's cache, else the path's last part."""
+    place = Path(os.path.abspath(path))
+    for folder in (place, place.parent):
+        if folder.parent.name == "snapshots" and (found := _CACHED.fullmatch(folder.parent.parent.name)):
+            return f"{found[1]}/{found[2]}@{folder.name}"
+    return place.name
 
 
 # ---- converted once -------------------------------------------------------------------------------------------------

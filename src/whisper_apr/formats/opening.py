@@ -4,11 +4,12 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import FormatError, ModelNotFoundError
+from . import apr_head
 from .apr import read_apr
 from .checkpoint import Checkpoint
 from .ctranslate2 import BEGINNING, read_ctranslate2
 from .ggml import MAGIC, read_ggml
-from .openai import read_openai
+from .openai import ZIP, read_openai
 from .safetensors import WEIGHTS, read_safetensors
 
 
@@ -25,11 +26,11 @@ def open_checkpoint(path: str | PathLike[str], *, exact: bool = False) -> Checkp
         return read_ctranslate2(place) if is_converted else read_safetensors(place)
     with open(place, "rb") as file:
         head = file.read(max(10, len(BEGINNING)))
-    if head[:4] == b"APR1":
+    if head[:4] == apr_head.MAGIC:
         return read_apr(place)
     if head[:4] == MAGIC:
         return read_ggml(place, exact=exact)
-    if head[:4] == b"PK\x03\x04":
+    if head[:4] == ZIP:
         return read_openai(place)
     if head.startswith(BEGINNING):
         return read_ctranslate2(place)

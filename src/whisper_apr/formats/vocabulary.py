@@ -18,9 +18,7 @@ from .files import read_json
 MULTILINGUAL_VOCABULARY = 51865  # tokens; from this size on, Whisper's vocabulary has languages and tasks
 ENGLISH_VOCABULARY = 51864
 LARGEST_VOCABULARY = 51866  # of OpenAI's models; what others have beyond it is theirs
-BESIDE_LANGUAGES = (
-    51765  # what an English-only vocabulary holds besides its languages; the multilingual one holds one more
-)
+BESIDE_LANGUAGES = 51765  # what an English-only vocabulary has besides its languages; the multilingual one has one more
 END_OF_TEXT = "<|endoftext|>"  # the first special token
 MAX_VOCABULARY = 3 << 20  # bytes of a JSON file; large-v3-turbo's tokenizer.json has 2.6 MiB
 
@@ -72,12 +70,13 @@ def vocabulary_of(tokens: Sequence[bytes], dims: ModelDimensions, where: str) ->
 
     What follows the ordinary tokens is left out. Raises FormatError for tokens that cannot be the model's.
     """
-    own = _own_tokens(dims)
-    if END_OF_TEXT.encode() in tokens:
-        tokens = tokens[: tokens.index(END_OF_TEXT.encode())]
+    own, end = _own_tokens(dims), END_OF_TEXT.encode()
+    if end in tokens:
+        tokens = tokens[: tokens.index(end)]
     elif own:  # a model of Whisper's size: it has as many ordinary tokens, and those that are not named are Whisper's
         tokens = [*tokens[: len(own)], *own[len(tokens) :]]
-    if not tokens or (own and all(a == b for a, b in zip(tokens, own, strict=False))):
+    # the multilingual vocabulary's last token is empty, and left out by some
+    if not tokens or [*tokens, *[b""] * (len(own) - len(tokens))] == own:
         return b""
     if any(len(token) > 255 for token in tokens):
         raise FormatError(f"{where}: its vocabulary holds a token of more than 255 bytes")
@@ -97,9 +96,9 @@ def _bytes_of_signs() -> dict[str, int]:
 
 def _as_bytes(text: str) -> bytes:
     signs = _bytes_of_signs()
-    return (
-        bytes(signs[sign] for sign in text) if all(sign in signs for sign in text) else text.encode("utf-8", "replace")
-    )
+    if all(sign in signs for sign in text):
+        return bytes(signs[sign] for sign in text)
+    return text.encode("utf-8", "replace")
 
 
 def read_vocabulary(folder: Path, dims: ModelDimensions) -> bytes:
@@ -125,13 +124,12 @@ def read_vocabulary(folder: Path, dims: ModelDimensions) -> bytes:
         raise FormatError(
             f"{path}: {END_OF_TEXT} has no number, or one that the model of {dims.n_vocab} tokens has not"
         )
-    tokens = own[:end] + [b""] * (
-        end - len(own)
-    )  # a number that is not named is Whisper's token, or stands for nothing
+    # a number that is not named is Whisper's token, or stands for nothing
+    tokens = own[:end] + [b""] * (end - len(own))
     for text, number in numbers.items():
         if number < end:
             tokens[number] = _as_bytes(text)
-    vocabulary = vocabulary_of(tokens, dims, str(path))
+    vocabulary = vocabulary_of([*tokens, END_OF_TEXT.encode()], dims, str(path))
     if vocabulary or dims.n_vocab > LARGEST_VOCABULARY:
         _check_special(numbers, end, tokenizer_of(dims, vocabulary)[1], path)
     return vocabulary
