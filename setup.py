@@ -33,8 +33,14 @@ elif platform.endswith(("aarch64", "arm64")):
     targets = {"neon": []} if msvc else {"neon": [], "neondot": ["-march=armv8.2-a+dotprod"]}
 elif platform.endswith("wasm32"):
     targets = {"wasm128": ["-msimd128"]}
+elif platform.endswith("universal2"):
+    # One compiler call makes both architectures' objects there, and no flag of one is known to the other.
+    raise SystemExit(
+        f"{platform}: each architecture is built apart; set _PYTHON_HOST_PLATFORM and ARCHFLAGS, as in "
+        '_PYTHON_HOST_PLATFORM=macosx-11.0-arm64 ARCHFLAGS="-arch arm64", or install a wheel'
+    )
 else:
-    targets = {}
+    targets = {}  # `scalar` alone
 
 if msvc:
     common = ["/O2", "/std:c11", "/experimental:c11atomics", "/fp:precise"]

@@ -1,12 +1,15 @@
 """The web page, served on this machine: its files, the wheel that it runs, and a model. `whisper-apr web` is the door."""
 
+import hashlib
 import json
 import mimetypes
+import os
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from io import BufferedReader
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -33,6 +36,16 @@ class Server(ThreadingHTTPServer):
         self.small = {name: page.joinpath(name).read_bytes() for name in PAGE_FILES}
         self.small["settings.json"] = json.dumps(dict(settings)).encode()
         self.paths = dict(paths)
+        self._tags: dict[tuple[int, int, int], str] = {}
+
+    def tag(self, file: BufferedReader) -> str:
+        """The ETag of an open file, from its content: a model that was written anew for this server is the one that a browser may keep."""
+        about = os.fstat(file.fileno())
+        state = about.st_ino, about.st_mtime_ns, about.st_size
+        if state not in self._tags:
+            self._tags[state] = f'"{hashlib.file_digest(file, "sha256").hexdigest()[:32]}"'
+            file.seek(0)
+        return self._tags[state]
 
     @property
     def url(self) -> str:
@@ -79,21 +92,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         with file:
-            about = path.stat()
-            tag = f'"{about.st_mtime_ns:x}-{about.st_size:x}"'
+            size, tag = os.fstat(file.fileno()).st_size, self.server.tag(file)
             wanted = _RANGE.fullmatch(self.headers.get("Range", ""))
             if wanted is None or self.headers.get("If-Range", tag) != tag:
-                self._head(HTTPStatus.OK, name, about.st_size, ETag=tag, Accept_Ranges="bytes")
-                left = about.st_size
+                self._head(HTTPStatus.OK, name, size, ETag=tag, Accept_Ranges="bytes")
+                left = size
             else:
-                begin, last = int(wanted[1]), min(int(wanted[2] or about.st_size), about.st_size - 1)
+                begin, last = int(wanted[1]), min(int(wanted[2] or size), size - 1)
                 if begin > last:
-                    self._head(
-                        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, name, 0, Content_Range=f"bytes */{about.st_size}"
-                    )
+                    self._head(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, name, 0, Content_Range=f"bytes */{size}")
                     return
                 left = last - begin + 1
-                place = f"bytes {begin}-{last}/{about.st_size}"
+                place = f"bytes {begin}-{last}/{size}"
                 self._head(HTTPStatus.PARTIAL_CONTENT, name, left, ETag=tag, Content_Range=place)
                 file.seek(begin)
             while with_body and left and (piece := file.read(min(left, 1 << 20))):
