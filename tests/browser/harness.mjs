@@ -4,20 +4,37 @@
 // playwright-core and pyodide; BROWSER_WHEEL, the wheel for Pyodide; BROWSER_CHROMIUM; WHISPER_APR_PYODIDE_NUMPY, NumPy's wheel for Pyodide,
 // else Pyodide and NumPy come from their usual place.
 import { spawn, execFileSync } from "node:child_process";
+import { mkdtempSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const { BROWSER_PYTHON, BROWSER_MODULES, BROWSER_WHEEL, BROWSER_CHROMIUM, WHISPER_APR_PYODIDE_NUMPY } = process.env;
 const { chromium } = createRequire(`${BROWSER_MODULES}/`)("playwright-core");
-const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 export const SLOW = 180_000; // milliseconds that anything may take on a busy machine
+export const SPOKEN = "en.wav"; // what the microphone hears, once, from when it is opened
 export const data = (name) => fileURLToPath(new URL(`../data/${name}`, import.meta.url));
 
+const ARGUMENTS = [
+  ...["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  ...["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", `--use-file-for-fake-audio-capture=${data(SPOKEN)}%noloop`],
+];
+
+/** The digits model as a file with matrices of `dtype`. */
+export function convert(dtype) {
+  const path = join(mkdtempSync(join(tmpdir(), "whisper-apr-")), `${dtype}.apr`);
+  execFileSync(BROWSER_PYTHON, ["-m", "whisper_apr", "convert", "digits", path, "--dtype", dtype], { stdio: "ignore" });
+  return path;
+}
+
 /** The text and the files that Python makes of the recordings, with the model and the defaults that the page has. */
-export function native(...names) {
+export const native = (...names) => nativeWith("digits", ...names);
+
+export function nativeWith(model, ...names) {
   const script = `
 import io, json, sys
 from whisper_apr import load_model
@@ -26,13 +43,13 @@ def written(result, format):
     file = io.StringIO()
     write(result, format, file)
     return file.getvalue()
-model, truth = load_model("digits"), {}
-for path in sys.argv[1:]:
+model, truth = load_model(sys.argv[1]), {}
+for path in sys.argv[2:]:
     result = model.transcribe(path)
     truth[path] = {"text": result.text, "language": result.language, **{f: written(result, f) for f in ("txt", "srt", "vtt")}}
 print(json.dumps(truth))
 `;
-  const truth = JSON.parse(execFileSync(BROWSER_PYTHON, ["-c", script, ...names.map(data)], { encoding: "utf-8" }));
+  const truth = JSON.parse(execFileSync(BROWSER_PYTHON, ["-c", script, model, ...names.map(data)], { encoding: "utf-8" }));
   return Object.fromEntries(names.map((name) => [name, truth[data(name)]]));
 }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, afterEach, before, test } from "node:test";
-import { data, native, says, start, wav } from "./harness.mjs";
+import { SPOKEN, data, native, says, start, wav } from "./harness.mjs";
 
 const RECORDINGS = ["de.wav", "en.wav", "es.wav", "fr.wav"];
 const truth = native(...RECORDINGS, "en_three.flac");
@@ -46,6 +46,37 @@ test("downloads are Python's files", async () => {
     assert.equal(download.suggestedFilename(), `en_three.${format}`);
     assert.equal(readFileSync(await download.path(), "utf-8"), truth["en_three.flac"][format]);
   }
+});
+
+test("a file that is dropped", async () => {
+  const transfer = await page.evaluateHandle(async (base64) => {
+    const bytes = await (await fetch(`data:audio/wav;base64,${base64}`)).arrayBuffer();
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], "dropped.wav", { type: "audio/wav" }));
+    return transfer;
+  }, readFileSync(data("fr.wav")).toString("base64"));
+  const isOver = () => page.evaluate(() => document.getElementById("drop").classList.contains("over"));
+  await page.dispatchEvent("#drop", "dragover", { dataTransfer: transfer });
+  assert.ok(await isOver());
+  await page.dispatchEvent("#drop", "drop", { dataTransfer: transfer });
+  assert.equal(await isOver(), false);
+  await says(page, /^Done.*French/);
+  assert.match(await page.textContent("#name"), /^dropped\.wav, /);
+  assert.equal(await shown(), truth["fr.wav"].text.trim());
+});
+
+test("what is said into the microphone", async () => {
+  const seconds = (readFileSync(data(SPOKEN)).length - 44) / 32000;
+  await page.click("#record");
+  await says(page, /^Recording/);
+  assert.equal(await page.textContent("#record"), "Stop");
+  await page.waitForTimeout(1000 * (seconds + 1));
+  await page.click("#record");
+  await says(page, /^Done/);
+  assert.equal(await page.textContent("#record"), "Record");
+  assert.equal(await shown(), truth[SPOKEN].text.trim());
+  assert.match(await page.textContent("#name"), /^recording, /);
+  assert.equal(await isShown("error"), false);
 });
 
 test("segments are there before the result", async () => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, afterEach, before, test } from "node:test";
-import { SLOW, data, native, start } from "./harness.mjs";
+import { SLOW, convert, data, native, nativeWith, start } from "./harness.mjs";
 
 const PART = 4 << 20; // bytes of one stored part, as in download.js
 const truth = native("de.wav", "en.wav");
@@ -170,6 +170,21 @@ test("a transcription is cancelled by its signal", async () => {
   assert.equal(name, "AbortError");
   assert.ok(waited < 20_000, `${waited} ms`);
   assert.equal((await transcribe(page, "en.wav")).text, truth["en.wav"].text);
+  await page.context().close();
+});
+
+test("a model in int8", async () => {
+  const path = convert("int8");
+  const [file, expected] = [readFileSync(path), nativeWith(path, "de.wav", "en.wav")];
+  assert.ok(file.subarray(0, 1 << 16).includes("int8"));
+  home.front.fault = ({ method }, response) => {
+    response.writeHead(200, { "content-length": file.length, etag: '"int8"' });
+    response.end(method === "HEAD" ? undefined : file);
+    return true;
+  };
+  const page = await blank();
+  assert.equal(await load(page), null);
+  for (const name of ["de.wav", "en.wav"]) assert.equal((await transcribe(page, name)).text, expected[name].text);
   await page.context().close();
 });
 

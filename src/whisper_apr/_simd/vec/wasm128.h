@@ -18,13 +18,13 @@ APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) lanes[i] = p[i];
     return wasm_v128_load(lanes);
 }
+/* Sign, exponent and fraction moved to where a float32 has them (the sign's copies above it fall off), then times 2^(127 - 15), which is
+ * exact, for subnormal numbers too; what was infinite or no number has reached 2^16 and gets its exponent back. */
 APR_INLINE vf vf_load_half(const uint16_t *p) {
-    v128_t h = wasm_u32x4_load16x4(p);
-    v128_t magnitude = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_splat(0x7fff)), 13);
-    v128_t sign = wasm_i32x4_shl(wasm_v128_and(h, wasm_i32x4_splat(0x8000)), 16);
-    v128_t special = wasm_i32x4_gt(magnitude, wasm_i32x4_splat((0x7c00 << 13) - 1));
-    v128_t scaled = wasm_f32x4_mul(magnitude, wasm_i32x4_splat(0x77800000));
-    return wasm_v128_or(scaled, wasm_v128_or(sign, wasm_v128_and(special, wasm_i32x4_splat(0x7f800000))));
+    v128_t moved = wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4((const int16_t *)p), 13), wasm_i32x4_splat((int)0x8fffe000));
+    v128_t scaled = wasm_f32x4_mul(moved, wasm_i32x4_splat(0x77800000));
+    v128_t special = wasm_f32x4_ge(wasm_f32x4_abs(scaled), wasm_f32x4_splat(65536.0f));
+    return wasm_v128_or(scaled, wasm_v128_and(special, wasm_i32x4_splat(0x7f800000)));
 }
 APR_INLINE void vf_store(float *p, vf x) { wasm_v128_store(p, x); }
 APR_INLINE void vf_store_n(float *p, vf x, ptrdiff_t n) {
