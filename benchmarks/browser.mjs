@@ -1,7 +1,8 @@
 // What wasm128 does in Chromium: products beside `scalar`, a window of 30 s through random weights of `tiny`, and a recording beside its length.
 //
-//   node benchmarks/browser.mjs      the environment is that of tests/browser/harness.mjs
-import { readFileSync } from "node:fs";
+//   node benchmarks/browser.mjs [docs/performance/browser.json]      the environment is that of tests/browser/harness.mjs
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
 import { data, start } from "../tests/browser/harness.mjs";
 
 const speed = readFileSync(new URL("../wheels/speed.py", import.meta.url), "utf-8");
@@ -26,15 +27,19 @@ kernels.fastest_time = fastest_time
 const window30 = `
 from whisper_apr.bench import models, pipeline
 from whisper_apr.model import Whisper
-figures = pipeline.stages(Whisper(models.random_checkpoint(models.DIMENSIONS["tiny"])), 0.5)
-print("tiny, ms:", ", ".join(f"{name} {time:.1f}" for name, time in figures.items()))
+given = pipeline.stages(Whisper(models.random_checkpoint(models.DIMENSIONS["tiny"])), 0.5)
+print("tiny, ms:", ", ".join(f"{name} {time:.1f}" for name, time in given.items()))
+`;
+const asJSON = `
+import json
+json.dumps({"head": kernels.HEAD, "products": [figure.row() for figure in figures], "window": given})
 `;
 const home = await start();
 console.log(`Chromium ${home.browser.version()}`);
 
 const plain = await home.page("blank");
-console.log(
-  await plain.evaluate(async (code) => {
+const [text, figures] = await plain.evaluate(
+  async ([code, last]) => {
     const { pyodide = "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/", numpy = "numpy", wheel } = await (await fetch("/settings.json")).json();
     const absolute = (url) => (url === "numpy" ? url : new URL(url, location.href).href);
     const { loadPyodide } = await import(absolute(pyodide) + "pyodide.mjs");
@@ -44,9 +49,11 @@ console.log(
     const lines = [];
     python.setStdout({ batched: (line) => lines.push(line) });
     python.runPython(code);
-    return lines.join("\n");
-  }, clock + speed + window30),
+    return [lines.join("\n"), python.runPython(last)];
+  },
+  [clock + speed + window30, asJSON],
 );
+console.log(text);
 await plain.context().close();
 
 const page = await home.page("blank");
@@ -67,3 +74,10 @@ const seconds = await page.evaluate(async (base64) => {
 console.log(`loading, all from this machine: ${seconds.load.toFixed(1)} s`);
 console.log(`${seconds.long.toFixed(1)} s of digits: ${seconds.times.map((time) => time.toFixed(2)).join(", ")} s`);
 await home.end();
+
+const [, , json] = process.argv;
+if (json) {
+  const known = existsSync(json) ? JSON.parse(readFileSync(json, "utf-8")) : {};
+  const machine = { ...known.machine, cpu: cpus()[0].model, Chromium: home.browser.version(), backend: "wasm128" };
+  writeFileSync(json, JSON.stringify({ ...known, date: new Date().toISOString().slice(0, 10), machine, ...JSON.parse(figures), recording: seconds }, null, 1) + "\n");
+}

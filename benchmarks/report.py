@@ -3,6 +3,8 @@
 python benchmarks/kernels.py --json docs/performance/kernels.json
 python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 int4 --threads 1 2 --json docs/performance/pipeline.json
 python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json
+node benchmarks/browser.mjs docs/performance/browser.json       (its head tells the environment; browser.sh sets the same)
+node benchmarks/web_peers.mjs PEERS docs/performance/browser.json
 python benchmarks/report.py
 """
 
@@ -32,6 +34,9 @@ BATCH = """A window is the encoder, the prompt and 60 tokens; with eight at once
 """
 KERNELS = """GFLOP/s, GOP/s (int8) or GB/s, and the share of the limit: the peak of multiply-adds that never leave the registers, or of reading as many bytes, measured
 in this run with the same backend. `over scalar` is the last backend's. `scalar` is built without auto-vectorization.
+"""
+WEB_PEERS = """Milliseconds, with random weights of tiny, on one thread, as in a page without COOP and COEP headers; the engines took turns. `encoder` is one window of
+30 s, `token` one greedy step. Our float32 keeps weights in float16; both int8 quantize activations on the fly.
 """
 
 
@@ -125,7 +130,26 @@ def _line(shape: str, figures: dict[str, dict], backends: list[str]) -> list[obj
     return [shape, numpy, *cells, last["over_scalar"]]
 
 
-SECTIONS = (peers, pipeline, kernels)
+def browser(folder: Path) -> list[str]:
+    data = _read(folder, "browser")
+    if data is None:
+        return []
+    parts = [_head("In the browser", "", data).split("```")[0]]
+    if rows := data.get("peers"):
+        head = ("where", "engine", "type", "encoder", "token")
+        parts += [WEB_PEERS, table(head, [[row[key] for key in head] for row in rows]) + "\n"]
+    if products := data.get("products"):
+        window = ", ".join(f"{name} {time:.3g} ms" for name, time in data["window"].items())
+        recording = data["recording"]
+        parts.append(
+            f"In Chromium, one window through random weights of tiny: {window}. {recording['long']:.1f} s of digits take "
+            f"{min(recording['times']):.1f} s, after {recording['load']:.1f} s of loading from the same machine.\n"
+        )
+        parts.append(table(data["head"], products) + "\n")
+    return parts
+
+
+SECTIONS = (peers, pipeline, kernels, browser)
 
 
 def main() -> None:

@@ -157,5 +157,5 @@ if (json) {
   const known = existsSync(json) ? JSON.parse(readFileSync(json, "utf-8")) : {};
   const version = JSON.parse(readFileSync(join(ORT, "package.json"), "utf-8")).version;
   const machine = { ...known.machine, cpu: cpus()[0].model, "onnxruntime-web": version };
-  writeFileSync(json, JSON.stringify({ ...known, machine, peers: rows }, null, 1) + "\n");
+  writeFileSync(json, JSON.stringify({ ...known, date: new Date().toISOString().slice(0, 10), machine, peers: rows }, null, 1) + "\n");
 }
