@@ -3,7 +3,8 @@
 #
 #   wheels/browser.sh [FOLDER] [PATTERN]    FOLDER (dist) holds the wheel that wheels/wasm.sh built; only the tests whose names match PATTERN
 #
-# Pyodide's NumPy: the wheel that WHISPER_APR_PYODIDE_NUMPY names; else Pyodide and NumPy come from their usual place on the web.
+# Pyodide's NumPy: the wheel that WHISPER_APR_PYODIDE_NUMPY names; else Pyodide and NumPy come from their usual place on the web; where that
+# cannot be reached, NumPy is built from source (wasm_numpy.sh) and kept.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 OUT=$(realpath -m "${1:-$ROOT/dist}")
 
@@ -30,6 +31,11 @@ else
     copy_source "$CACHE/browser/source"
     PYTHON=$CACHE/venv-browser/bin/python
     "$PYTHON" -m pip install -q --disable-pip-version-check "$CACHE/browser/source"
+fi
+
+if [ -z "${WHISPER_APR_PYODIDE_NUMPY:-}" ] && ! node -e "fetch('https://cdn.jsdelivr.net/pyodide/v$PYODIDE/full/pyodide.mjs').then((a) => process.exit(!a.ok), () => process.exit(1))"; then
+    WHISPER_APR_PYODIDE_NUMPY=$("$ROOT/wheels/wasm_numpy.sh")
+    export WHISPER_APR_PYODIDE_NUMPY
 fi
 
 say "in Chromium"

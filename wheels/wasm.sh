@@ -41,12 +41,11 @@ cp -r "$CACHE/site-wasm" "$WORK/run"
 cp -r "$ROOT/tests" "$ROOT/pyproject.toml" "$ROOT"/wheels/{digits,speed}.py "$WORK/run"
 
 python_under_node() {
-    node "$ROOT/wheels/pyodide.mjs" "$NODE_MODULES/pyodide" "$WORK/run" "${NUMPY[@]}" "$WHEEL" -- "$@"
+    node "$ROOT/wheels/pyodide.mjs" "$NODE_MODULES/pyodide" "$WORK/run" "$NUMPY" "$WHEEL" -- "$@"
 }
-NUMPY=("${WHISPER_APR_PYODIDE_NUMPY:-numpy}")
-if [ "${NUMPY[*]}" = numpy ] && ! python_under_node -m whisper_apr.simd 2>/dev/null; then
-    cp -r "$("$ROOT/wheels/wasm_numpy.sh")/numpy" "$WORK/run"
-    NUMPY=()
+NUMPY=${WHISPER_APR_PYODIDE_NUMPY:-numpy}
+if [ "$NUMPY" = numpy ] && ! python_under_node -m whisper_apr.simd 2>/dev/null; then
+    NUMPY=$("$ROOT/wheels/wasm_numpy.sh")
 fi
 python_under_node -m pytest -q -s -p no:cacheprovider $(cd "$ROOT" && printf '%s\n' $KERNEL_TESTS)
 python_under_node digits.py tests/data

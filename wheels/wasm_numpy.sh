@@ -1,6 +1,6 @@
 #!/bin/bash
 # NumPy for Pyodide, built from its source distribution: for machines that reach a package index, but not the place that Pyodide loads its
-# packages from. Only for trying our own wheel: it is compiled quickly, not to be quick. Prints the folder that holds it, kept in the cache.
+# packages from. Only for trying our own wheel: it is compiled quickly, not to be quick. Prints the wheel, kept in the cache.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 NUMPY=2.4.6 # the version that this Pyodide has
 # Another text of this script is another NumPy.
@@ -79,4 +79,13 @@ if ! [ -d "$SITE" ]; then
     trap '[ -d "$SITE" ] || tail -30 "$CACHE/numpy.log" >&4' EXIT
     build
 fi
-echo "$SITE" >&3
+WHEEL=$SITE/numpy-$NUMPY-cp314-cp314-$PYODIDE_PLATFORM.whl
+if ! [ -f "$WHEEL" ]; then
+    about=$SITE/numpy-$NUMPY.dist-info
+    mkdir -p "$about"
+    printf 'Metadata-Version: 2.1\nName: numpy\nVersion: %s\n' "$NUMPY" >"$about/METADATA"
+    printf 'Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: cp314-cp314-%s\n' "$PYODIDE_PLATFORM" >"$about/WHEEL"
+    : >"$about/RECORD"
+    (cd "$SITE" && python3 -m zipfile -c "$WHEEL.part" numpy "$(basename "$about")" && mv "$WHEEL.part" "$WHEEL")
+fi
+echo "$WHEEL" >&3
