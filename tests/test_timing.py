@@ -85,7 +85,7 @@ def test_refined_words_stay_in_order_and_in_their_segment(levels, borders, low, 
 def test_words_are_where_the_sound_is(model):
     """Spoken digits of which the truth is known; one begins 21 s into its window."""
     truth = {r["file"].split(".")[0]: r for r in json.loads((DATA / "words.json").read_text())}
-    errors = []
+    errors: list[float] = []
     for name in ("en.wav", "de.wav", "en_noise.flac", "en_late.flac"):
         result = model.transcribe(DATA / name, temperature=0.0, word_timestamps=True)
         words = [word for segment in result.segments for word in segment.words]
@@ -98,8 +98,8 @@ def test_words_are_where_the_sound_is(model):
             assert (segment.start, segment.end) == (points[0], points[-1])
             assert "".join(w.word for w in segment.words) == segment.text
             assert all(0 < w.probability <= 1 for w in segment.words)
-    assert np.median(errors) <= 0.042
-    assert np.mean(np.array(errors) <= 0.25) >= 0.9
+        assert max(errors) <= 0.25  # "eight eight" in en_late: attention alone gives both of them to one
+    assert np.median(errors) <= 0.01
 
 
 def test_word_timestamps_change_no_text(model):

@@ -9,13 +9,15 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import simd
-from .timing import WordTiming
+from .division import FRAMES_PER_SECOND, divide, letters
+from .timing import POSITIONS_PER_SECOND, WordTiming
 
 FloatArray = simd.FloatArray
+Times = npt.NDArray[np.float64]
 
-FRAMES_PER_SECOND = 100
 SMOOTH = 3  # frames that loudness is averaged over
 BEFORE, AFTER = 0.15, 0.25  # seconds around a border in which its dip may lie: attention is rather early than late
 DISTANCE = 0.4  # how much less loud a dip must be for each second that it is away: log-mel, of which 1 is 40 dB
@@ -29,6 +31,21 @@ class Loudness:
     def __init__(self, mel: FloatArray) -> None:
         level = np.pad(mel.mean(axis=0), SMOOTH // 2, mode="edge")
         self.level = np.convolve(level, np.full(SMOOTH, 1 / SMOOTH), mode="valid")
+
+    def divide(self, words: list[str], listening: FloatArray, times: Times, low: float, high: float) -> Times:
+        """Times `(n_word + 1,)` of the words' borders between `low` and `high` seconds, by attention alone -> by the sound too.
+
+        listening is `(n_word, n_position)`, from `low` on.
+        """
+        first, last = round(low * FRAMES_PER_SECOND), min(round(high * FRAMES_PER_SECOND), len(self.level))
+        stretch = FRAMES_PER_SECOND // POSITIONS_PER_SECOND
+        frames = np.repeat(listening / stretch, stretch, axis=1)[:, : max(0, last - first)]
+        if (n := frames.shape[1]) < 2:
+            return times
+        borders = np.clip(np.round((times - low) * FRAMES_PER_SECOND), 0, n).astype(np.int64)
+        borders[0], borders[-1] = 0, n
+        sizes = np.array([letters(word) for word in words])
+        return low + divide(frames, sizes, self.level[first : first + n], borders) / FRAMES_PER_SECOND
 
     def refine(self, words: list[WordTiming], low: float, high: float) -> list[WordTiming]:
         """Words of one segment, which lies between `low` and `high` seconds, with times that follow the sound. They stay in order."""

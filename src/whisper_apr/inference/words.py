@@ -49,7 +49,7 @@ def add_words(
         low, high = max(done, start - MARGIN), min(latest, end + MARGIN)
         words: list[WordTiming] = []
         if text and high > low:
-            words = _align(heard, tokenizer, text, first, low, high)
+            words = _align(heard, loudness, tokenizer, text, first, low, high)
             words = merge_punctuations(words, options.prepend_punctuations, options.append_punctuations)
             words = loudness.refine(words, low, high)
             done = words[-1].end
@@ -59,7 +59,7 @@ def add_words(
 
 
 def _align(
-    heard: Listening, tokenizer: Tokenizer, text: list[int], first: int, low: float, high: float
+    heard: Listening, loudness: Loudness, tokenizer: Tokenizer, text: list[int], first: int, low: float, high: float
 ) -> list[WordTiming]:
     """The words of tokens `first` and on, somewhere between `low` and `high` seconds."""
     begin, end = round(low * POSITIONS_PER_SECOND), round(high * POSITIONS_PER_SECOND)
@@ -67,16 +67,14 @@ def _align(
     matrix = heard.matrix[first : first + len(text), begin : max(end, begin + 1)]
     times = np.append(np.maximum(low, low + jumps(matrix) / POSITIONS_PER_SECOND), high)
     words, word_tokens = tokenizer.split_to_word_tokens(text)
-    ends = np.cumsum([len(tokens) for tokens in word_tokens])
+    edges = np.cumsum([0, *map(len, word_tokens)])
+    listening = np.maximum.reduceat(matrix, edges[:-1])
+    times = loudness.divide(words, listening, times[edges], low, high)
     return [
-        WordTiming(
-            word,
-            tuple(tokens),
-            float(times[last - len(tokens)]),
-            float(times[last]),
-            mean(heard.probabilities, first + last, len(tokens)),
+        WordTiming(word, tuple(tokens), start, end, mean(heard.probabilities, first + int(edge), len(tokens)))
+        for word, tokens, start, end, edge in zip(
+            words, word_tokens, times[:-1].tolist(), times[1:].tolist(), edges[1:], strict=True
         )
-        for word, tokens, last in zip(words, word_tokens, ends, strict=True)
     ]
 
 

@@ -1,0 +1,65 @@
+"""Words share a segment's sound: borders that were laid are found, whatever attention says, and punctuation takes no time."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_apr.inference.division import divide, letters
+
+
+def laid(rng, sizes, frames_per_letter=10):
+    """Words that sound as long as they are written, with a short quiet between them -> (borders, level)."""
+    parts, borders = [], [0]
+    for size in sizes:
+        parts += [1 + 0.05 * rng.random(size * frames_per_letter), np.zeros(4)]
+        borders.append(borders[-1] + len(parts[-2]) + 4)
+    return np.array(borders), np.concatenate(parts)[:-2].astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_borders_that_were_laid_are_found_where_attention_is_wrong(seed):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(3, 6, 9)
+    true, level = laid(rng, sizes)
+    listening = (0.3 * rng.standard_normal((len(sizes), len(level)))).astype(np.float32)
+    wrong = true.copy()
+    wrong[-1] = len(level)
+    k = int(rng.integers(1, len(sizes) - 1))
+    wrong[k] = wrong[k + 1] - 1  # a word with next to nothing, beside one with the sound of two
+    found = divide(listening, sizes, level, wrong)
+    assert np.abs(found[1:-1] - true[1:-1]).max() <= 4
+
+
+def test_what_is_listened_to_decides_where_the_sound_does_not():
+    """Two words of one size; the first has two of three sounds, for so it listens."""
+    true, level = laid(np.random.default_rng(0), [3, 3, 3])
+    listening = np.zeros((2, len(level)), np.float32)
+    for border in (true[1], true[2]):
+        listening[0, :border], listening[1, border:] = 1, 1
+        listening[0, border:], listening[1, :border] = -1, -1
+        found = divide(listening, np.array([3, 3]), level, np.array([0, 7, len(level)]))
+        assert abs(found[1] - border) <= 4
+
+
+def test_punctuation_takes_no_sound():
+    true, level = laid(np.random.default_rng(1), [4, 4])
+    sizes = np.array([letters(word) for word in (" four", ",", " nine")])
+    assert sizes.tolist() == [4, 0, 4]
+    found = divide(np.zeros((3, len(level)), np.float32), sizes, level, np.array([0, 20, 60, len(level)]))
+    assert np.abs(found[1:3] - true[1]).max() <= 4
+
+
+@given(
+    st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=80),
+    st.lists(st.integers(0, 9), min_size=1, max_size=9),
+    st.integers(0, 2**32 - 1),
+)
+def test_borders_stay_in_order_and_in_the_segment(levels, sizes, seed):
+    rng, n = np.random.default_rng(seed), len(levels)
+    borders = np.concatenate([[0], np.sort(rng.integers(0, n + 1, len(sizes) - 1)), [n]])
+    listening = rng.standard_normal((len(sizes), n)).astype(np.float32)
+    found = divide(listening, np.array(sizes), np.array(levels, np.float32), borders)
+    assert found.shape == borders.shape
+    assert (found[0], found[-1]) == (0, n)
+    assert (np.diff(found) >= 0).all()
