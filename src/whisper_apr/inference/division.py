@@ -5,6 +5,8 @@ word takes its time. So a segment is divided anew, by what its words listen to a
 it is quiet, and words share the sound about as they share the letters. The best division is found exactly, by dynamic programming.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +29,7 @@ def letters(word: str) -> int:
     return sum(map(str.isalnum, word))
 
 
-def divide(listening: FloatArray, sizes: IntArray, level: FloatArray, borders: IntArray) -> IntArray:
+def divide(listening: FloatArray, sizes: IntArray, level: npt.NDArray[np.floating[Any]], borders: IntArray) -> IntArray:
     """The frames (of 10 ms) at which the words of a segment begin, and at which the last one ends, `(n_word + 1,)` from 0 to `n_frame`.
 
     listening: `(n_word, n_frame)`, how much each word listens to each frame, in positions; sizes: each word's letters; level: the loudness
