@@ -227,23 +227,23 @@ def attention(
 def new_pages(
     n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Storage for a key-value cache, zeroed: keys `(n_page, n_head, d_head, 16)`, values `(n_page, n_head, 16, d_head)`.
+    """Storage for a key-value cache, zeroed: keys `(n_head, n_page, d_head, 16)`, values `(n_head, n_page, 16, d_head)`.
 
-    One page holds 16 positions of one row. float32 or float16.
+    One page holds 16 positions of one row; a head's pages lie together, so that they are read straight on. float32 or float16.
     """
-    return aligned_zeros((n_page, n_head, d_head, PAGE), dtype), aligned_zeros((n_page, n_head, PAGE, d_head), dtype)
+    return aligned_zeros((n_head, n_page, d_head, PAGE), dtype), aligned_zeros((n_head, n_page, PAGE, d_head), dtype)
 
 
 def _check_pages(
     keys: npt.NDArray[Any], values: npt.NDArray[Any], pages: npt.NDArray[np.int32], width: int, n_row: int
 ) -> None:
-    n_page, n_head, d_head, _ = keys.shape
+    n_head, n_page, d_head, _ = keys.shape
     _expect(
         keys.dtype == values.dtype and keys.dtype in (np.float32, np.float16),
         "keys and values must be float32 or float16",
     )
     _expect(
-        keys.shape[3] == PAGE and values.shape == (n_page, n_head, PAGE, d_head),
+        keys.shape[3] == PAGE and values.shape == (n_head, n_page, PAGE, d_head),
         f"pages of shape {keys.shape}, {values.shape}",
     )
     _expect(keys.flags.c_contiguous and values.flags.c_contiguous, "pages must be C-contiguous")

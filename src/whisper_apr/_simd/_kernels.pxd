@@ -38,7 +38,7 @@ cdef extern from "kernels.h" nogil:
         int is_half
         const int32_t *pages
         const int32_t *lengths
-        ptrdiff_t pages_stride
+        ptrdiff_t pages_stride, n_page
         ptrdiff_t n_key
         ptrdiff_t k_row, k_head, k_time, v_row, v_head, v_time
 
@@ -48,7 +48,7 @@ cdef extern from "kernels.h" nogil:
         const float *v
         ptrdiff_t k_row, k_time, v_row, v_time
         const int32_t *pages
-        ptrdiff_t pages_stride
+        ptrdiff_t pages_stride, n_page
         const int32_t *lengths
         const int32_t *counts
         void *keys

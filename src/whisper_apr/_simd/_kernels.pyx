@@ -211,7 +211,7 @@ def attention(q, k, v, bint causal, bint bfloat16, float scale, out):
         a.is_half = False
         a.pages = NULL
         a.lengths = NULL
-        a.pages_stride = 0
+        a.pages_stride = a.n_page = 0
         call(&o, (q, k, v, out))
     finally:
         release(&held)
@@ -230,7 +230,7 @@ def paged_attention(q, keys, values, pages, lengths, bint causal, float scale, o
         a.q = <const float *>view.buf
         a.q_row, a.q_time = view.strides[0] // 4, view.strides[1] // 4
         view = hold(&held, keys, False)
-        a.n_head, a.d_head = view.shape[1], view.shape[2]
+        a.n_head, a.n_page, a.d_head = view.shape[0], view.shape[1], view.shape[2]
         a.q_head = a.out_head = a.d_head
         a.keys = view.buf
         a.is_half = view.itemsize == 2
@@ -274,7 +274,7 @@ def store_pages(k, v, pages, lengths, counts, keys, values):
         if counts is not None:
             s.counts = <const int32_t *>hold(&held, counts, False).buf
         view = hold(&held, keys, True)
-        s.n_head, s.d_head = view.shape[1], view.shape[2]
+        s.n_head, s.n_page, s.d_head = view.shape[0], view.shape[1], view.shape[2]
         s.is_half = view.itemsize == 2
         s.keys = view.buf
         s.values = hold(&held, values, True).buf

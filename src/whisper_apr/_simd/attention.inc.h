@@ -39,7 +39,7 @@ static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t hea
         float *k = keys + key / APR_PANEL * APR_PANEL * d_head + key % APR_PANEL, *v = values + key * d_value;
         ptrdiff_t filled = key < n_key ? d_head : 0;
         if (filled && a->pages) {
-            ptrdiff_t page = a->pages[row * a->pages_stride + key / APR_PANEL] * a->n_head + head;
+            ptrdiff_t page = head * a->n_page + a->pages[row * a->pages_stride + key / APR_PANEL];
             ptrdiff_t k_at = page * d_head * APR_PANEL + key % APR_PANEL, v_at = (page * APR_PANEL + key % APR_PANEL) * d_head;
             if (a->is_half) {
                 for (ptrdiff_t d = 0; d < d_head; d++) k[d * APR_PANEL] = apr_half_to_float(((const uint16_t *)a->keys)[k_at + d * APR_PANEL]);
@@ -58,8 +58,8 @@ static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t hea
     }
 }
 
-/* Pages of one head do not follow each other in memory, which the hardware's prefetcher would need: how far, in elements, the page lies
- * behind that is so many pages further on. */
+/* The hardware's prefetcher does not know how pages follow each other: how far, in elements, the page lies behind that is so many pages
+ * further on. */
 APR_INLINE ptrdiff_t page_ahead(const attention_head *h, ptrdiff_t page, ptrdiff_t pages, ptrdiff_t step) {
     ptrdiff_t later = min_size(page + pages, (h->n_key - 1) / APR_PANEL);
     return (h->pages ? h->pages[later] - h->pages[page] : later - page) * step;
@@ -190,10 +190,10 @@ static void attention_task(void *context, ptrdiff_t i, void *scratch) {
         own = values + n_slot * work->d_value;
     } else {
         ptrdiff_t page = APR_PANEL * a->d_head;
-        h.keys = weight_at(a->keys, head * page, a->is_half);
-        h.values = weight_at(a->values, head * page, a->is_half);
+        h.keys = weight_at(a->keys, head * a->n_page * page, a->is_half);
+        h.values = weight_at(a->values, head * a->n_page * page, a->is_half);
         h.pages = a->pages + row * a->pages_stride;
-        h.page_step = h.value_page_step = a->n_head * page;
+        h.page_step = h.value_page_step = page;
         h.value_step = a->d_head;
         h.half = a->is_half;
     }
@@ -246,7 +246,7 @@ static void store_task(void *context, ptrdiff_t i, void *scratch) {
     (void)scratch;
     for (ptrdiff_t from = start, to; from < end; from = to) {
         to = min_size(end, (from / APR_PANEL + 1) * APR_PANEL);
-        ptrdiff_t at = (s->pages[row * s->pages_stride + from / APR_PANEL] * s->n_head + head) * s->d_head * APR_PANEL;
+        ptrdiff_t at = (head * s->n_page + s->pages[row * s->pages_stride + from / APR_PANEL]) * s->d_head * APR_PANEL;
         for (ptrdiff_t d = 0; d < s->d_head; d++)
             for (ptrdiff_t t = from; t < to; t++) store_weight(s->keys, at + d * APR_PANEL + t % APR_PANEL, k[(t + before) * s->k_time + d], s->is_half);
         for (ptrdiff_t t = from; t < to; t++)

@@ -40,12 +40,12 @@ typedef struct apr_attention {
     ptrdiff_t q_row, q_head, q_time;
     float *out; /* likewise */
     ptrdiff_t out_row, out_head, out_time;
-    const void *keys;       /* pages: (n_page, n_head, d_head, 16); strided: float32 rows of d_head */
-    const void *values;     /* pages: (n_page, n_head, 16, d_head); strided: float32 rows of d_head */
+    const void *keys;       /* pages: (n_head, n_page, d_head, 16); strided: float32 rows of d_head */
+    const void *values;     /* pages: (n_head, n_page, 16, d_head); strided: float32 rows of d_head */
     int is_half;            /* pages only */
     const int32_t *pages;   /* (n_row, pages_stride): the page of each 16 positions of each row */
     const int32_t *lengths; /* pages only: (n_row), the number of keys of each row */
-    ptrdiff_t pages_stride;
+    ptrdiff_t pages_stride, n_page;
     ptrdiff_t n_key; /* strided only */
     ptrdiff_t k_row, k_head, k_time, v_row, v_head, v_time;
 } apr_attention;
@@ -57,10 +57,10 @@ typedef struct apr_store {
     const float *k, *v; /* by strides; the last axis is contiguous */
     ptrdiff_t k_row, k_time, v_row, v_time;
     const int32_t *pages; /* (n_row, pages_stride) */
-    ptrdiff_t pages_stride;
+    ptrdiff_t pages_stride, n_page;
     const int32_t *lengths, *counts; /* (n_row); counts NULL: n_new */
-    void *keys;                      /* (n_page, n_head, d_head, 16) */
-    void *values;                    /* (n_page, n_head, 16, d_head) */
+    void *keys;                      /* (n_head, n_page, d_head, 16) */
+    void *values;                    /* (n_head, n_page, 16, d_head) */
     int is_half;
 } apr_store;
 

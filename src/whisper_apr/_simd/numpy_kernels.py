@@ -119,23 +119,23 @@ def attention(q, k, v, causal, bfloat16, scale, out):
 
 def store_pages(k, v, pages, lengths, counts, keys, values):
     n_row, n_new, _ = k.shape
-    _, n_head, d_head, _ = keys.shape
+    n_head, _, d_head, _ = keys.shape
     for row in range(n_row):
         count = n_new if counts is None else int(counts[row])
         positions = np.arange(lengths[row] - count, lengths[row])
         page, slot = pages[row, positions // PANEL], positions % PANEL
-        keys[page, :, :, slot] = k[row, n_new - count :].reshape(count, n_head, d_head)
-        values[page, :, slot, :] = v[row, n_new - count :].reshape(count, n_head, d_head)
+        keys[:, page, :, slot] = k[row, n_new - count :].reshape(count, n_head, d_head)
+        values[:, page, slot, :] = v[row, n_new - count :].reshape(count, n_head, d_head).swapaxes(0, 1)
 
 
 def paged_attention(q, keys, values, pages, lengths, causal, scale, out):
     n_row, n_query, width = q.shape
-    _, n_head, d_head, _ = keys.shape
+    n_head, _, d_head, _ = keys.shape
     for row in range(n_row):
         n_key = int(lengths[row])
         page = pages[row, : -(-n_key // PANEL)]
-        k = keys[page].transpose(1, 0, 3, 2).reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
-        v = values[page].transpose(1, 0, 2, 3).reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
+        k = keys[:, page].swapaxes(2, 3).reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
+        v = values[:, page].reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
         heads = q[row].reshape(n_query, n_head, d_head).transpose(1, 0, 2)
         result = np.empty(heads.shape, np.float32)
         attention(heads, k, v, causal, False, scale, result)

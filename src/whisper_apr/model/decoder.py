@@ -69,8 +69,8 @@ class Cache:
         begun = np.flatnonzero(n_begun)
         to, origin = self.pages[moved[begun], n_full[begun]], self.pages[source[begun], n_full[begun]]
         for keys, values in self.layers:
-            keys[to] = keys[origin]
-            values[to] = values[origin]
+            keys[:, to] = keys[:, origin]
+            values[:, to] = values[:, origin]
         full = np.arange(self.pages.shape[1]) < n_full[:, None]
         self.pages[moved] = np.where(full, self.pages[source], self.pages[moved])
 
@@ -192,7 +192,7 @@ class TextDecoder:
             for i in np.flatnonzero(heads[:, 0] == layer):
                 head = int(heads[i, 1])
                 # one head's pages of keys are a packed matrix (n_audio_ctx, d_head)
-                panels = np.ascontiguousarray(keys[cache.cross_pages[0], head])
+                panels = np.ascontiguousarray(keys[head, cache.cross_pages[0]])
                 matrix = simd.PackedMatrix(panels.dtype.name, (scores.shape[2], d_head), panels)
                 scores[i] = simd.linear(queries[0, :, head * d_head : (head + 1) * d_head], matrix)
             x = block.finish(x, queries, cache, layer)
