@@ -210,7 +210,7 @@ static void gemm(const apr_gemm *g) {
             for (ptrdiff_t column = 0; column < g->n; column += LANES) finish_vector(g, i, column, vf_zero());
         return;
     }
-    if (g->m <= GEMM_THIN) {
+    if (g->m <= (VF_SLOW_HALF && g->b_type == APR_FLOAT16 ? THIN_ROWS : GEMM_THIN)) {
         work.n_unit = div_up(g->n, LANES * (g->m <= 2 ? THIN_VECTORS : TILE_VECTORS));
         work.n_column_task = min_size(work.n_unit, wanted);
         apr_parallel(thin_task, &work, work.n_column_task, 0);

@@ -6,6 +6,7 @@
 #define VF_LANES 4
 #define VF_SPLAT 1 /* 1: rows of a product are packed as vectors of equal lanes, what a broadcast would cost is saved */
 #define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
+#define VF_SLOW_HALF 1 /* 1: no instruction makes a float of a half: it is done once for all rows where they are many */
 #define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef __m128 vf;
 
@@ -19,14 +20,13 @@ APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) {
     if (n == 2) return vf_load_two(p);
     return n == 1 ? _mm_load_ss(p) : _mm_setzero_ps();
 }
+/* As apr_half_to_float, but the sign comes along: shifted as a signed number, of which the copies are taken away. */
 APR_INLINE vf vf_load_half(const uint16_t *p) {
-    __m128i h = _mm_unpacklo_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p), _mm_setzero_si128());
-    __m128i magnitude = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x7fff)), 13);
-    __m128i sign = _mm_slli_epi32(_mm_and_si128(h, _mm_set1_epi32(0x8000)), 16);
-    __m128i special = _mm_cmpgt_epi32(magnitude, _mm_set1_epi32((0x7c00 << 13) - 1));
-    __m128 scaled = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_castsi128_ps(_mm_set1_epi32(0x77800000)));
-    __m128i extra = _mm_or_si128(sign, _mm_and_si128(special, _mm_set1_epi32(0x7f800000)));
-    return _mm_or_ps(scaled, _mm_castsi128_ps(extra));
+    __m128i h = _mm_unpacklo_epi16(_mm_setzero_si128(), _mm_loadl_epi64((const __m128i *)(const void *)p));
+    __m128i moved = _mm_and_si128(_mm_srai_epi32(h, 3), _mm_set1_epi32((int)0x8fffffff)), top = _mm_set1_epi32(0x0f800000);
+    __m128i special = _mm_and_si128(_mm_cmpeq_epi32(_mm_and_si128(moved, top), top), _mm_set1_epi32(0x7f800000));
+    __m128 scaled = _mm_mul_ps(_mm_castsi128_ps(moved), _mm_castsi128_ps(_mm_set1_epi32(0x77800000)));
+    return _mm_or_ps(scaled, _mm_castsi128_ps(special));
 }
 APR_INLINE void vf_store(float *p, vf x) { _mm_storeu_ps(p, x); }
 APR_INLINE void vf_store_n(float *p, vf x, ptrdiff_t n) {
