@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -186,31 +187,51 @@ def test_options_reach_the_engine(capsys, texts):
 
 
 class Microphone:
-    """Stands in for the package sounddevice: a recording comes at once, then the user presses Ctrl-C."""
+    """Stands in for the package sounddevice: a recording comes at once, then the user presses Ctrl-C.
+
+    As PortAudio does, it calls with one and the same buffer, and says with a block that some were lost before it.
+    """
 
     PortAudioError = RuntimeError
 
-    def __init__(self, samples: np.ndarray) -> None:
-        self.samples = samples
+    def __init__(self, samples: np.ndarray, rate: int = SAMPLE_RATE, lost_before: tuple[int, ...] = ()) -> None:
+        self.samples, self.rate, self.lost_before, self.is_open = samples, rate, lost_before, False
 
     def InputStream(self, *, samplerate: int, channels: int, dtype: str, callback) -> "Microphone":
-        assert (samplerate, channels, dtype) == (SAMPLE_RATE, 1, "float32")
+        assert (samplerate, channels, dtype) == (self.rate, 1, "float32")
         self.callback = callback
         return self
 
     def __enter__(self) -> None:
-        for i in range(0, len(self.samples), 1000):
-            self.callback(self.samples[i : i + 1000, None], 1000, None, None)
+        self.is_open = True
+        for k, i in enumerate(range(0, len(self.samples), 1000)):
+            buffer = self.samples[i : i + 1000, None].copy()
+            status = SimpleNamespace(input_overflow=True) if k in self.lost_before else None
+            self.callback(buffer, len(buffer), None, status)
+            buffer[:] = np.nan
 
     def __exit__(self, *error: object) -> None:
-        pass
+        self.is_open = False
 
 
-def test_live_from_the_microphone(capsys, monkeypatch, texts):
-    monkeypatch.setitem(sys.modules, "sounddevice", Microphone(load_audio(EN)))
+@pytest.mark.parametrize("rate", [SAMPLE_RATE, 48_000])
+def test_live_from_the_microphone(capsys, monkeypatch, texts, rate):
+    microphone = Microphone(resample(load_audio(EN), SAMPLE_RATE, rate), rate)
+    monkeypatch.setitem(sys.modules, "sounddevice", microphone)
+    monkeypatch.setattr(queue.Queue, "get", _get_or_interrupt(queue.Queue.get))
+    assert run("live", "--model", "digits", "--input", "mic", "--rate", rate) == 0
+    out, err = capsys.readouterr()
+    assert (out.split(), err, microphone.is_open) == (texts[EN].split(), "", False)
+
+
+def test_sound_of_the_microphone_that_was_lost_is_told_once(capsys, monkeypatch, texts):
+    monkeypatch.setitem(sys.modules, "sounddevice", Microphone(load_audio(EN), lost_before=(2, 5, 9)))
     monkeypatch.setattr(queue.Queue, "get", _get_or_interrupt(queue.Queue.get))
     assert run("live", "--model", "digits", "--input", "mic") == 0
-    assert capsys.readouterr().out.split() == texts[EN].split()
+    out, err = capsys.readouterr()
+    assert out.split() == texts[EN].split()
+    assert err.count("\n") == 1
+    assert "lost" in err
 
 
 def _interrupt(*_: object) -> None:

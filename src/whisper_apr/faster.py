@@ -22,6 +22,7 @@ from . import simd
 from .audio import CHUNK_LENGTH, SAMPLE_RATE, VadOptions, load_audio, resample
 from .errors import AudioError, ModelNotFoundError, OptionError
 from .formats.hub import cached_folder, converted_files, find_model
+from .inference.options import APPENDED, PREPENDED
 from .inference.recording import Source
 from .inference.results import Segment
 from .inference.transcribe import Transcriber, transcriber
@@ -32,8 +33,6 @@ from .tokenizer import LANGUAGES
 # a window of its own for each piece of speech: what faster-whisper's batched pipeline cuts a recording by
 BATCH_SILENCE_MS = 160
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-PREPENDED = "\"'“¿([{-"
-APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
 
 
 @dataclass(frozen=True)

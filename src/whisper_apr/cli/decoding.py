@@ -30,12 +30,8 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
 
     add("language", str, "language spoken, as a code or in English (default: detected)")
     add("task", str, "transcribe, or translate into English", choices=("transcribe", "translate"))
-    add(
-        "best-of",
-        optional(int),
-        f"samples to choose from at a temperature above 0 (default: {N_SAMPLE})",
-        default=N_SAMPLE,
-    )
+    samples = f"samples to choose from at a temperature above 0 (default: {N_SAMPLE})"
+    add("best-of", optional(int), samples, default=N_SAMPLE)
     add("beam-size", optional(int), f"beams at temperature 0 (default: {N_BEAM}; None: greedy)", default=N_BEAM)
     add("patience", float, "search until patience x beam-size texts have ended (default: 1)")
     add("length-penalty", float, "Wu et al.'s exponent, 0 to 1 (default: divide by the length)")
@@ -44,11 +40,7 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
     add("initial-prompt", str, "text that the first window is told came before it")
     add("carry-initial-prompt", boolean, "tell every window the initial prompt")
     add("condition-on-previous-text", boolean, "tell each window the text before it (default: True)")
-    add(
-        "compression-ratio-threshold",
-        optional(float),
-        "above it a text repeats itself: the window fails (default: 2.4)",
-    )
+    add("compression-ratio-threshold", optional(float), "above it a text repeats itself: it fails (default: 2.4)")
     add("logprob-threshold", optional(float), "below it a text is unlikely: the window fails (default: -1)")
     add("no-speech-threshold", optional(float), "above it an unlikely text is silence (default: 0.6)")
     add("clip-timestamps", str, "start,end,start,end,... in seconds: what is to be transcribed (default: all)")

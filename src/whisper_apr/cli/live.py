@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..audio import SAMPLE_RATE
 from ..errors import OptionError, WhisperAprError
 from ..inference.live import LiveText, LiveTranscriber
+from . import fail
 from .arguments import add_engine, open_engine, option, positive
 
 HELP = "write what is being said"
@@ -60,13 +61,17 @@ def _microphone_blocks(rate: int) -> Iterator[npt.NDArray[Any]]:
             "or pipe raw samples in with --input -"
         ) from error
     come: queue.Queue[npt.NDArray[Any]] = queue.Queue()
+    lost = False
+
+    def take(block: npt.NDArray[Any], n_frame: int, time: Any, status: Any) -> None:
+        nonlocal lost
+        if status and status.input_overflow and not lost:  # the machine was too busy to call in time
+            lost = True
+            fail("some of the microphone's sound came too fast and was lost; words may be missing")
+        come.put(block[:, 0].copy())  # the block is PortAudio's, and used again
+
     try:
-        with sounddevice.InputStream(
-            samplerate=rate,
-            channels=1,
-            dtype="float32",
-            callback=lambda block, *_: come.put(block[:, 0].copy()),
-        ):
+        with sounddevice.InputStream(samplerate=rate, channels=1, dtype="float32", callback=take):
             while True:
                 blocks = [come.get()]
                 with suppress(queue.Empty):

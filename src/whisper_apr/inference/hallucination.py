@@ -5,9 +5,10 @@ The rules and figures are openai-whisper's for `hallucination_silence_threshold`
 
 from collections.abc import Sequence
 
+from .options import APPENDED, PREPENDED
 from .results import Segment, Word
 
-PUNCTUATION = "\"'“¿([{-\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+PUNCTUATION = PREPENDED + APPENDED
 WORDS_LOOKED_AT = 8
 IMPROBABLE = 0.15
 SHORT, LONG = 0.133, 2.0  # seconds of a word

@@ -39,7 +39,7 @@ class Loudness:
         """
         first, last = round(low * FRAMES_PER_SECOND), min(round(high * FRAMES_PER_SECOND), len(self.level))
         stretch = FRAMES_PER_SECOND // POSITIONS_PER_SECOND
-        frames = np.repeat(listening / stretch, stretch, axis=1)[:, : max(0, last - first)]
+        frames = np.repeat(listening / np.float32(stretch), stretch, axis=1)[:, : max(0, last - first)]
         if (n := frames.shape[1]) < 2:
             return times
         borders = np.clip(np.round((times - low) * FRAMES_PER_SECOND), 0, n).astype(np.int64)

@@ -7,6 +7,10 @@ from typing import Any
 from ..errors import OptionError
 from ..tokenizer import TASKS, Task, Tokenizer
 
+# marks that belong to the word after them, and to the word before them
+PREPENDED = "\"'“¿([{-"
+APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+
 
 @dataclass(frozen=True)
 class DecodingOptions:
@@ -71,8 +75,8 @@ class TranscribeOptions:
     carry_initial_prompt: bool = False  # and every other one
     clip_timestamps: str | Sequence[float] = "0"  # start, end, start, end ... in seconds; the last end may be missing
     word_timestamps: bool = False
-    prepend_punctuations: str = "\"'“¿([{-"  # belong to the word after them
-    append_punctuations: str = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001  # belong to the word before them
+    prepend_punctuations: str = PREPENDED
+    append_punctuations: str = APPENDED
     hallucination_silence_threshold: float | None = None  # with word_timestamps: seconds of silence around false text
     batch_size: int | None = None  # windows decoded at once: cut where it is quiet, each without the text before it
     hotwords: str | Sequence[str] | None = (
