@@ -158,7 +158,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     print("\nThe best other engine's figure over whisper_apr's, the same type of numbers:\n")
     print(table(("size", "threads", "type", *STAGES), ratios(rows)))
     print("\nfailed:\n" + "\n".join(failed) if failed else "")
-    if options.svg:
+    if options.svg and rows:
         import charts
 
         charts.peers(rows, options.svg)
