@@ -19,6 +19,7 @@ FloatArray = simd.FloatArray
 BETWEEN = 8  # samples on each side from which the prototype is interpolated ...
 BETA = 11.2  # ... with this Kaiser window: 110 dB (Kaiser's formula, 0.1102 (A - 8.7))
 REACH = (95 + BETWEEN) / 2  # of the filter to each side, in samples of the lower rate
+BLOCK = 1 << 16  # samples of a whole recording that are taken at a time: what lies between stays in the cache
 MAX_FILTER = 32 << 20  # numbers: a ratio of two large primes needs a filter for each phase
 
 
@@ -120,4 +121,10 @@ def resample(x: npt.ArrayLike, rate_in: int, rate_out: int) -> FloatArray:
     if samples.ndim != 1:
         raise AudioError(f"resample takes one channel, not an array of shape {samples.shape}; call it for each")
     stream = Resampler(rate_in, rate_out)
-    return np.concatenate([stream.push(samples), stream.finish()])
+    out = np.empty(_length(len(samples), rate_in, rate_out), np.float32)
+    done = 0
+    for begin in range(0, len(samples) + BLOCK, BLOCK):
+        part = stream.push(samples[begin : begin + BLOCK]) if begin < len(samples) else stream.finish()
+        out[done : done + len(part)] = part
+        done += len(part)
+    return out
