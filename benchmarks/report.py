@@ -139,7 +139,7 @@ def browser(folder: Path) -> list[str]:
         head = ("where", "engine", "type", "encoder", "token")
         parts += [WEB_PEERS, table(head, [[row[key] for key in head] for row in rows]) + "\n"]
     if products := data.get("products"):
-        window = ", ".join(f"{name} {time:.3g} ms" for name, time in data["window"].items())
+        window = ", ".join(f"{name} {time:.1f} ms" for name, time in data["window"].items())
         recording = data["recording"]
         parts.append(
             f"In Chromium, one window through random weights of tiny: {window}. {recording['long']:.1f} s of digits take "

@@ -1,6 +1,7 @@
 /* The most that dot products of bytes can do: apart from peak.inc.h, as qgemm.inc.h is from gemm.inc.h. */
 
-enum { QPEAK_CHAINS = 12, QPEAK_STEPS = 1000 };
+/* As many chains as fit the registers with a weight for each: what is spilled would be measured, too. */
+enum { QPEAK_CHAINS = VF_TILE_ROWS >= 8 ? 12 : 6, QPEAK_STEPS = 1000 };
 
 /* peak.inc.h's multiply-adds with the dot product of bytes. The input changes from step to step, because what never changes would be multiplied only once. */
 static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
