@@ -1,9 +1,9 @@
 // What wasm128 does in Chromium: products beside `scalar`, a window of 30 s through random weights of `tiny`, and a recording beside its length.
 //
 //   node benchmarks/browser.mjs [docs/performance/browser.json]      the environment is that of tests/browser/harness.mjs
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { readFileSync } from "node:fs";
 import { data, start } from "../tests/browser/harness.mjs";
+import { keep } from "./figures.mjs";
 
 const speed = readFileSync(new URL("../wheels/speed.py", import.meta.url), "utf-8");
 // a page's clock goes by steps of 0.1 ms: many calls are taken together
@@ -76,8 +76,4 @@ console.log(`${seconds.long.toFixed(1)} s of digits: ${seconds.times.map((time) 
 await home.end();
 
 const [, , json] = process.argv;
-if (json) {
-  const known = existsSync(json) ? JSON.parse(readFileSync(json, "utf-8")) : {};
-  const machine = { ...known.machine, cpu: cpus()[0].model, Chromium: home.browser.version(), backend: "wasm128" };
-  writeFileSync(json, JSON.stringify({ ...known, date: new Date().toISOString().slice(0, 10), machine, ...JSON.parse(figures), recording: seconds }, null, 1) + "\n");
-}
+if (json) keep(json, { Chromium: home.browser.version(), backend: "wasm128" }, { ...JSON.parse(figures), recording: seconds });

@@ -6,12 +6,12 @@
 //   node benchmarks/web_peers.mjs PEERS [docs/performance/browser.json]
 //
 // Beside that the environment is that of tests/browser/harness.mjs, with NumPy for Pyodide among it.
-import { createReadStream, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createReadStream, existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { cpus } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { start } from "../tests/browser/harness.mjs";
+import { keep } from "./figures.mjs";
 
 const [peers, json] = process.argv.slice(2);
 const { BROWSER_MODULES, BROWSER_WHEEL, WHISPER_APR_PYODIDE_NUMPY } = process.env;
@@ -154,8 +154,6 @@ for (const [where, run] of Object.entries(places)) {
 }
 await home.end();
 if (json) {
-  const known = existsSync(json) ? JSON.parse(readFileSync(json, "utf-8")) : {};
   const version = JSON.parse(readFileSync(join(ORT, "package.json"), "utf-8")).version;
-  const machine = { ...known.machine, cpu: cpus()[0].model, "onnxruntime-web": version };
-  writeFileSync(json, JSON.stringify({ ...known, date: new Date().toISOString().slice(0, 10), machine, peers: rows }, null, 1) + "\n");
+  keep(json, { "onnxruntime-web": version }, { peers: rows });
 }

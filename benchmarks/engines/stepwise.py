@@ -1,5 +1,6 @@
 """What engines share that have a network but no search of their own: the mel spectrogram is faster-whisper's, the search NumPy's."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -12,16 +13,16 @@ Update = Callable[
 ]  # logits (rows, n_vocab) -> tokens (rows, 1), rows they go on from
 
 
-class Stepwise:
+class Stepwise(ABC):
     def __init__(self) -> None:
         self.extractor = FeatureExtractor()
 
     def mel(self, audio):
         return np.ascontiguousarray(self.extractor(audio)[:, :3000], np.float32)
 
+    @abstractmethod
     def _steps(self, features, n: int, rows: int, update: Update) -> Iterator[np.ndarray]:
         """The tokens of each step, (rows, 1)."""
-        raise NotImplementedError
 
     def greedy(self, features, n: int) -> list[int]:
         return [int(step[0, 0]) for step in self._steps(features, n, 1, lambda x: (x.argmax(axis=-1)[:, None], None))]

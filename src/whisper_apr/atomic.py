@@ -9,9 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
-NAME_LENGTH = (
-    50  # characters of the file's name in that of the one beside it: at most 200 bytes of the 255 that there may be
-)
+# characters of the file's name in that of the one beside it: at most 200 bytes of the 255 that there may be
+NAME_LENGTH = 50
 ABANDONED = 24 * 3600  # seconds since something was last written
 
 

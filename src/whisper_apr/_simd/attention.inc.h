@@ -15,7 +15,7 @@ typedef struct attention_work {
     ptrdiff_t n_part;  /* stretches of queries for each row and head */
     ptrdiff_t n_key;   /* of the longest row */
     ptrdiff_t d_value; /* d_head, rounded up to 16 */
-    int gather;        /*  keys and values are copied into scratch first */
+    int gather;        /* keys and values are copied into scratch first */
 } attention_work;
 
 /* One head of one row as it is read: keys in panels (d_head, 16), values as (16, value_step) for each page. */

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import platform
 import statistics
 import sys
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .. import __version__, simd
+from ..atomic import write_atomically
 
 
 def time_calls(function: Callable[[], object], seconds: float = 1.0, at_least: int = 3) -> list[float]:
@@ -84,9 +84,8 @@ def machine_line() -> str:
 def write_json(file: Path, **content: object) -> None:
     """The day, the machine, and what was measured; the file is whole at any time."""
     head = {"date": datetime.date.today().isoformat(), "machine": machine()}
-    beside = file.with_name(f"{file.name}.unfinished")
-    beside.write_text(json.dumps(head | content, indent=1) + "\n")
-    os.replace(beside, file)
+    with write_atomically(file) as out:
+        out.write(f"{json.dumps(head | content, indent=1)}\n".encode())
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
