@@ -1,7 +1,7 @@
 """docs/performance.md, and its charts, out of what the benchmarks wrote: run them first, then this. A file that is missing leaves its section out.
 
 python benchmarks/kernels.py --json docs/performance/kernels.json
-python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 int4 --threads 1 2 --json docs/performance/pipeline.json
+python benchmarks/pipeline.py --random tiny base small --compute-type float32 float16 int8 int4 --threads 1 2 --json docs/performance/pipeline.json
 python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json
 node benchmarks/browser.mjs docs/performance/browser.json       (its head tells the environment; browser.sh sets the same)
 node benchmarks/web_peers.mjs PEERS docs/performance/browser.json
@@ -27,8 +27,8 @@ one run, in which the commands took turns. Your own figures: `whisper-apr bench`
 PEERS = """The same random weights in every engine, one window of 30 s of noise, each engine in processes of its own, one after the other, round by round; medians
 over the rounds. Milliseconds: `token` and `beam` are a step of 1 and of 5 beams, `whole` is mel, encoder, prompt and 100 tokens, `load` until the
 engine is made, its files being in the system's cache, `peak` the process's memory in MB after one window. whisper_apr, onnxruntime, openvino and whisper.cpp
-make the cross-attention's keys and values in `encoder`, the others with the first token. Under float32, whisper_apr and whisper.cpp keep weights in
-float16; whisper.cpp has flash attention, and q8_0 under int8; onnxruntime has fused attention, and dynamic quantization; openvino's int8 computes in bfloat16.
+make the cross-attention's keys and values in `encoder`, the others with the first token. Under float32, whisper_apr keeps the
+weights, which are float16's own, in float16. whisper.cpp has flash attention, float16's keys and values, and q8_0 under int8; onnxruntime has fused attention, and dynamic quantization; openvino's int8 computes in bfloat16.
 """
 BATCH = """A window is the encoder, the prompt and 60 tokens; with eight at once, the time divided by eight. faster-whisper's batches are CTranslate2's.
 """
@@ -95,7 +95,7 @@ def pipeline(folder: Path) -> list[str]:
     if data is None:
         return []
     results = data["results"]
-    command = "pipeline.py --random tiny base small --compute-type float32 int8 int4 --threads 1 2"
+    command = "pipeline.py --random tiny base small --compute-type float32 float16 int8 int4 --threads 1 2"
     return [
         _head("A window, stage by stage", command, data),
         f"With the backend {data['machine']['backend']}. {LEGEND}\n",

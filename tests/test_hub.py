@@ -268,7 +268,7 @@ def test_float16_on_the_fly(tmp_path):
         for name, value in TENSORS.items()
     }
     other = models.write_pt(tmp_path / "halves.pt", models.SMALLEST, halves)
-    assert np.array_equal(logits(load_model(path, compute_type="float16")), logits(load_model(other)))
+    assert np.array_equal(*(logits(load_model(file, compute_type="float16")) for file in (path, other)))
     large = TENSORS | {"encoder.conv1.weight": TENSORS["encoder.conv1.weight"] * np.float32(1e6)}
     with pytest.raises(FormatError, match="conv1"):
         load_model(models.write_pt(tmp_path / "large.pt", models.SMALLEST, large), compute_type="float16")

@@ -198,6 +198,18 @@ def test_kinds_that_differ_meet_as_floats():
     assert packed.prepare(parts, "int8").dtype == "int8"
 
 
+@pytest.mark.parametrize("large", [65520.0, np.float32(3e38)])
+def test_beyond_float16(large):
+    """What is not finite to begin with is not beyond it."""
+    weight = np.array([[1, 65504, np.inf, np.nan]], np.float32)
+    kept = packed.prepare([weight], "float16").unpack()
+    np.testing.assert_array_equal(kept, weight)
+    weight[0, 0] = large
+    for given_as in (weight, simd.pack(weight)):
+        with pytest.raises(ValueError, match="float16's 65504"):
+            packed.prepare([given_as], "float16")
+
+
 @given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 2**31), st.sampled_from(["int8", "int4"]))
 def test_quantizing_again_changes_nothing_much(n_out, n_in, seed, dtype):
     """What was rounded once is a fixed point, within one unit in the last place of the scale."""

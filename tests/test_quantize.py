@@ -6,9 +6,6 @@ import pytest
 import models
 from whisper_apr import load_model
 from whisper_apr.formats.apr import write_apr
-from whisper_apr.formats.checkpoint import Checkpoint
-from whisper_apr.formats.quantize import as_float16
-from whisper_apr.packed import pack, quantize_int8
 from whisper_apr.recognizer import Recognizer
 
 TINY = models.random_checkpoint(models.TINY)
@@ -30,26 +27,3 @@ def test_logits_of_int8_within_two_percent(tmp_path):
         found[kind] = model.logits(tokens, model.embed_audio(mel))
     error = np.sqrt(np.mean((found["int8"] - found["float32"]) ** 2)) / found["float32"].std()
     assert 0 < error <= 0.02
-
-
-def test_as_float16_narrows_matrices_alone():
-    small = models.random_checkpoint(models.SMALLEST)
-    table = small.tensors["decoder.token_embedding.weight"]
-    quantized = quantize_int8(table)
-    mixed = Checkpoint(
-        small.dims,
-        dict(small.tensors)
-        | {
-            "decoder.token_embedding.weight": quantized,
-            "encoder.blocks.0.mlp.0.weight": pack(np.ones((32, 8), np.float32)),
-        },
-    )
-    found = as_float16(mixed).tensors
-    assert found["decoder.token_embedding.weight"] is quantized
-    assert found["encoder.blocks.0.mlp.0.weight"].dtype == "float16"
-    assert np.array_equal(found["encoder.blocks.0.mlp.0.weight"].unpack(), np.ones((32, 8)))
-    for name, value in small.tensors.items():
-        is_matrix = name.endswith(".weight") and value.ndim > 1
-        if name not in ("decoder.token_embedding.weight", "encoder.blocks.0.mlp.0.weight"):
-            assert found[name].dtype == (np.float16 if is_matrix else np.float32), name
-            assert np.array_equal(found[name], value.astype(found[name].dtype))

@@ -11,22 +11,23 @@ from whisper_apr.formats import Checkpoint
 from whisper_apr.formats.apr_write import write_apr
 from whisper_apr.inference.search import BeamSearch
 
-COMPUTE_TYPES = ("float32", "int8", "int4")
+COMPUTE_TYPES = ("float32", "float16", "int8", "int4")
 
 
-def _file(compute_type: str) -> str:
-    return "float16.apr" if compute_type == "float32" else f"{compute_type}.apr"
+def _dtype(compute_type: str) -> str:
+    """What the file holds: the weights are float16's own, as those of the published models are."""
+    return "float16" if compute_type == "float32" else compute_type
 
 
 def prepare(checkpoint: Checkpoint, folder: Path) -> None:
-    for compute_type in COMPUTE_TYPES:
-        write_apr(checkpoint, folder / _file(compute_type), "float16" if compute_type == "float32" else compute_type)
+    for dtype in {_dtype(compute_type) for compute_type in COMPUTE_TYPES}:
+        write_apr(checkpoint, folder / f"{dtype}.apr", dtype)
 
 
 class Engine:
     def __init__(self, folder: Path, compute_type: str, threads: int) -> None:
         simd.set_num_threads(threads)
-        self.model = load_model(folder / _file(compute_type), compute_type=compute_type)
+        self.model = load_model(folder / f"{_dtype(compute_type)}.apr", compute_type=compute_type)
 
     def mel(self, audio):
         return log_mel_spectrogram(audio, self.model.dims.n_mels)

@@ -17,9 +17,9 @@ from whisper_apr.audio import mel_filters
 from whisper_apr.formats import Checkpoint
 from whisper_apr.tokenizer.bpe import load_ranks
 
-COMPUTE_TYPES = ("float32", "int8")  # float32: float16 weights, as ours
+COMPUTE_TYPES = ("float16", "int8")
 _MAGIC, _F32, _F16, _Q8_0 = 0x67676D6C, 0, 1, 8
-_FILES = {"float32": ("ggml-f16.bin", 1), "int8": ("ggml-q8_0.bin", 7)}
+_FILES = {"float16": ("ggml-f16.bin", 1), "int8": ("ggml-q8_0.bin", 7)}
 
 
 class _Parameters(ctypes.Structure):

@@ -5,7 +5,7 @@
 64 bytes, can be mapped, and `PackedMatrix.from_arrays` takes the mapped arrays without copying.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -292,21 +292,33 @@ def pack(weight: Weight) -> PackedMatrix:
     return PackedMatrix(array.dtype.name, (n_out, n_in), pack_panels(array))
 
 
-_QUANTIZERS = {"int8": quantize_int8, "int4": quantize_int4}
-COMPUTE_TYPES = ("float32", *_QUANTIZERS)
+def _as_float16(weight: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
+    with np.errstate(over="ignore"):
+        half = weight.astype(np.float16, copy=False)
+    if not np.array_equal(np.isfinite(half), np.isfinite(weight)):
+        raise ValueError("holds numbers beyond float16's 65504; use compute_type float32")
+    return half
+
+
+_CONVERTERS: dict[str, Callable[[npt.NDArray[Any]], Weight]] = {
+    "float16": _as_float16,
+    "int8": quantize_int8,
+    "int4": quantize_int4,
+}
+COMPUTE_TYPES = ("float32", *_CONVERTERS)
 
 
 def prepare(weights: Sequence[Weight], compute_type: str = "float32") -> PackedMatrix:
     """Weights of one input, packed as one matrix with their outputs one after the other.
 
-    `compute_type` says what becomes of floats: "float32" keeps them, "int8" and "int4" quantize them. What is quantized already stays as
-    it is; where kinds differ, all are made floats first.
+    `compute_type` says what becomes of floats: "float32" keeps them, "float16" takes the nearest of those, "int8" and "int4" quantize them.
+    What is quantized already stays as it is; where kinds differ, all are made floats first. Raises ValueError for a number beyond float16's range.
     """
     first = weights[0]
     if (
         len(weights) == 1
         and isinstance(first, PackedMatrix)
-        and (first.scales is not None or compute_type == "float32")
+        and (first.scales is not None or compute_type in ("float32", first.dtype))
     ):
         return first
     plain = [weight.unpack() if isinstance(weight, PackedMatrix) else weight for weight in weights]
@@ -316,4 +328,4 @@ def prepare(weights: Sequence[Weight], compute_type: str = "float32") -> PackedM
         return pack(QuantizedWeight(quantized[0].dtype, np.concatenate(values), np.concatenate(scales)))
     floats = [weight.dequantize() if isinstance(weight, QuantizedWeight) else weight for weight in plain]
     whole = floats[0] if len(floats) == 1 else np.concatenate(floats)
-    return pack(_QUANTIZERS[compute_type](whole) if compute_type in _QUANTIZERS else whole)
+    return pack(_CONVERTERS[compute_type](whole) if compute_type in _CONVERTERS else whole)

@@ -20,8 +20,9 @@ class Whisper:
 
     The decoder is made when it is first asked for: where tensors are still on their way, the encoder runs before the decoder's have come.
 
-    `compute_type` says what the checkpoint's float matrices become: "float32" (kept as float16 or float32, computed in float32), "int8" or
-    "int4" (quantized here). Matrices that are quantized already stay as they are. Raises OptionError for another type.
+    `compute_type` says what the checkpoint's float matrices become: "float32" (kept as float16 or float32, computed in float32), "float16"
+    (computed in float32 too), "int8" or "int4" (quantized here); all but "float32" have a key-value cache of float16. Matrices that are
+    quantized already stay as they are. Raises OptionError for another type.
     """
 
     def __init__(self, checkpoint: Checkpoint, compute_type: str = "float32") -> None:
