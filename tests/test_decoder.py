@@ -231,3 +231,16 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(decoder):
         with pytest.raises(ValueError, match=message):
             decoder(tokens, cache, **more)
     assert cache.lengths.tolist() == [1, 1]
+
+
+def test_keys_of_all_layers_in_one_piece():
+    """Large enough for huge pages, where the system has them: zeroed, aligned, and none overlapping another."""
+    layers = simd.new_layers_of_pages(3, 94, 6, 64)
+    assert sum(x.nbytes for layer in layers for x in layer) > 4 << 20
+    for i, pages in enumerate(x for layer in layers for x in layer):
+        assert not pages.any()
+        assert pages.ctypes.data % 64 == 0
+        assert pages.flags.c_contiguous
+        pages[...] = i + 1
+    assert [x[5, 93, 3, 7] for layer in layers for x in layer] == [1, 2, 3, 4, 5, 6]
+    assert [x.shape for x in layers[0]] == [x.shape for x in simd.new_pages(94, 6, 64)]

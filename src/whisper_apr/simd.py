@@ -17,7 +17,7 @@ from ._simd.choice import backends as backends
 from ._simd.choice import get_num_threads as get_num_threads
 from ._simd.choice import set_num_threads as set_num_threads
 from ._simd.choice import use_backend as use_backend
-from ._simd.layout import PANEL, aligned_zeros
+from ._simd.layout import PANEL, aligned_zeros, huge_zeros
 from ._simd.layout import FilterBank as FilterBank
 from ._simd.layout import aligned_empty as aligned_empty
 from ._simd.recording import Recording as Recording
@@ -232,6 +232,15 @@ def new_pages(
     One page holds 16 positions of one row; a head's pages lie together, so that they are read straight on. float32 or float16.
     """
     return aligned_zeros((n_head, n_page, d_head, PAGE), dtype), aligned_zeros((n_head, n_page, PAGE, d_head), dtype)
+
+
+def new_layers_of_pages(
+    n_layer: int, n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
+) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """`new_pages` for each layer, in one piece of memory: for what is large and will be filled at once, as an audio's keys and values are."""
+    block = huge_zeros((n_layer, 2, n_head, n_page, d_head * PAGE), dtype)
+    shape = (n_head, n_page, d_head, PAGE), (n_head, n_page, PAGE, d_head)
+    return [(keys.reshape(shape[0]), values.reshape(shape[1])) for keys, values in block]
 
 
 def _check_pages(

@@ -11,7 +11,9 @@ and input `32 g + 16 + 4 v + i` in its high half, each as the value + 8.
 Pages of the key-value cache use the same 16: 16 positions a page, keys as a panel `(d_head, 16)`, values as `(16, d_head)`.
 """
 
+import contextlib
 import math
+import mmap
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ PANEL = 16
 QUAD = 4  # inputs that lie side by side in an int8 panel
 GROUP = 32  # inputs that share a scale in an int4 panel
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+HUGE_PAGE = 2 << 20  # bytes, on x86-64, and on aarch64 with pages of 4 KiB
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -39,6 +42,21 @@ def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[A
     size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
     raw = np.zeros(size + ALIGNMENT, np.uint8)
     begin = -raw.ctypes.data % ALIGNMENT
+    return raw[begin : begin + size].view(kind).reshape(shape)
+
+
+def huge_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """As `aligned_zeros`, for what is large and will be written whole: on Linux in pages of 2 MiB, of which a new one costs a fifth of as many
+    small ones, and which the processor finds faster."""
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    if size < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return aligned_zeros(shape, dtype)
+    block = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel built without them
+        block.madvise(mmap.MADV_HUGEPAGE)
+    raw = np.frombuffer(block, np.uint8)
+    begin = -raw.ctypes.data % HUGE_PAGE
     return raw[begin : begin + size].view(kind).reshape(shape)
 
 

@@ -32,7 +32,7 @@ class Cache:
         self.layers = [simd.new_pages(self.pages.size, n_head, d_head, dtype) for _ in range(n_layer)]
         self.audio: Indices = np.repeat(np.arange(n_audio, dtype=np.int32), beams)  # which one each row hears
         self.audio_pages: Indices = np.arange(n_audio * n_cross, dtype=np.int32).reshape(n_audio, n_cross)
-        self.cross_layers = [simd.new_pages(self.audio_pages.size, n_head, d_head, dtype) for _ in range(n_layer)]
+        self.cross_layers = simd.new_layers_of_pages(n_layer, self.audio_pages.size, n_head, d_head, dtype)
         self._n_audio_ctx = dims.n_audio_ctx
         self._arrange()
 
