@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from arriving import written
-from whisper_apr import simd
+from whisper_apr import Recognizer, load_model, simd
 
 # No clock decides whether a test passes: hypothesis would fail an example of more than 200 ms, which a busy machine makes of any.
 settings.register_profile("no clock", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,6 +36,12 @@ def compiled_backend(request: pytest.FixtureRequest):
     """As `backend`, without NumPy: for what holds bit for bit of the compiled kernels."""
     with simd.use_backend(request.param):
         yield request.param
+
+
+@pytest.fixture(scope="session")
+def model() -> Recognizer:
+    """The small real Whisper that comes with the package."""
+    return load_model("digits")
 
 
 @pytest.fixture(scope="session", params=[False, True], ids=["stored", "LZ4"])

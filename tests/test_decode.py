@@ -15,11 +15,6 @@ DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
-def model():
-    return whisper_apr.load_model("digits")
-
-
-@pytest.fixture(scope="module")
 def features(model):
     """Of four windows: English, Spanish, silence, a long one."""
     names = ("en.wav", "es.wav", "silence.flac", "en_long.flac")

@@ -6,16 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whisper_apr import LiveTranscriber, load_audio, load_model
+from whisper_apr import LiveTranscriber, load_audio
 from whisper_apr.audio import SAMPLE_RATE, resample
 from whisper_apr.errors import AudioError, OptionError
 
 DATA = Path(__file__).parent / "data"
-
-
-@pytest.fixture(scope="module")
-def model():
-    return load_model("digits")
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,6 @@ DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
-def model():
-    return whisper_apr.load_model("digits")
-
-
-@pytest.fixture(scope="module")
 def audios():
     """0.3 to 34 s, four languages, and some in which nobody speaks."""
     return [

@@ -23,11 +23,6 @@ RIGHT = (
 )
 
 
-@pytest.fixture(scope="module")
-def model() -> whisper_apr.Recognizer:
-    return load_model("digits")
-
-
 def words(file: str) -> list[str]:
     return [word["word"] for phrase in TRUTH[file]["phrases"] for word in phrase["words"]]
 

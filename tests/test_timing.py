@@ -8,17 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import whisper_apr
 from whisper_apr import simd
 from whisper_apr.inference.onsets import Loudness
 from whisper_apr.inference.timing import WordTiming, merge_punctuations
 
 DATA = Path(__file__).parent / "data"
-
-
-@pytest.fixture(scope="module")
-def model():
-    return whisper_apr.load_model("digits")
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 9), (9, 1), (10, 20), (32, 16), (123, 150)])

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import whisper_apr
 from recordings import noise, silence, speech, triangle
 from whisper_apr.audio import log_mel_spectrogram
 from whisper_apr.errors import AudioError, OptionError
@@ -17,11 +16,6 @@ from whisper_apr.inference.recording import Spectrogram, read_blocks
 from whisper_apr.inference.transcribe import transcriber
 
 DATA = Path(__file__).parent / "data"
-
-
-@pytest.fixture(scope="module")
-def model():
-    return whisper_apr.load_model("digits")
 
 
 @pytest.fixture(scope="module")

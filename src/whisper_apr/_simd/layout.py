@@ -27,37 +27,37 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 HUGE_PAGE = 2 << 20  # bytes, on x86-64, and on aarch64 with pages of 4 KiB
 
 
+def _carved(
+    raw: npt.NDArray[np.uint8], alignment: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """The array of this shape that begins at the first multiple of `alignment` within raw."""
+    begin = -raw.ctypes.data % alignment
+    return raw[begin : begin + math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+
+
 def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """An uninitialised C-contiguous array that begins at a multiple of 64 bytes."""
     kind = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    begin = -raw.ctypes.data % ALIGNMENT
-    return raw[begin : begin + size].view(kind).reshape(shape)
+    return _carved(np.empty(math.prod(shape) * kind.itemsize + ALIGNMENT, np.uint8), ALIGNMENT, shape, kind)
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """As `aligned_empty`, of zeros; large arrays take memory only where they are written."""
     kind = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-    raw = np.zeros(size + ALIGNMENT, np.uint8)
-    begin = -raw.ctypes.data % ALIGNMENT
-    return raw[begin : begin + size].view(kind).reshape(shape)
+    return _carved(np.zeros(math.prod(shape) * kind.itemsize + ALIGNMENT, np.uint8), ALIGNMENT, shape, kind)
 
 
 def huge_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """As `aligned_zeros`, for what is large and will be written whole: on Linux in pages of 2 MiB, of which a new one costs a fifth of as many
     small ones, and which the processor finds faster."""
     kind = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    size = math.prod(shape) * kind.itemsize
     if size < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return aligned_zeros(shape, dtype)
     block = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):  # a kernel built without them
         block.madvise(mmap.MADV_HUGEPAGE)
-    raw = np.frombuffer(block, np.uint8)
-    begin = -raw.ctypes.data % HUGE_PAGE
-    return raw[begin : begin + size].view(kind).reshape(shape)
+    return _carved(np.frombuffer(block, np.uint8), HUGE_PAGE, shape, kind)
 
 
 def div_up(a: int, b: int) -> int:
