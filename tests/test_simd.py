@@ -184,6 +184,6 @@ def test_the_machines_limits(backend):
         with pytest.raises(BackendError, match="no peak"):
             simd.run_peak(1)
         return
-    lanes = simd.run_peak(1) / simd.run_peak(1, dots=True)
-    assert 0 < lanes <= 1  # a vector holds no fewer bytes than floats
+    for kind in ("int8", "bfloat16"):
+        assert 0 < simd.run_peak(1) <= simd.run_peak(1, kind)  # a vector holds no fewer bytes, or halves, than floats
     assert simd.run_peak(3) == 3 * simd.run_peak(1)

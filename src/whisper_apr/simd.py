@@ -420,15 +420,16 @@ def lz4_decode(source: memoryview, target: memoryview) -> bool:
 # ---- the machine's limits -------------------------------------------------------------------------------------------
 
 
-def run_peak(n_task: int, dots: bool = False) -> float:
-    """So many tasks, over all threads, of multiply-adds that never leave the registers (`dots`: dot products of bytes).
+def run_peak(n_task: int, kind: Literal["float32", "int8", "bfloat16"] = "float32") -> float:
+    """So many tasks, over all threads, of multiply-adds that never leave the registers: of floats, of bytes in dot products, or of what
+    `attention` multiplies where its precision is "bfloat16".
 
     Returns how many operations that were; a multiplication and an addition are two. Raises BackendError on `numpy`, which has no such loop.
     """
     if choice.impl is numpy_kernels:
         raise BackendError("the backend 'numpy' has no peak to measure; use a compiled one")
     out = np.empty((n_task, 2), np.float32)
-    choice.impl.peak(out, dots)
+    choice.impl.peak(out, kind)
     return float(out[:, 1].sum(dtype=np.float64))
 
 

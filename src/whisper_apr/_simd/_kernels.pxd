@@ -96,6 +96,7 @@ cdef extern from "kernels.h" nogil:
         void (*polyphase)(const apr_polyphase *p) noexcept nogil
         void (*peak)(float *out, ptrdiff_t n_task) noexcept nogil
         void (*dot_peak)(float *out, ptrdiff_t n_task) noexcept nogil
+        void (*bfloat16_peak)(float *out, ptrdiff_t n_task) noexcept nogil
         void (*read_all)(const float *x, ptrdiff_t n, float *out) noexcept nogil
 
     int apr_tables(const apr_table **out, int capacity)

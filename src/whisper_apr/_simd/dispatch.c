@@ -7,6 +7,7 @@ extern const apr_table apr_table_sse2, apr_table_avx2, apr_table_avx512;
 void apr_qgemm_avx512vnni(const apr_gemm *g);
 void apr_dot_peak_avx512vnni(float *out, ptrdiff_t n_task);
 void apr_attention_avx512bf16(const apr_attention *a);
+void apr_bfloat16_peak_avx512bf16(float *out, ptrdiff_t n_task);
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const apr_table apr_table_neon;
 #if !defined(_MSC_VER)
@@ -31,10 +32,12 @@ static const apr_table *with_qgemm(apr_table *made, const apr_table *base, const
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
-static const apr_table *with_attention(apr_table *made, const apr_table *base, const char *name, void (*attention)(const apr_attention *a)) {
+static const apr_table *with_attention(apr_table *made, const apr_table *base, const char *name, void (*attention)(const apr_attention *a),
+                                       void (*bfloat16_peak)(float *out, ptrdiff_t n_task)) {
     *made = *base;
     made->name = name;
     made->attention = attention;
+    made->bfloat16_peak = bfloat16_peak;
     return made;
 }
 #endif
@@ -51,7 +54,7 @@ int apr_tables(const apr_table **out, int capacity) {
     APR_ADD(features & APR_CPU_AVX512, &apr_table_avx512)
     static apr_table vnni, bf16;
     APR_ADD(features & APR_CPU_AVX512_VNNI, with_qgemm(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni, apr_dot_peak_avx512vnni))
-    APR_ADD(features & APR_CPU_AVX512_BF16, with_attention(&bf16, &vnni, "avx512bf16", apr_attention_avx512bf16))
+    APR_ADD(features & APR_CPU_AVX512_BF16, with_attention(&bf16, &vnni, "avx512bf16", apr_attention_avx512bf16, apr_bfloat16_peak_avx512bf16))
 #elif defined(__aarch64__) || defined(_M_ARM64)
     APR_ADD(1, &apr_table_neon)
 #if defined(APR_NEON_DOT)

@@ -106,6 +106,7 @@ typedef struct apr_polyphase {
     K(polyphase, (const apr_polyphase *p)) \
     K(peak, (float *out, ptrdiff_t n_task)) \
     K(dot_peak, (float *out, ptrdiff_t n_task)) \
+    K(bfloat16_peak, (float *out, ptrdiff_t n_task)) /* peak, where attention does not multiply bfloat16 */ \
     K(read_all, (const float *x, ptrdiff_t n, float *out))
 
 typedef struct apr_table {

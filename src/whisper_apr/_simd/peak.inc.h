@@ -22,6 +22,8 @@ static void peak_task(void *context, ptrdiff_t i, void *scratch) {
 
 static void peak(float *out, ptrdiff_t n_task) { apr_parallel(peak_task, out, n_task, 0); }
 
+static void bfloat16_peak(float *out, ptrdiff_t n_task) { peak(out, n_task); }
+
 typedef struct read_work {
     const float *x;
     float *out;

@@ -113,15 +113,16 @@ def lz4_decode(source, target):
     return status == 0
 
 
-def peak(out, bint dots):
+def peak(out, kind):
     cdef Held held
     cdef Py_buffer *target
     cdef const apr_table *t = table
+    cdef bint of_bytes = kind == "int8", of_bfloat16 = kind == "bfloat16"
     held.n = 0
     try:
         target = hold(&held, out, True)
         with nogil:
-            (t.dot_peak if dots else t.peak)(<float *>target.buf, target.shape[0])
+            (t.dot_peak if of_bytes else t.bfloat16_peak if of_bfloat16 else t.peak)(<float *>target.buf, target.shape[0])
     finally:
         release(&held)
 

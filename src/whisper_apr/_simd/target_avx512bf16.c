@@ -1,4 +1,4 @@
-/* The attention of many queries with AVX-512's dot product of bfloat16; all else is avx512vnni's. */
+/* The attention of many queries with AVX-512's dot product of bfloat16, and what that can do at most; all else is avx512vnni's. */
 #define APR_BFLOAT16
 #include "vec/avx512.h"
 
@@ -16,3 +16,25 @@ void apr_attention_avx512bf16(const apr_attention *a) {
     if (a->bfloat16 && !a->pages && a->n_query > THIN_ROWS) many_attention(a);
     else apr_table_avx512.attention(a);
 }
+
+enum { CHAINS = 12, STEPS = 1000 };
+
+/* As peak.inc.h's, of pairs. */
+static void peak_task(void *context, ptrdiff_t i, void *scratch) {
+    float *out = (float *)context + 2 * i;
+    vf chain[CHAINS];
+    vb half = vb_round(vf_set1(0.5f), vf_set1(0.5f)), factor = vb_round(vf_set1(0.999f), vf_set1(0.999f));
+    (void)scratch;
+    APR_UNROLL
+    for (int j = 0; j < CHAINS; j++) chain[j] = vf_set1((float)j);
+    for (int step = 0; step < STEPS; step++) {
+        APR_UNROLL
+        for (int j = 0; j < CHAINS; j++) chain[j] = vb_dot(chain[j], half, factor);
+    }
+    APR_UNROLL
+    for (int j = 1; j < CHAINS; j++) chain[0] = vf_add(chain[0], chain[j]);
+    out[0] = vf_sum(chain[0]);
+    out[1] = 2.0f * 2 * CHAINS * STEPS * LANES;
+}
+
+void apr_bfloat16_peak_avx512bf16(float *out, ptrdiff_t n_task) { apr_parallel(peak_task, out, n_task, 0); }

@@ -5,6 +5,7 @@ A kernel that computes is held against a loop of multiply-adds that never leaves
 
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Case:
     work: float
     run: Callable[[], object]
     in_numpy: Callable[[], object] | None = None
+    peak: Literal["float32", "int8", "bfloat16"] = "float32"  # what bounds it, where it is not reading
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,11 @@ def product(shape: Shape, dtype: str) -> Case:
         weight.nbytes if reads else 2.0 * m * k * n,
         lambda: simd.linear(x, weight),
         (lambda: x @ plain.T) if dtype == "float32" else None,
+        "int8" if dtype == "int8" else "float32",
     )
 
 
-def attention(shape: Shape) -> Case:
+def attention(shape: Shape, precision: Literal["float32", "bfloat16"] = "float32") -> Case:
     batch, n_head, n_query, n_key, d_head = shape
     q, k, v = (
         _normal(batch, n_head, n_query, d_head),
@@ -81,7 +84,15 @@ def attention(shape: Shape) -> Case:
         return weights / weights.sum(axis=-1, keepdims=True) @ v
 
     work = 4.0 * batch * n_head * n_query * n_key * d_head
-    return Case("attention", shape, "GFLOP/s", work, lambda: simd.attention(q, k, v), in_numpy)
+    return Case(
+        "attention" if precision == "float32" else f"attention {precision}",
+        shape,
+        "GFLOP/s",
+        work,
+        lambda: simd.attention(q, k, v, precision=precision),
+        in_numpy if precision == "float32" else None,
+        precision,
+    )
 
 
 def _rows(
@@ -117,12 +128,15 @@ def cases(products: Iterable[Shape], token_products: Iterable[Shape], attentions
     """The kernels that a transcription spends its time in, on the shapes that are given."""
     many = [product(shape, dtype) for dtype in ("float32", "float16", "int8") for shape in products]
     one = [product(shape, dtype) for dtype in ("float16", "int8") for shape in token_products]
-    return many + one + [attention(shape) for shape in attentions] + rows((1500, 384)) + rows((1, 51865))
+    attended = [attention(shape) for shape in attentions]
+    if simd.backends()[-1] == "avx512bf16":  # on the others it is attention, once more
+        attended += [attention(shape, "bfloat16") for shape in attentions]
+    return many + one + attended + rows((1500, 384)) + rows((1, 51865))
 
 
 def _limit(case: Case) -> float:
     """Operations, or bytes, a second, of the backend in use."""
-    return bandwidth(case.work, SECONDS) if case.unit == "GB/s" else peak(case.unit == "GOP/s", SECONDS / 2)
+    return bandwidth(case.work, SECONDS) if case.unit == "GB/s" else peak(case.peak, SECONDS / 2)
 
 
 def measure(case: Case, backends: Iterable[str]) -> list[Figure]:

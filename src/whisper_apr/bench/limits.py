@@ -4,6 +4,8 @@ The encoder is bound by arithmetic, so its floor is its operations over the peak
 the bandwidth at which as many bytes are read again and again (small models stay in the caches).
 """
 
+from typing import Literal
+
 import numpy as np
 
 from .. import simd
@@ -14,10 +16,10 @@ from .measure import fastest_time
 BYTES = {"float32": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5 + 2 / 32}
 
 
-def peak(dots: bool, seconds: float = 0.2) -> float:
-    """Operations a second, over all threads, that never leave the registers: float32 multiply-adds, or dot products of bytes."""
+def peak(kind: Literal["float32", "int8", "bfloat16"], seconds: float = 0.2) -> float:
+    """Operations a second, over all threads, that never leave the registers: see `simd.run_peak`."""
     n_task = 64 * simd.get_num_threads()
-    return simd.run_peak(n_task, dots) / fastest_time(lambda: simd.run_peak(n_task, dots), seconds)
+    return simd.run_peak(n_task, kind) / fastest_time(lambda: simd.run_peak(n_task, kind), seconds)
 
 
 def bandwidth(n_byte: float, seconds: float = 0.2) -> float:
@@ -46,7 +48,7 @@ def floors(dims: ModelDimensions, compute_type: str, cache_itemsize: int) -> dic
     Products of quantized weights count at the peak of bytes, attention always at that of float32. Raises BackendError on `numpy`.
     """
     products, attention = encoder_operations(dims)
-    plain = peak(dots=False)
-    fast = peak(dots=True) if compute_type in ("int8", "int4") else plain
+    plain = peak("float32")
+    fast = peak("int8") if compute_type in ("int8", "int4") else plain
     read = token_bytes(dims, compute_type, cache_itemsize)
     return {"encoder": 1000 * (products / fast + attention / plain), "token": 1000 * read / bandwidth(read)}
