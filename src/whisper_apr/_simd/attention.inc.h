@@ -7,7 +7,12 @@
  */
 
 enum {
-    ATTENTION_AHEAD = 4, /* pages of keys that are asked for before they are read, and half as many of values */
+    VALUES_AHEAD = 2, /* pages */
+    FEW_VECTORS = LANES > 8 || LANES == 1 ? 4 : 8,              /* of a row of values, for a single query: as many as the registers hold */
+    SCORE_PARTS = LANES >= 8 ? 2 : 1,                       /* sums of one score: where a page has few vectors, they would wait for themselves */
+    SCORE_VECTORS = LANES > 1 ? APR_PANEL / LANES : 4,      /* of a page, for one or two queries ... */
+    SCORE_VECTORS_MANY = SCORE_VECTORS < TILE_VECTORS ? SCORE_VECTORS : TILE_VECTORS, /* ... and for more, */
+    SCORE_ROWS = THIN_ROWS * SCORE_VECTORS_MANY * SCORE_PARTS > THIN_ROWS * TILE_VECTORS ? THIN_ROWS / 2 : THIN_ROWS, /* so many at once */
 };
 
 typedef struct attention_work {
@@ -58,37 +63,50 @@ static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t hea
     }
 }
 
-/* The hardware's prefetcher does not know how pages follow each other: how far, in elements, the page lies behind that is so many pages
- * further on. */
-APR_INLINE ptrdiff_t page_ahead(const attention_head *h, ptrdiff_t page, ptrdiff_t pages, ptrdiff_t step) {
-    ptrdiff_t later = min_size(page + pages, (h->n_key - 1) / APR_PANEL);
-    return (h->pages ? h->pages[later] - h->pages[page] : later - page) * step;
+/* acc[i][j] += x[i] * w[j]: one number of each query, and vectors that lie side by side. */
+APR_INLINE void few_step(vf acc[][FEW_VECTORS], const int rows, const int vectors, const int half, const float *x, ptrdiff_t x_step, const void *w) {
+    vf part[FEW_VECTORS];
+    APR_UNROLL
+    for (int j = 0; j < vectors; j++) part[j] = load_weight(w, j * LANES, half);
+    APR_UNROLL
+    for (int i = 0; i < rows; i++) {
+        vf number = vf_set1(x[i * x_step]);
+        APR_UNROLL
+        for (int j = 0; j < vectors; j++) acc[i][j] = vf_fma(number, part[j], acc[i][j]);
+    }
 }
 
-/* scores[i][page * 16 + key], i < rows, from scaled queries q (rows, d_head) */
+APR_INLINE void few_zero(vf acc[][FEW_VECTORS], const int rows, const int vectors) {
+    APR_UNROLL
+    for (int i = 0; i < rows; i++) {
+        APR_UNROLL
+        for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
+    }
+}
+
+/* scores[i][page * 16 + key], i < rows, from scaled queries q (rows, d_head). Page after page, and each straight on: where memory decides, the
+ * hardware's prefetcher keeps up with one stream alone, and better without being told. */
 APR_INLINE void few_scores(const attention_head *h, const int rows, const int vectors, const int half, const float *q, ptrdiff_t d_head,
                            float *scores, ptrdiff_t score_step) {
-    ptrdiff_t n_vector = div_up(h->n_key, APR_PANEL) * APR_PANEL / LANES;
-    for (ptrdiff_t v = 0; v < n_vector; v += vectors) {
-        vf acc[THIN_ROWS][THIN_VECTORS];
-        const void *b[THIN_VECTORS];
-        ptrdiff_t ahead = page_ahead(h, v * LANES / APR_PANEL, ATTENTION_AHEAD, h->page_step);
+    ptrdiff_t n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
+    for (ptrdiff_t key = 0; key < n_slot; key += vectors * LANES) {
+        vf acc[SCORE_PARTS][THIN_ROWS][FEW_VECTORS];
+        const void *keys = weight_at(head_page(h, h->keys, key / APR_PANEL, h->page_step), key % APR_PANEL, half);
+        ptrdiff_t d = 0;
         APR_UNROLL
-        for (int j = 0; j < vectors; j++) {
-            ptrdiff_t key = min_size(v + j, n_vector - 1) * LANES;
-            b[j] = weight_at(head_page(h, h->keys, key / APR_PANEL, h->page_step), key % APR_PANEL, half);
+        for (int p = 0; p < SCORE_PARTS; p++) few_zero(acc[p], rows, vectors);
+        for (; d + SCORE_PARTS <= d_head; d += SCORE_PARTS) {
+            APR_UNROLL
+            for (int p = 0; p < SCORE_PARTS; p++) few_step(acc[p], rows, vectors, half, q + d + p, d_head, weight_at(keys, (d + p) * APR_PANEL, half));
         }
+        for (; d < d_head; d++) few_step(acc[0], rows, vectors, half, q + d, d_head, weight_at(keys, d * APR_PANEL, half));
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
-            for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
-        }
-        tile_of(acc, rows, vectors, half, 0, q, d_head, 1, b, APR_PANEL, d_head, APR_PANEL, ahead);
-        APR_UNROLL
-        for (int i = 0; i < rows; i++) {
-            APR_UNROLL
-            for (int j = 0; j < vectors; j++)
-                if (v + j < n_vector) vf_store(scores + i * score_step + (v + j) * LANES, acc[i][j]);
+            for (int j = 0; j < vectors; j++) {
+                if (SCORE_PARTS == 2) acc[0][i][j] = vf_add(acc[0][i][j], acc[SCORE_PARTS - 1][i][j]);
+                vf_store(scores + i * score_step + key + j * LANES, acc[0][i][j]);
+            }
         }
     }
 }
@@ -108,28 +126,33 @@ static void few_softmax(float *scores, ptrdiff_t n_seen, ptrdiff_t n_slot) {
     for (ptrdiff_t i = 0; i < n_slot; i += LANES) vf_store(scores + i, vf_mul(vf_load(scores + i), scale));
 }
 
-/* out[i][d .. d + vectors * LANES] = sum over keys of weights[i][key] * values[key] */
+/* out[i] = sum over keys of weights[i][key] * values[key]. Where one pass takes a part of each row alone, the prefetcher is helped. */
 APR_INLINE void few_sum(const attention_head *h, const int rows, const int vectors, const int half, const float *weights,
-                        ptrdiff_t weight_step, ptrdiff_t d, ptrdiff_t d_head, float *out, ptrdiff_t out_step) {
-    vf acc[THIN_ROWS][THIN_VECTORS];
-    APR_UNROLL
-    for (int i = 0; i < rows; i++) {
+                        ptrdiff_t weight_step, ptrdiff_t d_head, float *out, ptrdiff_t out_step) {
+    for (ptrdiff_t d = 0; d < d_head; d += vectors * LANES) {
+        vf acc[THIN_ROWS][FEW_VECTORS];
+        ptrdiff_t ahead = VALUES_AHEAD * h->value_page_step;
+        few_zero(acc, rows, vectors);
+        for (ptrdiff_t first = 0; first < h->n_key; first += APR_PANEL) {
+            const void *values = weight_at(head_page(h, h->values, first / APR_PANEL, h->value_page_step), d, half);
+            ptrdiff_t end = min_size(first + APR_PANEL, h->n_key);
+            APR_UNROLL_2
+            for (ptrdiff_t key = first; key < end; key++) {
+                const void *row = weight_at(values, (key - first) * h->value_step, half);
+                if (vectors * LANES < h->value_step) {
+                    APR_UNROLL
+                    for (int j = 0; j < vectors; j += half ? 32 / LANES : 16 / LANES) APR_PREFETCH_L2(weight_at(row, ahead + j * LANES, half));
+                }
+                few_step(acc, rows, vectors, half, weights + key, weight_step, row);
+            }
+        }
         APR_UNROLL
-        for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
-    }
-    for (ptrdiff_t key = 0; key < h->n_key; key += APR_PANEL) {
-        const void *page = head_page(h, h->values, key / APR_PANEL, h->value_page_step), *b[THIN_VECTORS];
-        ptrdiff_t ahead = page_ahead(h, key / APR_PANEL, ATTENTION_AHEAD / 2, h->value_page_step), n = min_size(APR_PANEL, h->n_key - key);
-        APR_UNROLL
-        for (int j = 0; j < vectors; j++) b[j] = weight_at(page, min_size(d + j * LANES, h->value_step - LANES), half);
-        tile_of(acc, rows, vectors, half, 0, weights + key, weight_step, 1, b, h->value_step, n, half ? 32 : 16, ahead);
-    }
-    APR_UNROLL
-    for (int i = 0; i < rows; i++) {
-        APR_UNROLL
-        for (int j = 0; j < vectors; j++) {
-            ptrdiff_t at = d + j * LANES;
-            if (at < d_head) vf_store_n(out + i * out_step + at, acc[i][j], d_head - at);
+        for (int i = 0; i < rows; i++) {
+            APR_UNROLL
+            for (int j = 0; j < vectors; j++) {
+                ptrdiff_t at = d + j * LANES;
+                if (at < d_head) vf_store_n(out + i * out_step + at, acc[i][j], d_head - at);
+            }
         }
     }
 }
@@ -137,11 +160,15 @@ APR_INLINE void few_sum(const attention_head *h, const int rows, const int vecto
 static void few_rows(const attention_head *h, const apr_attention *a, int rows, const float *q, float *scores, ptrdiff_t score_step,
                      ptrdiff_t n_seen, float *out) {
     ptrdiff_t d_head = a->d_head, n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
+#define FIRST(R) ((R) < SCORE_ROWS ? (R) : SCORE_ROWS)
+#define WIDE(R) ((R) == 1 ? FEW_VECTORS : (R) == 2 || (LANES == 16 && (R) <= 5) ? 4 : TILE_VECTORS)
+#define NARROW(R) (WIDE(R) * LANES < APR_PANEL ? WIDE(R) : APR_PANEL / LANES) /* every row of values is a multiple of these */
 #define FEW_HALF(R, HALF) \
-    few_scores(h, R, R <= 2 ? THIN_VECTORS : TILE_VECTORS, HALF, q, d_head, scores, score_step); \
+    few_scores(h, FIRST(R), R <= 2 ? SCORE_VECTORS : SCORE_VECTORS_MANY, HALF, q, d_head, scores, score_step); \
+    if (R > FIRST(R)) few_scores(h, R - FIRST(R), SCORE_VECTORS_MANY, HALF, q + FIRST(R) * d_head, d_head, scores + FIRST(R) * score_step, score_step); \
     for (ptrdiff_t i = 0; i < R; i++) few_softmax(scores + i * score_step, a->causal ? max_size(1, n_seen + i) : n_seen, n_slot); \
-    for (ptrdiff_t d = 0; d < d_head; d += (R <= 2 ? THIN_VECTORS : TILE_VECTORS) * LANES) \
-        few_sum(h, R, R <= 2 ? THIN_VECTORS : TILE_VECTORS, HALF, scores, score_step, d, d_head, out, a->out_time);
+    if (h->value_step % (WIDE(R) * LANES) == 0) few_sum(h, R, WIDE(R), HALF, scores, score_step, d_head, out, a->out_time); \
+    else few_sum(h, R, NARROW(R), HALF, scores, score_step, d_head, out, a->out_time);
 #define FEW_CASE(R) \
     case R: \
         if (h->half) { \
@@ -166,6 +193,9 @@ static void few_rows(const attention_head *h, const apr_attention *a, int rows, 
     }
 #undef FEW_CASE
 #undef FEW_HALF
+#undef FIRST
+#undef NARROW
+#undef WIDE
 }
 
 static ptrdiff_t few_floats(const attention_work *work) {
