@@ -12,7 +12,8 @@ enum {
     Q_WIDE = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2, /* vectors of a block of few rows: enough sums at once to hide the latency */
     Q_ROWS = VQ_TILE_ROWS > V4_TILE_ROWS ? VQ_TILE_ROWS : V4_TILE_ROWS,
     Q_STEPS = APR_PANEL / LANES * VQ_PARTS < 4 ? 4 / (APR_PANEL / LANES * VQ_PARTS) : 1, /* sums of one output, for a single row */
-    Q_AHEAD = 4096,          /* bytes between what is asked for and what is read of a single stream */
+    Q_PAGE = 4096,           /* bytes: of a single stream one line of each page is asked for, which looks the page's address up; the ... */
+    Q_AHEAD = 4 * Q_PAGE,    /* ... hardware's prefetcher, which stops at the end of a page, does better than to be told of every line */
     Q_UNIT = Q_WIDE * LANES > APR_PANEL ? Q_WIDE * LANES : APR_PANEL, /* columns that all tiles pass before the next ones are read */
     Q_ROW_BYTES = 256 * 1024,  /* of a task's rounded rows: they stay in the second cache while the panels pass */
     Q_SMALL = 64 * 1024,       /* products fewer than this are not worth a second thread */
@@ -145,11 +146,11 @@ APR_INLINE void q8_row(const apr_gemm *g, const q_tile *t, ptrdiff_t column, flo
         }
     }
     for (; q + STEPS <= n_quad; q += STEPS) {
+        if (q % (Q_PAGE / (APR_PANEL * QUAD)) == 0) APR_PREFETCH_L2(w + q * APR_PANEL * QUAD + Q_AHEAD);
         APR_UNROLL
         for (int u = 0; u < STEPS; u++) {
             vq number = vq_input(x + (q + u) * QUAD);
             const int u_acc = u % Q_STEPS;
-            APR_PREFETCH_L2(w + (q + u) * APR_PANEL * QUAD + Q_AHEAD);
             APR_UNROLL
             for (int j = 0; j < VECTORS; j++) {
                 APR_UNROLL
