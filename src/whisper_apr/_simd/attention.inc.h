@@ -267,7 +267,16 @@ APR_INLINE void store_weight(void *p, ptrdiff_t i, float x, int half) {
     else ((float *)p)[i] = x;
 }
 
-/* One head of one row, page by page. The inner loop over the keys runs over the slots of a page, whose cells lie side by side there. */
+/* 16 positions' keys (by rows of d_head, `step` apart) as a whole page, (d_head, 16) cells; d_head is a multiple of 4. */
+static void store_page_of_keys(const apr_store *s, const float *k, ptrdiff_t step, ptrdiff_t at) {
+    for (ptrdiff_t d = 0; d < s->d_head; d += 4) {
+        float turned[4 * APR_PANEL];
+        for (ptrdiff_t t = 0; t < APR_PANEL; t += 4) vf_turn4(k + t * step + d, step, turned + t, APR_PANEL);
+        for (ptrdiff_t i = 0; i < 4 * APR_PANEL; i += LANES) store_vector(s->keys, at + d * APR_PANEL + i, vf_load(turned + i), s->is_half);
+    }
+}
+
+/* One head of one row, page by page. */
 static void store_task(void *context, ptrdiff_t i, void *scratch) {
     const apr_store *s = context;
     ptrdiff_t row = i / s->n_head, head = i % s->n_head, end = s->lengths[row], start = end - (s->counts ? s->counts[row] : s->n_new);
@@ -277,10 +286,18 @@ static void store_task(void *context, ptrdiff_t i, void *scratch) {
     for (ptrdiff_t from = start, to; from < end; from = to) {
         to = min_size(end, (from / APR_PANEL + 1) * APR_PANEL);
         ptrdiff_t at = (head * s->n_page + s->pages[row * s->pages_stride + from / APR_PANEL]) * s->d_head * APR_PANEL;
-        for (ptrdiff_t d = 0; d < s->d_head; d++)
-            for (ptrdiff_t t = from; t < to; t++) store_weight(s->keys, at + d * APR_PANEL + t % APR_PANEL, k[(t + before) * s->k_time + d], s->is_half);
-        for (ptrdiff_t t = from; t < to; t++)
-            for (ptrdiff_t d = 0; d < s->d_head; d++) store_weight(s->values, at + t % APR_PANEL * s->d_head + d, v[(t + before) * s->v_time + d], s->is_half);
+        if (to - from == APR_PANEL && s->d_head % 4 == 0) {
+            store_page_of_keys(s, k + (from + before) * s->k_time, s->k_time, at);
+        } else {
+            for (ptrdiff_t d = 0; d < s->d_head; d++)
+                for (ptrdiff_t t = from; t < to; t++) store_weight(s->keys, at + d * APR_PANEL + t % APR_PANEL, k[(t + before) * s->k_time + d], s->is_half);
+        }
+        for (ptrdiff_t t = from; t < to; t++) {
+            const float *value = v + (t + before) * s->v_time;
+            ptrdiff_t line = at + t % APR_PANEL * s->d_head, d = 0;
+            for (; d + LANES <= s->d_head; d += LANES) store_vector(s->values, line + d, vf_load(value + d), s->is_half);
+            for (; d < s->d_head; d++) store_weight(s->values, line + d, value[d], s->is_half);
+        }
     }
 }
 

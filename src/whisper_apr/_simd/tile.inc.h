@@ -16,6 +16,20 @@ APR_INLINE vf load_weight(const void *p, ptrdiff_t i, int half) {
     return half ? vf_load_half((const uint16_t *)p + i) : vf_load((const float *)p + i);
 }
 
+/* Rounded to nearest, ties to even; a NaN stays one. */
+#if !defined(VF_STORE_HALF)
+APR_INLINE void vf_store_half(uint16_t *p, vf x) {
+    float lanes[LANES];
+    vf_store(lanes, x);
+    for (int i = 0; i < LANES; i++) p[i] = apr_float_to_half(lanes[i]);
+}
+#endif
+
+APR_INLINE void store_vector(void *p, ptrdiff_t i, vf x, int half) {
+    if (half) vf_store_half((uint16_t *)p + i, x);
+    else vf_store((float *)p + i, x);
+}
+
 APR_INLINE const void *weight_at(const void *p, ptrdiff_t i, int half) { return (const char *)p + i * (half ? 2 : 4); }
 
 /* acc[i][j] += sum over s < k of a[i * a_row + s * a_step] * b[j][s * b_step], summed in the order of s. With rows, vectors, half and splat

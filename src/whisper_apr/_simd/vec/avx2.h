@@ -18,6 +18,10 @@ APR_INLINE vf vf_set1(float x) { return _mm256_set1_ps(x); }
 APR_INLINE vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
 APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) { return n >= 8 ? vf_load(p) : _mm256_maskload_ps(p, vf_first(n)); }
 APR_INLINE vf vf_load_half(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+#define VF_STORE_HALF
+APR_INLINE void vf_store_half(uint16_t *p, vf x) {
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 APR_INLINE void vf_store(float *p, vf x) { _mm256_storeu_ps(p, x); }
 APR_INLINE void vf_store_n(float *p, vf x, ptrdiff_t n) {
     if (n >= 8) vf_store(p, x);

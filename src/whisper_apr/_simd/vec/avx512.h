@@ -16,6 +16,10 @@ APR_INLINE vf vf_set1(float x) { return _mm512_set1_ps(x); }
 APR_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
 APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) { return _mm512_maskz_loadu_ps(vf_first(n), p); }
 APR_INLINE vf vf_load_half(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
+#define VF_STORE_HALF
+APR_INLINE void vf_store_half(uint16_t *p, vf x) {
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 APR_INLINE void vf_store(float *p, vf x) { _mm512_storeu_ps(p, x); }
 APR_INLINE void vf_store_n(float *p, vf x, ptrdiff_t n) { _mm512_mask_storeu_ps(p, vf_first(n), x); }
 APR_INLINE vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }

@@ -20,6 +20,8 @@ APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) {
     return vld1q_f32(lanes);
 }
 APR_INLINE vf vf_load_half(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+#define VF_STORE_HALF
+APR_INLINE void vf_store_half(uint16_t *p, vf x) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x))); }
 APR_INLINE void vf_store(float *p, vf x) { vst1q_f32(p, x); }
 APR_INLINE void vf_store_n(float *p, vf x, ptrdiff_t n) {
     float lanes[4];
