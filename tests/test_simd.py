@@ -187,3 +187,29 @@ def test_the_machines_limits(backend):
     for kind in ("int8", "bfloat16"):
         assert 0 < simd.run_peak(1) <= simd.run_peak(1, kind)  # a vector holds no fewer bytes, or halves, than floats
     assert simd.run_peak(3) == 3 * simd.run_peak(1)
+
+
+def test_results_in_a_given_array(backend):
+    """The same numbers, written where they are wanted; what does not fit, or would be read while it is written, is refused."""
+    x = np.random.default_rng(0).standard_normal((5, 32)).astype(np.float32)
+    weight, ones = simd.pack(x), np.ones(32, np.float32)
+    q = x.reshape(1, 5, 2, 16).transpose(0, 2, 1, 3)
+    calls = [
+        (lambda out: simd.linear(x, weight, out=out), (5, 5)),
+        (lambda out: simd.layer_norm(x, ones, ones, out=out), (5, 32)),
+        (lambda out: simd.attention(q, q, q, out=out), (1, 5, 2, 16)),
+    ]
+    for call, shape in calls:
+        out = np.full(shape, np.nan, np.float32)
+        found = call(out)
+        assert np.shares_memory(found, out)
+        np.testing.assert_array_equal(found, call(None))
+        for wrong in (out[..., :-1], out.astype(np.float64), out[..., ::-1], out.T):
+            with pytest.raises(ValueError, match="out must be C-contiguous"):
+                call(wrong)
+    with pytest.raises(ValueError, match="overlap"):
+        simd.layer_norm(x, ones, ones, out=x)
+    with pytest.raises(ValueError, match="overlap"):
+        simd.attention(q, q, q, out=x.reshape(1, 5, 2, 16))
+    with pytest.raises(ValueError, match="overlap"):
+        simd.linear(x, simd.pack(np.eye(32, dtype=np.float32)), residual=(y := np.ones_like(x)), out=y)

@@ -17,9 +17,10 @@ from ._simd.choice import backends as backends
 from ._simd.choice import get_num_threads as get_num_threads
 from ._simd.choice import set_num_threads as set_num_threads
 from ._simd.choice import use_backend as use_backend
-from ._simd.layout import PANEL, aligned_zeros, huge_zeros
+from ._simd.layout import PANEL, aligned_zeros
 from ._simd.layout import FilterBank as FilterBank
 from ._simd.layout import aligned_empty as aligned_empty
+from ._simd.layout import huge_zeros as huge_zeros
 from ._simd.recording import Recording as Recording
 from .errors import BackendError
 from .packed import COMPUTE_TYPES as COMPUTE_TYPES
@@ -71,6 +72,18 @@ def _expect(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _result(out: FloatArray | None, shape: tuple[int, ...], *inputs: FloatArray | None) -> FloatArray:
+    """`out` where it can hold the result and shares no memory with an input, else ValueError; a new array where there is none."""
+    if out is None:
+        return np.empty(shape, np.float32)
+    _expect(
+        out.shape == shape and out.dtype == np.float32 and out.flags.carray,
+        f"out must be C-contiguous float32 of shape {shape}, not {out.dtype} {out.shape}",
+    )
+    _expect(not any(x is not None and np.may_share_memory(out, x) for x in inputs), "out must not overlap an input")
+    return out
+
+
 def linear(
     x: npt.ArrayLike,
     weight: PackedMatrix,
@@ -78,8 +91,9 @@ def linear(
     *,
     gelu: bool = False,
     residual: FloatArray | None = None,
+    out: FloatArray | None = None,
 ) -> FloatArray:
-    """`gelu(x @ weight.T + bias) + residual`, each part where asked for: `(..., n_in)` -> `(..., n_out)`.
+    """`gelu(x @ weight.T + bias) + residual`, each part where asked for: `(..., n_in)` -> `(..., n_out)`, written to `out` where given.
 
     A 2-D `x` may have rows that overlap (a stride of its own), as the windows of a convolution have.
 
@@ -99,7 +113,7 @@ def linear(
         residual = _float32(residual, "residual")
         _expect(residual.shape == shape, f"residual must have shape {shape}, not {residual.shape}")
         residual = residual.reshape(-1, n_out)
-    out = np.empty(shape, np.float32)
+    out = _result(out, shape, a, residual)
     if out.size:
         rows, result = a if a.ndim == 2 else a.reshape(-1, n_in), out.reshape(-1, n_out)
         choice.impl.gemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
@@ -163,12 +177,16 @@ def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return out
 
 
-def layer_norm(x: npt.ArrayLike, weight: FloatArray, bias: FloatArray, eps: float = 1e-5) -> FloatArray:
-    """`(x - mean) / sqrt(variance + eps) * weight + bias` over the last axis; the variance is the biased one, as torch's."""
+def layer_norm(
+    x: npt.ArrayLike, weight: FloatArray, bias: FloatArray, eps: float = 1e-5, *, out: FloatArray | None = None
+) -> FloatArray:
+    """`(x - mean) / sqrt(variance + eps) * weight + bias` over the last axis; the variance is the biased one, as torch's.
+
+    Written to `out` where given."""
     a, w, b = _float32(x, "x"), _float32(weight, "weight", 1), _float32(bias, "bias", 1)
     _expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
     _expect(w.shape == b.shape == a.shape[-1:], f"weight {w.shape} and bias {b.shape} must fit x {a.shape}")
-    out = np.empty_like(a)
+    out = _result(out, a.shape, a)
     if a.size:
         choice.impl.layer_norm(a.reshape(-1, a.shape[-1]), w, b, eps, out.reshape(-1, a.shape[-1]))
     return out
@@ -194,11 +212,12 @@ def attention(
     causal: bool = False,
     scale: float | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """`softmax(q k^T * scale) v` for each batch and head; nothing of the size `n_query x n_key` is kept in memory.
 
     q is `(batch, n_head, n_query, d_head)`, k and v `(batch, n_head, n_key, d_head)`; the result has q's shape, and lies in
-    memory as `(batch, n_query, n_head, d_head)`. `causal`: the last query sees every key, the one before it one key fewer,
+    memory as `(batch, n_query, n_head, d_head)`, the shape of `out` where it is given. `causal`: the last query sees every key, the one before it one key fewer,
     and so on. `scale` is 1 / sqrt(d_head) unless given. Views with any strides are taken, as long as the last axis is contiguous.
 
     `precision` "bfloat16": a backend may round q (scaled), k, v and the softmax's weights to bfloat16, where that is faster; sums and the
@@ -217,11 +236,11 @@ def attention(
         not causal or n_key >= n_query,
         f"causal attention needs at least as many keys as queries, not {n_key} and {n_query}",
     )
-    out = np.empty((batch, n_query, n_head, d_head), np.float32).transpose(0, 2, 1, 3)
-    if out.size:
+    result = _result(out, (batch, n_query, n_head, d_head), q4, k4, v4).transpose(0, 2, 1, 3)
+    if result.size:
         factor = d_head**-0.5 if scale is None else scale
-        choice.impl.attention(q4, k4, v4, causal, precision == "bfloat16", factor, out)
-    return out
+        choice.impl.attention(q4, k4, v4, causal, precision == "bfloat16", factor, result)
+    return result
 
 
 def new_pages(

@@ -100,8 +100,9 @@ class Block:
         self.cross_out = Linear.read(tensors, f"{block}.cross_attn.out")
         self.mlp = Mlp(tensors, block)
 
-    def remember_audio(self, features: FloatArray, cache: Cache, layer: int) -> None:
-        k, v = np.split(self.cross_project(features), 2, axis=-1)
+    def remember_audio(self, features: FloatArray, cache: Cache, layer: int, work: FloatArray) -> None:
+        """`work` `(n_audio, n_audio_ctx, 2 * n_state)` is written over."""
+        k, v = np.split(self.cross_project(features, out=work), 2, axis=-1)
         simd.store_pages(k, v, cache.cross_pages, cache.cross_lengths, *cache.cross_layers[layer])
 
     def attend(self, x: FloatArray, cache: Cache, layer: int, counts: Indices | None) -> FloatArray:
@@ -141,8 +142,11 @@ class TextDecoder:
     def new_cache(self, features: FloatArray, beams: int = 1) -> Cache:
         """A cache for features `(n_audio, n_audio_ctx, n_audio_state)` and so many beams of each, no token read yet."""
         cache = Cache(self.dims, len(features), beams, self.cache_dtype)
+        work = simd.huge_zeros(
+            (*features.shape[:-1], 2 * self.dims.n_text_state), np.float32
+        )  # of one layer after the other
         for layer, block in enumerate(self.blocks):
-            block.remember_audio(features, cache, layer)
+            block.remember_audio(features, cache, layer, work)
         return cache
 
     def __call__(

@@ -1,5 +1,6 @@
 """The encoder: a log-mel spectrogram becomes audio features."""
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -20,16 +21,14 @@ class Convolution:
         self.linear = Linear.read(tensors, name)
         self.stride = stride
 
-    def __call__(self, x: FloatArray) -> FloatArray:
-        """`(n, n_in)` -> `(n / stride, n_out)`, GELU included; beyond the ends there are zeros."""
-        n, n_in = x.shape
-        padded = np.zeros((n + KERNEL - 1, n_in), np.float32)
-        padded[1:-1] = x
+    def __call__(self, padded: FloatArray, out: FloatArray, residual: FloatArray | None = None) -> FloatArray:
+        """`(n + 2, n_in)`, the first and the last row being zeros -> `(n / stride, n_out)`, GELU included, plus `residual`, in `out`."""
+        n, n_in = len(padded) - KERNEL + 1, padded.shape[1]
         row, item = padded.strides
         windows = np.lib.stride_tricks.as_strided(
             padded, ((n - 1) // self.stride + 1, KERNEL * n_in), (self.stride * row, item), writeable=False
         )
-        return self.linear(windows, gelu=True)
+        return self.linear(windows, gelu=True, residual=residual, out=out)
 
 
 class Block:
@@ -44,13 +43,35 @@ class Block:
         )
         self.mlp = Mlp(tensors, block)
 
-    def __call__(self, x: FloatArray) -> FloatArray:
-        """`(batch, n_ctx, n_state)` -> the same shape."""
+    def __call__(self, x: FloatArray, work: "Work") -> FloatArray:
+        """`(batch, n_ctx, n_state)` -> the same shape, in `work.x`, which x may be."""
         batch, n_ctx, _ = x.shape
-        heads = self.project(self.norm(x)).reshape(batch, n_ctx, 3, self.n_head, -1)
+        heads = self.project(self.norm(x, work.norm), out=work.heads).reshape(batch, n_ctx, 3, self.n_head, -1)
         q, k, v = (heads[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
-        attended = simd.attention(q, k, v, precision=self.precision)
-        return self.mlp(self.out(attended.transpose(0, 2, 1, 3).reshape(x.shape), residual=x))
+        lines = work.attended.reshape(batch, n_ctx, self.n_head, -1)
+        simd.attention(q, k, v, precision=self.precision, out=lines)
+        y = self.out(work.attended, residual=x, out=work.y)
+        hidden = self.mlp.up(self.mlp.norm(y, work.norm), gelu=True, out=work.hidden)
+        return self.mlp.down(hidden, residual=y, out=work.x)
+
+
+class Work:
+    """The arrays between mel and features, made once for all blocks: new memory costs more than writing it.
+
+    `shared` holds, in turn, what the first convolution makes of one window, the attention's projections and result, and the hidden layer.
+    """
+
+    def __init__(self, batch: int, n_ctx: int, n_state: int, n_hidden: int) -> None:
+        lines, n = (batch, n_ctx, n_state), batch * n_ctx
+        frames = (TIME_STRIDE * n_ctx + KERNEL - 1, n_state)
+        shared = max(math.prod(frames), n * 4 * n_state, n * n_hidden)
+        piece = simd.huge_zeros((3 * n * n_state + shared,), np.float32)
+        self.x, self.y, self.norm = (piece[i * n * n_state :][: n * n_state].reshape(lines) for i in range(3))
+        rest = piece[3 * n * n_state :]
+        self.frames = rest[: math.prod(frames)].reshape(frames)
+        self.heads = rest[: 3 * n * n_state].reshape(batch, n_ctx, -1)
+        self.attended = rest[3 * n * n_state : 4 * n * n_state].reshape(lines)
+        self.hidden = rest[: n * n_hidden].reshape(batch, n_ctx, -1)
 
 
 class AudioEncoder:
@@ -61,6 +82,7 @@ class AudioEncoder:
         self.positions = tensors.array("encoder.positional_embedding")
         self.blocks = [Block(tensors, f"encoder.blocks.{i}", dims.n_audio_head) for i in range(dims.n_audio_layer)]
         self.norm = LayerNorm(tensors, "encoder.ln_post")
+        self.n_hidden = max(block.mlp.up.weight.shape[0] for block in self.blocks)
 
     def __call__(self, mel: FloatArray, checkpoint: Callable[[], None] = lambda: None) -> FloatArray:
         """mel `(batch, n_mels, 2 * n_audio_ctx)` -> features `(batch, n_audio_ctx, n_audio_state)`.
@@ -71,8 +93,15 @@ class AudioEncoder:
         shape = (dims.n_mels, TIME_STRIDE * dims.n_audio_ctx)
         if mel.ndim != 3 or mel.shape[1:] != shape:
             raise ValueError(f"this model takes a mel spectrogram (batch, {shape[0]}, {shape[1]}), not {mel.shape}")
-        x = np.stack([self.conv2(self.conv1(window.T)) for window in mel]) + self.positions
+        work = Work(len(mel), dims.n_audio_ctx, dims.n_audio_state, self.n_hidden)
+        x = work.x
+        # spectrum and work.frames lie between two rows of zeros, which are new and never written
+        spectrum = np.zeros((len(work.frames), shape[0]), np.float32)
+        for window, line in zip(mel, x, strict=True):
+            spectrum[1:-1] = window.T
+            self.conv1(spectrum, out=work.frames[1:-1])
+            self.conv2(work.frames, out=line, residual=self.positions)
         for block in self.blocks:
             checkpoint()
-            x = block(x)
+            x = block(x, work)
         return self.norm(x)

@@ -57,9 +57,11 @@ class Linear:
     def read(cls, tensors: Tensors, name: str) -> "Linear":
         return cls(tensors.matrix(name), tensors.array(f"{name}.bias"))
 
-    def __call__(self, x: FloatArray, *, gelu: bool = False, residual: FloatArray | None = None) -> FloatArray:
+    def __call__(
+        self, x: FloatArray, *, gelu: bool = False, residual: FloatArray | None = None, out: FloatArray | None = None
+    ) -> FloatArray:
         """`(..., n_in)` -> `(..., n_out)`; GELU and the sum with `residual` are done on the way."""
-        return simd.linear(x, self.weight, self.bias, gelu=gelu, residual=residual)
+        return simd.linear(x, self.weight, self.bias, gelu=gelu, residual=residual, out=out)
 
 
 class LayerNorm:
@@ -67,8 +69,8 @@ class LayerNorm:
         self.weight = tensors.array(f"{name}.weight")
         self.bias = tensors.array(f"{name}.bias")
 
-    def __call__(self, x: FloatArray) -> FloatArray:
-        return simd.layer_norm(x, self.weight, self.bias)
+    def __call__(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
+        return simd.layer_norm(x, self.weight, self.bias, out=out)
 
 
 class Mlp:
