@@ -11,9 +11,9 @@ and input `32 g + 16 + 4 v + i` in its high half, each as the value + 8.
 Pages of the key-value cache use the same 16: 16 positions a page, keys as a panel `(d_head, 16)`, values as `(16, d_head)`.
 """
 
-import contextlib
 import math
 import mmap
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +52,13 @@ def huge_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]
     small ones, and which the processor finds faster."""
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
-    if size < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if size < HUGE_PAGE or sys.platform != "linux":  # WebAssembly's mmap is an allocation, twice written
         return aligned_zeros(shape, dtype)
-    block = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(OSError):  # a kernel built without them
+    try:
+        block = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         block.madvise(mmap.MADV_HUGEPAGE)
+    except OSError:  # too little memory, which NumPy will say, or a kernel built without huge pages
+        return aligned_zeros(shape, dtype)
     return _carved(np.frombuffer(block, np.uint8), HUGE_PAGE, shape, kind)
 
 
