@@ -71,6 +71,9 @@ def peers(folder: Path) -> list[str]:
         parts.append(f"### {size}, {_threads(threads)}; {rounds} round{'s' if rounds != 1 else ''}\n")
         body = [[row[key] for key in ("engine", "type", *stages)] for row in sorted(chosen, key=lambda r: r["whole"])]
         parts.append(table(("engine", "type", *stages), body) + "\n")
+        left_out = sorted({row["engine"] for row in rows} - {row["engine"] for row in chosen})
+        if left_out:
+            parts.append(f"Left out of these rounds: {', '.join(left_out)}.\n")
     if data["failed"]:
         parts.append("Failed in this run:\n\n" + "\n".join(f"- {line}" for line in data["failed"]) + "\n")
     return parts + batches(rows)
