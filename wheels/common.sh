@@ -7,11 +7,13 @@ mkdir -p "$CACHE"
 
 NATIVE_PACKAGES=(gcc libc6-dev binutils python3-dev python3-venv)
 AARCH64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user python3-dev python3-venv)
-WASM_PACKAGES=(emscripten python3-dev python3-venv nodejs npm)
+NODE_PACKAGES=() # another vendor's nodejs brings npm, and Debian's npm cannot stand beside it: what is there is used
+command -v node >/dev/null && command -v npm >/dev/null || NODE_PACKAGES=(nodejs npm)
+WASM_PACKAGES=(emscripten python3-dev python3-venv "${NODE_PACKAGES[@]}")
 BUILD_REQUIREMENTS=(build 'setuptools>=77' 'Cython>=3.1' packaging abi3audit auditwheel)
 PYODIDE=314.0.7 # its Python is 3.14; the wheel's platform tag follows from it
 PYODIDE_PLATFORM=pyemscripten_2026_0_wasm32
-BROWSER_PACKAGES=(chromium nodejs npm python3-dev python3-venv gcc libc6-dev)
+BROWSER_PACKAGES=(chromium "${NODE_PACKAGES[@]}" python3-dev python3-venv gcc libc6-dev)
 BROWSER_MODULES=("pyodide@$PYODIDE" playwright-core@1.65.1 typescript@7.0.2)
 
 # The tests that hold one backend against another, and the decoder that stands on them.
