@@ -14,6 +14,7 @@ FloatArray = simd.FloatArray
 
 N_FFT = 400
 HOP_LENGTH = 160
+BLOCK = 512  # frames whose power is computed at a time: it stays in the cache, and in memory that is there already
 N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3000 frames of 10 ms in a window of 30 s
 
 
@@ -64,7 +65,9 @@ def log_mel_spectrogram(
     n_frame = (len(samples) + padding) // HOP_LENGTH
     if n_frame == 0:
         return np.zeros((n_mels, 0), np.float32).view(Spectrogram)
-    padded = np.pad(np.pad(samples, (0, padding)), N_FFT // 2, mode="reflect")
+    if padding:
+        samples = np.pad(samples, (0, padding))
+    padded = np.pad(samples, N_FFT // 2, mode="reflect")
     # openai-whisper drops the last frame; here it is not made
     mel = _log_bands(padded[: (n_frame - 1) * HOP_LENGTH + N_FFT], n_mels)
     return bounded(mel, float(mel.max())).view(Spectrogram)
@@ -72,7 +75,12 @@ def log_mel_spectrogram(
 
 def _log_bands(samples: FloatArray, n_mels: int) -> FloatArray:
     """log10 of the bands' power, of as many whole frames as there are in the samples."""
-    mel = simd.mel_project(simd.power_spectrum(samples, _window(), HOP_LENGTH), mel_filters(n_mels))
+    n_frame = (len(samples) - N_FFT) // HOP_LENGTH + 1
+    mel = np.empty((n_mels, n_frame), np.float32)
+    for begin in range(0, n_frame, BLOCK):
+        end = min(begin + BLOCK, n_frame)
+        power = simd.power_spectrum(samples[begin * HOP_LENGTH : (end - 1) * HOP_LENGTH + N_FFT], _window(), HOP_LENGTH)
+        mel[:, begin:end] = simd.mel_project(power, mel_filters(n_mels))
     return np.log10(np.maximum(mel, 1e-10, out=mel), out=mel)
 
 
