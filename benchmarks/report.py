@@ -1,7 +1,7 @@
 """docs/performance.md, and its charts, out of what the benchmarks wrote: run them first, then this. A file that is missing leaves its section out.
 
 python benchmarks/kernels.py --json docs/performance/kernels.json
-python benchmarks/pipeline.py --random tiny base small --compute-type float32 float16 int8 int4 --threads 1 2 --json docs/performance/pipeline.json
+python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2 --json docs/performance/pipeline.json
 python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json
 node benchmarks/browser.mjs docs/performance/browser.json       (its head tells the environment; browser.sh sets the same)
 node benchmarks/web_peers.mjs PEERS docs/performance/browser.json
@@ -98,7 +98,7 @@ def pipeline(folder: Path) -> list[str]:
     if data is None:
         return []
     results = data["results"]
-    command = "pipeline.py --random tiny base small --compute-type float32 float16 int8 int4 --threads 1 2"
+    command = "pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2"
     return [
         _head("A window, stage by stage", command, data),
         f"With the backend {data['machine']['backend']}. {LEGEND}\n",
