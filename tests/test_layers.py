@@ -53,6 +53,23 @@ def test_matrices_that_are_quantized_or_packed_already_are_taken_as_they_are():
         np.testing.assert_array_equal(model.logits(tokens, features), expected.logits(tokens, features))
 
 
+def test_float16_narrows_matrices_alone():
+    by_name: dict[str, simd.Weight] = dict(random_tensors(SMALLEST, 0))
+    table, packed = "decoder.token_embedding.weight", "encoder.blocks.0.mlp.0.weight"
+    plain = by_name[packed]
+    by_name |= {table: simd.quantize_int8(by_name[table]), packed: simd.pack(plain)}
+    tensors = Tensors(by_name, "float16")
+    assert tensors.matrix(table.removesuffix(".weight")).dtype == "int8"
+    narrowed = tensors.matrix(packed.removesuffix(".weight"))
+    assert narrowed.dtype == "float16"
+    np.testing.assert_array_equal(narrowed.unpack(), plain.astype(np.float16))
+    for name, value in by_name.items():
+        if isinstance(value, np.ndarray) and (value.ndim == 1 or name.endswith("positional_embedding")):
+            array = tensors.array(name)
+            assert array.dtype == np.float32, name
+            np.testing.assert_array_equal(array, value)
+
+
 def test_what_cannot_be_computed_with_is_refused():
     checkpoint = Checkpoint(SMALLEST, random_tensors(SMALLEST, 0))
     with pytest.raises(OptionError, match="int16"):

@@ -5,13 +5,14 @@
 64 bytes, can be mapped, and `PackedMatrix.from_arrays` takes the mapped arrays without copying.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ._simd.arrays import FloatArray as FloatArray
 from ._simd.layout import (
     GROUP,
     PANEL,
@@ -25,8 +26,6 @@ from ._simd.layout import (
     unpack_int8,
     unpack_panels,
 )
-
-FloatArray = npt.NDArray[np.float32]
 
 LARGEST_INPUT = 1 << 17  # inputs of a quantized weight: 2^17 products of 127 * 127 still fit in an int32
 LARGEST_INT8 = 127  # both signs: -128 stays unused
@@ -292,20 +291,22 @@ def pack(weight: Weight) -> PackedMatrix:
     return PackedMatrix(array.dtype.name, (n_out, n_in), pack_panels(array))
 
 
-def _as_float16(weight: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
+def cast(floats: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """Floats as "float32" or "float16". Raises ValueError for a finite number that float16 cannot hold."""
     with np.errstate(over="ignore"):
-        half = weight.astype(np.float16, copy=False)
-    if not np.array_equal(np.isfinite(half), np.isfinite(weight)):
-        raise ValueError("holds numbers beyond float16's 65504; use compute_type float32")
-    return half
+        result = floats.astype(dtype, copy=False)
+    if dtype == "float16" and not np.array_equal(np.isfinite(result), np.isfinite(floats)):
+        raise ValueError("holds numbers beyond float16's 65504; keep it as float32")
+    return result
 
 
-_CONVERTERS: dict[str, Callable[[npt.NDArray[Any]], Weight]] = {
-    "float16": _as_float16,
-    "int8": quantize_int8,
-    "int4": quantize_int4,
-}
-COMPUTE_TYPES = ("float32", *_CONVERTERS)
+_QUANTIZERS = {"int8": quantize_int8, "int4": quantize_int4}
+COMPUTE_TYPES = ("float32", "float16", *_QUANTIZERS)
+
+
+def convert(floats: npt.NDArray[Any], dtype: str) -> Weight:
+    """A matrix of floats as one of COMPUTE_TYPES. Raises ValueError for numbers that the type cannot hold."""
+    return _QUANTIZERS[dtype](floats) if dtype in _QUANTIZERS else cast(floats, dtype)
 
 
 def prepare(weights: Sequence[Weight], compute_type: str = "float32") -> PackedMatrix:
@@ -328,4 +329,4 @@ def prepare(weights: Sequence[Weight], compute_type: str = "float32") -> PackedM
         return pack(QuantizedWeight(quantized[0].dtype, np.concatenate(values), np.concatenate(scales)))
     floats = [weight.dequantize() if isinstance(weight, QuantizedWeight) else weight for weight in plain]
     whole = floats[0] if len(floats) == 1 else np.concatenate(floats)
-    return pack(_CONVERTERS[compute_type](whole) if compute_type in _CONVERTERS else whole)
+    return pack(whole if compute_type == "float32" else convert(whole, compute_type))

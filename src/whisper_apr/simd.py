@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._simd import choice, numpy_kernels, numpy_lz4
+from ._simd.arrays import as_float32, as_rows, as_strided, expect, result_array
 from ._simd.choice import backend as backend
 from ._simd.choice import backends as backends
 from ._simd.choice import get_num_threads as get_num_threads
@@ -35,53 +36,10 @@ from .packed import quantize_int8 as quantize_int8
 
 PAGE = PANEL  # positions that one page of a key-value cache holds
 
-# ---- arrays in, arrays out ------------------------------------------------------------------------------------------
+Precision = Literal["float32", "bfloat16"]  # of attention's factors
+Factor = Literal["float32", "int8", "bfloat16"]  # what a loop of multiply-adds multiplies
 
-
-def _float32(x: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArray:
-    array = np.asarray(x)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype}")
-    if ndim is not None and array.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} dimensions, not shape {array.shape}")
-    if not array.ndim:
-        return array.astype(np.float32)
-    contiguous = np.ascontiguousarray(array, np.float32)
-    return contiguous if contiguous.flags.aligned else contiguous.copy()
-
-
-def _rows(x: npt.ArrayLike, name: str) -> FloatArray:
-    """Float32 with a contiguous last axis: 2-D views with a row stride of their own are taken as they are."""
-    array = np.asarray(x)
-    if array.dtype != np.float32 or array.ndim != 2 or array.ctypes.data % 4:
-        return _float32(array, name)
-    step, item = array.strides
-    return array if item == 4 and step >= 0 and step % 4 == 0 else _float32(array, name)
-
-
-def _strided(x: npt.ArrayLike, name: str, ndim: int) -> FloatArray:
-    """Float32 with a contiguous last axis; a part of a wider array is taken as it is."""
-    a = np.asarray(x)
-    if a.dtype == np.float32 and a.ndim == ndim and a.strides[-1] == 4 and a.flags.aligned and min(a.strides) >= 0:
-        return a
-    return _float32(a, name, ndim)
-
-
-def _expect(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
-
-
-def _result(out: FloatArray | None, shape: tuple[int, ...], *inputs: FloatArray | None) -> FloatArray:
-    """`out` where it can hold the result and shares no memory with an input, else ValueError; a new array where there is none."""
-    if out is None:
-        return np.empty(shape, np.float32)
-    _expect(
-        out.shape == shape and out.dtype == np.float32 and out.flags.carray,
-        f"out must be C-contiguous float32 of shape {shape}, not {out.dtype} {out.shape}",
-    )
-    _expect(not any(x is not None and np.may_share_memory(out, x) for x in inputs), "out must not overlap an input")
-    return out
+# ---- products and rows ----------------------------------------------------------------------------------------------
 
 
 def linear(
@@ -102,18 +60,18 @@ def linear(
     numbers' products are summed in int32, the same on every backend, then `sum * step * scale`. int4: so for each group of 32
     inputs, the groups then summed in float32 in order.
     """
-    a = _rows(x, "x")
+    a = as_rows(x, "x")
     n_out, n_in = weight.shape
-    _expect(a.ndim >= 1 and a.shape[-1] == n_in, f"x of shape {a.shape} does not fit a weight of shape {weight.shape}")
+    expect(a.ndim >= 1 and a.shape[-1] == n_in, f"x of shape {a.shape} does not fit a weight of shape {weight.shape}")
     shape = (*a.shape[:-1], n_out)
     if bias is not None:
-        bias = _float32(bias, "bias")
-        _expect(bias.shape == (n_out,), f"bias must have shape ({n_out},), not {bias.shape}")
+        bias = as_float32(bias, "bias")
+        expect(bias.shape == (n_out,), f"bias must have shape ({n_out},), not {bias.shape}")
     if residual is not None:
-        residual = _float32(residual, "residual")
-        _expect(residual.shape == shape, f"residual must have shape {shape}, not {residual.shape}")
+        residual = as_float32(residual, "residual")
+        expect(residual.shape == shape, f"residual must have shape {shape}, not {residual.shape}")
         residual = residual.reshape(-1, n_out)
-    out = _result(out, shape, a, residual)
+    out = result_array(out, shape, a, residual)
     if out.size:
         rows, result = a if a.ndim == 2 else a.reshape(-1, n_in), out.reshape(-1, n_out)
         choice.impl.gemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
@@ -122,25 +80,25 @@ def linear(
 
 def matmul(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
     """The matrix product `(m, k) @ (k, n)` -> `(m, n)`. For a `b` that is used again, `pack(b.T)` once and call `linear`."""
-    right = _float32(b, "b", 2)
-    return linear(_float32(a, "a", 2), pack(right.T))
+    right = as_float32(b, "b", 2)
+    return linear(as_float32(a, "a", 2), pack(right.T))
 
 
 def matvec(a: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
     """`(m, k) @ (k,)` -> `(m,)`."""
-    return linear(_float32(x, "x", 1), pack(_float32(a, "a", 2)))
+    return linear(as_float32(x, "x", 1), pack(as_float32(a, "a", 2)))
 
 
 def dot(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     """The sum of the products of two vectors of equal length."""
-    left, right = _float32(a, "a", 1), _float32(b, "b", 1)
-    _expect(left.shape == right.shape, f"a and b must have one length, not {left.size} and {right.size}")
+    left, right = as_float32(a, "a", 1), as_float32(b, "b", 1)
+    expect(left.shape == right.shape, f"a and b must have one length, not {left.size} and {right.size}")
     return float(choice.impl.dot(left, right))
 
 
 def _softmax(x: npt.ArrayLike, log: bool) -> FloatArray:
-    a = _float32(x, "x")
-    _expect(a.ndim >= 1, "x must have at least one dimension")
+    a = as_float32(x, "x")
+    expect(a.ndim >= 1, "x must have at least one dimension")
     out = np.empty_like(a)
     if a.size:
         choice.impl.softmax(a.reshape(-1, a.shape[-1]), log, out.reshape(-1, a.shape[-1]))
@@ -159,8 +117,8 @@ def log_softmax(x: npt.ArrayLike) -> FloatArray:
 
 def logsumexp(x: npt.ArrayLike) -> FloatArray:
     """`log(sum(exp(x)))` over the last axis; -inf where every number is."""
-    a = _float32(x, "x")
-    _expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
+    a = as_float32(x, "x")
+    expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
     out = np.empty(a.shape[:-1], np.float32)
     if a.size:
         choice.impl.logsumexp(a.reshape(-1, a.shape[-1]), out.reshape(-1))
@@ -169,8 +127,8 @@ def logsumexp(x: npt.ArrayLike) -> FloatArray:
 
 def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """The index of each row's largest value (the first of equals; a NaN counts as largest), over the last axis."""
-    a = _float32(x, "x")
-    _expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
+    a = as_float32(x, "x")
+    expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
     out = np.empty(a.shape[:-1], np.int64)
     if a.size:
         choice.impl.argmax(a.reshape(-1, a.shape[-1]), out.reshape(-1))
@@ -183,10 +141,10 @@ def layer_norm(
     """`(x - mean) / sqrt(variance + eps) * weight + bias` over the last axis; the variance is the biased one, as torch's.
 
     Written to `out` where given."""
-    a, w, b = _float32(x, "x"), _float32(weight, "weight", 1), _float32(bias, "bias", 1)
-    _expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
-    _expect(w.shape == b.shape == a.shape[-1:], f"weight {w.shape} and bias {b.shape} must fit x {a.shape}")
-    out = _result(out, a.shape, a)
+    a, w, b = as_float32(x, "x"), as_float32(weight, "weight", 1), as_float32(bias, "bias", 1)
+    expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
+    expect(w.shape == b.shape == a.shape[-1:], f"weight {w.shape} and bias {b.shape} must fit x {a.shape}")
+    out = result_array(out, a.shape, a)
     if a.size:
         choice.impl.layer_norm(a.reshape(-1, a.shape[-1]), w, b, eps, out.reshape(-1, a.shape[-1]))
     return out
@@ -194,7 +152,7 @@ def layer_norm(
 
 def gelu(x: npt.ArrayLike) -> FloatArray:
     """`x / 2 * (1 + erf(x / sqrt(2)))`: the exact form, which Whisper was trained with, not tanh's approximation."""
-    a = _float32(x, "x")
+    a = as_float32(x, "x")
     out = np.empty_like(a)
     if a.size:
         choice.impl.gelu(a.reshape(-1), out.reshape(-1))
@@ -211,7 +169,7 @@ def attention(
     *,
     causal: bool = False,
     scale: float | None = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
     out: FloatArray | None = None,
 ) -> FloatArray:
     """`softmax(q k^T * scale) v` for each batch and head; nothing of the size `n_query x n_key` is kept in memory.
@@ -225,18 +183,18 @@ def attention(
     than 8 queries), the others compute in float32. Either way a result is off by at most `exp(2 e) - 1 + 2**-6` times the largest |v|
     of its head, and 1e-35 (subnormal numbers may count as 0), where e is 2**-7 times the largest `sum |q_i k_i| * scale` of its query over the keys; typically by far less.
     """
-    _expect(precision in ("float32", "bfloat16"), f"precision must be 'float32' or 'bfloat16', not {precision!r}")
-    q4, k4, v4 = _strided(q, "q", 4), _strided(k, "k", 4), _strided(v, "v", 4)
+    expect(precision in ("float32", "bfloat16"), f"precision must be 'float32' or 'bfloat16', not {precision!r}")
+    q4, k4, v4 = as_strided(q, "q", 4), as_strided(k, "k", 4), as_strided(v, "v", 4)
     batch, n_head, n_query, d_head = q4.shape
-    _expect(k4.shape == v4.shape, f"k {k4.shape} and v {v4.shape} must have one shape")
+    expect(k4.shape == v4.shape, f"k {k4.shape} and v {v4.shape} must have one shape")
     n_key = k4.shape[2]
-    _expect(k4.shape == (batch, n_head, n_key, d_head), f"k {k4.shape} does not fit q {q4.shape}")
-    _expect(n_key > 0 and d_head > 0, "there must be at least one key, and d_head must not be 0")
-    _expect(
+    expect(k4.shape == (batch, n_head, n_key, d_head), f"k {k4.shape} does not fit q {q4.shape}")
+    expect(n_key > 0 and d_head > 0, "there must be at least one key, and d_head must not be 0")
+    expect(
         not causal or n_key >= n_query,
         f"causal attention needs at least as many keys as queries, not {n_key} and {n_query}",
     )
-    result = _result(out, (batch, n_query, n_head, d_head), q4, k4, v4).transpose(0, 2, 1, 3)
+    result = result_array(out, (batch, n_query, n_head, d_head), q4, k4, v4).transpose(0, 2, 1, 3)
     if result.size:
         factor = d_head**-0.5 if scale is None else scale
         choice.impl.attention(q4, k4, v4, causal, precision == "bfloat16", factor, result)
@@ -266,30 +224,30 @@ def _check_pages(
     keys: npt.NDArray[Any], values: npt.NDArray[Any], pages: npt.NDArray[np.int32], width: int, n_row: int
 ) -> None:
     n_head, n_page, d_head, _ = keys.shape
-    _expect(
+    expect(
         keys.dtype == values.dtype and keys.dtype in (np.float32, np.float16),
         "keys and values must be float32 or float16",
     )
-    _expect(
+    expect(
         keys.shape[3] == PAGE and values.shape == (n_head, n_page, PAGE, d_head),
         f"pages of shape {keys.shape}, {values.shape}",
     )
-    _expect(keys.flags.c_contiguous and values.flags.c_contiguous, "pages must be C-contiguous")
-    _expect(width == n_head * d_head, f"width {width} does not fit pages of shape {keys.shape}")
-    _expect(
+    expect(keys.flags.c_contiguous and values.flags.c_contiguous, "pages must be C-contiguous")
+    expect(width == n_head * d_head, f"width {width} does not fit pages of shape {keys.shape}")
+    expect(
         pages.dtype == np.int32 and pages.ndim == 2 and len(pages) == n_row,
         f"the page table must be int32 ({n_row}, n)",
     )
-    _expect(bool(pages.flags.c_contiguous), "the page table must be C-contiguous")
-    _expect(
+    expect(bool(pages.flags.c_contiguous), "the page table must be C-contiguous")
+    expect(
         not pages.size or (pages.min() >= 0 and pages.max() < n_page), f"the page table must stay within {n_page} pages"
     )
 
 
 def _check_lengths(name: str, lengths: npt.NDArray[np.int32], n_row: int, lowest: int, highest: int) -> None:
-    _expect(lengths.dtype == np.int32 and lengths.shape == (n_row,), f"{name} must be int32 of shape ({n_row},)")
-    _expect(bool(lengths.flags.c_contiguous), f"{name} must be C-contiguous")
-    _expect(
+    expect(lengths.dtype == np.int32 and lengths.shape == (n_row,), f"{name} must be int32 of shape ({n_row},)")
+    expect(bool(lengths.flags.c_contiguous), f"{name} must be C-contiguous")
+    expect(
         not n_row or (int(lengths.min()) >= lowest and int(lengths.max()) <= highest),
         f"{name} must be from {lowest} to {highest}",
     )
@@ -309,14 +267,14 @@ def store_pages(
     `pages` `(n_row, n)` int32 names, for each row, the page of its positions 0-15, 16-31, and so on. `counts` `(n_row,)` int32
     where not all n_new are real: of row i the last counts[i] count, which become its positions lengths[i] - counts[i] to lengths[i] - 1.
     """
-    a, b = _strided(k, "k", 3), _strided(v, "v", 3)
+    a, b = as_strided(k, "k", 3), as_strided(v, "v", 3)
     n_row, n_new, width = a.shape
-    _expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
+    expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
     _check_pages(keys, values, pages, width, n_row)
     _check_lengths("lengths", lengths, n_row, n_new if counts is None else 0, pages.shape[1] * PAGE)
     if counts is not None:
         _check_lengths("counts", counts, n_row, 0, n_new)
-        _expect(bool((counts <= lengths).all()), "counts must not be above lengths")
+        expect(bool((counts <= lengths).all()), "counts must not be above lengths")
     if a.size:
         choice.impl.store_pages(a, b, pages, lengths, counts, keys, values)
 
@@ -335,7 +293,7 @@ def paged_attention(
     `lengths` `(n_row,)` int32 says how many positions of each row are filled; `causal` as in `attention`. Where there are more
     queries than positions, those that come before the first see the first. A query's result does not depend on the other queries and rows.
     """
-    a = _strided(q, "q", 3)
+    a = as_strided(q, "q", 3)
     n_row, _, width = a.shape
     _check_pages(keys, values, pages, width, n_row)
     out = np.empty(a.shape, np.float32)
@@ -353,9 +311,9 @@ def power_spectrum(audio: npt.ArrayLike, window: FloatArray, hop: int) -> FloatA
 
     Frames begin at 0, hop, 2 hop ...; nothing is padded: `n_frames = 1 + (n_samples - n_fft) // hop`.
     """
-    x, w = _float32(audio, "audio", 1), _float32(window, "window", 1)
-    _expect(len(w) >= 2 and len(w) % 2 == 0, f"the window's length must be even, not {len(w)}")
-    _expect(
+    x, w = as_float32(audio, "audio", 1), as_float32(window, "window", 1)
+    expect(len(w) >= 2 and len(w) % 2 == 0, f"the window's length must be even, not {len(w)}")
+    expect(
         hop >= 1 and len(x) >= len(w),
         f"hop must be at least 1, and the audio ({len(x)}) no shorter than the window ({len(w)})",
     )
@@ -366,8 +324,8 @@ def power_spectrum(audio: npt.ArrayLike, window: FloatArray, hop: int) -> FloatA
 
 def mel_project(power: npt.ArrayLike, filters: FloatArray) -> FloatArray:
     """Sum the spectrum into bands: filters `(n_mels, n_freq)`, power `(n_freq, n_frames)` -> `(n_mels, n_frames)`."""
-    p, f = _float32(power, "power", 2), _float32(filters, "filters", 2)
-    _expect(f.shape[1] == p.shape[0], f"filters {f.shape} do not fit a spectrum {p.shape}")
+    p, f = as_float32(power, "power", 2), as_float32(filters, "filters", 2)
+    expect(f.shape[1] == p.shape[0], f"filters {f.shape} do not fit a spectrum {p.shape}")
     out = np.empty((f.shape[0], p.shape[1]), np.float32)
     if out.size:
         choice.impl.mel_project(p, f, out)
@@ -379,8 +337,8 @@ def median_filter(x: npt.ArrayLike, width: int) -> FloatArray:
 
     Where the axis is no longer than half of `width`, x as it is.
     """
-    a = _float32(x, "x")
-    _expect(a.ndim >= 1 and width % 2 == 1 and 0 < width < 64, f"width must be odd, from 1 to 63, not {width}")
+    a = as_float32(x, "x")
+    expect(a.ndim >= 1 and width % 2 == 1 and 0 < width < 64, f"width must be odd, from 1 to 63, not {width}")
     half = width // 2
     if a.shape[-1] <= half:
         return a
@@ -394,9 +352,9 @@ def median_filter(x: npt.ArrayLike, width: int) -> FloatArray:
 def dtw(cost: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Dynamic time warping: the cheapest way through costs `(n, m)` from the first corner to the last, as the rows and the columns of its
     places. A step goes on by a row, by a column or by both; where two are equally cheap, by a column."""
-    x = _float32(cost, "cost", 2)
+    x = as_float32(cost, "cost", 2)
     n, m = x.shape
-    _expect(n > 0 and m > 0, f"there must be a row and a column, not shape {x.shape}")
+    expect(n > 0 and m > 0, f"there must be a row and a column, not shape {x.shape}")
     trace = np.empty((n, m), np.int8)
     choice.impl.dtw(x, np.empty(n + 1, np.float32), trace)
     i, j = n - 1, m - 1
@@ -415,10 +373,10 @@ def polyphase(x: npt.ArrayLike, bank: FilterBank, n_group: int) -> FloatArray:
 
     They are made in groups that begin `bank.n_in` samples apart; the last of n groups needs x to hold `(n - 1) * bank.n_in + bank.reach` samples.
     """
-    a = _float32(x, "x", 1)
-    _expect(n_group >= 0, "the number of groups must not be negative")
+    a = as_float32(x, "x", 1)
+    expect(n_group >= 0, "the number of groups must not be negative")
     needed = (n_group - 1) * bank.n_in + bank.reach if n_group else 0
-    _expect(len(a) >= needed, f"{n_group} groups need {needed} samples, not {len(a)}")
+    expect(len(a) >= needed, f"{n_group} groups need {needed} samples, not {len(a)}")
     out = np.empty((n_group, len(bank.panels), PANEL), np.float32)
     if out.size:
         choice.impl.polyphase(a, bank.panels, bank.offsets, bank.n_in, out)
@@ -439,7 +397,7 @@ def lz4_decode(source: memoryview, target: memoryview) -> bool:
 # ---- the machine's limits -------------------------------------------------------------------------------------------
 
 
-def run_peak(n_task: int, kind: Literal["float32", "int8", "bfloat16"] = "float32") -> float:
+def run_peak(n_task: int, kind: Factor = "float32") -> float:
     """So many tasks, over all threads, of multiply-adds that never leave the registers: of floats, of bytes in dot products, or of what
     `attention` multiplies where its precision is "bfloat16".
 
@@ -454,5 +412,5 @@ def run_peak(n_task: int, kind: Literal["float32", "int8", "bfloat16"] = "float3
 
 def read_all(x: FloatArray) -> None:
     """Read every number of a float32 array once, over all threads: for measuring bandwidth."""
-    a = _float32(x, "x").reshape(-1)
+    a = as_float32(x, "x").reshape(-1)
     choice.impl.read_all(a, np.empty(-(-a.size // (1 << 14)), np.float32))

@@ -7,12 +7,12 @@
  */
 
 enum {
-    VALUES_AHEAD = 2, /* pages */
-    FEW_VECTORS = LANES > 8 || LANES == 1 ? 4 : 8,              /* of a row of values, for a single query: as many as the registers hold */
-    SCORE_PARTS = LANES >= 8 ? 2 : 1,                       /* sums of one score: where a page has few vectors, they would wait for themselves */
-    SCORE_VECTORS = LANES > 1 ? APR_PANEL / LANES : 4,      /* of a page, for one or two queries ... */
-    SCORE_VECTORS_MANY = SCORE_VECTORS < TILE_VECTORS ? SCORE_VECTORS : TILE_VECTORS, /* ... and for more, */
-    SCORE_ROWS = THIN_ROWS * SCORE_VECTORS_MANY * SCORE_PARTS > THIN_ROWS * TILE_VECTORS ? THIN_ROWS / 2 : THIN_ROWS, /* so many at once */
+    VALUES_AHEAD = 2,                                  /* pages */
+    FEW_VECTORS = LANES > 8 || LANES == 1 ? 4 : 8,     /* of a row of values, for a single query: as many as the registers hold */
+    SCORE_PARTS = LANES >= 8 ? 2 : 1,                  /* sums of one score: where a page has few vectors, they would wait for themselves */
+    SCORE_VECTORS = LANES > 1 ? APR_PANEL / LANES : 4, /* of a page, for one or two queries */
+    SCORE_VECTORS_MANY = SCORE_VECTORS < TILE_VECTORS ? SCORE_VECTORS : TILE_VECTORS, /* for more ... */
+    SCORE_ROWS = SCORE_VECTORS_MANY * SCORE_PARTS > TILE_VECTORS ? THIN_ROWS / 2 : THIN_ROWS, /* ... and so many of them at once */
 };
 
 typedef struct attention_work {

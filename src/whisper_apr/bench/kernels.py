@@ -5,7 +5,6 @@ A kernel that computes is held against a loop of multiply-adds that never leaves
 
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -28,7 +27,7 @@ class Case:
     work: float
     run: Callable[[], object]
     in_numpy: Callable[[], object] | None = None
-    peak: Literal["float32", "int8", "bfloat16"] = "float32"  # what bounds it, where it is not reading
+    peak: simd.Factor = "float32"  # what bounds it, where it is not reading
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def product(shape: Shape, dtype: str) -> Case:
     )
 
 
-def attention(shape: Shape, precision: Literal["float32", "bfloat16"] = "float32") -> Case:
+def attention(shape: Shape, precision: simd.Precision = "float32") -> Case:
     batch, n_head, n_query, n_key, d_head = shape
     q, k, v = (
         _normal(batch, n_head, n_query, d_head),

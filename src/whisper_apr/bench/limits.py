@@ -4,8 +4,6 @@ The encoder is bound by arithmetic, so its floor is its operations over the peak
 the bandwidth at which as many bytes are read again and again (small models stay in the caches).
 """
 
-from typing import Literal
-
 import numpy as np
 
 from .. import simd
@@ -16,7 +14,7 @@ from .measure import fastest_time
 BYTES = {"float32": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5 + 2 / 32}
 
 
-def peak(kind: Literal["float32", "int8", "bfloat16"], seconds: float = 0.2) -> float:
+def peak(kind: simd.Factor, seconds: float = 0.2) -> float:
     """Operations a second, over all threads, that never leave the registers: see `simd.run_peak`."""
     n_task = 64 * simd.get_num_threads()
     return simd.run_peak(n_task, kind) / fastest_time(lambda: simd.run_peak(n_task, kind), seconds)

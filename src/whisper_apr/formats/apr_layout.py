@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
-from ..packed import PackedMatrix, QuantizedWeight, Weight, pack, prepare, quantize_int4, quantize_int8
+from ..packed import PackedMatrix, QuantizedWeight, Weight, cast, convert, pack, prepare
 from .checkpoint import ModelDimensions, expected_shapes
 
 MATRIX_DTYPES = ("float32", "float16", "int8", "int4")
@@ -21,7 +21,6 @@ VECTOR_DTYPES = ("float32", "float16")
 
 _JOINED = {"attn": ("query", "key", "value"), "cross_attn": ("key", "value")}
 _PROJECTION = re.compile(r"(.*\.(attn|cross_attn))\.(query|key|value)\.(weight|bias)")
-_QUANTIZERS = {"int8": quantize_int8, "int4": quantize_int4}
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,16 @@ def part_dtype(tensors: Mapping[str, Weight], part: Part, dtype: str | None) -> 
     return kind if not kinds and kind in MATRIX_DTYPES else "float32"
 
 
+def _joined(floats: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate(floats) if len(floats) > 1 else floats[0]
+
+
 def make_vector(tensors: Mapping[str, Weight], part: Part, dtype: str) -> npt.NDArray[Any]:
-    """A part that is no matrix."""
-    values = [_floats(weight) for weight in _sources(tensors, part)]
-    return _cast(np.concatenate(values) if len(values) > 1 else values[0], dtype, part.name)
+    """A part that is no matrix. Raises FormatError for numbers that `dtype` cannot hold."""
+    try:
+        return cast(_joined([_floats(weight) for weight in _sources(tensors, part)]), dtype)
+    except ValueError as error:
+        raise FormatError(f"{part.name}: {error}") from error
 
 
 def make_matrix(tensors: Mapping[str, Weight], part: Part, dtype: str) -> PackedMatrix:
@@ -106,22 +111,10 @@ def make_matrix(tensors: Mapping[str, Weight], part: Part, dtype: str) -> Packed
         return weights[0]
     if all(isinstance(weight, QuantizedWeight) and weight.dtype == dtype for weight in weights):
         return prepare(weights)
-    floats = [_floats(weight) for weight in weights]
-    whole = np.concatenate(floats) if len(floats) > 1 else floats[0]
-    if dtype not in _QUANTIZERS:
-        return pack(_cast(whole, dtype, part.name))
     try:
-        return pack(_QUANTIZERS[dtype](whole))
+        return pack(convert(_joined([_floats(weight) for weight in weights]), dtype))
     except ValueError as error:
         raise FormatError(f"{part.name}: {error}") from error
-
-
-def _cast(values: npt.NDArray[Any], dtype: str, name: str) -> npt.NDArray[Any]:
-    with np.errstate(over="ignore"):
-        cast = values.astype(dtype, copy=False)
-    if dtype == "float16" and not np.array_equal(np.isfinite(cast), np.isfinite(values)):
-        raise FormatError(f"{name}: holds numbers beyond float16's 65504; store it as float32")
-    return cast
 
 
 def plain_tensor(dims: ModelDimensions, tensors: Mapping[str, Weight], name: str) -> npt.NDArray[Any]:

@@ -142,9 +142,8 @@ class TextDecoder:
     def new_cache(self, features: FloatArray, beams: int = 1) -> Cache:
         """A cache for features `(n_audio, n_audio_ctx, n_audio_state)` and so many beams of each, no token read yet."""
         cache = Cache(self.dims, len(features), beams, self.cache_dtype)
-        work = simd.huge_zeros(
-            (*features.shape[:-1], 2 * self.dims.n_text_state), np.float32
-        )  # of one layer after the other
+        # one layer's keys and values after the other's
+        work = simd.huge_zeros((*features.shape[:-1], 2 * self.dims.n_text_state), np.float32)
         for layer, block in enumerate(self.blocks):
             block.remember_audio(features, cache, layer, work)
         return cache

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 
@@ -38,9 +37,7 @@ class Block:
         self.project = stacked(tensors, f"{block}.attn", ("query", "key", "value"))
         self.out = Linear.read(tensors, f"{block}.attn.out")
         # quantized weights already cost more than bfloat16 does here; float ones promise float32
-        self.precision: Literal["float32", "bfloat16"] = (
-            "bfloat16" if self.project.weight.dtype in ("int8", "int4") else "float32"
-        )
+        self.precision: simd.Precision = "bfloat16" if self.project.weight.dtype in ("int8", "int4") else "float32"
         self.mlp = Mlp(tensors, block)
 
     def __call__(self, x: FloatArray, work: "Work") -> FloatArray:
@@ -51,27 +48,30 @@ class Block:
         lines = work.attended.reshape(batch, n_ctx, self.n_head, -1)
         simd.attention(q, k, v, precision=self.precision, out=lines)
         y = self.out(work.attended, residual=x, out=work.y)
-        hidden = self.mlp.up(self.mlp.norm(y, work.norm), gelu=True, out=work.hidden)
-        return self.mlp.down(hidden, residual=y, out=work.x)
+        return self.mlp(y, norm=work.norm, hidden=work.hidden, out=work.x)
 
 
 class Work:
     """The arrays between mel and features, made once for all blocks: new memory costs more than writing it.
 
-    `shared` holds, in turn, what the first convolution makes of one window, the attention's projections and result, and the hidden layer.
+    Three are of the residual stream's shape. What is not needed at the same time shares the rest: what the first convolution makes of
+    one window; an attention's projections and its result; the hidden layer.
     """
 
     def __init__(self, batch: int, n_ctx: int, n_state: int, n_hidden: int) -> None:
-        lines, n = (batch, n_ctx, n_state), batch * n_ctx
-        frames = (TIME_STRIDE * n_ctx + KERNEL - 1, n_state)
-        shared = max(math.prod(frames), n * 4 * n_state, n * n_hidden)
-        piece = simd.huge_zeros((3 * n * n_state + shared,), np.float32)
-        self.x, self.y, self.norm = (piece[i * n * n_state :][: n * n_state].reshape(lines) for i in range(3))
-        rest = piece[3 * n * n_state :]
-        self.frames = rest[: math.prod(frames)].reshape(frames)
-        self.heads = rest[: 3 * n * n_state].reshape(batch, n_ctx, -1)
-        self.attended = rest[3 * n * n_state : 4 * n * n_state].reshape(lines)
-        self.hidden = rest[: n * n_hidden].reshape(batch, n_ctx, -1)
+        n_frame = TIME_STRIDE * n_ctx + KERNEL - 1
+        n = batch * n_ctx * n_state
+        shared = max(n_frame * n_state, 4 * n, batch * n_ctx * n_hidden)
+        piece = simd.huge_zeros((3 * n + shared,), np.float32)
+
+        def part(start: int, *shape: int) -> FloatArray:
+            return piece[start : start + math.prod(shape)].reshape(shape)
+
+        self.x, self.y, self.norm = (part(i * n, batch, n_ctx, n_state) for i in range(3))
+        self.frames = part(3 * n, n_frame, n_state)
+        self.heads = part(3 * n, batch, n_ctx, 3 * n_state)
+        self.attended = part(6 * n, batch, n_ctx, n_state)
+        self.hidden = part(3 * n, batch, n_ctx, n_hidden)
 
 
 class AudioEncoder:

@@ -81,8 +81,16 @@ class Mlp:
         self.up = Linear.read(tensors, f"{block}.mlp.0")
         self.down = Linear.read(tensors, f"{block}.mlp.2")
 
-    def __call__(self, x: FloatArray) -> FloatArray:
-        return self.down(self.up(self.norm(x), gelu=True), residual=x)
+    def __call__(
+        self,
+        x: FloatArray,
+        *,
+        norm: FloatArray | None = None,
+        hidden: FloatArray | None = None,
+        out: FloatArray | None = None,
+    ) -> FloatArray:
+        """`(..., n_state)` -> the same shape, in `out`; what lies between is written to `norm` and `hidden`, where they are given."""
+        return self.down(self.up(self.norm(x, norm), gelu=True, out=hidden), residual=x, out=out)
 
 
 def stacked(tensors: Tensors, attention: str, parts: tuple[str, ...]) -> Linear:
