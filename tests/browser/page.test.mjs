@@ -130,6 +130,8 @@ test("a transcription is cancelled, and the next one is right", async () => {
 });
 
 test("with the keyboard alone", async () => {
+  // Before the reload: a browser that is told at the time of the key that the chooser is taken over opens its own often enough.
+  page.once("filechooser", (chooser) => chooser.setFiles(data("en.wav")));
   await page.reload();
   await says(page, /^Ready/);
   const focused = () => page.evaluate(() => document.activeElement.id);
@@ -140,8 +142,7 @@ test("with the keyboard alone", async () => {
   }
   assert.deepEqual(order, ["file", "record", "language", "task"]);
   await page.focus("#file");
-  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")]);
-  await chooser.setFiles(data("en.wav"));
+  await page.keyboard.press("Enter");
   await says(page, /^Done/);
   await page.locator("#segments button").first().focus();
   await page.evaluate(() => (document.getElementById("audio").muted = true));
