@@ -84,10 +84,11 @@ APR_INLINE void few_zero(vf acc[][FEW_VECTORS], const int rows, const int vector
     }
 }
 
-/* scores[i][page * 16 + key], i < rows, from scaled queries q (rows, d_head). Page after page, and each straight on: where memory decides, the
- * hardware's prefetcher keeps up with one stream alone, and better without being told. */
+/* scores[i][page * 16 + key], i < rows, from scaled queries q (rows, d_head). Page after page, and each straight on: where memory decides, this
+ * is a single stream. */
 APR_INLINE void few_scores(const attention_head *h, const int rows, const int vectors, const int half, const float *q, ptrdiff_t d_head,
                            float *scores, ptrdiff_t score_step) {
+    const int lines = apr_asks_lines;
     ptrdiff_t n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
     for (ptrdiff_t key = 0; key < n_slot; key += vectors * LANES) {
         vf acc[SCORE_PARTS][THIN_ROWS][FEW_VECTORS];
@@ -96,6 +97,7 @@ APR_INLINE void few_scores(const attention_head *h, const int rows, const int ve
         APR_UNROLL
         for (int p = 0; p < SCORE_PARTS; p++) few_zero(acc[p], rows, vectors);
         for (; d + SCORE_PARTS <= d_head; d += SCORE_PARTS) {
+            if (lines) ask_lines(weight_at(keys, d * APR_PANEL, half), SCORE_PARTS * APR_PANEL * (half ? 2 : 4));
             APR_UNROLL
             for (int p = 0; p < SCORE_PARTS; p++) few_step(acc[p], rows, vectors, half, q + d + p, d_head, weight_at(keys, (d + p) * APR_PANEL, half));
         }
@@ -126,9 +128,10 @@ static void few_softmax(float *scores, ptrdiff_t n_seen, ptrdiff_t n_slot) {
     for (ptrdiff_t i = 0; i < n_slot; i += LANES) vf_store(scores + i, vf_mul(vf_load(scores + i), scale));
 }
 
-/* out[i] = sum over keys of weights[i][key] * values[key]. Where one pass takes a part of each row alone, the prefetcher is helped. */
+/* out[i] = sum over keys of weights[i][key] * values[key]. A single stream, but where one pass takes a part of each row alone. */
 APR_INLINE void few_sum(const attention_head *h, const int rows, const int vectors, const int half, const float *weights,
                         ptrdiff_t weight_step, ptrdiff_t d_head, float *out, ptrdiff_t out_step) {
+    const int lines = apr_asks_lines;
     for (ptrdiff_t d = 0; d < d_head; d += vectors * LANES) {
         vf acc[THIN_ROWS][FEW_VECTORS];
         ptrdiff_t ahead = VALUES_AHEAD * h->value_page_step;
@@ -142,6 +145,8 @@ APR_INLINE void few_sum(const attention_head *h, const int rows, const int vecto
                 if (vectors * LANES < h->value_step) {
                     APR_UNROLL
                     for (int j = 0; j < vectors; j += half ? 32 / LANES : 16 / LANES) APR_PREFETCH_L2(weight_at(row, ahead + j * LANES, half));
+                } else if (lines) {
+                    ask_lines(row, vectors * LANES * (half ? 2 : 4));
                 }
                 few_step(acc, rows, vectors, half, weights + key, weight_step, row);
             }

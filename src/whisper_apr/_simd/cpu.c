@@ -46,6 +46,16 @@ unsigned apr_cpu_features(void) {
     return features;
 }
 
+int apr_cpu_asks_lines(void) {
+    int leaf[4];
+    cpuid(0, 0, leaf);
+    if (leaf[1] != 0x68747541) return 0; /* "Auth", of AMD */
+    cpuid(1, 0, leaf);
+    int family = leaf[0] >> 8 & 15;
+    if (family == 15) family += leaf[0] >> 20 & 255;
+    return family >= 0x1a; /* Zen 5's */
+}
+
 #elif defined(__aarch64__) && defined(__linux__)
 
 #include <sys/auxv.h>
@@ -60,4 +70,8 @@ unsigned apr_cpu_features(void) { return APR_CPU_NEON_DOT; } /* every Apple sili
 
 unsigned apr_cpu_features(void) { return 0; }
 
+#endif
+
+#if !(defined(__x86_64__) || defined(_M_X64))
+int apr_cpu_asks_lines(void) { return 0; }
 #endif

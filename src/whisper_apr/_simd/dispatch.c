@@ -42,8 +42,11 @@ static const apr_table *with_attention(apr_table *made, const apr_table *base, c
 }
 #endif
 
+int apr_asks_lines;
+
 int apr_tables(const apr_table **out, int capacity) {
     int n = 0;
+    apr_asks_lines = apr_cpu_asks_lines();
 #define APR_ADD(condition, table) \
     if (n < capacity && (condition)) out[n++] = table;
     APR_ADD(1, &apr_table_scalar)

@@ -49,7 +49,7 @@ static void thin_rows(const apr_gemm *g, int half, int rows, int vectors, ptrdif
         if (half) thin_block(g, R, V, 1, row, v); \
         else thin_block(g, R, V, 0, row, v); \
         break;
-    if (vectors == THIN_VECTORS) {
+    if (THIN_VECTORS > TILE_VECTORS && vectors == THIN_VECTORS) {
         switch (rows) {
             THIN_CASE(1, THIN_VECTORS)
             THIN_CASE(2, THIN_VECTORS)

@@ -124,6 +124,11 @@ int apr_tables(const apr_table **out, int capacity);
 enum { APR_CPU_AVX2 = 1, APR_CPU_AVX512 = 2, APR_CPU_AVX512_VNNI = 4, APR_CPU_AVX512_BF16 = 8, APR_CPU_NEON_DOT = 16 };
 unsigned apr_cpu_features(void);
 
+/* Whether a kernel that reads one long stream asks for each of its lines ahead of use. It pays on Zen 5 (tiny's int8 token is 10 to 20 % faster),
+ * and costs on Zen 4, whose own prefetcher it disturbs. Set by apr_tables, from apr_cpu_asks_lines(). */
+extern int apr_asks_lines;
+int apr_cpu_asks_lines(void);
+
 /* threads.c: run task(context, i, scratch) for every i < n_task, on this thread and the pool's. scratch: scratch_bytes
  * bytes, 64-byte aligned, a task's own while it runs. Returns 0, or -1 where memory ran out (then nothing was run). */
 typedef void apr_task(void *context, ptrdiff_t i, void *scratch);

@@ -12,8 +12,7 @@ enum {
     Q_WIDE = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2, /* vectors of a block of few rows: enough sums at once to hide the latency */
     Q_ROWS = VQ_TILE_ROWS > V4_TILE_ROWS ? VQ_TILE_ROWS : V4_TILE_ROWS,
     Q_STEPS = APR_PANEL / LANES * VQ_PARTS < 4 ? 4 / (APR_PANEL / LANES * VQ_PARTS) : 1, /* sums of one output, for a single row */
-    Q_PAGE = 4096,           /* bytes: of a single stream one line of each page is asked for, which looks the page's address up; the ... */
-    Q_AHEAD = 4 * Q_PAGE,    /* ... hardware's prefetcher, which stops at the end of a page, does better than to be told of every line */
+    Q_PAGE = 4096,           /* bytes: of a single stream one line of each page is asked for, which looks the page's address up, or every line */
     Q_UNIT = Q_WIDE * LANES > APR_PANEL ? Q_WIDE * LANES : APR_PANEL, /* columns that all tiles pass before the next ones are read */
     Q_ROW_BYTES = 256 * 1024,  /* of a task's rounded rows: they stay in the second cache while the panels pass */
     Q_SMALL = 64 * 1024,       /* products fewer than this are not worth a second thread */
@@ -136,6 +135,7 @@ APR_INLINE void q8_row(const apr_gemm *g, const q_tile *t, ptrdiff_t column, flo
     vi acc[STEPS][VECTORS][VQ_PARTS];
     const vq_number *x = t->numbers;
     ptrdiff_t n_quad = div_up(g->k, QUAD), q = 0;
+    const int lines = apr_asks_lines;
     const int8_t *w = (const int8_t *)q_panel(g->b, column, n_quad * APR_PANEL * QUAD);
     APR_UNROLL
     for (int u = 0; u < STEPS; u++) {
@@ -146,7 +146,8 @@ APR_INLINE void q8_row(const apr_gemm *g, const q_tile *t, ptrdiff_t column, flo
         }
     }
     for (; q + STEPS <= n_quad; q += STEPS) {
-        if (q % (Q_PAGE / (APR_PANEL * QUAD)) == 0) APR_PREFETCH_L2(w + q * APR_PANEL * QUAD + Q_AHEAD);
+        if (lines) ask_lines(w + q * APR_PANEL * QUAD, STEPS * APR_PANEL * QUAD);
+        else if (q % (Q_PAGE / (APR_PANEL * QUAD)) == 0) ask_lines(w + q * APR_PANEL * QUAD, LINE);
         APR_UNROLL
         for (int u = 0; u < STEPS; u++) {
             vq number = vq_input(x + (q + u) * QUAD);

@@ -5,7 +5,9 @@ enum {
     TILE_ROWS = VF_TILE_ROWS,
     TILE_VECTORS = 2,
     THIN_ROWS = VF_TILE_ROWS < 8 ? VF_TILE_ROWS : 8, /* a block for few rows ... */
-    THIN_VECTORS = 4,                                /* ... which has this many vectors where it has one or two rows */
+    THIN_VECTORS = LANES > 8 ? 2 : 4,                /* ... which has this many vectors where it has one or two rows: no more than two panels' */
+    LINE = 64,                                       /* bytes */
+    STREAM_AHEAD = 16 * 1024, /* bytes: of a single stream as much lies between what is asked for and what is used */
 };
 
 APR_INLINE ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -31,6 +33,12 @@ APR_INLINE void store_vector(void *p, ptrdiff_t i, vf x, int half) {
 }
 
 APR_INLINE const void *weight_at(const void *p, ptrdiff_t i, int half) { return (const char *)p + i * (half ? 2 : 4); }
+
+/* While `bytes` of a single stream are read at p: ask for the lines that follow STREAM_AHEAD later. */
+APR_INLINE void ask_lines(const void *p, const int bytes) {
+    APR_UNROLL
+    for (int at = 0; at < bytes; at += LINE) APR_PREFETCH_L2((const char *)p + STREAM_AHEAD + at);
+}
 
 /* acc[i][j] += sum over s < k of a[i * a_row + s * a_step] * b[j][s * b_step], summed in the order of s. With rows, vectors, half and splat
  * constant, the compiler unrolls it and keeps acc in registers. splat: each number of a lies there LANES times, as a vector.
