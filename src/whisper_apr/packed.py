@@ -230,7 +230,7 @@ class PackedMatrix:
         n_out, n_in = self.shape
         if index.size and (index.min() < 0 or index.max() >= n_out):
             raise IndexError(f"row {index.max() if index.max() >= n_out else index.min()} of a table with {n_out}")
-        panel, slot = index // PANEL, index % PANEL
+        panel, slot = np.divmod(index, PANEL)
         if self.scales is None:
             return self.panels[panel, :, slot].astype(np.float32)
         if self.dtype == "int8":

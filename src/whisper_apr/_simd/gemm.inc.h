@@ -116,7 +116,8 @@ static void pack_rows(const apr_gemm *g, ptrdiff_t row, ptrdiff_t k0, ptrdiff_t 
 }
 
 /* One register block of c: continues what lies in c unless this is the first block of k; finishes it after the last. */
-static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b, ptrdiff_t k, ptrdiff_t row, ptrdiff_t column, int first, int last) {
+static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b, int half, ptrdiff_t k, ptrdiff_t row, ptrdiff_t column, int first,
+                         int last) {
     vf acc[TILE_ROWS][THIN_VECTORS];
     float kept[TILE_ROWS * TILE_VECTORS * LANES];
     ptrdiff_t rows = min_size(TILE_ROWS, g->m - row);
@@ -146,7 +147,8 @@ static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b
             for (int j = 0; j < TILE_VECTORS; j++) acc[i][j] = vf_load(from + i * step + j * LANES);
         }
     }
-    tile_of(acc, TILE_ROWS, TILE_VECTORS, 0, VF_SPLAT, a, 1, TILE_ROWS, b, APR_PANEL, k, 0, 0);
+    if (half && VF_HALF_COST == 0) tile_of(acc, TILE_ROWS, TILE_VECTORS, 1, VF_SPLAT, a, 1, TILE_ROWS, b, APR_PANEL, k, 0, 0);
+    else tile_of(acc, TILE_ROWS, TILE_VECTORS, 0, VF_SPLAT, a, 1, TILE_ROWS, b, APR_PANEL, k, 0, 0);
     float *to = whole && !last ? c : kept;
     ptrdiff_t step = whole && !last ? g->n : TILE_VECTORS * LANES;
     APR_UNROLL
@@ -165,23 +167,24 @@ static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b
     }
 }
 
-/* One unit of columns times all tiles of a task, from k0 on. weights: where float16 becomes float32. */
+/* One unit of columns times all tiles of a task, from k0 on. weights: where float16 becomes float32, unless that is for nothing. */
 static void blocked_unit(const gemm_work *work, ptrdiff_t column0, ptrdiff_t k0, ptrdiff_t k, ptrdiff_t tile, ptrdiff_t end_tile, const float *rows,
                          float *weights) {
     const apr_gemm *g = work->g;
     ptrdiff_t n_panel = div_up(min_size(GEMM_UNIT, g->n - column0), APR_PANEL), n_vector = n_panel * APR_PANEL / LANES, panel_k = g->k;
-    const void *b = weight_at(g->b, column0 * g->k + k0 * APR_PANEL, g->b_type == APR_FLOAT16);
-    if (g->b_type == APR_FLOAT16) {
+    int half = g->b_type == APR_FLOAT16;
+    const void *b = weight_at(g->b, column0 * g->k + k0 * APR_PANEL, half);
+    if (half && VF_HALF_COST > 0) {
         for (ptrdiff_t p = 0; p < n_panel; p++)
             for (ptrdiff_t s = 0; s < k * APR_PANEL; s += LANES)
                 vf_store(weights + p * k * APR_PANEL + s, vf_load_half((const uint16_t *)b + p * g->k * APR_PANEL + s));
-        b = weights, panel_k = k;
+        b = weights, panel_k = k, half = 0;
     }
     for (ptrdiff_t t = tile; t < end_tile; t++, rows += TILE_ROWS * work->k_block * GEMM_COPIES) {
         for (ptrdiff_t v = 0; v < n_vector && column0 + v * LANES < g->n; v += TILE_VECTORS) {
             const void *vectors[TILE_VECTORS];
-            for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = panel_vector(b, v + j, n_vector, panel_k, 0);
-            blocked_tile(g, rows, vectors, k, t * TILE_ROWS, column0 + v * LANES, k0 == 0, k0 + k == g->k);
+            for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = panel_vector(b, v + j, n_vector, panel_k, half);
+            blocked_tile(g, rows, vectors, half, k, t * TILE_ROWS, column0 + v * LANES, k0 == 0, k0 + k == g->k);
         }
     }
 }
@@ -210,7 +213,7 @@ static void gemm(const apr_gemm *g) {
             for (ptrdiff_t column = 0; column < g->n; column += LANES) finish_vector(g, i, column, vf_zero());
         return;
     }
-    if (g->m <= (VF_SLOW_HALF && g->b_type == APR_FLOAT16 ? THIN_ROWS : GEMM_THIN)) {
+    if (g->m <= (VF_HALF_COST == 2 && g->b_type == APR_FLOAT16 ? THIN_ROWS : GEMM_THIN)) {
         work.n_unit = div_up(g->n, LANES * (g->m <= 2 ? THIN_VECTORS : TILE_VECTORS));
         work.n_column_task = min_size(work.n_unit, wanted);
         apr_parallel(thin_task, &work, work.n_column_task, 0);
@@ -227,6 +230,6 @@ static void gemm(const apr_gemm *g) {
     }
     work.n_row_task = min_size(work.n_row_task, work.n_tile);
     size_t floats = (size_t)div_up(work.n_tile, work.n_row_task) * tile_floats;
-    if (g->b_type == APR_FLOAT16) floats += (size_t)(GEMM_UNIT * work.k_block);
+    if (g->b_type == APR_FLOAT16 && VF_HALF_COST > 0) floats += (size_t)(GEMM_UNIT * work.k_block);
     apr_parallel(blocked_task, &work, work.n_row_task * work.n_column_task, floats * sizeof(float));
 }

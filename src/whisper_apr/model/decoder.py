@@ -209,14 +209,17 @@ class TextDecoder:
             raise ValueError(f"tokens must have shape ({cache.n_row}, at least 1), not {tokens.shape}")
         if counts is not None and (counts.shape != (n_row,) or counts.min() < 1 or counts.max() > n_new):
             raise ValueError(f"counts must be ({n_row},) numbers from 1 to {n_new}")
-        longest = int((cache.lengths + (n_new if counts is None else counts)).max())
-        if longest > self.dims.n_text_ctx:
-            raise ValueError(f"the text context holds {self.dims.n_text_ctx} tokens; {longest} were given")
-        if tokens.min() < 0 or tokens.max() >= self.dims.n_vocab:
-            raise ValueError(f"a token must be from 0 to {self.dims.n_vocab - 1}, not {tokens.min()} or {tokens.max()}")
-        cache.lengths += n_new if counts is None else counts
-        places = cache.lengths[:, None] + np.arange(-n_new, 0)
-        return self.tokens.weight.rows(tokens) + self.positions[np.maximum(places, 0)]
+        lengths = cache.lengths + (n_new if counts is None else counts)
+        if lengths.max() > self.dims.n_text_ctx:
+            raise ValueError(f"the text context holds {self.dims.n_text_ctx} tokens; {lengths.max()} were given")
+        try:
+            x = self.tokens.weight.rows(tokens)
+        except IndexError as error:
+            raise ValueError(f"a token must be from 0 to {self.dims.n_vocab - 1}: {error}") from error
+        cache.lengths[:] = lengths
+        places = lengths[:, None] + np.arange(-n_new, 0, dtype=np.int32)
+        x += self.positions[places if counts is None else np.maximum(places, 0)]
+        return x
 
     def _read_one(self, tokens: npt.NDArray[np.integer[Any]], cache: Cache) -> FloatArray:
         """One token a row: the first time its calls are recorded, from then on they are made again at the cost of one."""

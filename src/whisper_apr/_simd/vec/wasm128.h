@@ -6,7 +6,7 @@
 #define VF_LANES 4
 #define VF_SPLAT 0
 #define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
-#define VF_SLOW_HALF 1 /* 1: no instruction makes a float of a half: it is done once for all rows where they are many */
+#define VF_HALF_COST 2 /* to make a float of a half: 0 nothing beside the products, 1 an instruction in the place of one, 2 many */
 #define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef v128_t vf;
 
