@@ -1,5 +1,6 @@
 """Every kernel on every backend, on the shapes that the tests check: speed, share of the machine's limit, and times over `scalar` and NumPy.
 
+pip install '.[bench]'
 python benchmarks/kernels.py --threads 1 --json docs/performance/kernels.json --svg docs/performance/kernels.svg
 """
 
@@ -7,6 +8,8 @@ import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 from whisper_apr import simd
 from whisper_apr.bench import kernels
@@ -26,9 +29,10 @@ def main() -> None:
     options = parser.parse_args()
     simd.set_num_threads(options.threads)
     figures = []
-    for case in kernels.cases(cases.ENCODER_PRODUCTS, cases.TOKEN_PRODUCTS, cases.ENCODER_ATTENTIONS):
-        figures += kernels.measure(case, options.backends)
-        print(case.kernel, case.shape, file=sys.stderr)
+    with threadpool_limits(options.threads):  # NumPy's products have as many
+        for case in kernels.cases(cases.ENCODER_PRODUCTS, cases.TOKEN_PRODUCTS, cases.ENCODER_ATTENTIONS):
+            figures += kernels.measure(case, options.backends)
+            print(case.kernel, case.shape, file=sys.stderr)
     print(machine_line(), f", {options.threads} threads\n")
     print(table(kernels.HEAD, [figure.row() for figure in figures]))
     if options.json:

@@ -48,7 +48,7 @@ def measure(name: str, compute_type: str, threads: int, folder: Path) -> dict[st
         "load": load,
     }
     if hasattr(engine, "beam"):
-        few, many = (_median(lambda n=n: engine.beam(features, n, BEAMS), 0.3) for n in (FEW, FEW + N_BEAM))
+        few, many = _few_and_many(lambda n: engine.beam(features, n, BEAMS), FEW + N_BEAM)
         seconds["beam"] = (many - few) / N_BEAM
     if hasattr(engine, "encode_batch"):
         seconds |= _batch(engine, mel)
@@ -82,15 +82,19 @@ def _batch(engine, mel: np.ndarray) -> dict[str, float]:
     begin = time.perf_counter()
     features = engine.encode_batch(np.repeat(np.asarray(mel)[None], WINDOWS, axis=0))
     encoder = time.perf_counter() - begin
-    few, many = (_median(lambda n=n: engine.greedy_batch(features, n), 0.3) for n in (FEW, N_BATCH))
+    few, many = _few_and_many(lambda n: engine.greedy_batch(features, n), N_BATCH)
     return {"window8": (encoder + many) / WINDOWS, "token8": (many - few) / (N_BATCH - FEW) / WINDOWS}
 
 
-def _median(function: Callable[[], object], seconds: float) -> float:
-    """As `median_time`, but the first call counts and may be the only one: for what takes long, and has been warmed by what went before."""
-    times: list[float] = []
-    while not times or sum(times) < seconds:
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+def _few_and_many(run: Callable[[int], object], n: int) -> tuple[float, float]:
+    """Seconds of FEW steps and of n: medians. What takes long may be timed once only, so the first call, which sets up, does not count."""
+    run(FEW)
+    medians = []
+    for steps in (FEW, n):
+        times: list[float] = []
+        while not times or sum(times) < 0.3:
+            begin = time.perf_counter()
+            run(steps)
+            times.append(time.perf_counter() - begin)
+        medians.append(statistics.median(times))
+    return medians[0], medians[1]
