@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +47,9 @@ def measure(name: str, compute_type: str, threads: int, folder: Path) -> dict[st
         "load": load,
     }
     if hasattr(engine, "beam"):
-        few, many = _few_and_many(lambda n: engine.beam(features, n, BEAMS), FEW + N_BEAM)
+        few, many = (
+            median_time(lambda n=n: engine.beam(features, n, BEAMS), 0.3, at_least=1) for n in (FEW, FEW + N_BEAM)
+        )
         seconds["beam"] = (many - few) / N_BEAM
     if hasattr(engine, "encode_batch"):
         seconds |= _batch(engine, mel)
@@ -82,19 +83,5 @@ def _batch(engine, mel: np.ndarray) -> dict[str, float]:
     begin = time.perf_counter()
     features = engine.encode_batch(np.repeat(np.asarray(mel)[None], WINDOWS, axis=0))
     encoder = time.perf_counter() - begin
-    few, many = _few_and_many(lambda n: engine.greedy_batch(features, n), N_BATCH)
+    few, many = (median_time(lambda n=n: engine.greedy_batch(features, n), 0.3, at_least=1) for n in (FEW, N_BATCH))
     return {"window8": (encoder + many) / WINDOWS, "token8": (many - few) / (N_BATCH - FEW) / WINDOWS}
-
-
-def _few_and_many(run: Callable[[int], object], n: int) -> tuple[float, float]:
-    """Seconds of FEW steps and of n: medians. What takes long may be timed once only, so the first call, which sets up, does not count."""
-    run(FEW)
-    medians = []
-    for steps in (FEW, n):
-        times: list[float] = []
-        while not times or sum(times) < 0.3:
-            begin = time.perf_counter()
-            run(steps)
-            times.append(time.perf_counter() - begin)
-        medians.append(statistics.median(times))
-    return medians[0], medians[1]

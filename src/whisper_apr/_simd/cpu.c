@@ -21,6 +21,9 @@ static unsigned long long saved_state(void) {
 }
 #endif
 
+/* From cpuid's leaf 1: the base family, and beyond 15 the extended one. */
+static int family_of(int word) { return (word >> 8 & 15) + ((word >> 8 & 15) == 15 ? word >> 20 & 255 : 0); }
+
 static int has(int word, int bit) { return (int)((unsigned)word >> bit & 1); }
 
 unsigned apr_cpu_features(void) {
@@ -28,12 +31,14 @@ unsigned apr_cpu_features(void) {
     unsigned features = 0;
     cpuid(0, 0, leaf);
     if (leaf[0] < 7) return 0;
+    int amd = leaf[1] == 0x68747541; /* "Auth" */
     cpuid(1, 0, leaf);
-    if (!has(leaf[2], 27)) return 0; /* OSXSAVE: without it xgetbv is not allowed */
+    if (amd && family_of(leaf[0]) >= 0x1a) features |= APR_CPU_ASK_LINES; /* Zen 5's family */
+    if (!has(leaf[2], 27)) return features; /* OSXSAVE: without it xgetbv is not allowed */
     unsigned long long saved = saved_state();
     cpuid(7, 0, wide);
     int avx = (saved & 0x06) == 0x06 && has(leaf[2], 28), fma = has(leaf[2], 12), f16c = has(leaf[2], 29);
-    if (!(avx && fma && f16c && has(wide[1], 5))) return 0;
+    if (!(avx && fma && f16c && has(wide[1], 5))) return features;
     features |= APR_CPU_AVX2;
     int avx512 = has(wide[1], 16) && has(wide[1], 17) && has(wide[1], 30) && has(wide[1], 31); /* F, DQ, BW, VL */
     if ((saved & 0xe6) != 0xe6 || !avx512) return features;
@@ -44,16 +49,6 @@ unsigned apr_cpu_features(void) {
     cpuid(7, 1, wide);
     if (has(wide[0], 5)) features |= APR_CPU_AVX512_BF16;
     return features;
-}
-
-int apr_cpu_asks_lines(void) {
-    int leaf[4];
-    cpuid(0, 0, leaf);
-    if (leaf[1] != 0x68747541) return 0; /* "Auth", of AMD */
-    cpuid(1, 0, leaf);
-    int family = leaf[0] >> 8 & 15;
-    if (family == 15) family += leaf[0] >> 20 & 255;
-    return family >= 0x1a; /* Zen 5's */
 }
 
 #elif defined(__aarch64__) && defined(__linux__)
@@ -70,8 +65,4 @@ unsigned apr_cpu_features(void) { return APR_CPU_NEON_DOT; } /* every Apple sili
 
 unsigned apr_cpu_features(void) { return 0; }
 
-#endif
-
-#if !(defined(__x86_64__) || defined(_M_X64))
-int apr_cpu_asks_lines(void) { return 0; }
 #endif

@@ -46,12 +46,12 @@ int apr_asks_lines;
 
 int apr_tables(const apr_table **out, int capacity) {
     int n = 0;
-    apr_asks_lines = apr_cpu_asks_lines();
+    unsigned features = apr_cpu_features();
+    apr_asks_lines = (features & APR_CPU_ASK_LINES) != 0;
 #define APR_ADD(condition, table) \
     if (n < capacity && (condition)) out[n++] = table;
     APR_ADD(1, &apr_table_scalar)
 #if defined(__x86_64__) || defined(_M_X64)
-    unsigned features = apr_cpu_features();
     APR_ADD(1, &apr_table_sse2)
     APR_ADD(features & APR_CPU_AVX2, &apr_table_avx2)
     APR_ADD(features & APR_CPU_AVX512, &apr_table_avx512)
@@ -62,7 +62,7 @@ int apr_tables(const apr_table **out, int capacity) {
     APR_ADD(1, &apr_table_neon)
 #if defined(APR_NEON_DOT)
     static apr_table dot;
-    APR_ADD(apr_cpu_features() & APR_CPU_NEON_DOT, with_qgemm(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot, apr_dot_peak_neondot))
+    APR_ADD(features & APR_CPU_NEON_DOT, with_qgemm(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot, apr_dot_peak_neondot))
 #endif
 #elif defined(__wasm__)
     APR_ADD(1, &apr_table_wasm128)

@@ -120,14 +120,13 @@ typedef struct apr_table {
 /* dispatch.c: the tables that this CPU can run, weakest first; returns how many */
 int apr_tables(const apr_table **out, int capacity);
 
-/* cpu.c: bits of apr_cpu_features(), only where the operating system saves the registers too */
-enum { APR_CPU_AVX2 = 1, APR_CPU_AVX512 = 2, APR_CPU_AVX512_VNNI = 4, APR_CPU_AVX512_BF16 = 8, APR_CPU_NEON_DOT = 16 };
+/* cpu.c: bits of apr_cpu_features(): what can be run, where the operating system saves the registers too, and what pays */
+enum { APR_CPU_AVX2 = 1, APR_CPU_AVX512 = 2, APR_CPU_AVX512_VNNI = 4, APR_CPU_AVX512_BF16 = 8, APR_CPU_NEON_DOT = 16, APR_CPU_ASK_LINES = 32 };
 unsigned apr_cpu_features(void);
 
 /* Whether a kernel that reads one long stream asks for each of its lines ahead of use. It pays on Zen 5 (tiny's int8 token is 10 to 20 % faster),
- * and costs on Zen 4, whose own prefetcher it disturbs. Set by apr_tables, from apr_cpu_asks_lines(). */
+ * and costs on Zen 4, whose own prefetcher it disturbs. Set by apr_tables, from APR_CPU_ASK_LINES. */
 extern int apr_asks_lines;
-int apr_cpu_asks_lines(void);
 
 /* threads.c: run task(context, i, scratch) for every i < n_task, on this thread and the pool's. scratch: scratch_bytes
  * bytes, 64-byte aligned, a task's own while it runs. Returns 0, or -1 where memory ran out (then nothing was run). */
