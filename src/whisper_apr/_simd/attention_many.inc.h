@@ -13,6 +13,7 @@ enum {
     MANY_QUERIES = MANY_VECTORS * LANES,   /* queries side by side in the lanes */
     MANY_ROWS = TILE_ROWS >= 8 ? 8 : 4,    /* keys, or dimensions, of a register block; divides 16 */
     MANY_BLOCK = 128,                      /* keys whose scores are kept at a time */
+    MANY_AHEAD = 16,                       /* keys and values are asked for so many rows before they are gathered */
     MANY_TASKS = 4,                        /* at least, for each thread: none waits long for another. Each gathers its head's keys and values */
 };
 
@@ -85,16 +86,26 @@ APR_INLINE void many_row(const float *x, ptrdiff_t n, float scale, cell *out, pt
     }
 }
 
+/* A row that will be read: rows lie too far apart for the hardware to foresee the next. */
+APR_INLINE void ask_row(const float *x, ptrdiff_t n) {
+    for (ptrdiff_t d = 0; d < n; d += LINE / (ptrdiff_t)sizeof *x) APR_PREFETCH(x + d);
+}
+
 static void many_gather(const apr_attention *a, const many_head *h, const float *k, const float *v) {
-    for (ptrdiff_t key = 0; key < h->n_slot; key++)
+    for (ptrdiff_t key = 0; key < h->n_slot; key++) {
+        if (key + MANY_AHEAD < a->n_key) ask_row(k + (key + MANY_AHEAD) * a->k_time, a->d_head);
         many_row(k + key * a->k_time, key < a->n_key ? a->d_head : 0, 1.0f, h->keys + key * h->d_cell, h->d_cell);
-    for (ptrdiff_t key = 0; key < h->n_slot; key += IN_CELL)
+    }
+    for (ptrdiff_t key = 0; key < h->n_slot; key += IN_CELL) {
+        for (ptrdiff_t ahead = key + MANY_AHEAD; ahead < min_size(key + MANY_AHEAD + IN_CELL, a->n_key); ahead++)
+            ask_row(v + ahead * a->v_time, a->d_head);
         for (ptrdiff_t d = 0; d < h->d_value; d += LANES) {
             vf part[IN_CELL];
             APR_UNROLL
             for (int i = 0; i < IN_CELL; i++) part[i] = load_left(v + (key + i) * a->v_time, d, key + i < a->n_key ? a->d_head : 0);
             cell_store(h->values + key / IN_CELL * h->d_value + d, cell_across(part));
         }
+    }
 }
 
 /* acc[i][j] += sum over s < k of the cells a[i * a_row + s * a_step] times b (k, MANY_QUERIES) */
@@ -200,13 +211,15 @@ APR_INLINE void turn(const float *x, ptrdiff_t n, ptrdiff_t step, float *out, pt
 
 static ptrdiff_t many_floats(const many_head *h) { return (2 * h->d_cell + MANY_BLOCK + 2 * h->d_value) * MANY_QUERIES; }
 
-/* n_query <= MANY_QUERIES queries; n_seen: how many keys the first of them sees, where attention is causal */
-static void many_queries(const many_head *h, const apr_attention *a, const float *q, ptrdiff_t n_query, ptrdiff_t n_seen, float *scratch,
+/* The first MANY_QUERIES of n_left queries; n_seen: how many keys the first of them sees, where attention is causal. The queries that
+ * follow are asked for on the way. */
+static void many_queries(const many_head *h, const apr_attention *a, const float *q, ptrdiff_t n_left, ptrdiff_t n_seen, float *scratch,
                          float *out) {
     float *rows = scratch, *turned = rows + h->d_cell * MANY_QUERIES, *scores = turned + h->d_cell * MANY_QUERIES;
     float *sums = scores + MANY_BLOCK * MANY_QUERIES, *finished = sums + h->d_value * MANY_QUERIES;
     const cell *queries = (const cell *)(const void *)turned, *weights = (const cell *)(const void *)scores;
     float seen[MANY_QUERIES], top[MANY_QUERIES], best[MANY_QUERIES], total[MANY_QUERIES], keep[MANY_QUERIES];
+    ptrdiff_t n_query = min_size(MANY_QUERIES, n_left), asked = n_query, n_asked = min_size(2 * MANY_QUERIES, n_left);
     ptrdiff_t k = div_up(a->d_head, IN_CELL), n_key = a->causal ? min_size(a->n_key, n_seen + n_query - 1) : a->n_key;
     for (ptrdiff_t i = 0; i < MANY_QUERIES; i++) {
         seen[i] = (float)(a->causal ? min_size(max_size(1, n_seen + i), n_key) : n_key);
@@ -227,6 +240,7 @@ static void many_queries(const many_head *h, const apr_attention *a, const float
             vf_store(total + j * LANES, vf_mul(vf_load(total + j * LANES), scale));
         }
         memcpy(top, best, sizeof top);
+        for (ptrdiff_t some = div_up(MANY_QUERIES * n, n_key); some > 0 && asked < n_asked; some--) ask_row(q + asked++ * a->q_time, a->d_head);
         many_weights(scores, slots / IN_CELL, best, total);
         for (ptrdiff_t d = 0; d < a->d_head; d += MANY_ROWS)
             many_sums(h->values + key0 / IN_CELL * h->d_value + d, h->d_value, weights, slots / IN_CELL, keep, sums + d * MANY_QUERIES);
@@ -255,8 +269,8 @@ static void many_task(void *context, ptrdiff_t i, void *scratch) {
     float *out = a->out + row * a->out_row + head * a->out_head;
     ptrdiff_t n_block = div_up(a->n_query, MANY_QUERIES);
     for (ptrdiff_t block = part * n_block / work->n_part; block < (part + 1) * n_block / work->n_part; block++) {
-        ptrdiff_t first = block * MANY_QUERIES, n = min_size(MANY_QUERIES, a->n_query - first);
-        many_queries(&h, a, q + first * a->q_time, n, a->n_key - a->n_query + 1 + first, own, out + first * a->out_time);
+        ptrdiff_t first = block * MANY_QUERIES;
+        many_queries(&h, a, q + first * a->q_time, a->n_query - first, a->n_key - a->n_query + 1 + first, own, out + first * a->out_time);
     }
 }
 

@@ -9,6 +9,7 @@ enum {
     GEMM_COPIES = VF_SPLAT ? LANES : 1,  /* of each number of a packed row */
     GEMM_K_BLOCK = 2048,         /* c is taken up again only after so many */
     GEMM_ROW_BYTES = 384 * 1024, /* of a task's packed rows: they stay in the second cache */
+    GEMM_STEPS = 64,             /* of k between two moments at which what comes next is asked for: never too much of it at once */
     GEMM_UNIT = TILE_VECTORS * LANES > APR_PANEL ? TILE_VECTORS * LANES : APR_PANEL, /* columns */
     GEMM_THIN = 2 * THIN_ROWS,
     GEMM_SMALL = 16 * 1024, /* products fewer than this are not worth a second thread */
@@ -92,13 +93,15 @@ static void thin_task(void *context, ptrdiff_t i, void *scratch) {
 }
 
 /* Rows row .. row + TILE_ROWS of a, columns k0 .. k0 + k, as (k, TILE_ROWS), each number GEMM_COPIES times; rows that a does not have
- * are copies of its last. */
+ * are copies of its last. The rows of the next tile are asked for. */
 static void pack_rows(const apr_gemm *g, ptrdiff_t row, ptrdiff_t k0, ptrdiff_t k, float *APR_RESTRICT packed) {
     ptrdiff_t rows = min_size(TILE_ROWS, g->m - row), s = 0;
     const float *a = g->a + row * g->a_stride + k0;
 #if !VF_SPLAT
     if (rows == TILE_ROWS) {
         for (; s + 4 <= k; s += 4) {
+            for (ptrdiff_t i = 0; s % (LINE / (ptrdiff_t)sizeof *a) == 0 && i < TILE_ROWS; i++)
+                APR_PREFETCH(a + min_size(TILE_ROWS + i, g->m - 1 - row) * g->a_stride + s);
             for (ptrdiff_t i = 0; i < TILE_ROWS; i += 4) {
                 ptrdiff_t from = min_size(i, TILE_ROWS - 4); /* the last four may be turned with some before them */
                 vf_turn4(a + from * g->a_stride + s, g->a_stride, packed + s * TILE_ROWS + from, TILE_ROWS);
@@ -115,13 +118,27 @@ static void pack_rows(const apr_gemm *g, ptrdiff_t row, ptrdiff_t k0, ptrdiff_t 
     }
 }
 
+/* acc += the packed rows a times the panels b. later: what will be read next, asked for on the way, later_step bytes of it for each step of k. */
+APR_INLINE void blocked_steps(vf acc[][THIN_VECTORS], const int half, const float *a, const void *const *b, ptrdiff_t k, const char *later,
+                              ptrdiff_t later_step) {
+    for (ptrdiff_t s = 0; s < k; s += GEMM_STEPS) {
+        ptrdiff_t end = min_size(s + GEMM_STEPS, k);
+        const void *from[TILE_VECTORS];
+        APR_UNROLL
+        for (int j = 0; j < TILE_VECTORS; j++) from[j] = weight_at(b[j], s * APR_PANEL, half);
+        for (ptrdiff_t at = s * later_step; at < end * later_step; at += LINE) APR_PREFETCH_L2(later + at);
+        tile_of(acc, TILE_ROWS, TILE_VECTORS, half, VF_SPLAT, a + s * TILE_ROWS * GEMM_COPIES, 1, TILE_ROWS, from, APR_PANEL, end - s, 0, 0);
+    }
+}
+
 /* One register block of c: continues what lies in c unless this is the first block of k; finishes it after the last. */
 static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b, int half, ptrdiff_t k, ptrdiff_t row, ptrdiff_t column, int first,
-                         int last) {
+                         int last, const char *later, ptrdiff_t later_step) {
     vf acc[TILE_ROWS][THIN_VECTORS];
     float kept[TILE_ROWS * TILE_VECTORS * LANES];
     ptrdiff_t rows = min_size(TILE_ROWS, g->m - row);
     float *c = g->c + row * g->n + column;
+    if (last) ask_residual(g, row, column, rows, TILE_VECTORS * LANES);
     int whole = rows == TILE_ROWS && column + TILE_VECTORS * LANES <= g->n;
     if (first) {
         APR_UNROLL
@@ -147,8 +164,8 @@ static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b
             for (int j = 0; j < TILE_VECTORS; j++) acc[i][j] = vf_load(from + i * step + j * LANES);
         }
     }
-    if (half && VF_HALF_COST == 0) tile_of(acc, TILE_ROWS, TILE_VECTORS, 1, VF_SPLAT, a, 1, TILE_ROWS, b, APR_PANEL, k, 0, 0);
-    else tile_of(acc, TILE_ROWS, TILE_VECTORS, 0, VF_SPLAT, a, 1, TILE_ROWS, b, APR_PANEL, k, 0, 0);
+    if (half && VF_HALF_COST == 0) blocked_steps(acc, 1, a, b, k, later, later_step);
+    else blocked_steps(acc, 0, a, b, k, later, later_step);
     float *to = whole && !last ? c : kept;
     ptrdiff_t step = whole && !last ? g->n : TILE_VECTORS * LANES;
     APR_UNROLL
@@ -156,13 +173,12 @@ static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b
         APR_UNROLL
         for (int j = 0; j < TILE_VECTORS; j++) vf_store(to + i * step + j * LANES, acc[i][j]);
     }
-    if (to == c) return;
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        for (ptrdiff_t j = 0; j < TILE_VECTORS; j++) {
-            vf x = vf_load(kept + (i * TILE_VECTORS + j) * LANES);
-            ptrdiff_t at = column + j * LANES;
-            if (last) finish_vector(g, row + i, at, x);
-            else if (at < g->n) vf_store_n(c + i * g->n + j * LANES, x, g->n - at);
+    if (last) {
+        finish_block(g, row, column, rows, TILE_VECTORS * LANES, kept);
+    } else if (!whole) {
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            for (ptrdiff_t j = 0; column + j * LANES < g->n && j < TILE_VECTORS; j++)
+                vf_store_n(c + i * g->n + j * LANES, vf_load(kept + (i * TILE_VECTORS + j) * LANES), g->n - column - j * LANES);
         }
     }
 }
@@ -180,11 +196,16 @@ static void blocked_unit(const gemm_work *work, ptrdiff_t column0, ptrdiff_t k0,
                 vf_store(weights + p * k * APR_PANEL + s, vf_load_half((const uint16_t *)b + p * g->k * APR_PANEL + s));
         b = weights, panel_k = k, half = 0;
     }
+    /* the next unit's weights lie in memory: the calls ask for its panels by turns, each for its share of one */
+    ptrdiff_t n_call = (end_tile - tile) * div_up(n_vector, TILE_VECTORS), size = g->b_type == APR_FLOAT16 ? 2 : 4, call = 0;
+    ptrdiff_t later_step = column0 + GEMM_UNIT < g->n ? div_up(APR_PANEL * size, div_up(n_call, n_panel)) : 0;
+    const char *next = (const char *)g->b + ((column0 + GEMM_UNIT) * g->k + k0 * APR_PANEL) * size;
     for (ptrdiff_t t = tile; t < end_tile; t++, rows += TILE_ROWS * work->k_block * GEMM_COPIES) {
-        for (ptrdiff_t v = 0; v < n_vector && column0 + v * LANES < g->n; v += TILE_VECTORS) {
+        for (ptrdiff_t v = 0; v < n_vector && column0 + v * LANES < g->n; v += TILE_VECTORS, call++) {
             const void *vectors[TILE_VECTORS];
             for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = panel_vector(b, v + j, n_vector, panel_k, half);
-            blocked_tile(g, rows, vectors, half, k, t * TILE_ROWS, column0 + v * LANES, k0 == 0, k0 + k == g->k);
+            const char *later = next + call % n_panel * APR_PANEL * g->k * size + call / n_panel * k * later_step;
+            blocked_tile(g, rows, vectors, half, k, t * TILE_ROWS, column0 + v * LANES, k0 == 0, k0 + k == g->k, later, later_step);
         }
     }
 }
