@@ -108,7 +108,7 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
         for (int j = 0; j < vectors; j++) {
             APR_UNROLL
             for (int p = 0; p < VQ_PARTS; p++) part[j][p] = vq_weight(w[j] + q * APR_PANEL * QUAD, p);
-            if (rows < VQ_TILE_ROWS && j % (APR_PANEL / LANES) == 0) APR_PREFETCH_L2(w[j] + ahead + q * APR_PANEL * QUAD);
+            if (j % (APR_PANEL / LANES) == 0) APR_PREFETCH_L2(w[j] + ahead + q * APR_PANEL * QUAD);
         }
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
@@ -279,7 +279,6 @@ typedef struct q_work {
     size_t row_bytes;         /* of one rounded row */
     ptrdiff_t n_group, n_tile, n_unit; /* groups of k, tiles of rows, units of columns */
     ptrdiff_t n_row_task, n_column_task;
-    ptrdiff_t unit_bytes; /* of the weights */
 } q_work;
 
 static void q_task(void *context, ptrdiff_t index, void *scratch) {
@@ -299,12 +298,7 @@ static void q_task(void *context, ptrdiff_t index, void *scratch) {
             ptrdiff_t at = t.row - row0;
             t.rows = (int)((i + 1) * g->m / work->n_tile - t.row);
             t.numbers = numbers + (size_t)at * work->row_bytes, t.steps = steps + at, t.offsets = offsets + at * work->n_group;
-            if (work->n_tile > 1) {
-                ask_residual(g, t.row, unit * Q_UNIT, t.rows, Q_UNIT);
-                const char *next = (const char *)g->b + (unit + 1) * work->unit_bytes;
-                ptrdiff_t from = (i - tile) * work->unit_bytes / (end_tile - tile), to = (i - tile + 1) * work->unit_bytes / (end_tile - tile);
-                for (ptrdiff_t at = from; unit + 1 < end_unit && at < to; at += LINE) APR_PREFETCH_L2(next + at);
-            }
+            ask_residual(g, t.row, unit * Q_UNIT, t.rows, Q_UNIT);
             if (first) round_tile(g, work->four, &t, numbers + (size_t)at * work->row_bytes, offsets + at * work->n_group, steps + at, line);
             for (ptrdiff_t column = unit * Q_UNIT, end = min_size(column + Q_UNIT, g->n); column < end;) {
                 int vectors = work->four ? q4_rows(g, &t, column, out) : q8_rows(g, &t, column, out);
@@ -321,7 +315,6 @@ static void qgemm(const apr_gemm *g) {
     work.n_group = div_up(g->k, GROUP);
     work.n_tile = div_up(g->m, tile_rows);
     work.n_unit = div_up(g->n, Q_UNIT);
-    work.unit_bytes = Q_UNIT * (work.four ? work.n_group * GROUP / 2 : div_up(g->k, QUAD) * QUAD);
     work.row_bytes = (size_t)(work.n_group * GROUP) * (work.four ? sizeof(v4_number) : sizeof(vq_number));
     ptrdiff_t held_rows = max_size(tile_rows, Q_ROW_BYTES / max_size(1, (ptrdiff_t)work.row_bytes));
     work.n_row_task = div_up(g->m, held_rows);
