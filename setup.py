@@ -75,12 +75,12 @@ libraries = [
 
 extension = Extension(
     "whisper_apr._simd._kernels",
-    [f"{SIMD}/{name}" for name in ("_kernels.pyx", "cpu.c", "dispatch.c", "lz4.c", "threads.c")],
+    [f"{SIMD}/{name}" for name in ("_kernels.pyx", "cpu.c", "dispatch.c", "embed.c", "lz4.c", "threads.c")],
     include_dirs=[SIMD],
     depends=[
         *HEADERS,
         f"{SIMD}/_kernels.pxd",
-        f"{SIMD}/signal.pxi",
+        *sorted(glob.glob(f"{SIMD}/*.pxi")),
         *sorted(glob.glob(f"{SIMD}/target_*.c")),
         "setup.py",
     ],

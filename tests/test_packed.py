@@ -175,6 +175,51 @@ def test_bits_of_a_weight():
     assert simd.pack(made("int4", n_out, n_in)).nbytes == 4.5 / 8 * n_out * n_in
 
 
+# ---- one more token a row ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[0]], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
+def test_embed_is_rows_and_positions(dtype, shape, compiled_backend):
+    table, positions = simd.pack(made(dtype, *shape)), cases.normal(2, 5, shape[1])
+    tokens = np.array([[0], [shape[0] - 1], [shape[0] // 2]])
+    for given_as in (tokens, np.repeat(tokens, 3, axis=1)[:, 1:2]):
+        lengths, out = np.array([0, 4, 2], np.int32), np.empty((3, 1, shape[1]), np.float32)
+        assert table.embed(given_as, positions, lengths, out)
+        np.testing.assert_array_equal(out, table.rows(tokens) + positions[[[0], [4], [2]]])
+        np.testing.assert_array_equal(lengths, [1, 5, 3])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "lengths"),
+    [
+        ([[0], [17]], [1, 1]),
+        ([[-1], [0]], [1, 1]),
+        ([[0], [1]], [1, 5]),
+        ([[0], [1]], [-1, 1]),
+        ([[0]], [1, 1]),
+        ([[0, 1], [1, 0]], [1, 1]),
+        ([0, 1], [1, 1]),
+        (np.zeros((2, 1), np.int32), [1, 1]),
+        (np.zeros((2, 1)), [1, 1]),
+    ],
+    ids=str,
+)
+def test_embed_declines_and_changes_nothing(tokens, lengths, compiled_backend):
+    table, positions = simd.pack(made("int8", 17, 33)), cases.normal(2, 5, 33)
+    kept, out = np.array(lengths, np.int32), np.zeros((2, 33), np.float32)
+    assert not table.embed(np.array(tokens), positions, kept, out)
+    np.testing.assert_array_equal(kept, lengths)
+    assert not out.any()
+
+
+def test_numpy_does_not_embed():
+    with simd.use_backend("numpy"):
+        assert not simd.pack(made("int8", 4, 8)).embed(
+            np.array([[0]]), cases.normal(2, 5, 8), np.zeros(1, np.int32), np.empty((1, 8), np.float32)
+        )
+
+
 # ---- prepared for a model -------------------------------------------------------------------------------------------
 
 

@@ -383,4 +383,5 @@ def argmax(x, out):
         release(&held)
 
 
+include "embed.pxi"
 include "signal.pxi"

@@ -290,6 +290,10 @@ static void store_task(void *context, ptrdiff_t i, void *scratch) {
     (void)scratch;
     for (ptrdiff_t from = start, to; from < end; from = to) {
         to = min_size(end, (from / APR_PANEL + 1) * APR_PANEL);
+        for (ptrdiff_t next = to; next < min_size(to + APR_PANEL, end); next++) {
+            ask_row(k + (next + before) * s->k_time, s->d_head);
+            ask_row(v + (next + before) * s->v_time, s->d_head);
+        }
         ptrdiff_t at = (head * s->n_page + s->pages[row * s->pages_stride + from / APR_PANEL]) * s->d_head * APR_PANEL;
         if (to - from == APR_PANEL && s->d_head % 4 == 0) {
             store_page_of_keys(s, k + (from + before) * s->k_time, s->k_time, at);

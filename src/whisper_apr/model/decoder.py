@@ -224,7 +224,8 @@ class TextDecoder:
     def _read_one(self, tokens: npt.NDArray[np.integer[Any]], cache: Cache) -> FloatArray:
         """One token a row: the first time its calls are recorded, from then on they are made again at the cost of one."""
         step = cache.step or Step(cache.n_row, self.dims.n_text_state)
-        step.x[...] = self._embed(tokens, cache, None)
+        if not self.tokens.weight.embed(tokens, self.positions, cache.lengths, step.x):
+            step.x[...] = self._embed(tokens, cache, None)
         if step.recording.usable and step.logits is not None:
             step.recording.run()
             return step.logits
