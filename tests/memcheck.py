@@ -34,6 +34,7 @@ def rows() -> None:
         used(simd.softmax(x))
         used(simd.log_softmax(x))
         used(simd.argmax(x))
+        used(simd.top_k(x, min(n, 5)))
         used(simd.gelu(x))
         used(simd.layer_norm(x, x[0].copy(), x[1].copy()))
         simd.dot(x[0], x[1])

@@ -183,6 +183,28 @@ def test_argmax(backend, n):
     np.testing.assert_array_equal(simd.argmax(x), 0)
 
 
+@pytest.mark.parametrize("k", [1, 6, 7])
+@pytest.mark.parametrize("n", [7, 64, 129, 1000, 5000])
+def test_top_k_is_a_stable_sort(backend, n, k):
+    rng = np.random.default_rng(n)
+    for x in (
+        rng.standard_normal((3, n)),
+        rng.choice([0, 1, 3.5, -np.inf], (3, n)),  # many equals
+        rng.choice([np.nan, 1, -np.inf, np.inf], (3, n)),
+        np.sort(rng.standard_normal((3, n))),  # each is larger than all before
+        np.full((3, n), np.nan),
+    ):
+        order = np.argsort(-np.where(np.isnan(x), -np.inf, x), axis=1, kind="stable")[:, :k]
+        np.testing.assert_array_equal(simd.top_k(x, k), order)
+
+
+def test_top_k_of_too_few():
+    for k in (0, 4):
+        with pytest.raises(ValueError, match="from 1 to"):
+            simd.top_k(np.zeros((2, 3)), k)
+    assert simd.top_k(np.zeros((0, 3)), 2).shape == (0, 2)
+
+
 @pytest.mark.parametrize("n", cases.LENGTHS)
 def test_layer_norm(backend, n):
     w, b = cases.normal(8, n), cases.normal(9, n)

@@ -135,6 +135,19 @@ def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return out
 
 
+def top_k(x: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
+    """The indices of each row's k largest values, `(..., k)`, largest first; of equals the first ones. A NaN counts as -inf.
+
+    Raises ValueError unless there are so many.
+    """
+    a = as_float32(x, "x")
+    expect(a.ndim >= 1 and 1 <= k <= a.shape[-1], f"k must be from 1 to the length of x's last axis, not {k}")
+    out = np.empty((*a.shape[:-1], k), np.int64)
+    if a.size:
+        choice.impl.top_k(a.reshape(-1, a.shape[-1]), out.reshape(-1, k))
+    return out
+
+
 def layer_norm(
     x: npt.ArrayLike, weight: FloatArray, bias: FloatArray, eps: float = 1e-5, *, out: FloatArray | None = None
 ) -> FloatArray:

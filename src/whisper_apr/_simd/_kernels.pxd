@@ -88,6 +88,7 @@ cdef extern from "kernels.h" nogil:
         void (*softmax)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log_form) noexcept nogil
         void (*logsumexp)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
         void (*argmax)(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
+        void (*top_k)(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t k) noexcept nogil
         void (*layer_norm)(const apr_norm *n) noexcept nogil
         void (*spectrum)(const apr_spectrum *s) noexcept nogil
         void (*mel)(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame) noexcept nogil

@@ -383,5 +383,20 @@ def argmax(x, out):
         release(&held)
 
 
+def top_k(x, out):
+    cdef Held held
+    cdef Py_buffer *source
+    cdef Py_buffer *target
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        source = hold(&held, x, False)
+        target = hold(&held, out, True)
+        with nogil:
+            t.top_k(<const float *>source.buf, <int64_t *>target.buf, source.shape[0], source.shape[1], target.shape[1])
+    finally:
+        release(&held)
+
+
 include "embed.pxi"
 include "signal.pxi"

@@ -98,6 +98,7 @@ typedef struct apr_polyphase {
     K(softmax, (const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log)) \
     K(logsumexp, (const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n)) \
     K(argmax, (const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n)) \
+    K(top_k, (const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t k)) /* 1 <= k <= n */ \
     K(layer_norm, (const apr_norm *n)) \
     K(spectrum, (const apr_spectrum *s)) \
     K(mel, (const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame)) \

@@ -1,12 +1,15 @@
-/* What works on vectors and on the rows of a matrix: GELU, dot, softmax, argmax, layer norm. */
+/* What works on vectors and on the rows of a matrix: GELU, dot, softmax, argmax, top k, layer norm. */
 
-enum { ROWS_CHUNK = 16 * 1024 }; /* elements that one task takes: fewer are not worth a second thread */
+enum {
+    ROWS_CHUNK = 16 * 1024, /* elements that one task takes: fewer are not worth a second thread */
+    TOP_VECTORS = 8,        /* passed over at once where nothing in them is among the largest */
+};
 
 typedef struct rows_work {
     const float *x, *weight, *bias;
     float *out;
     int64_t *index;
-    ptrdiff_t n_row, n, rows_per_task;
+    ptrdiff_t n_row, n, k, rows_per_task;
     float eps;
     int log;
 } rows_work;
@@ -145,6 +148,45 @@ static void argmax_task(void *context, ptrdiff_t i, void *scratch) {
 static void argmax(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) {
     rows_work work = {.x = x, .index = out, .n_row = n_row, .n = n};
     rows_parallel(argmax_task, &work);
+}
+
+/* A NaN counts as -infinity here. */
+APR_INLINE float ranked(float x) { return x == x ? x : -INFINITY; }
+
+/* best: indices of x by size, of equals the first one first. Index i, behind all of them, takes its place; what stood at `held` is lost. */
+static void take_place(const float *x, int64_t *best, ptrdiff_t held, ptrdiff_t i) {
+    for (; held > 0 && ranked(x[i]) > ranked(x[best[held - 1]]); held--) best[held] = best[held - 1];
+    best[held] = i;
+}
+
+static void top_k_row(const float *x, ptrdiff_t n, ptrdiff_t k, int64_t *best) {
+    const uint32_t all = (uint32_t)((1ull << LANES) - 1);
+    ptrdiff_t i = 0;
+    for (; i < k; i++) take_place(x, best, i, i);
+    while (i < n) {
+        ptrdiff_t end = min_size(n, i + TOP_VECTORS * LANES);
+        vf least = vf_set1(ranked(x[best[k - 1]])), most = least;
+        if (end == i + TOP_VECTORS * LANES) {
+            APR_UNROLL
+            for (int j = 0; j < TOP_VECTORS; j++) most = vf_max(vf_load(x + i + j * LANES), most); /* in this order a NaN is passed over */
+            if (vf_mask_eq(most, least) == all) i = end;
+        }
+        for (; i < end; i++) {
+            if (ranked(x[i]) > ranked(x[best[k - 1]])) take_place(x, best, k - 1, i);
+        }
+    }
+}
+
+static void top_k_task(void *context, ptrdiff_t i, void *scratch) {
+    const rows_work *work = context;
+    (void)scratch;
+    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++)
+        top_k_row(work->x + row * work->n, work->n, work->k, work->index + row * work->k);
+}
+
+static void top_k(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t k) {
+    rows_work work = {.x = x, .index = out, .n_row = n_row, .n = n, .k = k};
+    rows_parallel(top_k_task, &work);
 }
 
 static float row_sum(const float *x, ptrdiff_t n, vf centre, int squared) {

@@ -12,7 +12,6 @@ FloatArray = simd.FloatArray
 Tokens = npt.NDArray[np.integer[Any]]
 Flags = npt.NDArray[np.bool_]
 Candidates = list[tuple[int, ...]]  # sequences of sampled tokens, without the end
-FOLD = 1024  # how many columns a row of logits is folded into, to find its largest
 
 
 class Search(Protocol):
@@ -86,7 +85,7 @@ class BeamSearch:
     def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
         size = self.beam_size
         # one more than there are beams: one of them may be the end
-        best = largest(logits, size + 1)
+        best = simd.top_k(logits, size + 1)
         logprobs = np.take_along_axis(logits, best, axis=1) - simd.logsumexp(logits)[:, None]
         scores = self.sums[:, None] + logprobs
         if sampled.shape[1] == 0:  # all beams are the same yet
@@ -132,27 +131,6 @@ class BeamSearch:
 def rows_of(audios: npt.NDArray[np.integer[Any]], group: int) -> npt.NDArray[np.int64]:
     """The rows of these audios, `group` of each."""
     return (np.asarray(audios, np.int64)[:, None] * group + np.arange(group)).reshape(-1)
-
-
-def largest(x: FloatArray, k: int) -> npt.NDArray[np.int64]:
-    """The indices of each row's k largest numbers, `(n_row, k)`, largest first; of equals the first ones.
-
-    A row is folded into columns of a few dozen numbers: the k largest are in the k columns with the largest maxima.
-    """
-    n_row, n = x.shape
-    n_fold = n // FOLD
-    if n_fold < 2 or k > FOLD // 4:
-        return np.argsort(-x, axis=1, kind="stable")[:, :k]
-    folded = x[:, : n_fold * FOLD].reshape(n_row, n_fold, FOLD)
-    maxima = folded.max(axis=1)
-    out = np.empty((n_row, k), np.int64)
-    rest = np.arange(n_fold * FOLD, n)
-    for row in range(n_row):
-        threshold = np.partition(maxima[row], FOLD - k)[FOLD - k]
-        columns = np.flatnonzero(maxima[row] >= threshold)  # more than k where there are equals
-        places = np.concatenate([(np.arange(n_fold)[:, None] * FOLD + columns).reshape(-1), rest])
-        out[row] = places[np.argsort(-x[row, places], kind="stable")[:k]]
-    return out
 
 
 def rank(candidates: Candidates, scores: list[float], length_penalty: float | None) -> int:
