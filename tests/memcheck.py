@@ -24,8 +24,12 @@ def used(x: np.ndarray) -> None:
 def products() -> None:
     for m, k, n in ((1, 1, 1), (1, 33, 17), (2, 65, 31), (3, 31, 15), (9, 64, 33), (17, 40, 50), (40, 70, 40)):
         x, w, bias = cases.normal(1, m, k), cases.normal(2, n, k), cases.normal(3, n)
-        for weight in (simd.pack(w), simd.pack(w.astype(np.float16)), simd.pack(simd.quantize_int8(w))):
+        for plain in (w, w.astype(np.float16), simd.quantize_int8(w), simd.quantize_int4(w)):
+            weight = simd.pack(plain)
             used(simd.linear(x, weight, bias, gelu=True, residual=cases.normal(4, m, n)))
+            row = np.empty((1, k), np.float32)
+            assert weight.embed(np.array([[n - 1]]), cases.normal(5, 1, k), np.zeros(1, np.int32), row)
+            used(row)
 
 
 def rows() -> None:
