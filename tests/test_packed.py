@@ -213,6 +213,27 @@ def test_embed_declines_and_changes_nothing(tokens, lengths, compiled_backend):
     assert not out.any()
 
 
+def test_embed_declines_arrays_of_other_shapes(compiled_backend):
+    table, tokens = simd.pack(made("float32", 17, 33)), np.array([[3], [4]])
+    right = cases.normal(2, 5, 33), np.zeros(2, np.int32), np.empty((2, 33), np.float32)
+    assert table.embed(tokens, *right)
+    wrong = [
+        (0, cases.normal(2, 5, 34)),
+        (0, cases.normal(2, 5, 66)[:, ::2]),
+        (0, cases.normal(2, 5 * 33)),
+        (0, np.zeros((5, 33))),
+        (1, np.zeros(3, np.int32)),
+        (1, np.zeros(2, np.int64)),
+        (1, np.zeros((2, 1), np.int32)),
+        (2, np.empty((2, 32), np.float32)),
+        (2, np.empty((33, 2), np.float32).T),
+        (2, np.empty((2, 33))),
+    ]
+    for place, array in wrong:
+        assert not table.embed(tokens, *right[:place], array, *right[place + 1 :])
+    assert right[1].tolist() == [1, 1]
+
+
 def test_numpy_does_not_embed():
     with simd.use_backend("numpy"):
         assert not simd.pack(made("int8", 4, 8)).embed(

@@ -252,10 +252,10 @@ class PackedMatrix:
     ) -> bool:
         """One more token a row at once, without what NumPy's calls cost: `out[i] = rows(tokens[i]) + positions[lengths[i]]`, all lengths one more.
 
-        tokens `(n_row, 1)` int64, positions `(n, n_in)`, lengths `(n_row,)`, out `(n_row, ..., n_in)`. False, and nothing done, where tokens is
-        another array, where an index lies outside of its table, and on the backend `numpy`: then `rows` must be asked.
+        tokens `(n_row, 1)` int64, positions `(n, n_in)` and out `(n_row, ..., n_in)` float32, lengths `(n_row,)` int32, contiguous. False, and
+        nothing done, where an array is another, where an index lies outside of its table, and on the backend `numpy`: then `rows` must be asked.
         """
-        return bool(choice.impl.embed(tokens, self.panels, self.scales, self.shape[0], positions, lengths, out))
+        return bool(choice.impl.embed(tokens, self.panels, self.scales, *self.shape, positions, lengths, out))
 
     def unpack(self) -> "npt.NDArray[Any] | QuantizedWeight":
         """The plain layout: an array, or the quantized weight that was packed."""

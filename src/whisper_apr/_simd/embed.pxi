@@ -1,4 +1,4 @@
-from cpython.buffer cimport PyBUF_FORMAT
+from cpython.buffer cimport PyBUF_FORMAT, PyBuffer_IsContiguous
 
 
 cdef extern from "embed.h" nogil:
@@ -17,8 +17,13 @@ cdef extern from "embed.h" nogil:
     int apr_embed(const apr_embedding *e)
 
 
-def embed(tokens, panels, scales, ptrdiff_t n_out, positions, lengths, out):
-    """Unlike the others it looks at what it is given: tokens come as the caller has them, and looking from Python costs more than the look-up."""
+cdef bint is_plain(const Py_buffer *view, int ndim):
+    """Contiguous numbers of 32 bits."""
+    return view.ndim == ndim and view.itemsize == 4 and PyBuffer_IsContiguous(view, b"C")
+
+
+def embed(tokens, panels, scales, ptrdiff_t n_out, ptrdiff_t n_in, positions, lengths, out):
+    """Unlike the others it looks at what it is given: looking from Python would cost more than the look-up."""
     cdef Held held
     cdef apr_embedding e
     cdef Py_buffer *view
@@ -40,12 +45,20 @@ def embed(tokens, panels, scales, ptrdiff_t n_out, positions, lengths, out):
             view = hold(&held, scales, False)
             e.scales = view.buf
             e.type = APR_INT4 if view.itemsize == 2 else APR_INT8
+        e.k = n_in
         view = hold(&held, positions, False)
-        e.n_position, e.k = view.shape[0], view.shape[1]
+        if not is_plain(view, 2) or view.shape[1] != n_in:
+            return False
+        e.n_position = view.shape[0]
         e.positions = <const float *>view.buf
         view = hold(&held, lengths, True)
+        if not is_plain(view, 1) or view.shape[0] != e.n_row:
+            return False
         e.lengths = <int32_t *>view.buf
-        e.out = <float *>hold(&held, out, True).buf
-        return view.shape[0] == e.n_row and apr_embed(&e) == 1
+        view = hold(&held, out, True)
+        if not is_plain(view, view.ndim) or view.len != e.n_row * n_in * 4:
+            return False
+        e.out = <float *>view.buf
+        return apr_embed(&e) == 1
     finally:
         release(&held)

@@ -199,5 +199,5 @@ def read_all(x, out):
     out[...] = np.add.reduceat(x, np.arange(0, len(x), len(x) // len(out) or 1)[: len(out)])
 
 
-def embed(tokens, panels, scales, n_out, positions, lengths, out):
+def embed(tokens, panels, scales, n_out, n_in, positions, lengths, out):
     return False  # its parts are NumPy already: see PackedMatrix.embed
