@@ -4,6 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import cases
 from whisper_apr import simd
@@ -196,6 +199,20 @@ def test_top_k_is_a_stable_sort(backend, n, k):
     ):
         order = np.argsort(-np.where(np.isnan(x), -np.inf, x), axis=1, kind="stable")[:, :k]
         np.testing.assert_array_equal(simd.top_k(x, k), order)
+
+
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(1, 3), st.integers(7, 5000)),
+        elements=st.sampled_from([0, 1, 2, 3.5, -np.inf]),
+    ),
+    st.integers(1, 7),
+)
+def test_top_k_of_any_rows(x, k):
+    for name in simd.backends():
+        with simd.use_backend(name):
+            np.testing.assert_array_equal(simd.top_k(x, k), np.argsort(-x, axis=1, kind="stable")[:, :k])
 
 
 def test_top_k_of_too_few():

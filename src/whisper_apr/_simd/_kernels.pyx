@@ -48,6 +48,19 @@ cdef Py_buffer *hold(Held *held, object x, bint writable) except NULL:
     return view
 
 
+cdef int hold_matrix(Held *held, object panels, object scales, const void **at, const void **scales_at) except -1:
+    """A packed matrix's panels and scales; returns its type, which the sizes of their elements tell."""
+    cdef Py_buffer *view = hold(held, panels, False)
+    cdef int kind = APR_FLOAT16 if view.itemsize == 2 else APR_FLOAT32
+    at[0] = view.buf
+    scales_at[0] = NULL
+    if scales is not None:
+        view = hold(held, scales, False)
+        kind = APR_INT4 if view.itemsize == 2 else APR_INT8
+        scales_at[0] = view.buf
+    return kind
+
+
 cdef int release(Held *held) except -1:
     while held.n:
         held.n -= 1
@@ -160,16 +173,10 @@ def gemm(x, panels, scales, sums, ptrdiff_t n_out, bias, bint with_gelu, residua
         g.m, g.k = view.shape[0], view.shape[1]
         g.a = <const float *>view.buf
         g.a_stride = view.strides[0] // 4
-        view = hold(&held, panels, False)
-        g.b = view.buf
-        g.b_type = APR_FLOAT16 if view.itemsize == 2 else APR_FLOAT32
-        g.scales = g.sums = NULL
-        if scales is not None:
-            g.scales = hold(&held, scales, False).buf
-            g.b_type = APR_INT4
-            if sums is not None:
-                g.sums = <const int32_t *>hold(&held, sums, False).buf
-                g.b_type = APR_INT8
+        g.b_type = hold_matrix(&held, panels, scales, &g.b, &g.scales)
+        g.sums = NULL
+        if sums is not None:
+            g.sums = <const int32_t *>hold(&held, sums, False).buf
         g.n = n_out
         g.bias = g.residual = NULL
         if bias is not None:
@@ -306,7 +313,12 @@ def layer_norm(x, weight, bias, float eps, out):
 # ---- the others ------------------------------------------------------------------------------------------------------
 
 
-def gelu(x, out):
+cdef enum:
+    GELU, SOFTMAX, LOGSUMEXP, ARGMAX, TOP_K, MEDIAN, READ_ALL
+
+
+cdef int make(int kind, x, out, ptrdiff_t option) except -1:
+    """An array out of another one. option: of a softmax, whether its logarithm is wanted; of a median, the width."""
     cdef Held held
     cdef Py_buffer *source
     cdef Py_buffer *target
@@ -316,9 +328,51 @@ def gelu(x, out):
         source = hold(&held, x, False)
         target = hold(&held, out, True)
         with nogil:
-            t.gelu(<const float *>source.buf, <float *>target.buf, source.shape[0])
+            if kind == GELU:
+                t.gelu(<const float *>source.buf, <float *>target.buf, source.shape[0])
+            elif kind == SOFTMAX:
+                t.softmax(<const float *>source.buf, <float *>target.buf, source.shape[0], source.shape[1], option)
+            elif kind == LOGSUMEXP:
+                t.logsumexp(<const float *>source.buf, <float *>target.buf, source.shape[0], source.shape[1])
+            elif kind == ARGMAX:
+                t.argmax(<const float *>source.buf, <int64_t *>target.buf, source.shape[0], source.shape[1])
+            elif kind == TOP_K:
+                t.top_k(<const float *>source.buf, <int64_t *>target.buf, source.shape[0], source.shape[1], target.shape[1])
+            elif kind == MEDIAN:
+                t.median(<const float *>source.buf, <float *>target.buf, target.shape[0], target.shape[1], option)
+            else:
+                t.read_all(<const float *>source.buf, source.shape[0], <float *>target.buf)
     finally:
         release(&held)
+    return 0
+
+
+def gelu(x, out):
+    make(GELU, x, out, 0)
+
+
+def softmax(x, bint log_form, out):
+    make(SOFTMAX, x, out, log_form)
+
+
+def logsumexp(x, out):
+    make(LOGSUMEXP, x, out, 0)
+
+
+def argmax(x, out):
+    make(ARGMAX, x, out, 0)
+
+
+def top_k(x, out):
+    make(TOP_K, x, out, 0)
+
+
+def median(x, ptrdiff_t width, out):
+    make(MEDIAN, x, out, width)
+
+
+def read_all(x, out):
+    make(READ_ALL, x, out, 0)
 
 
 def dot(a, b):
@@ -336,66 +390,6 @@ def dot(a, b):
     finally:
         release(&held)
     return result
-
-
-def softmax(x, bint log_form, out):
-    cdef Held held
-    cdef Py_buffer *source
-    cdef Py_buffer *target
-    cdef const apr_table *t = table
-    held.n = 0
-    try:
-        source = hold(&held, x, False)
-        target = hold(&held, out, True)
-        with nogil:
-            t.softmax(<const float *>source.buf, <float *>target.buf, source.shape[0], source.shape[1], log_form)
-    finally:
-        release(&held)
-
-
-def logsumexp(x, out):
-    cdef Held held
-    cdef Py_buffer *source
-    cdef Py_buffer *target
-    cdef const apr_table *t = table
-    held.n = 0
-    try:
-        source = hold(&held, x, False)
-        target = hold(&held, out, True)
-        with nogil:
-            t.logsumexp(<const float *>source.buf, <float *>target.buf, source.shape[0], source.shape[1])
-    finally:
-        release(&held)
-
-
-def argmax(x, out):
-    cdef Held held
-    cdef Py_buffer *source
-    cdef Py_buffer *target
-    cdef const apr_table *t = table
-    held.n = 0
-    try:
-        source = hold(&held, x, False)
-        target = hold(&held, out, True)
-        with nogil:
-            t.argmax(<const float *>source.buf, <int64_t *>target.buf, source.shape[0], source.shape[1])
-    finally:
-        release(&held)
-
-
-def top_k(x, out):
-    cdef Held held
-    cdef Py_buffer *source
-    cdef Py_buffer *target
-    cdef const apr_table *t = table
-    held.n = 0
-    try:
-        source = hold(&held, x, False)
-        target = hold(&held, out, True)
-        with nogil:
-            t.top_k(<const float *>source.buf, <int64_t *>target.buf, source.shape[0], source.shape[1], target.shape[1])
-    finally:
-        release(&held)
 
 
 include "embed.pxi"

@@ -219,8 +219,8 @@ static void many_queries(const many_head *h, const apr_attention *a, const float
     float *sums = scores + MANY_BLOCK * MANY_QUERIES, *finished = sums + h->d_value * MANY_QUERIES;
     const cell *queries = (const cell *)(const void *)turned, *weights = (const cell *)(const void *)scores;
     float seen[MANY_QUERIES], top[MANY_QUERIES], best[MANY_QUERIES], total[MANY_QUERIES], keep[MANY_QUERIES];
-    ptrdiff_t n_query = min_size(MANY_QUERIES, n_left), asked = n_query, n_asked = min_size(2 * MANY_QUERIES, n_left);
-    ptrdiff_t k = div_up(a->d_head, IN_CELL), n_key = a->causal ? min_size(a->n_key, n_seen + n_query - 1) : a->n_key;
+    ptrdiff_t n_query = min_size(MANY_QUERIES, n_left), k = div_up(a->d_head, IN_CELL);
+    ptrdiff_t n_key = a->causal ? min_size(a->n_key, n_seen + n_query - 1) : a->n_key;
     for (ptrdiff_t i = 0; i < MANY_QUERIES; i++) {
         seen[i] = (float)(a->causal ? min_size(max_size(1, n_seen + i), n_key) : n_key);
         top[i] = best[i] = -INFINITY;
@@ -240,7 +240,8 @@ static void many_queries(const many_head *h, const apr_attention *a, const float
             vf_store(total + j * LANES, vf_mul(vf_load(total + j * LANES), scale));
         }
         memcpy(top, best, sizeof top);
-        for (ptrdiff_t some = div_up(MANY_QUERIES * n, n_key); some > 0 && asked < n_asked; some--) ask_row(q + asked++ * a->q_time, a->d_head);
+        for (ptrdiff_t i = MANY_QUERIES + key0 * MANY_QUERIES / n_key; i < min_size(n_left, MANY_QUERIES + (key0 + n) * MANY_QUERIES / n_key); i++)
+            ask_row(q + i * a->q_time, a->d_head);
         many_weights(scores, slots / IN_CELL, best, total);
         for (ptrdiff_t d = 0; d < a->d_head; d += MANY_ROWS)
             many_sums(h->values + key0 / IN_CELL * h->d_value + d, h->d_value, weights, slots / IN_CELL, keep, sums + d * MANY_QUERIES);

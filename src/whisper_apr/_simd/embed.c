@@ -4,7 +4,7 @@
 
 #include "vec/common.h"
 
-enum { QUAD = 4, GROUP = 32 };
+enum { QUAD = APR_QUAD, GROUP = APR_GROUP };
 
 static float number(const apr_embedding *e, ptrdiff_t panel, ptrdiff_t slot, ptrdiff_t s) {
     if (e->type == APR_FLOAT32) return ((const float *)e->panels)[(panel * e->k + s) * APR_PANEL + slot];

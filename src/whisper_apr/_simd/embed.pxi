@@ -37,14 +37,7 @@ def embed(tokens, panels, scales, ptrdiff_t n_out, ptrdiff_t n_in, positions, le
         e.n_row, e.token_step = view.shape[0], view.strides[0] // 8
         e.tokens = <const int64_t *>view.buf
         e.n_out = n_out
-        view = hold(&held, panels, False)
-        e.panels = view.buf
-        e.type = APR_FLOAT16 if view.itemsize == 2 else APR_FLOAT32
-        e.scales = NULL
-        if scales is not None:
-            view = hold(&held, scales, False)
-            e.scales = view.buf
-            e.type = APR_INT4 if view.itemsize == 2 else APR_INT8
+        e.type = hold_matrix(&held, panels, scales, &e.panels, &e.scales)
         e.k = n_in
         view = hold(&held, positions, False)
         if not is_plain(view, 2) or view.shape[1] != n_in:

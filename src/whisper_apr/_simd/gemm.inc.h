@@ -189,7 +189,8 @@ static void blocked_unit(const gemm_work *work, ptrdiff_t column0, ptrdiff_t k0,
     const apr_gemm *g = work->g;
     ptrdiff_t n_panel = div_up(min_size(GEMM_UNIT, g->n - column0), APR_PANEL), n_vector = n_panel * APR_PANEL / LANES, panel_k = g->k;
     int half = g->b_type == APR_FLOAT16;
-    const void *b = weight_at(g->b, column0 * g->k + k0 * APR_PANEL, half);
+    ptrdiff_t at = column0 * g->k + k0 * APR_PANEL;
+    const void *b = weight_at(g->b, at, half), *next = weight_at(g->b, at + GEMM_UNIT * g->k, half);
     if (half && VF_HALF_COST > 0) {
         for (ptrdiff_t p = 0; p < n_panel; p++)
             for (ptrdiff_t s = 0; s < k * APR_PANEL; s += LANES)
@@ -199,12 +200,11 @@ static void blocked_unit(const gemm_work *work, ptrdiff_t column0, ptrdiff_t k0,
     /* the next unit's weights lie in memory: the calls ask for its panels by turns, each for its share of one */
     ptrdiff_t n_call = (end_tile - tile) * div_up(n_vector, TILE_VECTORS), size = g->b_type == APR_FLOAT16 ? 2 : 4, call = 0;
     ptrdiff_t later_step = column0 + GEMM_UNIT < g->n ? div_up(APR_PANEL * size, div_up(n_call, n_panel)) : 0;
-    const char *next = (const char *)g->b + ((column0 + GEMM_UNIT) * g->k + k0 * APR_PANEL) * size;
     for (ptrdiff_t t = tile; t < end_tile; t++, rows += TILE_ROWS * work->k_block * GEMM_COPIES) {
         for (ptrdiff_t v = 0; v < n_vector && column0 + v * LANES < g->n; v += TILE_VECTORS, call++) {
             const void *vectors[TILE_VECTORS];
             for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = panel_vector(b, v + j, n_vector, panel_k, half);
-            const char *later = next + call % n_panel * APR_PANEL * g->k * size + call / n_panel * k * later_step;
+            const char *later = (const char *)next + call % n_panel * APR_PANEL * g->k * size + call / n_panel * k * later_step;
             blocked_tile(g, rows, vectors, half, k, t * TILE_ROWS, column0 + v * LANES, k0 == 0, k0 + k == g->k, later, later_step);
         }
     }

@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { APR_PANEL = 16 };
+/* layout.py's: outputs of a panel; inputs of an output that lie together; inputs that share an int4 scale */
+enum { APR_PANEL = 16, APR_QUAD = 4, APR_GROUP = 32 };
 
 /* What a matrix's panels hold; gemm takes the first two, qgemm the others. */
 enum { APR_FLOAT32, APR_FLOAT16, APR_INT8, APR_INT4 };

@@ -6,8 +6,8 @@
  */
 
 enum {
-    QUAD = 4,
-    GROUP = 32,
+    QUAD = APR_QUAD,
+    GROUP = APR_GROUP,
     QUADS = GROUP / QUAD,
     Q_WIDE = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2, /* vectors of a block of few rows: enough sums at once to hide the latency */
     Q_ROWS = VQ_TILE_ROWS > V4_TILE_ROWS ? VQ_TILE_ROWS : V4_TILE_ROWS,

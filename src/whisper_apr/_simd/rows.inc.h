@@ -5,18 +5,26 @@ enum {
     TOP_VECTORS = 8,        /* passed over at once where nothing in them is among the largest */
 };
 
-typedef struct rows_work {
+typedef struct rows_work rows_work;
+struct rows_work {
+    void (*row)(const rows_work *work, ptrdiff_t row); /* does one of n_row */
     const float *x, *weight, *bias;
     float *out;
     int64_t *index;
     ptrdiff_t n_row, n, k, rows_per_task;
     float eps;
     int log;
-} rows_work;
+};
 
-static void rows_parallel(apr_task *task, rows_work *work) {
+static void rows_task(void *context, ptrdiff_t i, void *scratch) {
+    const rows_work *work = context;
+    (void)scratch;
+    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++) work->row(work, row);
+}
+
+static void rows_parallel(rows_work *work) {
     work->rows_per_task = max_size(1, ROWS_CHUNK / max_size(1, work->n));
-    apr_parallel(task, work, div_up(work->n_row, work->rows_per_task), 0);
+    apr_parallel(rows_task, work, div_up(work->n_row, work->rows_per_task), 0);
 }
 
 static void gelu_task(void *context, ptrdiff_t i, void *scratch) {
@@ -76,16 +84,13 @@ static void softmax_row(const float *x, float *out, ptrdiff_t n, int log_form) {
     }
 }
 
-static void softmax_task(void *context, ptrdiff_t i, void *scratch) {
-    const rows_work *work = context;
-    (void)scratch;
-    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++)
-        softmax_row(work->x + row * work->n, work->out + row * work->n, work->n, work->log);
+static void one_softmax(const rows_work *work, ptrdiff_t row) {
+    softmax_row(work->x + row * work->n, work->out + row * work->n, work->n, work->log);
 }
 
 static void softmax(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log_form) {
-    rows_work work = {.x = x, .out = out, .n_row = n_row, .n = n, .log = log_form};
-    rows_parallel(softmax_task, &work);
+    rows_work work = {.row = one_softmax, .x = x, .out = out, .n_row = n_row, .n = n, .log = log_form};
+    rows_parallel(&work);
 }
 
 /* log(sum(exp(x))); -inf where every number is */
@@ -106,16 +111,13 @@ static float logsumexp_row(const float *x, ptrdiff_t n) {
     return top + logf(total);
 }
 
-static void logsumexp_task(void *context, ptrdiff_t i, void *scratch) {
-    const rows_work *work = context;
-    (void)scratch;
-    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++)
-        work->out[row] = logsumexp_row(work->x + row * work->n, work->n);
+static void one_logsumexp(const rows_work *work, ptrdiff_t row) {
+    work->out[row] = logsumexp_row(work->x + row * work->n, work->n);
 }
 
 static void logsumexp(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n) {
-    rows_work work = {.x = x, .out = out, .n_row = n_row, .n = n};
-    rows_parallel(logsumexp_task, &work);
+    rows_work work = {.row = one_logsumexp, .x = x, .out = out, .n_row = n_row, .n = n};
+    rows_parallel(&work);
 }
 
 static int64_t argmax_row(const float *x, ptrdiff_t n) {
@@ -138,16 +140,13 @@ static int64_t argmax_row(const float *x, ptrdiff_t n) {
     return i;
 }
 
-static void argmax_task(void *context, ptrdiff_t i, void *scratch) {
-    const rows_work *work = context;
-    (void)scratch;
-    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++)
-        work->index[row] = argmax_row(work->x + row * work->n, work->n);
+static void one_argmax(const rows_work *work, ptrdiff_t row) {
+    work->index[row] = argmax_row(work->x + row * work->n, work->n);
 }
 
 static void argmax(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) {
-    rows_work work = {.x = x, .index = out, .n_row = n_row, .n = n};
-    rows_parallel(argmax_task, &work);
+    rows_work work = {.row = one_argmax, .x = x, .index = out, .n_row = n_row, .n = n};
+    rows_parallel(&work);
 }
 
 /* A NaN counts as -infinity here. */
@@ -177,16 +176,13 @@ static void top_k_row(const float *x, ptrdiff_t n, ptrdiff_t k, int64_t *best) {
     }
 }
 
-static void top_k_task(void *context, ptrdiff_t i, void *scratch) {
-    const rows_work *work = context;
-    (void)scratch;
-    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++)
-        top_k_row(work->x + row * work->n, work->n, work->k, work->index + row * work->k);
+static void one_top_k(const rows_work *work, ptrdiff_t row) {
+    top_k_row(work->x + row * work->n, work->n, work->k, work->index + row * work->k);
 }
 
 static void top_k(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t k) {
-    rows_work work = {.x = x, .index = out, .n_row = n_row, .n = n, .k = k};
-    rows_parallel(top_k_task, &work);
+    rows_work work = {.row = one_top_k, .x = x, .index = out, .n_row = n_row, .n = n, .k = k};
+    rows_parallel(&work);
 }
 
 static float row_sum(const float *x, ptrdiff_t n, vf centre, int squared) {
@@ -205,24 +201,21 @@ static float row_sum(const float *x, ptrdiff_t n, vf centre, int squared) {
     return total;
 }
 
-static void layer_norm_task(void *context, ptrdiff_t i, void *scratch) {
-    const rows_work *work = context;
+static void one_layer_norm(const rows_work *work, ptrdiff_t row) {
     ptrdiff_t n = work->n;
-    (void)scratch;
-    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++) {
-        const float *x = work->x + row * n;
-        float *out = work->out + row * n;
-        vf mean = vf_set1(row_sum(x, n, vf_zero(), 0) / (float)n);
-        vf scale = vf_set1(1.0f / sqrtf(row_sum(x, n, mean, 1) / (float)n + work->eps));
-        for (ptrdiff_t at = 0; at < n; at += LANES) {
-            ptrdiff_t left = n - at;
-            vf y = vf_mul(vf_sub(vf_load_n(x + at, left), mean), scale);
-            vf_store_n(out + at, vf_fma(y, vf_load_n(work->weight + at, left), vf_load_n(work->bias + at, left)), left);
-        }
+    const float *x = work->x + row * n;
+    float *out = work->out + row * n;
+    vf mean = vf_set1(row_sum(x, n, vf_zero(), 0) / (float)n);
+    vf scale = vf_set1(1.0f / sqrtf(row_sum(x, n, mean, 1) / (float)n + work->eps));
+    for (ptrdiff_t at = 0; at < n; at += LANES) {
+        ptrdiff_t left = n - at;
+        vf y = vf_mul(vf_sub(vf_load_n(x + at, left), mean), scale);
+        vf_store_n(out + at, vf_fma(y, vf_load_n(work->weight + at, left), vf_load_n(work->bias + at, left)), left);
     }
 }
 
 static void layer_norm(const apr_norm *n) {
-    rows_work work = {.x = n->x, .weight = n->weight, .bias = n->bias, .out = n->out, .n_row = n->n_row, .n = n->n, .eps = n->eps};
-    rows_parallel(layer_norm_task, &work);
+    rows_work work = {
+        .row = one_layer_norm, .x = n->x, .weight = n->weight, .bias = n->bias, .out = n->out, .n_row = n->n_row, .n = n->n, .eps = n->eps};
+    rows_parallel(&work);
 }

@@ -1,21 +1,6 @@
 # The rest of _kernels.pyx: sound, paths through it, bytes, and the machine's limits.
 
 
-def median(x, ptrdiff_t width, out):
-    cdef Held held
-    cdef Py_buffer *source
-    cdef Py_buffer *target
-    cdef const apr_table *t = table
-    held.n = 0
-    try:
-        source = hold(&held, x, False)
-        target = hold(&held, out, True)
-        with nogil:
-            t.median(<const float *>source.buf, <float *>target.buf, target.shape[0], target.shape[1], width)
-    finally:
-        release(&held)
-
-
 def dtw(x, cost, trace):
     cdef Held held
     cdef Py_buffer *source
@@ -123,20 +108,5 @@ def peak(out, kind):
         target = hold(&held, out, True)
         with nogil:
             (t.dot_peak if of_bytes else t.bfloat16_peak if of_bfloat16 else t.peak)(<float *>target.buf, target.shape[0])
-    finally:
-        release(&held)
-
-
-def read_all(x, out):
-    cdef Held held
-    cdef Py_buffer *source
-    cdef Py_buffer *target
-    cdef const apr_table *t = table
-    held.n = 0
-    try:
-        source = hold(&held, x, False)
-        target = hold(&held, out, True)
-        with nogil:
-            t.read_all(<const float *>source.buf, source.shape[0], <float *>target.buf)
     finally:
         release(&held)

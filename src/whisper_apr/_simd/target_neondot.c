@@ -3,6 +3,7 @@
 
 #include "kernels.h"
 #include "tile.inc.h"
+#include "finish.inc.h"
 #include "qgemm.inc.h"
 #include "qpeak.inc.h"
 

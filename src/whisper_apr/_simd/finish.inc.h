@@ -1,0 +1,44 @@
+/* How a matrix product ends: what follows the sums. */
+
+/* Bias, GELU and residual for one vector of c; `left` columns of it exist. */
+APR_INLINE void finish_vector(const apr_gemm *g, ptrdiff_t row, ptrdiff_t column, vf x) {
+    ptrdiff_t left = g->n - column;
+    if (left <= 0) return;
+    float *c = g->c + row * g->n + column;
+    if (g->bias) x = vf_add(x, vf_load_n(g->bias + column, left));
+    if (g->gelu) x = gelu_vector(x);
+    if (g->residual) x = vf_add(x, vf_load_n(g->residual + row * g->n + column, left));
+    vf_store_n(c, x, left);
+}
+
+APR_INLINE void finish_rows(const apr_gemm *g, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows, ptrdiff_t columns, const float *block,
+                            const int gelu, const int residual) {
+    for (ptrdiff_t i = 0, at = row * g->n + column; i < rows; i++, at += g->n, block += columns) {
+        for (ptrdiff_t j = 0; j < columns; j += LANES) {
+            vf x = vf_load(block + j);
+            if (g->bias) x = vf_add(x, vf_load(g->bias + column + j));
+            if (gelu) x = gelu_vector(x);
+            if (residual) x = vf_add(x, vf_load(g->residual + at + j));
+            vf_store(g->c + at + j, x);
+        }
+    }
+}
+
+/* Bias, GELU and residual for rows x columns of c, which lie in `block`. Columns beyond c's last are left out. */
+static void finish_block(const apr_gemm *g, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows, ptrdiff_t columns, const float *block) {
+    if (column + columns > g->n) {
+        for (ptrdiff_t i = 0; i < rows * columns; i += LANES) finish_vector(g, row + i / columns, column + i % columns, vf_load(block + i));
+    } else if (g->gelu && g->residual) finish_rows(g, row, column, rows, columns, block, 1, 1);
+    else if (g->gelu) finish_rows(g, row, column, rows, columns, block, 1, 0);
+    else if (g->residual) finish_rows(g, row, column, rows, columns, block, 0, 1);
+    else finish_rows(g, row, column, rows, columns, block, 0, 0);
+}
+
+/* Before rows x columns of c are computed: ask for what finish_block will add. */
+APR_INLINE void ask_residual(const apr_gemm *g, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows, const int columns) {
+    if (!g->residual) return;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        APR_UNROLL
+        for (int j = 0; j < columns; j += LINE / (int)sizeof(float)) APR_PREFETCH_L2(g->residual + (row + i) * g->n + column + j);
+    }
+}
