@@ -58,12 +58,12 @@ def attentions() -> None:
         n_page = -(-n_key // simd.PAGE)
         pages = np.arange(batch * n_page, dtype=np.int32).reshape(batch, n_page)
         lengths = np.full(batch, n_key, np.int32)
-        for dtype in (np.float32, np.float16):
-            keys, values = simd.new_pages(batch * n_page, n_head, d_head, dtype)
+        for dtype in (np.float32, np.float16, np.int8):
+            cache = simd.new_pages(batch * n_page, n_head, d_head, dtype)
             as_rows = np.ascontiguousarray(k.transpose(0, 2, 1, 3).reshape(batch, n_key, -1))
-            simd.store_pages(as_rows, as_rows, pages, lengths, keys, values)
+            simd.store_pages(as_rows, as_rows, pages, lengths, cache)
             wide = np.ascontiguousarray(q.transpose(0, 2, 1, 3).reshape(batch, n_query, -1))
-            used(simd.paged_attention(wide, keys, values, pages, lengths, causal=True))
+            used(simd.paged_attention(wide, cache, pages, lengths, causal=True))
 
 
 def sound() -> None:

@@ -78,7 +78,7 @@ def test_types_and_once_more(sources, tmp_path, capsys, dtype):
         quantized = logits(
             sources["pt"], compute_type=dtype
         )  # its tables of positions stay float32; the file's are float16
-        assert np.abs(logits(first) - quantized).max() <= 0.02 * np.abs(quantized).max()
+        assert np.abs(logits(first) - quantized).max() <= 0.03 * np.abs(quantized).max()
     capsys.readouterr()
     assert run("inspect", first, "--tensors") == 0
     out = capsys.readouterr().out

@@ -297,7 +297,15 @@ def test_attention_with_extreme_scores(backend, n_query):
     )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def as_stored(x, dtype):
+    """What a cache of this type holds of `(..., d_head)`."""
+    if dtype != np.int8:
+        return x.astype(dtype).astype(np.float32)
+    step = np.abs(x).max(axis=-1, keepdims=True) / np.float32(127)
+    return np.rint(x * (np.float32(127) / np.abs(x).max(axis=-1, keepdims=True))) * step
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("shape", [s for s in cases.ATTENTIONS if 0 not in s], ids=str)
 def test_paged_attention(backend, shape, causal, dtype):
@@ -306,37 +314,38 @@ def test_paged_attention(backend, shape, causal, dtype):
     q, k, v = qkv(shape)
     n_page = -(-n_key // simd.PAGE)
     pages = np.random.default_rng(0).permutation(batch * n_page).reshape(batch, n_page).astype(np.int32)
-    keys, values = simd.new_pages(batch * n_page, n_head, d_head, dtype)
+    cache = simd.new_pages(batch * n_page, n_head, d_head, dtype)
     half = n_key // 2
     for part, start in ((slice(0, half), 0), (slice(half, None), half)):
         lengths = np.full(batch, start + len(range(n_key)[part]), np.int32)
-        simd.store_pages(as_rows(k)[:, part], as_rows(v)[:, part], pages, lengths, keys, values)
-    got = simd.paged_attention(as_rows(q), keys, values, pages, np.full(batch, n_key, np.int32), causal=causal)
-    expected = exact_attention(q, k.astype(dtype).astype(np.float32), v.astype(dtype).astype(np.float32), causal)
+        simd.store_pages(as_rows(k)[:, part], as_rows(v)[:, part], pages, lengths, cache)
+    got = simd.paged_attention(as_rows(q), cache, pages, np.full(batch, n_key, np.int32), causal=causal)
+    expected = exact_attention(q, as_stored(k, dtype), as_stored(v, dtype), causal)
     np.testing.assert_allclose(got, as_rows(expected), rtol=0, atol=3e-6)
 
 
 def test_rows_of_different_lengths(backend):
     q, k, v = qkv((3, 2, 1, 40, 16))
     pages = np.arange(9, dtype=np.int32).reshape(3, 3)
-    keys, values = simd.new_pages(9, 2, 16)
-    simd.store_pages(as_rows(k), as_rows(v), pages, np.full(3, 40, np.int32), keys, values)
+    cache = simd.new_pages(9, 2, 16)
+    simd.store_pages(as_rows(k), as_rows(v), pages, np.full(3, 40, np.int32), cache)
     lengths = np.array([1, 17, 40], np.int32)
-    got = simd.paged_attention(as_rows(q), keys, values, pages, lengths)
+    got = simd.paged_attention(as_rows(q), cache, pages, lengths)
     for row, n in enumerate(lengths):
         expected = exact_attention(q[row : row + 1], k[row : row + 1, :, :n], v[row : row + 1, :, :n], False)
         np.testing.assert_allclose(got[row : row + 1], as_rows(expected), rtol=0, atol=3e-6)
 
 
-def test_unwritten_slots_of_a_page_are_never_read(backend):
-    keys, values = simd.new_pages(2, 1, 16)
-    keys[...] = np.nan
-    values[...] = np.nan
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+def test_unwritten_slots_of_a_page_are_never_read(backend, dtype):
+    cache = simd.new_pages(2, 1, 16, dtype)
+    for numbers in (cache.keys, cache.values) if cache.steps is None else (cache.steps,):
+        numbers[...] = np.nan
     pages = np.array([[0, 1]], np.int32)
     k = cases.normal(1, 1, 17, 16)
-    simd.store_pages(k, k, pages, np.array([17], np.int32), keys, values)
+    simd.store_pages(k, k, pages, np.array([17], np.int32), cache)
     for n_query in (1, 17):
-        y = simd.paged_attention(k[:, -n_query:], keys, values, pages, np.array([17], np.int32), causal=True)
+        y = simd.paged_attention(k[:, -n_query:], cache, pages, np.array([17], np.int32), causal=True)
         assert np.isfinite(y).all()
 
 
@@ -350,9 +359,49 @@ def test_halves_are_rounded_as_numpy_rounds(compiled_backend):
         ]
     )
     x = np.resize(x.astype(np.float32), (1, 126, 16))
-    keys, values = simd.new_pages(8, 1, 16, np.float16)
-    simd.store_pages(x, x, np.arange(8, dtype=np.int32)[None], np.array([126], np.int32), keys, values)
+    cache = simd.new_pages(8, 1, 16, np.float16)
+    simd.store_pages(x, x, np.arange(8, dtype=np.int32)[None], np.array([126], np.int32), cache)
     with np.errstate(over="ignore"):
         expected = x[0].astype(np.float16)
-    np.testing.assert_array_equal(values.reshape(-1, 16)[:126], expected)
-    np.testing.assert_array_equal(keys[0].swapaxes(1, 2).reshape(-1, 16)[:126], expected)
+    np.testing.assert_array_equal(cache.values.reshape(-1, 16)[:126], expected)
+    np.testing.assert_array_equal(cache.keys[0].swapaxes(1, 2).reshape(-1, 16)[:126], expected)
+
+
+def int8_cache(x):
+    """Positions `(n, d_head)` of one head, written to pages of int8: whole numbers and steps of keys, then of values."""
+    n, d_head = x.shape
+    n_page = -(-n // simd.PAGE)
+    cache = simd.new_pages(n_page, 1, d_head, np.int8)
+    simd.store_pages(x[None], x[None], np.arange(n_page, dtype=np.int32)[None], np.array([n], np.int32), cache)
+    keys = cache.keys[0].swapaxes(1, 2).reshape(-1, d_head)[:n]
+    return keys, cache.values.reshape(-1, d_head)[:n], *cache.steps.reshape(2, -1)[:, :n]
+
+
+@pytest.mark.parametrize("d_head", [16, 5])
+def test_whole_numbers_of_an_int8_cache(backend, d_head):
+    """Ties to even, zeros, a position of tiny numbers; one with infinity or NaN has no step, and whole pages and parts of them agree."""
+    x = cases.normal(1, 39, d_head)
+    x[3] = 0
+    x[4] = 1e-31
+    x[5, :4] = [127, 0.5, 1.5, -2.5]
+    x[5, 4:] = 0
+    keys, values, key_steps, value_steps = int8_cache(x)
+    np.testing.assert_array_equal(keys, values)
+    np.testing.assert_array_equal(key_steps, value_steps)
+    np.testing.assert_allclose(keys * key_steps[:, None], x, rtol=0, atol=0.5001 * np.abs(x).max() / 127)
+    assert not keys[3:5].any() and not key_steps[3:5].any()
+    assert keys[5, :4].tolist() == [127, 0, 2, -2]
+    assert np.abs(np.delete(keys, [3, 4], 0)).max(axis=1).tolist() == 37 * [127]
+    for wrong in (np.inf, -np.inf, np.nan):
+        x[7, 2] = wrong
+        poisoned = int8_cache(x)
+        assert np.flatnonzero(np.isnan(poisoned[2])).tolist() == np.flatnonzero(np.isnan(poisoned[3])).tolist() == [7]
+        np.testing.assert_array_equal(np.delete(poisoned[0], 7, 0), np.delete(keys, 7, 0))
+
+
+def test_int8_caches_are_equal_on_every_backend(compiled_backend):
+    x = cases.normal(2, 75, 24)
+    with simd.use_backend("scalar"):
+        expected = int8_cache(x)
+    for ours, theirs in zip(int8_cache(x), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

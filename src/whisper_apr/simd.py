@@ -18,7 +18,7 @@ from ._simd.choice import backends as backends
 from ._simd.choice import get_num_threads as get_num_threads
 from ._simd.choice import set_num_threads as set_num_threads
 from ._simd.choice import use_backend as use_backend
-from ._simd.layout import PANEL, aligned_zeros
+from ._simd.layout import PANEL
 from ._simd.layout import FilterBank as FilterBank
 from ._simd.layout import aligned_empty as aligned_empty
 from ._simd.layout import huge_zeros as huge_zeros
@@ -33,8 +33,10 @@ from .packed import pack as pack
 from .packed import prepare as prepare
 from .packed import quantize_int4 as quantize_int4
 from .packed import quantize_int8 as quantize_int8
-
-PAGE = PANEL  # positions that one page of a key-value cache holds
+from .pages import PAGE as PAGE
+from .pages import KeyValues as KeyValues
+from .pages import new_layers_of_pages as new_layers_of_pages
+from .pages import new_pages as new_pages
 
 Precision = Literal["float32", "bfloat16"]  # of attention's factors
 Factor = Literal["float32", "int8", "bfloat16"]  # what a loop of multiply-adds multiplies
@@ -214,49 +216,6 @@ def attention(
     return result
 
 
-def new_pages(
-    n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Storage for a key-value cache, zeroed: keys `(n_head, n_page, d_head, 16)`, values `(n_head, n_page, 16, d_head)`.
-
-    One page holds 16 positions of one row; a head's pages lie together, so that they are read straight on. float32 or float16.
-    """
-    return aligned_zeros((n_head, n_page, d_head, PAGE), dtype), aligned_zeros((n_head, n_page, PAGE, d_head), dtype)
-
-
-def new_layers_of_pages(
-    n_layer: int, n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
-) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    """`new_pages` for each layer, in one piece of memory: for what is large and will be filled at once, as an audio's keys and values are."""
-    block = huge_zeros((n_layer, 2, n_head, n_page, d_head * PAGE), dtype)
-    shape = (n_head, n_page, d_head, PAGE), (n_head, n_page, PAGE, d_head)
-    return [(keys.reshape(shape[0]), values.reshape(shape[1])) for keys, values in block]
-
-
-def _check_pages(
-    keys: npt.NDArray[Any], values: npt.NDArray[Any], pages: npt.NDArray[np.int32], width: int, n_row: int
-) -> None:
-    n_head, n_page, d_head, _ = keys.shape
-    expect(
-        keys.dtype == values.dtype and keys.dtype in (np.float32, np.float16),
-        "keys and values must be float32 or float16",
-    )
-    expect(
-        keys.shape[3] == PAGE and values.shape == (n_head, n_page, PAGE, d_head),
-        f"pages of shape {keys.shape}, {values.shape}",
-    )
-    expect(keys.flags.c_contiguous and values.flags.c_contiguous, "pages must be C-contiguous")
-    expect(width == n_head * d_head, f"width {width} does not fit pages of shape {keys.shape}")
-    expect(
-        pages.dtype == np.int32 and pages.ndim == 2 and len(pages) == n_row,
-        f"the page table must be int32 ({n_row}, n)",
-    )
-    expect(bool(pages.flags.c_contiguous), "the page table must be C-contiguous")
-    expect(
-        not pages.size or (pages.min() >= 0 and pages.max() < n_page), f"the page table must stay within {n_page} pages"
-    )
-
-
 def _check_lengths(name: str, lengths: npt.NDArray[np.int32], n_row: int, lowest: int, highest: int) -> None:
     expect(lengths.dtype == np.int32 and lengths.shape == (n_row,), f"{name} must be int32 of shape ({n_row},)")
     expect(bool(lengths.flags.c_contiguous), f"{name} must be C-contiguous")
@@ -271,8 +230,7 @@ def store_pages(
     v: FloatArray,
     pages: npt.NDArray[np.int32],
     lengths: npt.NDArray[np.int32],
-    keys: npt.NDArray[Any],
-    values: npt.NDArray[Any],
+    cache: KeyValues,
     counts: npt.NDArray[np.int32] | None = None,
 ) -> None:
     """Write keys and values `(n_row, n_new, n_head * d_head)` into a cache, as the last positions of rows with `lengths` positions.
@@ -283,19 +241,18 @@ def store_pages(
     a, b = as_strided(k, "k", 3), as_strided(v, "v", 3)
     n_row, n_new, width = a.shape
     expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
-    _check_pages(keys, values, pages, width, n_row)
+    cache.check(pages, width, n_row)
     _check_lengths("lengths", lengths, n_row, n_new if counts is None else 0, pages.shape[1] * PAGE)
     if counts is not None:
         _check_lengths("counts", counts, n_row, 0, n_new)
         expect(bool((counts <= lengths).all()), "counts must not be above lengths")
     if a.size:
-        choice.impl.store_pages(a, b, pages, lengths, counts, keys, values)
+        choice.impl.store_pages(a, b, pages, lengths, counts, cache.keys, cache.values, cache.steps)
 
 
 def paged_attention(
     q: FloatArray,
-    keys: npt.NDArray[Any],
-    values: npt.NDArray[Any],
+    cache: KeyValues,
     pages: npt.NDArray[np.int32],
     lengths: npt.NDArray[np.int32],
     *,
@@ -308,11 +265,12 @@ def paged_attention(
     """
     a = as_strided(q, "q", 3)
     n_row, _, width = a.shape
-    _check_pages(keys, values, pages, width, n_row)
+    cache.check(pages, width, n_row)
     out = np.empty(a.shape, np.float32)
     if a.size:
         _check_lengths("lengths", lengths, n_row, 1, pages.shape[1] * PAGE)
-        choice.impl.paged_attention(a, keys, values, pages, lengths, causal, keys.shape[2] ** -0.5, out)
+        scale = cache.keys.shape[2] ** -0.5
+        choice.impl.paged_attention(a, cache.keys, cache.values, cache.steps, pages, lengths, causal, scale, out)
     return out
 
 

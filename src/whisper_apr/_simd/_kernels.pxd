@@ -35,7 +35,8 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t out_row, out_head, out_time
         const void *keys
         const void *values
-        int is_half
+        int type
+        const float *steps
         const int32_t *pages
         const int32_t *lengths
         ptrdiff_t pages_stride, n_page
@@ -53,7 +54,8 @@ cdef extern from "kernels.h" nogil:
         const int32_t *counts
         void *keys
         void *values
-        int is_half
+        int type
+        float *steps
 
     ctypedef struct apr_norm:
         ptrdiff_t n_row, n

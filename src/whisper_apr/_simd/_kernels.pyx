@@ -61,6 +61,10 @@ cdef int hold_matrix(Held *held, object panels, object scales, const void **at, 
     return kind
 
 
+cdef int type_of_pages(const Py_buffer *keys):
+    return APR_FLOAT32 if keys.itemsize == 4 else APR_FLOAT16 if keys.itemsize == 2 else APR_INT8
+
+
 cdef int release(Held *held) except -1:
     while held.n:
         held.n -= 1
@@ -215,7 +219,8 @@ def attention(q, k, v, bint causal, bint bfloat16, float scale, out):
         a.causal = causal
         a.bfloat16 = bfloat16
         a.scale = scale
-        a.is_half = False
+        a.type = APR_FLOAT32
+        a.steps = NULL
         a.pages = NULL
         a.lengths = NULL
         a.pages_stride = a.n_page = 0
@@ -224,7 +229,7 @@ def attention(q, k, v, bint causal, bint bfloat16, float scale, out):
         release(&held)
 
 
-def paged_attention(q, keys, values, pages, lengths, bint causal, float scale, out):
+def paged_attention(q, keys, values, steps, pages, lengths, bint causal, float scale, out):
     cdef Held held
     cdef Operation o
     cdef apr_attention *a = &o.arguments.attention
@@ -240,8 +245,11 @@ def paged_attention(q, keys, values, pages, lengths, bint causal, float scale, o
         a.n_head, a.n_page, a.d_head = view.shape[0], view.shape[1], view.shape[2]
         a.q_head = a.out_head = a.d_head
         a.keys = view.buf
-        a.is_half = view.itemsize == 2
+        a.type = type_of_pages(view)
         a.values = hold(&held, values, False).buf
+        a.steps = NULL
+        if steps is not None:
+            a.steps = <const float *>hold(&held, steps, False).buf
         view = hold(&held, pages, False)
         a.pages = <const int32_t *>view.buf
         a.pages_stride = view.shape[1]
@@ -253,12 +261,12 @@ def paged_attention(q, keys, values, pages, lengths, bint causal, float scale, o
         a.causal = causal
         a.bfloat16 = False
         a.scale = scale
-        call(&o, (q, keys, values, pages, lengths, out))
+        call(&o, (q, keys, values, steps, pages, lengths, out))
     finally:
         release(&held)
 
 
-def store_pages(k, v, pages, lengths, counts, keys, values):
+def store_pages(k, v, pages, lengths, counts, keys, values, steps):
     cdef Held held
     cdef Operation o
     cdef apr_store *s = &o.arguments.store
@@ -282,10 +290,13 @@ def store_pages(k, v, pages, lengths, counts, keys, values):
             s.counts = <const int32_t *>hold(&held, counts, False).buf
         view = hold(&held, keys, True)
         s.n_head, s.n_page, s.d_head = view.shape[0], view.shape[1], view.shape[2]
-        s.is_half = view.itemsize == 2
+        s.type = type_of_pages(view)
         s.keys = view.buf
         s.values = hold(&held, values, True).buf
-        call(&o, (k, v, pages, lengths, counts, keys, values))
+        s.steps = NULL
+        if steps is not None:
+            s.steps = <float *>hold(&held, steps, True).buf
+        call(&o, (k, v, pages, lengths, counts, keys, values, steps))
     finally:
         release(&held)
 

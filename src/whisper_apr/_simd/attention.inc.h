@@ -3,7 +3,8 @@
  *
  * Lanes are keys for the scores and dimensions for the sum; pages are read where they lie, strided arrays are gathered as pages first. What
  * a query gets does not depend on how many others there are, nor on other rows' lengths.
- * Scores are in units of log 2: the queries are scaled by log2(e) * scale beforehand.
+ * Scores are in units of log 2: the queries are scaled by log2(e) * scale beforehand. Of int8 pages a position's step multiplies its score, and
+ * its weight in the sum.
  */
 
 enum {
@@ -28,11 +29,17 @@ typedef struct attention_head {
     const void *keys, *values;
     const int32_t *pages; /* NULL: pages lie one after the other */
     ptrdiff_t page_step, value_page_step, value_step, n_key;
-    int half;
+    int type;
+    const float *key_steps, *value_steps; /* int8: (n_page, 16) */
 } attention_head;
 
-APR_INLINE const void *head_page(const attention_head *h, const void *base, ptrdiff_t page, ptrdiff_t step) {
-    return weight_at(base, (h->pages ? h->pages[page] : page) * step, h->half);
+APR_INLINE ptrdiff_t page_of(const attention_head *h, ptrdiff_t position) {
+    return h->pages ? h->pages[position / APR_PANEL] : position / APR_PANEL;
+}
+
+APR_INLINE float number_at(const void *p, ptrdiff_t i, int type) {
+    const void *at = weight_at(p, i, type);
+    return type == APR_FLOAT32 ? *(const float *)at : type == APR_FLOAT16 ? apr_half_to_float(*(const uint16_t *)at) : (float)*(const int8_t *)at;
 }
 
 /* Copy one head's keys and values as float32: keys (n_page, d_head, 16), values (n_page * 16, d_value), filled up with zeros. */
@@ -44,14 +51,12 @@ static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t hea
         float *k = keys + key / APR_PANEL * APR_PANEL * d_head + key % APR_PANEL, *v = values + key * d_value;
         ptrdiff_t filled = key < n_key ? d_head : 0;
         if (filled && a->pages) {
-            ptrdiff_t page = head * a->n_page + a->pages[row * a->pages_stride + key / APR_PANEL];
-            ptrdiff_t k_at = page * d_head * APR_PANEL + key % APR_PANEL, v_at = (page * APR_PANEL + key % APR_PANEL) * d_head;
-            if (a->is_half) {
-                for (ptrdiff_t d = 0; d < d_head; d++) k[d * APR_PANEL] = apr_half_to_float(((const uint16_t *)a->keys)[k_at + d * APR_PANEL]);
-                for (ptrdiff_t d = 0; d < d_head; d++) v[d] = apr_half_to_float(((const uint16_t *)a->values)[v_at + d]);
-            } else {
-                for (ptrdiff_t d = 0; d < d_head; d++) k[d * APR_PANEL] = ((const float *)a->keys)[k_at + d * APR_PANEL];
-                memcpy(v, (const float *)a->values + v_at, (size_t)d_head * sizeof(float));
+            ptrdiff_t page = head * a->n_page + a->pages[row * a->pages_stride + key / APR_PANEL], slot = page * APR_PANEL + key % APR_PANEL;
+            const float *steps = a->type == APR_INT8 ? a->steps + slot : NULL;
+            float k_step = steps ? steps[0] : 1.0f, v_step = steps ? steps[a->n_head * a->n_page * APR_PANEL] : 1.0f;
+            for (ptrdiff_t d = 0; d < d_head; d++) {
+                k[d * APR_PANEL] = k_step * number_at(a->keys, (page * d_head + d) * APR_PANEL + key % APR_PANEL, a->type);
+                v[d] = v_step * number_at(a->values, slot * d_head + d, a->type);
             }
         } else if (filled) {
             const float *k_from = (const float *)a->keys + row * a->k_row + head * a->k_head + key * a->k_time;
@@ -64,10 +69,10 @@ static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t hea
 }
 
 /* acc[i][j] += x[i] * w[j]: one number of each query, and vectors that lie side by side. */
-APR_INLINE void few_step(vf acc[][FEW_VECTORS], const int rows, const int vectors, const int half, const float *x, ptrdiff_t x_step, const void *w) {
+APR_INLINE void few_step(vf acc[][FEW_VECTORS], const int rows, const int vectors, const int type, const float *x, ptrdiff_t x_step, const void *w) {
     vf part[FEW_VECTORS];
     APR_UNROLL
-    for (int j = 0; j < vectors; j++) part[j] = load_weight(w, j * LANES, half);
+    for (int j = 0; j < vectors; j++) part[j] = load_weight(w, j * LANES, type);
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
         vf number = vf_set1(x[i * x_step]);
@@ -86,35 +91,37 @@ APR_INLINE void few_zero(vf acc[][FEW_VECTORS], const int rows, const int vector
 
 /* scores[i][page * 16 + key], i < rows, from scaled queries q (rows, d_head). Page after page, and each straight on: where memory decides, this
  * is a single stream. */
-APR_INLINE void few_scores(const attention_head *h, const int rows, const int vectors, const int half, const float *q, ptrdiff_t d_head,
+APR_INLINE void few_scores(const attention_head *h, const int rows, const int vectors, const int type, const float *q, ptrdiff_t d_head,
                            float *scores, ptrdiff_t score_step) {
-    const int lines = apr_asks_lines;
+    const int lines = apr_asks_lines, together = type == APR_INT8 ? LINE / APR_PANEL : SCORE_PARTS; /* dimensions */
     ptrdiff_t n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
     for (ptrdiff_t key = 0; key < n_slot; key += vectors * LANES) {
         vf acc[SCORE_PARTS][THIN_ROWS][FEW_VECTORS];
-        const void *keys = weight_at(head_page(h, h->keys, key / APR_PANEL, h->page_step), key % APR_PANEL, half);
-        ptrdiff_t d = 0;
+        ptrdiff_t page = page_of(h, key), d = 0;
+        const void *keys = weight_at(h->keys, page * h->page_step + key % APR_PANEL, type);
         APR_UNROLL
         for (int p = 0; p < SCORE_PARTS; p++) few_zero(acc[p], rows, vectors);
-        for (; d + SCORE_PARTS <= d_head; d += SCORE_PARTS) {
-            if (lines) ask_lines(weight_at(keys, d * APR_PANEL, half), SCORE_PARTS * APR_PANEL * (half ? 2 : 4));
+        for (; d + together <= d_head; d += together) {
+            if (lines) ask_lines(weight_at(keys, d * APR_PANEL, type), together * APR_PANEL * (int)type_size(type));
             APR_UNROLL
-            for (int p = 0; p < SCORE_PARTS; p++) few_step(acc[p], rows, vectors, half, q + d + p, d_head, weight_at(keys, (d + p) * APR_PANEL, half));
+            for (int p = 0; p < together; p++)
+                few_step(acc[p % SCORE_PARTS], rows, vectors, type, q + d + p, d_head, weight_at(keys, (d + p) * APR_PANEL, type));
         }
-        for (; d < d_head; d++) few_step(acc[0], rows, vectors, half, q + d, d_head, weight_at(keys, d * APR_PANEL, half));
+        for (; d < d_head; d++) few_step(acc[0], rows, vectors, type, q + d, d_head, weight_at(keys, d * APR_PANEL, type));
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
             for (int j = 0; j < vectors; j++) {
                 if (SCORE_PARTS == 2) acc[0][i][j] = vf_add(acc[0][i][j], acc[SCORE_PARTS - 1][i][j]);
+                if (type == APR_INT8) acc[0][i][j] = vf_mul(acc[0][i][j], vf_load(h->key_steps + page * APR_PANEL + key % APR_PANEL + j * LANES));
                 vf_store(scores + i * score_step + key + j * LANES, acc[0][i][j]);
             }
         }
     }
 }
 
-/* The first n_seen scores become weights that sum to 1, the others 0. */
-static void few_softmax(float *scores, ptrdiff_t n_seen, ptrdiff_t n_slot) {
+/* The first n_seen scores become weights that sum to 1, or these times the values' steps; the others 0. */
+static void few_softmax(const attention_head *h, float *scores, ptrdiff_t n_seen, ptrdiff_t n_slot) {
     for (ptrdiff_t i = n_seen; i < n_slot; i++) scores[i] = -INFINITY;
     vf top = vf_load(scores), sum = vf_zero();
     for (ptrdiff_t i = 0; i < n_slot; i += LANES) top = vf_max(vf_load(scores + i), top);
@@ -125,11 +132,15 @@ static void few_softmax(float *scores, ptrdiff_t n_seen, ptrdiff_t n_slot) {
         sum = vf_add(sum, y);
     }
     vf scale = vf_set1(1.0f / vf_sum(sum));
-    for (ptrdiff_t i = 0; i < n_slot; i += LANES) vf_store(scores + i, vf_mul(vf_load(scores + i), scale));
+    for (ptrdiff_t i = 0; i < n_slot; i += LANES) {
+        vf y = vf_mul(vf_load(scores + i), scale);
+        if (h->value_steps) y = vf_mul(y, vf_load(h->value_steps + page_of(h, i) * APR_PANEL + i % APR_PANEL));
+        vf_store(scores + i, y);
+    }
 }
 
 /* out[i] = sum over keys of weights[i][key] * values[key]. A single stream, but where one pass takes a part of each row alone. */
-APR_INLINE void few_sum(const attention_head *h, const int rows, const int vectors, const int half, const float *weights,
+APR_INLINE void few_sum(const attention_head *h, const int rows, const int vectors, const int type, const float *weights,
                         ptrdiff_t weight_step, ptrdiff_t d_head, float *out, ptrdiff_t out_step) {
     const int lines = apr_asks_lines;
     for (ptrdiff_t d = 0; d < d_head; d += vectors * LANES) {
@@ -137,18 +148,18 @@ APR_INLINE void few_sum(const attention_head *h, const int rows, const int vecto
         ptrdiff_t ahead = VALUES_AHEAD * h->value_page_step;
         few_zero(acc, rows, vectors);
         for (ptrdiff_t first = 0; first < h->n_key; first += APR_PANEL) {
-            const void *values = weight_at(head_page(h, h->values, first / APR_PANEL, h->value_page_step), d, half);
+            const void *values = weight_at(h->values, page_of(h, first) * h->value_page_step + d, type);
             ptrdiff_t end = min_size(first + APR_PANEL, h->n_key);
             APR_UNROLL_2
             for (ptrdiff_t key = first; key < end; key++) {
-                const void *row = weight_at(values, (key - first) * h->value_step, half);
+                const void *row = weight_at(values, (key - first) * h->value_step, type);
                 if (vectors * LANES < h->value_step) {
                     APR_UNROLL
-                    for (int j = 0; j < vectors; j += half ? 32 / LANES : 16 / LANES) APR_PREFETCH_L2(weight_at(row, ahead + j * LANES, half));
+                    for (int j = 0; j < vectors; j += LINE / LANES / (int)type_size(type)) APR_PREFETCH_L2(weight_at(row, ahead + j * LANES, type));
                 } else if (lines) {
-                    ask_lines(row, vectors * LANES * (half ? 2 : 4));
+                    ask_lines(row, vectors * LANES * (int)type_size(type));
                 }
-                few_step(acc, rows, vectors, half, weights + key, weight_step, row);
+                few_step(acc, rows, vectors, type, weights + key, weight_step, row);
             }
         }
         APR_UNROLL
@@ -168,18 +179,20 @@ static void few_rows(const attention_head *h, const apr_attention *a, int rows, 
 #define FIRST(R) ((R) < SCORE_ROWS ? (R) : SCORE_ROWS)
 #define WIDE(R) ((R) == 1 ? FEW_VECTORS : (R) == 2 || (LANES == 16 && (R) <= 5) ? 4 : TILE_VECTORS)
 #define NARROW(R) (WIDE(R) * LANES < APR_PANEL ? WIDE(R) : APR_PANEL / LANES) /* every row of values is a multiple of these */
-#define FEW_HALF(R, HALF) \
-    few_scores(h, FIRST(R), R <= 2 ? SCORE_VECTORS : SCORE_VECTORS_MANY, HALF, q, d_head, scores, score_step); \
-    if (R > FIRST(R)) few_scores(h, R - FIRST(R), SCORE_VECTORS_MANY, HALF, q + FIRST(R) * d_head, d_head, scores + FIRST(R) * score_step, score_step); \
-    for (ptrdiff_t i = 0; i < R; i++) few_softmax(scores + i * score_step, a->causal ? max_size(1, n_seen + i) : n_seen, n_slot); \
-    if (h->value_step % (WIDE(R) * LANES) == 0) few_sum(h, R, WIDE(R), HALF, scores, score_step, d_head, out, a->out_time); \
-    else few_sum(h, R, NARROW(R), HALF, scores, score_step, d_head, out, a->out_time);
+#define FEW_TYPE(R, TYPE) \
+    few_scores(h, FIRST(R), R <= 2 ? SCORE_VECTORS : SCORE_VECTORS_MANY, TYPE, q, d_head, scores, score_step); \
+    if (R > FIRST(R)) few_scores(h, R - FIRST(R), SCORE_VECTORS_MANY, TYPE, q + FIRST(R) * d_head, d_head, scores + FIRST(R) * score_step, score_step); \
+    for (ptrdiff_t i = 0; i < R; i++) few_softmax(h, scores + i * score_step, a->causal ? max_size(1, n_seen + i) : n_seen, n_slot); \
+    if (h->value_step % (WIDE(R) * LANES) == 0) few_sum(h, R, WIDE(R), TYPE, scores, score_step, d_head, out, a->out_time); \
+    else few_sum(h, R, NARROW(R), TYPE, scores, score_step, d_head, out, a->out_time);
 #define FEW_CASE(R) \
     case R: \
-        if (h->half) { \
-            FEW_HALF(R, 1) \
+        if (h->type == APR_INT8) { \
+            FEW_TYPE(R, APR_INT8) \
+        } else if (h->type == APR_FLOAT16) { \
+            FEW_TYPE(R, APR_FLOAT16) \
         } else { \
-            FEW_HALF(R, 0) \
+            FEW_TYPE(R, APR_FLOAT32) \
         } \
         break;
     switch (rows) {
@@ -197,7 +210,7 @@ static void few_rows(const attention_head *h, const apr_attention *a, int rows, 
 #endif
     }
 #undef FEW_CASE
-#undef FEW_HALF
+#undef FEW_TYPE
 #undef FIRST
 #undef NARROW
 #undef WIDE
@@ -225,12 +238,16 @@ static void attention_task(void *context, ptrdiff_t i, void *scratch) {
         own = values + n_slot * work->d_value;
     } else {
         ptrdiff_t page = APR_PANEL * a->d_head;
-        h.keys = weight_at(a->keys, head * a->n_page * page, a->is_half);
-        h.values = weight_at(a->values, head * a->n_page * page, a->is_half);
+        h.keys = weight_at(a->keys, head * a->n_page * page, a->type);
+        h.values = weight_at(a->values, head * a->n_page * page, a->type);
         h.pages = a->pages + row * a->pages_stride;
         h.page_step = h.value_page_step = page;
         h.value_step = a->d_head;
-        h.half = a->is_half;
+        h.type = a->type;
+        if (a->type == APR_INT8) {
+            h.key_steps = a->steps + head * a->n_page * APR_PANEL;
+            h.value_steps = h.key_steps + a->n_head * a->n_page * APR_PANEL;
+        }
     }
     const float *q = a->q + row * a->q_row + head * a->q_head;
     float *out = a->out + row * a->out_row + head * a->out_head;
@@ -263,54 +280,4 @@ static void attention(const apr_attention *a) {
     if (n_pair % n_thread && n_pair < 8 * n_thread) work.n_part = min_size(n_thread, div_up(a->n_query, THIN_ROWS));
     ptrdiff_t floats = few_floats(&work) + (work.gather ? n_slot * (a->d_head + work.d_value) : 0);
     apr_parallel(attention_task, &work, n_pair * work.n_part, (size_t)floats * sizeof(float));
-}
-
-/* ---- the cache --------------------------------------------------------------------------------------------------- */
-
-APR_INLINE void store_weight(void *p, ptrdiff_t i, float x, int half) {
-    if (half) ((uint16_t *)p)[i] = apr_float_to_half(x);
-    else ((float *)p)[i] = x;
-}
-
-/* 16 positions' keys (by rows of d_head, `step` apart) as a whole page, (d_head, 16) cells; d_head is a multiple of 4. */
-static void store_page_of_keys(const apr_store *s, const float *k, ptrdiff_t step, ptrdiff_t at) {
-    for (ptrdiff_t d = 0; d < s->d_head; d += 4) {
-        float turned[4 * APR_PANEL];
-        for (ptrdiff_t t = 0; t < APR_PANEL; t += 4) vf_turn4(k + t * step + d, step, turned + t, APR_PANEL);
-        for (ptrdiff_t i = 0; i < 4 * APR_PANEL; i += LANES) store_vector(s->keys, at + d * APR_PANEL + i, vf_load(turned + i), s->is_half);
-    }
-}
-
-/* One head of one row, page by page. */
-static void store_task(void *context, ptrdiff_t i, void *scratch) {
-    const apr_store *s = context;
-    ptrdiff_t row = i / s->n_head, head = i % s->n_head, end = s->lengths[row], start = end - (s->counts ? s->counts[row] : s->n_new);
-    const float *k = s->k + row * s->k_row + head * s->d_head, *v = s->v + row * s->v_row + head * s->d_head;
-    ptrdiff_t before = s->n_new - end; /* position p is number p + before of k and v */
-    (void)scratch;
-    for (ptrdiff_t from = start, to; from < end; from = to) {
-        to = min_size(end, (from / APR_PANEL + 1) * APR_PANEL);
-        for (ptrdiff_t next = to; next < min_size(to + APR_PANEL, end); next++) {
-            ask_row(k + (next + before) * s->k_time, s->d_head);
-            ask_row(v + (next + before) * s->v_time, s->d_head);
-        }
-        ptrdiff_t at = (head * s->n_page + s->pages[row * s->pages_stride + from / APR_PANEL]) * s->d_head * APR_PANEL;
-        if (to - from == APR_PANEL && s->d_head % 4 == 0) {
-            store_page_of_keys(s, k + (from + before) * s->k_time, s->k_time, at);
-        } else {
-            for (ptrdiff_t d = 0; d < s->d_head; d++)
-                for (ptrdiff_t t = from; t < to; t++) store_weight(s->keys, at + d * APR_PANEL + t % APR_PANEL, k[(t + before) * s->k_time + d], s->is_half);
-        }
-        for (ptrdiff_t t = from; t < to; t++) {
-            const float *value = v + (t + before) * s->v_time;
-            ptrdiff_t line = at + t % APR_PANEL * s->d_head, d = 0;
-            for (; d + LANES <= s->d_head; d += LANES) store_vector(s->values, line + d, vf_load(value + d), s->is_half);
-            for (; d < s->d_head; d++) store_weight(s->values, line + d, value[d], s->is_half);
-        }
-    }
-}
-
-static void store(const apr_store *s) {
-    apr_store work = *s;
-    apr_parallel(store_task, &work, s->n_row * s->n_head, 0);
 }

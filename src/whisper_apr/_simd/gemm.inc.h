@@ -18,25 +18,25 @@ enum {
 };
 
 /* Where vector `v` (counted over all columns) of the panels begins; beyond the last one, the last one. */
-APR_INLINE const void *panel_vector(const void *b, ptrdiff_t v, ptrdiff_t n_vector, ptrdiff_t k, int half) {
+APR_INLINE const void *panel_vector(const void *b, ptrdiff_t v, ptrdiff_t n_vector, ptrdiff_t k, int type) {
     v = min_size(v, n_vector - 1);
     ptrdiff_t column = v * LANES;
-    return weight_at(b, column / APR_PANEL * APR_PANEL * k + column % APR_PANEL, half);
+    return weight_at(b, column / APR_PANEL * APR_PANEL * k + column % APR_PANEL, type);
 }
 
-APR_INLINE void thin_block(const apr_gemm *g, const int rows, const int vectors, const int half, ptrdiff_t row, ptrdiff_t v) {
+APR_INLINE void thin_block(const apr_gemm *g, const int rows, const int vectors, const int type, ptrdiff_t row, ptrdiff_t v) {
     vf acc[THIN_ROWS][THIN_VECTORS];
     const void *b[THIN_VECTORS];
     ptrdiff_t n_vector = div_up(g->n, APR_PANEL) * APR_PANEL / LANES;
     APR_UNROLL
-    for (int j = 0; j < vectors; j++) b[j] = panel_vector(g->b, v + j, n_vector, g->k, half);
+    for (int j = 0; j < vectors; j++) b[j] = panel_vector(g->b, v + j, n_vector, g->k, type);
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
         APR_UNROLL
         for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
     }
     ptrdiff_t ahead = max_size(vectors * LANES, APR_PANEL) * g->k; /* where the next block begins */
-    tile_of(acc, rows, vectors, half, 0, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k, APR_PANEL, ahead);
+    tile_of(acc, rows, vectors, type, 0, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k, APR_PANEL, ahead);
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
         APR_UNROLL
@@ -44,11 +44,11 @@ APR_INLINE void thin_block(const apr_gemm *g, const int rows, const int vectors,
     }
 }
 
-static void thin_rows(const apr_gemm *g, int half, int rows, int vectors, ptrdiff_t row, ptrdiff_t v) {
+static void thin_rows(const apr_gemm *g, int type, int rows, int vectors, ptrdiff_t row, ptrdiff_t v) {
 #define THIN_CASE(R, V) \
     case R: \
-        if (half) thin_block(g, R, V, 1, row, v); \
-        else thin_block(g, R, V, 0, row, v); \
+        if (type == APR_FLOAT16) thin_block(g, R, V, APR_FLOAT16, row, v); \
+        else thin_block(g, R, V, APR_FLOAT32, row, v); \
         break;
     if (THIN_VECTORS > TILE_VECTORS && vectors == THIN_VECTORS) {
         switch (rows) {
@@ -119,20 +119,20 @@ static void pack_rows(const apr_gemm *g, ptrdiff_t row, ptrdiff_t k0, ptrdiff_t 
 }
 
 /* acc += the packed rows a times the panels b. later: what will be read next, asked for on the way, later_step bytes of it for each step of k. */
-APR_INLINE void blocked_steps(vf acc[][THIN_VECTORS], const int half, const float *a, const void *const *b, ptrdiff_t k, const char *later,
+APR_INLINE void blocked_steps(vf acc[][THIN_VECTORS], const int type, const float *a, const void *const *b, ptrdiff_t k, const char *later,
                               ptrdiff_t later_step) {
     for (ptrdiff_t s = 0; s < k; s += GEMM_STEPS) {
         ptrdiff_t end = min_size(s + GEMM_STEPS, k);
         const void *from[TILE_VECTORS];
         APR_UNROLL
-        for (int j = 0; j < TILE_VECTORS; j++) from[j] = weight_at(b[j], s * APR_PANEL, half);
+        for (int j = 0; j < TILE_VECTORS; j++) from[j] = weight_at(b[j], s * APR_PANEL, type);
         for (ptrdiff_t at = s * later_step; at < end * later_step; at += LINE) APR_PREFETCH_L2(later + at);
-        tile_of(acc, TILE_ROWS, TILE_VECTORS, half, VF_SPLAT, a + s * TILE_ROWS * GEMM_COPIES, 1, TILE_ROWS, from, APR_PANEL, end - s, 0, 0);
+        tile_of(acc, TILE_ROWS, TILE_VECTORS, type, VF_SPLAT, a + s * TILE_ROWS * GEMM_COPIES, 1, TILE_ROWS, from, APR_PANEL, end - s, 0, 0);
     }
 }
 
 /* One register block of c: continues what lies in c unless this is the first block of k; finishes it after the last. */
-static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b, int half, ptrdiff_t k, ptrdiff_t row, ptrdiff_t column, int first,
+static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b, int type, ptrdiff_t k, ptrdiff_t row, ptrdiff_t column, int first,
                          int last, const char *later, ptrdiff_t later_step) {
     vf acc[TILE_ROWS][THIN_VECTORS];
     float kept[TILE_ROWS * TILE_VECTORS * LANES];
@@ -164,8 +164,8 @@ static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b
             for (int j = 0; j < TILE_VECTORS; j++) acc[i][j] = vf_load(from + i * step + j * LANES);
         }
     }
-    if (half && VF_HALF_COST == 0) blocked_steps(acc, 1, a, b, k, later, later_step);
-    else blocked_steps(acc, 0, a, b, k, later, later_step);
+    if (type == APR_FLOAT16 && VF_HALF_COST == 0) blocked_steps(acc, APR_FLOAT16, a, b, k, later, later_step);
+    else blocked_steps(acc, APR_FLOAT32, a, b, k, later, later_step);
     float *to = whole && !last ? c : kept;
     ptrdiff_t step = whole && !last ? g->n : TILE_VECTORS * LANES;
     APR_UNROLL
@@ -188,24 +188,24 @@ static void blocked_unit(const gemm_work *work, ptrdiff_t column0, ptrdiff_t k0,
                          float *weights) {
     const apr_gemm *g = work->g;
     ptrdiff_t n_panel = div_up(min_size(GEMM_UNIT, g->n - column0), APR_PANEL), n_vector = n_panel * APR_PANEL / LANES, panel_k = g->k;
-    int half = g->b_type == APR_FLOAT16;
+    int type = g->b_type;
     ptrdiff_t at = column0 * g->k + k0 * APR_PANEL;
-    const void *b = weight_at(g->b, at, half), *next = weight_at(g->b, at + GEMM_UNIT * g->k, half);
-    if (half && VF_HALF_COST > 0) {
+    const void *b = weight_at(g->b, at, type), *next = weight_at(g->b, at + GEMM_UNIT * g->k, type);
+    if (type == APR_FLOAT16 && VF_HALF_COST > 0) {
         for (ptrdiff_t p = 0; p < n_panel; p++)
             for (ptrdiff_t s = 0; s < k * APR_PANEL; s += LANES)
                 vf_store(weights + p * k * APR_PANEL + s, vf_load_half((const uint16_t *)b + p * g->k * APR_PANEL + s));
-        b = weights, panel_k = k, half = 0;
+        b = weights, panel_k = k, type = APR_FLOAT32;
     }
     /* the next unit's weights lie in memory: the calls ask for its panels by turns, each for its share of one */
-    ptrdiff_t n_call = (end_tile - tile) * div_up(n_vector, TILE_VECTORS), size = g->b_type == APR_FLOAT16 ? 2 : 4, call = 0;
+    ptrdiff_t n_call = (end_tile - tile) * div_up(n_vector, TILE_VECTORS), size = type_size(g->b_type), call = 0;
     ptrdiff_t later_step = column0 + GEMM_UNIT < g->n ? div_up(APR_PANEL * size, div_up(n_call, n_panel)) : 0;
     for (ptrdiff_t t = tile; t < end_tile; t++, rows += TILE_ROWS * work->k_block * GEMM_COPIES) {
         for (ptrdiff_t v = 0; v < n_vector && column0 + v * LANES < g->n; v += TILE_VECTORS, call++) {
             const void *vectors[TILE_VECTORS];
-            for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = panel_vector(b, v + j, n_vector, panel_k, half);
+            for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = panel_vector(b, v + j, n_vector, panel_k, type);
             const char *later = (const char *)next + call % n_panel * APR_PANEL * g->k * size + call / n_panel * k * later_step;
-            blocked_tile(g, rows, vectors, half, k, t * TILE_ROWS, column0 + v * LANES, k0 == 0, k0 + k == g->k, later, later_step);
+            blocked_tile(g, rows, vectors, type, k, t * TILE_ROWS, column0 + v * LANES, k0 == 0, k0 + k == g->k, later, later_step);
         }
     }
 }

@@ -12,7 +12,7 @@
 /* layout.py's: outputs of a panel; inputs of an output that lie together; inputs that share an int4 scale */
 enum { APR_PANEL = 16, APR_QUAD = 4, APR_GROUP = 32 };
 
-/* What a matrix's panels hold; gemm takes the first two, qgemm the others. */
+/* What a matrix's panels hold; gemm takes the first two, qgemm the others; pages of a key-value cache hold the first three. */
 enum { APR_FLOAT32, APR_FLOAT16, APR_INT8, APR_INT4 };
 
 /* c = gelu(a b^T + bias) + residual, the parts that are asked for */
@@ -43,7 +43,8 @@ typedef struct apr_attention {
     ptrdiff_t out_row, out_head, out_time;
     const void *keys;       /* pages: (n_head, n_page, d_head, 16); strided: float32 rows of d_head */
     const void *values;     /* pages: (n_head, n_page, 16, d_head); strided: float32 rows of d_head */
-    int is_half;            /* pages only */
+    int type;               /* pages only: APR_FLOAT32, APR_FLOAT16, or APR_INT8 ... */
+    const float *steps;     /* ... with what a step of each position's keys is worth, (n_head, n_page, 16), then of its values */
     const int32_t *pages;   /* (n_row, pages_stride): the page of each 16 positions of each row */
     const int32_t *lengths; /* pages only: (n_row), the number of keys of each row */
     ptrdiff_t pages_stride, n_page;
@@ -62,7 +63,8 @@ typedef struct apr_store {
     const int32_t *lengths, *counts; /* (n_row); counts NULL: n_new */
     void *keys;                      /* (n_head, n_page, d_head, 16) */
     void *values;                    /* (n_head, n_page, 16, d_head) */
-    int is_half;
+    int type;                        /* as in apr_attention */
+    float *steps;
 } apr_store;
 
 typedef struct apr_norm {

@@ -136,18 +136,24 @@ def attention(q, k, v, causal, bfloat16, scale, out):
     out[...] = weights @ v
 
 
-def store_pages(k, v, pages, lengths, counts, keys, values):
+@_quiet
+def store_pages(k, v, pages, lengths, counts, keys, values, steps):
     n_row, n_new, _ = k.shape
     n_head, _, d_head, _ = keys.shape
     for row in range(n_row):
         count = n_new if counts is None else int(counts[row])
         positions = np.arange(lengths[row] - count, lengths[row])
         page, slot = pages[row, positions // PANEL], positions % PANEL
-        keys[:, page, :, slot] = k[row, n_new - count :].reshape(count, n_head, d_head)
-        values[:, page, slot, :] = v[row, n_new - count :].reshape(count, n_head, d_head).swapaxes(0, 1)
+        for i, (x, store) in enumerate(((k, keys.swapaxes(2, 3)), (v, values))):
+            heads = x[row, n_new - count :].reshape(count, n_head, d_head).swapaxes(0, 1)
+            if steps is not None:
+                whole, step = quantize_rows(heads.reshape(-1, d_head))
+                heads = whole.reshape(heads.shape)
+                steps[i][:, page, slot] = step.reshape(n_head, count)
+            store[:, page, slot] = heads
 
 
-def paged_attention(q, keys, values, pages, lengths, causal, scale, out):
+def paged_attention(q, keys, values, steps, pages, lengths, causal, scale, out):
     n_row, n_query, width = q.shape
     n_head, _, d_head, _ = keys.shape
     for row in range(n_row):
@@ -155,6 +161,9 @@ def paged_attention(q, keys, values, pages, lengths, causal, scale, out):
         page = pages[row, : -(-n_key // PANEL)]
         k = keys[:, page].swapaxes(2, 3).reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
         v = values[:, page].reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
+        if steps is not None:
+            k *= steps[0][:, page].reshape(n_head, -1, 1)[:, :n_key]
+            v *= steps[1][:, page].reshape(n_head, -1, 1)[:, :n_key]
         heads = q[row].reshape(n_query, n_head, d_head).transpose(1, 0, 2)
         result = np.empty(heads.shape, np.float32)
         attention(heads, k, v, causal, False, scale, result)

@@ -32,16 +32,7 @@ typedef struct q_tile {
 APR_INLINE float round_row(const apr_gemm *g, ptrdiff_t row, const int four, void *out) {
     const float *a = g->a + row * g->a_stride;
     ptrdiff_t whole = g->k / LANES * LANES, padded = div_up(g->k, GROUP) * GROUP;
-    vf most = vf_zero(), poison = vf_zero();
-    for (ptrdiff_t s = 0; s < padded; s += LANES) {
-        if (s >= g->k) break;
-        vf x = s < whole ? vf_load(a + s) : vf_load_n(a + s, g->k - s);
-        most = vf_max(vf_max(x, vf_sub(vf_zero(), x)), most); /* in this order a NaN is passed over ... */
-        poison = vf_fma(x, vf_zero(), poison);               /* ... and stays here, as infinity does */
-    }
-    float largest = vf_largest(most), nothing = vf_sum(poison), inverse = 0.0f, step = 0.0f;
-    if (nothing != 0.0f) step = nothing;
-    else if (largest > 1e-30f) inverse = 127.0f / largest, step = largest / 127.0f;
+    float inverse, step = step_of(a, g->k, &inverse);
     int usable = inverse != 0.0f;
     for (ptrdiff_t s = 0; s < padded; s += LANES) {
         vf x = vf_zero();

@@ -7,6 +7,7 @@
 
 #include "attention_many.inc.h"
 #include "attention.inc.h"
+#include "cache.inc.h"
 #include "finish.inc.h"
 #include "gemm.inc.h"
 #include "qgemm.inc.h"

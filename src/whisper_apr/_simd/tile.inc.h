@@ -14,25 +14,14 @@ APR_INLINE ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; 
 APR_INLINE ptrdiff_t max_size(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 APR_INLINE ptrdiff_t div_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
-APR_INLINE vf load_weight(const void *p, ptrdiff_t i, int half) {
-    return half ? vf_load_half((const uint16_t *)p + i) : vf_load((const float *)p + i);
-}
+/* Numbers of a type that a panel or a page may have: APR_FLOAT32, APR_FLOAT16, APR_INT8. */
+APR_INLINE ptrdiff_t type_size(int type) { return type == APR_FLOAT32 ? 4 : type == APR_FLOAT16 ? 2 : 1; }
+APR_INLINE const void *weight_at(const void *p, ptrdiff_t i, int type) { return (const char *)p + i * type_size(type); }
 
-/* Rounded to nearest, ties to even; a NaN stays one. */
-#if !defined(VF_STORE_HALF)
-APR_INLINE void vf_store_half(uint16_t *p, vf x) {
-    float lanes[LANES];
-    vf_store(lanes, x);
-    for (int i = 0; i < LANES; i++) p[i] = apr_float_to_half(lanes[i]);
+APR_INLINE vf load_weight(const void *p, ptrdiff_t i, int type) {
+    const void *at = weight_at(p, i, type);
+    return type == APR_FLOAT32 ? vf_load(at) : type == APR_FLOAT16 ? vf_load_half(at) : vf_load_int8(at);
 }
-#endif
-
-APR_INLINE void store_vector(void *p, ptrdiff_t i, vf x, int half) {
-    if (half) vf_store_half((uint16_t *)p + i, x);
-    else vf_store((float *)p + i, x);
-}
-
-APR_INLINE const void *weight_at(const void *p, ptrdiff_t i, int half) { return (const char *)p + i * (half ? 2 : 4); }
 
 /* While `bytes` of a single stream are read at p: ask for the lines that follow STREAM_AHEAD later. */
 APR_INLINE void ask_lines(const void *p, const int bytes) {
@@ -40,18 +29,18 @@ APR_INLINE void ask_lines(const void *p, const int bytes) {
     for (int at = 0; at < bytes; at += LINE) APR_PREFETCH_L2((const char *)p + STREAM_AHEAD + at);
 }
 
-/* acc[i][j] += sum over s < k of a[i * a_row + s * a_step] * b[j][s * b_step], summed in the order of s. With rows, vectors, half and splat
+/* acc[i][j] += sum over s < k of a[i * a_row + s * a_step] * b[j][s * b_step], summed in the order of s. With rows, vectors, type and splat
  * constant, the compiler unrolls it and keeps acc in registers. splat: each number of a lies there LANES times, as a vector.
  * asks: lines of b are asked for `ahead` elements before their use, one for so many numbers that lie side by side (0: none is). */
-APR_INLINE void tile_of(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int half, const int splat, const float *a,
+APR_INLINE void tile_of(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int type, const int splat, const float *a,
                         ptrdiff_t a_row, ptrdiff_t a_step, const void *const *b, ptrdiff_t b_step, ptrdiff_t k, const int asks, ptrdiff_t ahead) {
     APR_UNROLL_2
     for (ptrdiff_t s = 0; s < k; s++) {
         vf w[THIN_VECTORS];
         APR_UNROLL
         for (int j = 0; j < vectors; j++) {
-            w[j] = load_weight(b[j], s * b_step, half);
-            if (asks && j * LANES % asks == 0) APR_PREFETCH_L2(weight_at(b[j], s * b_step + ahead, half));
+            w[j] = load_weight(b[j], s * b_step, type);
+            if (asks && j * LANES % asks == 0) APR_PREFETCH_L2(weight_at(b[j], s * b_step + ahead, type));
         }
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
@@ -62,9 +51,24 @@ APR_INLINE void tile_of(vf acc[][THIN_VECTORS], const int rows, const int vector
     }
 }
 
-APR_INLINE void tile(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int half, const float *a, ptrdiff_t a_row,
+APR_INLINE void tile(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int type, const float *a, ptrdiff_t a_row,
                      ptrdiff_t a_step, const void *const *b, ptrdiff_t b_step, ptrdiff_t k) {
-    tile_of(acc, rows, vectors, half, 0, a, a_row, a_step, b, b_step, k, 0, 0);
+    tile_of(acc, rows, vectors, type, 0, a, a_row, a_step, b, b_step, k, 0, 0);
+}
+
+/* How n > 0 numbers are rounded to whole numbers from -127 to 127: what a step is worth, the largest magnitude / 127, and the factor that makes
+ * steps of them. Nothing above 1e-30 counts as zeros: both are 0. Where one is infinite or NaN, the step is NaN and the factor 0. */
+APR_INLINE float step_of(const float *x, ptrdiff_t n, float *inverse) {
+    vf most = vf_zero(), poison = vf_zero();
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        vf part = i + LANES <= n ? vf_load(x + i) : vf_load_n(x + i, n - i);
+        most = vf_max(vf_max(part, vf_sub(vf_zero(), part)), most); /* in this order a NaN is passed over ... */
+        poison = vf_fma(part, vf_zero(), poison);                   /* ... and stays here, as infinity does */
+    }
+    float largest = vf_largest(most), nothing = vf_sum(poison);
+    int usable = nothing == 0.0f && largest > 1e-30f;
+    *inverse = usable ? 127.0f / largest : 0.0f;
+    return usable ? largest / 127.0f : nothing;
 }
 
 /* 2^x for x <= 126, 0 below 2^-126 (2^-149 where the hardware scales). 1 + r P(r), P by minimax on [-1/2, 1/2]: relative error 9e-8,

@@ -68,9 +68,8 @@ class Cache:
         n_full, n_begun = np.divmod(self.lengths[moved], simd.PAGE)
         begun = np.flatnonzero(n_begun)
         to, origin = self.pages[moved[begun], n_full[begun]], self.pages[source[begun], n_full[begun]]
-        for keys, values in self.layers:
-            keys[:, to] = keys[:, origin]
-            values[:, to] = values[:, origin]
+        for layer in self.layers:
+            layer.copy(origin, to)
         full = np.arange(self.pages.shape[1]) < n_full[:, None]
         self.pages[moved] = np.where(full, self.pages[source], self.pages[moved])
 
@@ -103,14 +102,14 @@ class Block:
     def remember_audio(self, features: FloatArray, cache: Cache, layer: int, work: FloatArray) -> None:
         """`work` `(n_audio, n_audio_ctx, 2 * n_state)` is written over."""
         k, v = np.split(self.cross_project(features, out=work), 2, axis=-1)
-        simd.store_pages(k, v, cache.cross_pages, cache.cross_lengths, *cache.cross_layers[layer])
+        simd.store_pages(k, v, cache.cross_pages, cache.cross_lengths, cache.cross_layers[layer])
 
     def attend(self, x: FloatArray, cache: Cache, layer: int, counts: Indices | None) -> FloatArray:
         """Self-attention of `(n_row, n_new, n_state)`; the new positions' keys and values go into the cache first."""
         q, k, v = np.split(self.project(self.norm(x)), 3, axis=-1)
-        keys, values = cache.layers[layer]
-        simd.store_pages(k, v, cache.pages, cache.lengths, keys, values, counts)
-        return self.out(simd.paged_attention(q, keys, values, cache.pages, cache.lengths, causal=True), residual=x)
+        past = cache.layers[layer]
+        simd.store_pages(k, v, cache.pages, cache.lengths, past, counts)
+        return self.out(simd.paged_attention(q, past, cache.pages, cache.lengths, causal=True), residual=x)
 
     def queries(self, x: FloatArray) -> FloatArray:
         """What the cross-attention asks for."""
@@ -119,7 +118,7 @@ class Block:
     def finish(self, x: FloatArray, queries: FloatArray, cache: Cache, layer: int) -> FloatArray:
         """Cross-attention and what follows it."""
         lines = queries.reshape(len(cache.cross_pages), -1, x.shape[-1])
-        heard = simd.paged_attention(lines, *cache.cross_layers[layer], cache.cross_pages, cache.cross_lengths)
+        heard = simd.paged_attention(lines, cache.cross_layers[layer], cache.cross_pages, cache.cross_lengths)
         return self.mlp(self.cross_out(heard.reshape(x.shape), residual=x))
 
     def __call__(self, x: FloatArray, cache: Cache, layer: int, counts: Indices | None = None) -> FloatArray:
@@ -129,7 +128,7 @@ class Block:
 
 
 class TextDecoder:
-    """Rows of tokens -> logits. `cache_dtype` is float32, or float16 for half the memory and time of the attention."""
+    """Rows of tokens -> logits. `cache_dtype` is float32, or float16 or int8 for a half or a quarter of the attention's memory and time."""
 
     def __init__(self, tensors: Tensors, dims: ModelDimensions, cache_dtype: npt.DTypeLike = np.float32) -> None:
         self.dims = dims
@@ -191,11 +190,10 @@ class TextDecoder:
         for layer, block in enumerate(self.blocks):
             x = block.attend(x, cache, layer, None)
             queries = block.queries(x)
-            keys = cache.cross_layers[layer][0]
             for i in np.flatnonzero(heads[:, 0] == layer):
                 head = int(heads[i, 1])
                 # one head's pages of keys are a packed matrix (n_audio_ctx, d_head)
-                panels = np.ascontiguousarray(keys[head, cache.cross_pages[0]])
+                panels = np.ascontiguousarray(cache.cross_layers[layer].keys_of(head, cache.cross_pages[0]))
                 matrix = simd.PackedMatrix(panels.dtype.name, (scores.shape[2], d_head), panels)
                 scores[i] = simd.linear(queries[0, :, head * d_head : (head + 1) * d_head], matrix)
             x = block.finish(x, queries, cache, layer)

@@ -21,8 +21,8 @@ class Whisper:
     The decoder is made when it is first asked for: where tensors are still on their way, the encoder runs before the decoder's have come.
 
     `compute_type` says what the checkpoint's float matrices become: "float32" (kept as float16 or float32, computed in float32), "float16"
-    (computed in float32 too), "int8" or "int4" (quantized here); all but "float32" have a key-value cache of float16. Matrices that are
-    quantized already stay as they are. Raises OptionError for another type.
+    (computed in float32 too), "int8" or "int4" (quantized here). The key-value cache is float32, float16 or int8 in turn, the latter for
+    "int4" too. Matrices that are quantized already stay as they are. Raises OptionError for another type.
     """
 
     def __init__(self, checkpoint: Checkpoint, compute_type: str = "float32") -> None:
@@ -46,8 +46,8 @@ class Whisper:
         if self._decoder is None:
             with self._making:
                 if self._tensors is not None:
-                    exact = self._tensors.compute_type == "float32"
-                    self._decoder = TextDecoder(self._tensors, self.dims, np.float32 if exact else np.float16)
+                    compute_type = self._tensors.compute_type
+                    self._decoder = TextDecoder(self._tensors, self.dims, "int8" if compute_type == "int4" else compute_type)
                     self._tensors = None
         assert self._decoder is not None
         return self._decoder

@@ -22,6 +22,17 @@ APR_INLINE vf vf_load_half(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu
 APR_INLINE void vf_store_half(uint16_t *p, vf x) {
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
+APR_INLINE vf vf_load_int8(const int8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+APR_INLINE __m128i vf_narrow(vf x) { /* rounded to nearest, ties to even, as int16 */
+    __m256i whole = _mm256_cvtps_epi32(x);
+    return _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+}
+APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* |x| <= 127 */
+    __m128i narrow = vf_narrow(x);
+    _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(narrow, narrow));
+}
 APR_INLINE void vf_store(float *p, vf x) { _mm256_storeu_ps(p, x); }
 APR_INLINE void vf_store_n(float *p, vf x, ptrdiff_t n) {
     if (n >= 8) vf_store(p, x);
@@ -79,11 +90,7 @@ APR_INLINE vi vi_load(const int32_t *p) { return _mm256_loadu_si256((const __m25
 APR_INLINE void vi_store(int32_t *p, vi x) { _mm256_storeu_si256((__m256i *)(void *)p, x); }
 APR_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 APR_INLINE vf vf_from_int(vi x) { return _mm256_cvtepi32_ps(x); }
-APR_INLINE __m128i vi_narrow(vf x) { /* rounded, as int16 */
-    __m256i whole = _mm256_cvtps_epi32(x);
-    return _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
-}
-APR_INLINE void vq_store(vq_number *p, vf x) { _mm_storeu_si128((__m128i *)(void *)p, vi_narrow(x)); }
+APR_INLINE void vq_store(vq_number *p, vf x) { _mm_storeu_si128((__m128i *)(void *)p, vf_narrow(x)); }
 APR_INLINE vq vq_input(const vq_number *p) {
     int64_t quad;
     memcpy(&quad, p, 8);
@@ -95,10 +102,7 @@ APR_INLINE vq vq_weight(const int8_t *p, int part) {
 APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm256_add_epi32(acc, _mm256_madd_epi16(w, x)); }
 APR_INLINE vi vq_join(vi a, vi b) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8); }
 APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
-APR_INLINE void v4_store(v4_number *p, vf x) {
-    __m128i narrow = vi_narrow(x);
-    _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(narrow, narrow));
-}
+APR_INLINE void v4_store(v4_number *p, vf x) { vf_store_int8(p, x); }
 APR_INLINE v4 v4_input(const v4_number *p) {
     int32_t quad;
     memcpy(&quad, p, 4);

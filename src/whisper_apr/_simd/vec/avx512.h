@@ -20,6 +20,12 @@ APR_INLINE vf vf_load_half(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_lo
 APR_INLINE void vf_store_half(uint16_t *p, vf x) {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
+APR_INLINE vf vf_load_int8(const int8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* rounded to nearest, ties to even; |x| <= 127 */
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+}
 APR_INLINE void vf_store(float *p, vf x) { _mm512_storeu_ps(p, x); }
 APR_INLINE void vf_store_n(float *p, vf x, ptrdiff_t n) { _mm512_mask_storeu_ps(p, vf_first(n), x); }
 APR_INLINE vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
@@ -78,9 +84,7 @@ APR_INLINE vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 APR_INLINE void vi_store(int32_t *p, vi x) { _mm512_storeu_si512(p, x); }
 APR_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 APR_INLINE vf vf_from_int(vi x) { return _mm512_cvtepi32_ps(x); }
-APR_INLINE void v4_store(v4_number *p, vf x) {
-    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
-}
+APR_INLINE void v4_store(v4_number *p, vf x) { vf_store_int8(p, x); }
 APR_INLINE v4 v4_input(const v4_number *p) {
     int32_t quad;
     memcpy(&quad, p, 4);

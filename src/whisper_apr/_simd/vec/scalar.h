@@ -15,6 +15,7 @@ APR_INLINE vf vf_set1(float x) { return x; }
 APR_INLINE vf vf_load(const float *p) { return *p; }
 APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) { return n > 0 ? *p : 0.0f; }
 APR_INLINE vf vf_load_half(const uint16_t *p) { return apr_half_to_float(*p); }
+APR_INLINE vf vf_load_int8(const int8_t *p) { return (float)*p; }
 APR_INLINE void vf_store(float *p, vf x) { *p = x; }
 APR_INLINE void vf_store_n(float *p, vf x, ptrdiff_t n) {
     if (n > 0) *p = x;
@@ -30,6 +31,8 @@ APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) { return a < b ? yes : no;
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return a == b; }
 APR_INLINE vf vf_round(vf x) { return x + 12582912.0f - 12582912.0f; } /* 1.5 * 2^23; |x| < 2^22 */
 APR_INLINE vf vf_scale(vf x, vf n) { return x * apr_from_bits((uint32_t)((int32_t)n + 127) << 23); }
+/* Rounded to nearest, ties to even; |x| <= 127. */
+APR_INLINE void vf_store_int8(int8_t *p, vf x) { *p = (int8_t)vf_round(x); }
 APR_INLINE float vf_sum(vf x) { return x; }
 APR_INLINE float vf_largest(vf x) { return x; }
 /* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
@@ -56,7 +59,7 @@ APR_INLINE vi vi_load(const int32_t *p) { return *p; }
 APR_INLINE void vi_store(int32_t *p, vi x) { *p = x; }
 APR_INLINE vi vi_add(vi a, vi b) { return a + b; }
 APR_INLINE vf vf_from_int(vi x) { return (float)x; }
-APR_INLINE void vq_store(vq_number *p, vf x) { *p = (int8_t)vf_round(x); }
+APR_INLINE void vq_store(vq_number *p, vf x) { vf_store_int8(p, x); }
 APR_INLINE vq vq_input(const vq_number *p) {
     vq x;
     memcpy(&x, p, 4);

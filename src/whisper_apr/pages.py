@@ -1,0 +1,95 @@
+"""Where the key-value cache lies: pages of 16 positions, which rows name in any order. `whisper_apr.simd` writes and reads them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._simd.arrays import expect
+from ._simd.layout import PANEL, aligned_zeros, huge_zeros
+
+PAGE = PANEL  # positions that one page holds
+TYPES = (np.float32, np.float16, np.int8)
+
+
+@dataclass(frozen=True, eq=False)
+class KeyValues:
+    """Keys and values of so many pages, float32, float16 or int8; a head's pages lie together, so that they are read straight on.
+
+    int8: each position's keys of a head, and its values, are `round(x / step)`, half to even, with `step = max |x| / 127`.
+    """
+
+    keys: npt.NDArray[Any]  # (n_head, n_page, d_head, 16)
+    values: npt.NDArray[Any]  # (n_head, n_page, 16, d_head)
+    steps: npt.NDArray[np.float32] | None = None  # int8: (2, n_head, n_page, 16), the keys' and the values'
+
+    def copy(self, origin: npt.NDArray[np.int32], to: npt.NDArray[np.int32]) -> None:
+        """Pages `to` become what pages `origin` are."""
+        self.keys[:, to] = self.keys[:, origin]
+        self.values[:, to] = self.values[:, origin]
+        if self.steps is not None:
+            self.steps[:, :, to] = self.steps[:, :, origin]
+
+    def keys_of(self, head: int, pages: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
+        """One head's keys as floats, `(n, d_head, 16)`: the panels of a matrix of positions."""
+        keys = self.keys[head, pages]
+        return keys if self.steps is None else keys * self.steps[0, head, pages, None]
+
+    def check(self, pages: npt.NDArray[np.int32], width: int, n_row: int) -> None:
+        """Raises ValueError unless these are pages for rows of `width` numbers, and `pages` a table of theirs."""
+        n_head, n_page, d_head, _ = self.keys.shape
+        arrays = (self.keys, self.values, *(() if self.steps is None else (self.steps,)))
+        expect(
+            self.keys.dtype == self.values.dtype and self.keys.dtype in TYPES,
+            "keys and values must be float32, float16 or int8",
+        )
+        expect(
+            self.keys.shape[3] == PAGE and self.values.shape == (n_head, n_page, PAGE, d_head),
+            f"pages of shape {self.keys.shape}, {self.values.shape}",
+        )
+        expect((self.keys.dtype == np.int8) == (self.steps is not None), "int8 pages have steps, and only these")
+        expect(
+            self.steps is None or (self.steps.dtype == np.float32 and self.steps.shape == (2, n_head, n_page, PAGE)),
+            f"the steps of pages must be float32 of shape (2, {n_head}, {n_page}, {PAGE})",
+        )
+        expect(all(array.flags.c_contiguous for array in arrays), "pages must be C-contiguous")
+        expect(width == n_head * d_head, f"width {width} does not fit pages of shape {self.keys.shape}")
+        expect(
+            pages.dtype == np.int32 and pages.ndim == 2 and len(pages) == n_row,
+            f"the page table must be int32 ({n_row}, n)",
+        )
+        expect(bool(pages.flags.c_contiguous), "the page table must be C-contiguous")
+        expect(
+            not pages.size or (pages.min() >= 0 and pages.max() < n_page),
+            f"the page table must stay within {n_page} pages",
+        )
+
+
+def _steps(dtype: npt.DTypeLike, *shape: int) -> npt.NDArray[np.float32] | None:
+    return aligned_zeros((*shape, PAGE), np.float32) if np.dtype(dtype) == np.int8 else None
+
+
+def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32) -> KeyValues:
+    """Storage for a key-value cache, zeroed."""
+    return KeyValues(
+        aligned_zeros((n_head, n_page, d_head, PAGE), dtype),
+        aligned_zeros((n_head, n_page, PAGE, d_head), dtype),
+        _steps(dtype, 2, n_head, n_page),
+    )
+
+
+def new_layers_of_pages(
+    n_layer: int, n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
+) -> list[KeyValues]:
+    """`new_pages` for each layer, in one piece of memory: for what is large and will be filled at once, as an audio's keys and values are."""
+    block = huge_zeros((n_layer, 2, n_head, n_page, d_head * PAGE), dtype)
+    steps = _steps(dtype, n_layer, 2, n_head, n_page)
+    return [
+        KeyValues(
+            keys.reshape(n_head, n_page, d_head, PAGE),
+            values.reshape(n_head, n_page, PAGE, d_head),
+            None if steps is None else steps[layer],
+        )
+        for layer, (keys, values) in enumerate(block)
+    ]
