@@ -11,7 +11,8 @@ enum {
     QUADS = GROUP / QUAD,
     Q_WIDE = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2, /* vectors of a block of few rows: enough sums at once to hide the latency */
     Q_ROWS = VQ_TILE_ROWS > V4_TILE_ROWS ? VQ_TILE_ROWS : V4_TILE_ROWS,
-    Q_STEPS = APR_PANEL / LANES * VQ_PARTS < 4 ? 4 / (APR_PANEL / LANES * VQ_PARTS) : 1, /* sums of one output, for a single row */
+    Q_SUMS = 4, /* of one output at most, and the quads that are taken at once */
+    Q_STREAM_ROWS = APR_PANEL / LANES * VQ_PARTS == 1 ? 8 : 1, /* so many may be done a panel at a time */
     Q_PAGE = 4096,           /* bytes: of a single stream one line of each page is asked for, which looks the page's address up, or every line */
     Q_UNIT = Q_WIDE * LANES > APR_PANEL ? Q_WIDE * LANES : APR_PANEL, /* columns that all tiles pass before the next ones are read */
     Q_ROW_BYTES = 256 * 1024,  /* of a task's rounded rows: they stay in the second cache while the panels pass */
@@ -26,6 +27,7 @@ typedef struct q_tile {
     const void *numbers;    /* (n_quad, rows, 4), n_quad a multiple of 8 */
     const int32_t *offsets; /* int4: (n_group, rows): -8 times the sum of a group's numbers */
     const float *steps;     /* (rows): what one step of a number is worth */
+    int alone;              /* no other tile passes over the same panels */
 } q_tile;
 
 /* Row `row` of a as whole numbers, zeros up to a multiple of 32. Returns what a step is worth: NaN where the row has infinity or NaN. */
@@ -82,7 +84,8 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
     vi acc[VQ_TILE_ROWS][Q_WIDE][VQ_PARTS];
     const int8_t *w[Q_WIDE];
     const vq_number *x = t->numbers;
-    ptrdiff_t n_quad = div_up(g->k, QUAD), ahead = Q_UNIT * QUAD * n_quad, last = div_up(g->n, APR_PANEL) * APR_PANEL - LANES;
+    const int width = vectors * LANES > APR_PANEL ? vectors * LANES : APR_PANEL;
+    ptrdiff_t n_quad = div_up(g->k, QUAD), ahead = (t->alone ? width : Q_UNIT) * n_quad, last = div_up(g->n, APR_PANEL) * APR_PANEL - LANES;
     APR_UNROLL
     for (int j = 0; j < vectors; j++) w[j] = (const int8_t *)q_panel(g->b, min_size(column + j * LANES, last), n_quad * APR_PANEL * QUAD);
     APR_UNROLL
@@ -99,8 +102,10 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
         for (int j = 0; j < vectors; j++) {
             APR_UNROLL
             for (int p = 0; p < VQ_PARTS; p++) part[j][p] = vq_weight(w[j] + q * APR_PANEL * QUAD, p);
-            if (j % (APR_PANEL / LANES) == 0) APR_PREFETCH_L2(w[j] + ahead + q * APR_PANEL * QUAD);
         }
+        /* what will be read next, a line after the other, as the memory likes it */
+        APR_UNROLL
+        for (int j = 0; j < width; j += APR_PANEL) APR_PREFETCH_L2(w[0] + (ahead + q * width + j) * QUAD);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             vq number = vq_input(x + (q * rows + i) * QUAD);
@@ -119,55 +124,60 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
     }
 }
 
-/* One row times one panel: memory decides, and is read straight on. Four steps of k at a time hide the instruction's latency; whole
- * numbers may be summed in any order. */
-APR_INLINE void q8_row(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *out) {
-    enum { VECTORS = APR_PANEL / LANES, STEPS = 4 };
-    vi acc[STEPS][VECTORS][VQ_PARTS];
+/* A quad of each row times a panel's, added to one of its sums. */
+APR_INLINE void q8_step(vi acc[][Q_SUMS][APR_PANEL / LANES][VQ_PARTS], const int rows, const int sum, const int8_t *w, const vq_number *x) {
+    vq part[APR_PANEL / LANES][VQ_PARTS];
+    APR_UNROLL
+    for (int j = 0; j < APR_PANEL / LANES; j++) {
+        APR_UNROLL
+        for (int p = 0; p < VQ_PARTS; p++) part[j][p] = vq_weight(w + j * LANES * QUAD, p);
+    }
+    APR_UNROLL
+    for (int i = 0; i < rows; i++) {
+        vq number = vq_input(x + i * QUAD);
+        APR_UNROLL
+        for (int j = 0; j < APR_PANEL / LANES; j++) {
+            APR_UNROLL
+            for (int p = 0; p < VQ_PARTS; p++) acc[i][sum][j][p] = vq_dot(acc[i][sum][j][p], part[j][p], number);
+        }
+    }
+}
+
+/* Few rows times one panel: memory decides, and is read straight on. So many sums of one output at once, taken by turns, hide the
+ * instruction's latency; whole numbers may be summed in any order. */
+APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, const int sums, ptrdiff_t column, float *out) {
+    enum { VECTORS = APR_PANEL / LANES };
+    vi acc[Q_STREAM_ROWS][Q_SUMS][VECTORS][VQ_PARTS];
     const vq_number *x = t->numbers;
     ptrdiff_t n_quad = div_up(g->k, QUAD), q = 0;
     const int lines = apr_asks_lines;
     const int8_t *w = (const int8_t *)q_panel(g->b, column, n_quad * APR_PANEL * QUAD);
     APR_UNROLL
-    for (int u = 0; u < STEPS; u++) {
+    for (int i = 0; i < rows; i++) {
         APR_UNROLL
-        for (int j = 0; j < VECTORS; j++) {
+        for (int u = 0; u < sums; u++) {
             APR_UNROLL
-            for (int p = 0; p < VQ_PARTS; p++) acc[u][j][p] = vi_set1(0);
+            for (int j = 0; j < VECTORS * VQ_PARTS; j++) acc[i][u][j / VQ_PARTS][j % VQ_PARTS] = vi_set1(0);
         }
     }
-    for (; q + STEPS <= n_quad; q += STEPS) {
-        if (lines) ask_lines(w + q * APR_PANEL * QUAD, STEPS * APR_PANEL * QUAD);
+    for (; q + Q_SUMS <= n_quad; q += Q_SUMS) {
+        if (lines) ask_lines(w + q * APR_PANEL * QUAD, Q_SUMS * APR_PANEL * QUAD);
         else if (q % (Q_PAGE / (APR_PANEL * QUAD)) == 0) ask_lines(w + q * APR_PANEL * QUAD, LINE);
         APR_UNROLL
-        for (int u = 0; u < STEPS; u++) {
-            vq number = vq_input(x + (q + u) * QUAD);
-            const int u_acc = u % Q_STEPS;
-            APR_UNROLL
-            for (int j = 0; j < VECTORS; j++) {
-                APR_UNROLL
-                for (int p = 0; p < VQ_PARTS; p++)
-                    acc[u_acc][j][p] = vq_dot(acc[u_acc][j][p], vq_weight(w + ((q + u) * APR_PANEL + j * LANES) * QUAD, p), number);
-            }
-        }
+        for (int u = 0; u < Q_SUMS; u++) q8_step(acc, rows, u % sums, w + (q + u) * APR_PANEL * QUAD, x + (q + u) * rows * QUAD);
     }
-    for (; q < n_quad; q++) {
-        vq number = vq_input(x + q * QUAD);
+    for (; q < n_quad; q++) q8_step(acc, rows, 0, w + q * APR_PANEL * QUAD, x + q * rows * QUAD);
+    APR_UNROLL
+    for (int i = 0; i < rows; i++) {
         APR_UNROLL
         for (int j = 0; j < VECTORS; j++) {
             APR_UNROLL
-            for (int p = 0; p < VQ_PARTS; p++)
-                acc[0][j][p] = vq_dot(acc[0][j][p], vq_weight(w + (q * APR_PANEL + j * LANES) * QUAD, p), number);
+            for (int u = 1; u < sums; u++) {
+                APR_UNROLL
+                for (int p = 0; p < VQ_PARTS; p++) acc[i][0][j][p] = vi_add(acc[i][0][j][p], acc[i][u][j][p]);
+            }
+            q8_finish(g, t, i, column + j * LANES, acc[i][0][j], out + (i * VECTORS + j) * LANES);
         }
-    }
-    APR_UNROLL
-    for (int j = 0; j < VECTORS; j++) {
-        APR_UNROLL
-        for (int u = 1; u < Q_STEPS; u++) {
-            APR_UNROLL
-            for (int p = 0; p < VQ_PARTS; p++) acc[0][j][p] = vi_add(acc[0][j][p], acc[u][j][p]);
-        }
-        q8_finish(g, t, 0, column + j * LANES, acc[0][j], out + j * LANES);
     }
 }
 
@@ -211,11 +221,18 @@ APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptr
 
 /* The block for so many rows at a column; returns how many vectors it has. */
 static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *out) {
+#define SUMS(R) (APR_PANEL / LANES * VQ_PARTS >= 4 ? 1 : (R) > 4 ? 2 : 4 / (APR_PANEL / LANES * VQ_PARTS))
 #define VECTORS(R) ((R) * Q_WIDE <= VQ_TILE_ROWS * VQ_TILE_VECTORS ? Q_WIDE : VQ_TILE_VECTORS)
 #define Q_CASE(R) \
-    case R: q8_block(g, t, R, VECTORS(R), column, out); return VECTORS(R);
+    case R: \
+        if (R == 1 || (R <= Q_STREAM_ROWS && t->alone && apr_asks_lines)) { \
+            q8_stream(g, t, R <= Q_STREAM_ROWS ? R : 1, SUMS(R), column, out); \
+            return APR_PANEL / LANES; \
+        } \
+        q8_block(g, t, R, VECTORS(R), column, out); \
+        return VECTORS(R);
     switch (t->rows) {
-        case 1: q8_row(g, t, column, out); return APR_PANEL / LANES;
+        Q_CASE(1)
         Q_CASE(2)
         Q_CASE(3)
         Q_CASE(4)
@@ -234,6 +251,7 @@ static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *
     }
 #undef Q_CASE
 #undef VECTORS
+#undef SUMS
     return Q_WIDE;
 }
 
@@ -287,6 +305,7 @@ static void q_task(void *context, ptrdiff_t index, void *scratch) {
         for (ptrdiff_t i = tile; i < end_tile; i++) {
             q_tile t = {.row = i * g->m / work->n_tile};
             ptrdiff_t at = t.row - row0;
+            t.alone = end_tile - tile == 1;
             t.rows = (int)((i + 1) * g->m / work->n_tile - t.row);
             t.numbers = numbers + (size_t)at * work->row_bytes, t.steps = steps + at, t.offsets = offsets + at * work->n_group;
             ask_residual(g, t.row, unit * Q_UNIT, t.rows, Q_UNIT);
