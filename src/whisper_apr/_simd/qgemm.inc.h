@@ -190,8 +190,10 @@ APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptr
     const uint16_t *scales = (const uint16_t *)g->scales + column / APR_PANEL * n_group * APR_PANEL + column % APR_PANEL;
     APR_UNROLL
     for (int i = 0; i < rows; i++) total[i] = vf_zero();
+    const int lines = t->alone && apr_asks_lines;
     for (ptrdiff_t group = 0; group < n_group; group++) {
         vi acc[V4_TILE_ROWS][V4_PARTS];
+        if (lines) ask_lines(w, APR_PANEL * GROUP / 2);
         APR_UNROLL
         for (int i = 0; i < rows * V4_PARTS; i++) acc[i / V4_PARTS][i % V4_PARTS] = vi_set1(0);
         APR_UNROLL
