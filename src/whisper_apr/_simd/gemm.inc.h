@@ -35,8 +35,9 @@ APR_INLINE void thin_block(const apr_gemm *g, const int rows, const int vectors,
         APR_UNROLL
         for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
     }
-    ptrdiff_t ahead = max_size(vectors * LANES, APR_PANEL) * g->k; /* where the next block begins */
-    tile_of(acc, rows, vectors, type, 0, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k, APR_PANEL, ahead);
+    const int width = vectors * LANES > APR_PANEL ? vectors * LANES : APR_PANEL; /* the next block follows, and is asked for */
+    const char *next = weight_at(b[0], width * g->k, type);
+    tile_of(acc, rows, vectors, type, 0, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k, next, width * (int)type_size(type));
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
         APR_UNROLL
@@ -127,7 +128,7 @@ APR_INLINE void blocked_steps(vf acc[][THIN_VECTORS], const int type, const floa
         APR_UNROLL
         for (int j = 0; j < TILE_VECTORS; j++) from[j] = weight_at(b[j], s * APR_PANEL, type);
         for (ptrdiff_t at = s * later_step; at < end * later_step; at += LINE) APR_PREFETCH_L2(later + at);
-        tile_of(acc, TILE_ROWS, TILE_VECTORS, type, VF_SPLAT, a + s * TILE_ROWS * GEMM_COPIES, 1, TILE_ROWS, from, APR_PANEL, end - s, 0, 0);
+        tile_of(acc, TILE_ROWS, TILE_VECTORS, type, VF_SPLAT, a + s * TILE_ROWS * GEMM_COPIES, 1, TILE_ROWS, from, APR_PANEL, end - s, NULL, 0);
     }
 }
 

@@ -31,17 +31,16 @@ APR_INLINE void ask_lines(const void *p, const int bytes) {
 
 /* acc[i][j] += sum over s < k of a[i * a_row + s * a_step] * b[j][s * b_step], summed in the order of s. With rows, vectors, type and splat
  * constant, the compiler unrolls it and keeps acc in registers. splat: each number of a lies there LANES times, as a vector.
- * asks: lines of b are asked for `ahead` elements before their use, one for so many numbers that lie side by side (0: none is). */
+ * later: what will be read next, asked for on the way, later_step bytes of it for each step of k (0: none). */
 APR_INLINE void tile_of(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int type, const int splat, const float *a,
-                        ptrdiff_t a_row, ptrdiff_t a_step, const void *const *b, ptrdiff_t b_step, ptrdiff_t k, const int asks, ptrdiff_t ahead) {
+                        ptrdiff_t a_row, ptrdiff_t a_step, const void *const *b, ptrdiff_t b_step, ptrdiff_t k, const char *later, const int later_step) {
     APR_UNROLL_2
     for (ptrdiff_t s = 0; s < k; s++) {
         vf w[THIN_VECTORS];
         APR_UNROLL
-        for (int j = 0; j < vectors; j++) {
-            w[j] = load_weight(b[j], s * b_step, type);
-            if (asks && j * LANES % asks == 0) APR_PREFETCH_L2(weight_at(b[j], s * b_step + ahead, type));
-        }
+        for (int j = 0; j < vectors; j++) w[j] = load_weight(b[j], s * b_step, type);
+        APR_UNROLL
+        for (int at = 0; at < later_step; at += LINE) APR_PREFETCH_L2(later + s * later_step + at);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             vf x = splat ? vf_load(a + (i * a_row + s * a_step) * LANES) : vf_set1(a[i * a_row + s * a_step]);
@@ -53,7 +52,7 @@ APR_INLINE void tile_of(vf acc[][THIN_VECTORS], const int rows, const int vector
 
 APR_INLINE void tile(vf acc[][THIN_VECTORS], const int rows, const int vectors, const int type, const float *a, ptrdiff_t a_row,
                      ptrdiff_t a_step, const void *const *b, ptrdiff_t b_step, ptrdiff_t k) {
-    tile_of(acc, rows, vectors, type, 0, a, a_row, a_step, b, b_step, k, 0, 0);
+    tile_of(acc, rows, vectors, type, 0, a, a_row, a_step, b, b_step, k, NULL, 0);
 }
 
 /* How n > 0 numbers are rounded to whole numbers from -127 to 127: what a step is worth, the largest magnitude / 127, and the factor that makes
