@@ -14,6 +14,7 @@ enum {
     Q_SUMS = 4, /* of one output at most, and the quads that are taken at once */
     Q_STREAM_ROWS = APR_PANEL / LANES * VQ_PARTS == 1 ? 8 : 1, /* so many may be done a panel at a time */
     Q_PAGE = 4096,           /* bytes: of a single stream one line of each page is asked for, which looks the page's address up, or every line */
+    Q_PAGES_AHEAD = 4,
     Q_UNIT = Q_WIDE * LANES > APR_PANEL ? Q_WIDE * LANES : APR_PANEL, /* columns that all tiles pass before the next ones are read */
     Q_ROW_BYTES = 256 * 1024,  /* of a task's rounded rows: they stay in the second cache while the panels pass */
     Q_SMALL = 64 * 1024,       /* products fewer than this are not worth a second thread */
@@ -162,7 +163,7 @@ APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, co
     }
     for (; q + Q_SUMS <= n_quad; q += Q_SUMS) {
         if (lines) ask_lines(w + q * APR_PANEL * QUAD, Q_SUMS * APR_PANEL * QUAD);
-        else if (q % (Q_PAGE / (APR_PANEL * QUAD)) == 0) ask_lines(w + q * APR_PANEL * QUAD, LINE);
+        else if (q % (Q_PAGE / (APR_PANEL * QUAD)) == 0) APR_PREFETCH_L2(w + q * APR_PANEL * QUAD + Q_PAGES_AHEAD * Q_PAGE);
         APR_UNROLL
         for (int u = 0; u < Q_SUMS; u++) q8_step(acc, rows, u % sums, w + (q + u) * APR_PANEL * QUAD, x + (q + u) * rows * QUAD);
     }

@@ -7,7 +7,7 @@ enum {
     THIN_ROWS = VF_TILE_ROWS < 8 ? VF_TILE_ROWS : 8, /* a block for few rows ... */
     THIN_VECTORS = LANES > 8 ? 2 : 4,                /* ... which has this many vectors where it has one or two rows: no more than two panels' */
     LINE = 64,                                       /* bytes */
-    STREAM_AHEAD = 16 * 1024, /* bytes: of a single stream as much lies between what is asked for and what is used */
+    STREAM_AHEAD = 8 * 1024, /* bytes: of a single stream as much lies between what is asked for and what is used; the first cache holds some times this */
 };
 
 APR_INLINE ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -26,7 +26,7 @@ APR_INLINE vf load_weight(const void *p, ptrdiff_t i, int type) {
 /* While `bytes` of a single stream are read at p: ask for the lines that follow STREAM_AHEAD later. */
 APR_INLINE void ask_lines(const void *p, const int bytes) {
     APR_UNROLL
-    for (int at = 0; at < bytes; at += LINE) APR_PREFETCH_L2((const char *)p + STREAM_AHEAD + at);
+    for (int at = 0; at < bytes; at += LINE) APR_PREFETCH((const char *)p + STREAM_AHEAD + at);
 }
 
 /* acc[i][j] += sum over s < k of a[i * a_row + s * a_step] * b[j][s * b_step], summed in the order of s. With rows, vectors, type and splat
