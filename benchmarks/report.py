@@ -28,7 +28,7 @@ PEERS = """The same random weights in every engine, one window of 30 s of noise,
 over the rounds. Milliseconds: `token` and `beam` are a step of 1 and of 5 beams, `whole` is mel, encoder, prompt and 100 tokens, `load` until the
 engine is made, its files being in the system's cache, `peak` the process's memory in MB after one window. whisper_apr, onnxruntime, openvino and whisper.cpp
 make the cross-attention's keys and values in `encoder`, the others with the first token. Under float32, whisper_apr keeps the
-weights, which are float16's own, in float16. whisper.cpp has flash attention, float16's keys and values, and q8_0 under int8; onnxruntime has fused attention, and dynamic quantization; openvino's int8 computes in bfloat16.
+weights, which are float16's own, in float16; its keys and values are of the type that stands there, under int4 int8's. whisper.cpp has flash attention, float16's keys and values, and q8_0 under int8; onnxruntime has fused attention, and dynamic quantization; openvino's int8 computes in bfloat16.
 """
 BATCH = """A window is the encoder, the prompt and 60 tokens; with eight at once, the time divided by eight. faster-whisper's batches are CTranslate2's.
 """

@@ -186,7 +186,9 @@ def test_a_smaller_cache_changes_little(decoder, dtype, share):
     smaller = TextDecoder(Tensors(tensors(DIMS)), DIMS, dtype)
     audio, tokens = features(1), sequence(2, 30)
     cache = smaller.new_cache(audio)
-    assert {x.dtype.name for layer in (*cache.layers, *cache.cross_layers) for x in (layer.keys, layer.values)} == {dtype}
+    assert {x.dtype.name for layer in (*cache.layers, *cache.cross_layers) for x in (layer.keys, layer.values)} == {
+        dtype
+    }
     exact = alone(decoder, audio[0], tokens, 4)
     got = alone(smaller, audio[0], tokens, 4)
     assert 0 < np.abs(got - exact).max() < share * np.abs(exact).max()
@@ -232,18 +234,3 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(decoder):
         with pytest.raises(ValueError, match=message):
             decoder(tokens, cache, **more)
     assert cache.lengths.tolist() == [1, 1]
-
-
-def test_keys_of_all_layers_in_one_piece():
-    """Large enough for huge pages, where the system has them: zeroed, aligned, and none overlapping another."""
-    layers = simd.new_layers_of_pages(3, 94, 6, 64)
-    arrays = [x for layer in layers for x in (layer.keys, layer.values)]
-    assert sum(x.nbytes for x in arrays) > 4 << 20
-    for i, pages in enumerate(arrays):
-        assert not pages.any()
-        assert pages.ctypes.data % 64 == 0
-        assert pages.flags.c_contiguous
-        pages[...] = i + 1
-    assert [x[5, 93, 3, 7] for x in arrays] == [1, 2, 3, 4, 5, 6]
-    one = simd.new_pages(94, 6, 64)
-    assert [x.shape for x in arrays[:2]] == [one.keys.shape, one.values.shape]

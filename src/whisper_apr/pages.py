@@ -33,8 +33,10 @@ class KeyValues:
 
     def keys_of(self, head: int, pages: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
         """One head's keys as floats, `(n, d_head, 16)`: the panels of a matrix of positions."""
-        keys = self.keys[head, pages]
-        return keys if self.steps is None else keys * self.steps[0, head, pages, None]
+        keys: npt.NDArray[Any] = self.keys[head, pages]
+        if self.steps is not None:
+            keys = keys * self.steps[0, head, pages, None]
+        return keys
 
     def check(self, pages: npt.NDArray[np.int32], width: int, n_row: int) -> None:
         """Raises ValueError unless these are pages for rows of `width` numbers, and `pages` a table of theirs."""

@@ -6,7 +6,7 @@ same operations in NumPy: slow, the tests' oracle). The best that this machine c
 C-contiguous float32 is copied once. Every backend raises the same errors and agrees with `scalar` within float32 rounding.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt

@@ -14,7 +14,7 @@ enum {
     Q_SUMS = 4, /* of one output at most, and the quads that are taken at once */
     Q_STREAM_ROWS = APR_PANEL / LANES * VQ_PARTS == 1 ? 8 : 1, /* so many may be done a panel at a time */
     Q_PAGE = 4096,           /* bytes: of a single stream one line of each page is asked for, which looks the page's address up, or every line */
-    Q_PAGES_AHEAD = 4,
+    Q_PAGES_AHEAD = 4,       /* so much earlier than it is read */
     Q_UNIT = Q_WIDE * LANES > APR_PANEL ? Q_WIDE * LANES : APR_PANEL, /* columns that all tiles pass before the next ones are read */
     Q_ROW_BYTES = 256 * 1024,  /* of a task's rounded rows: they stay in the second cache while the panels pass */
     Q_SMALL = 64 * 1024,       /* products fewer than this are not worth a second thread */

@@ -47,7 +47,9 @@ class Whisper:
             with self._making:
                 if self._tensors is not None:
                     compute_type = self._tensors.compute_type
-                    self._decoder = TextDecoder(self._tensors, self.dims, "int8" if compute_type == "int4" else compute_type)
+                    self._decoder = TextDecoder(
+                        self._tensors, self.dims, "int8" if compute_type == "int4" else compute_type
+                    )
                     self._tensors = None
         assert self._decoder is not None
         return self._decoder
