@@ -75,10 +75,12 @@ def test_types_and_once_more(sources, tmp_path, capsys, dtype):
     assert run("convert", first, second, "--compress") == 0
     assert first.read_bytes() == second.read_bytes()
     if dtype.startswith("int"):
-        quantized = logits(
-            sources["pt"], compute_type=dtype
-        )  # its tables of positions stay float32; the file's are float16
-        assert np.abs(logits(first) - quantized).max() <= 0.03 * np.abs(quantized).max()
+        ours, quantized = logits(first, compute_type=dtype), logits(sources["pt"], compute_type=dtype)
+        assert np.abs(ours - quantized).max() <= 0.02 * np.abs(quantized).max()
+        # that is the tables of positions, which are float16 in the file: of a source that has them so, nothing differs
+        halves = {name: x.astype(np.float16).astype(np.float32) for name, x in TENSORS.items() if "positional" in name}
+        source = models.write_pt(tmp_path / "halves.pt", DIMS, TENSORS | halves)
+        np.testing.assert_array_equal(ours, logits(source, compute_type=dtype))
     capsys.readouterr()
     assert run("inspect", first, "--tensors") == 0
     out = capsys.readouterr().out

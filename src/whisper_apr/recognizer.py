@@ -105,7 +105,7 @@ def load_model(
     device: "cpu", "auto" or None. in_memory: taken for openai-whisper's sake; weights are in memory, or mapped from the file, anyhow.
     compute_type: "default" computes with the weights as they are stored; "float32" too, but makes exact floats of whisper.cpp's quantized
     types; "float16" keeps floats so, and what the decoder remembers of an audio too, half the memory to read for a token; "int8" (also
-    "auto") and "int4" quantize floats.
+    "auto") and "int4" quantize floats, and keep what the decoder remembers in int8: name the type for a quantized file too.
     From a URL or a file object the model is there, and can encode, as soon as the encoder's weights have come; the rest is read in a thread
     beside it and `on_progress(bytes that have come, bytes in all)` called there.
 
