@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 import cases
 from whisper_apr import simd
+from whisper_apr._simd.layout import keys_by_position, values_by_position
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -305,6 +306,11 @@ def as_stored(x, dtype):
     return np.rint(x * (np.float32(127) / np.abs(x).max(axis=-1, keepdims=True))) * step
 
 
+INT8_ATTENTION = (
+    2e-4  # of values of about 1: weights are rounded to 14 bits, whose half step is 3e-5 of the largest, queries to 16
+)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("shape", [s for s in cases.ATTENTIONS if 0 not in s], ids=str)
@@ -321,7 +327,60 @@ def test_paged_attention(backend, shape, causal, dtype):
         simd.store_pages(as_rows(k)[:, part], as_rows(v)[:, part], pages, lengths, cache)
     got = simd.paged_attention(as_rows(q), cache, pages, np.full(batch, n_key, np.int32), causal=causal)
     expected = exact_attention(q, as_stored(k, dtype), as_stored(v, dtype), causal)
-    np.testing.assert_allclose(got, as_rows(expected), rtol=0, atol=3e-6)
+    np.testing.assert_allclose(got, as_rows(expected), rtol=0, atol=INT8_ATTENTION if dtype == np.int8 else 3e-6)
+
+
+def int8_paged(q, k, v, causal=False):
+    """Attention over one row's int8 pages, all arrays `(n, n_head * d_head)`."""
+    n, width = k.shape
+    pages = np.arange(-(-n // simd.PAGE), dtype=np.int32)[::-1][None].copy()
+    cache = simd.new_pages(pages.size, width // q.shape[2], q.shape[2], np.int8)
+    lengths = np.array([n], np.int32)
+    simd.store_pages(k[None], v[None], pages, lengths, cache)
+    return simd.paged_attention(q.reshape(1, -1, width), cache, pages, lengths, causal=causal)[0]
+
+
+@pytest.mark.parametrize("d_head", [64, 128])
+def test_int8_attention_of_a_query_is_its_own(compiled_backend, d_head):
+    """However many are taken together; and near scalar's, from whose weights an exponential's last place may turn one by a step."""
+    q, k, v = cases.normal(1, 13, 2, d_head), cases.normal(2, 135, 2 * d_head), cases.normal(3, 135, 2 * d_head)
+    for factor in (1, 30):
+        together = int8_paged(factor * q, k, v)
+        for n in range(1, 8):
+            np.testing.assert_array_equal(int8_paged(factor * q[:n], k, v), together[:n])
+        with simd.use_backend("scalar"):
+            np.testing.assert_allclose(together, int8_paged(factor * q, k, v), rtol=0, atol=INT8_ATTENTION)
+
+
+@pytest.mark.parametrize("d_head", [512, 576])
+def test_int8_attention_of_the_largest_sums(backend, d_head):
+    """Every byte the largest; beyond 512 dimensions they would not fit."""
+    q = np.full((2, 1, d_head), 1 / 16, np.float32)
+    q[1] *= -1
+    k = np.repeat(np.array([[1.0], [0.5], [-1.0]], np.float32), d_head, axis=1)
+    v = cases.normal(1, 3, d_head)
+    expected = exact_attention(q[None, :, 0], k[None], as_stored(v, np.int8)[None], False)[0]
+    np.testing.assert_allclose(int8_paged(q, k, v), expected, rtol=0, atol=INT8_ATTENTION)
+
+
+def test_int8_attention_of_what_is_not_finite(backend):
+    """A query, a key or a value with NaN or infinity makes NaN of what depends on it, and of nothing else."""
+    q, k, v = cases.normal(1, 3, 2, 64), cases.normal(2, 40, 128), cases.normal(3, 40, 128)
+    good = int8_paged(q, k, v)
+    for wrong in (np.nan, np.inf):
+        for poisoned, rows, columns in (
+            (q[1:2], [1], slice(64, 128)),
+            (k, [0, 1, 2], slice(64, 128)),
+            (v, [0, 1, 2], slice(64, 128)),
+        ):
+            place = (0, 1, 7) if poisoned.ndim == 3 else (17, 64 + 7)
+            kept, poisoned[place] = poisoned[place], wrong
+            got = int8_paged(q, k, v)
+            poisoned[place] = kept
+            mask = np.zeros_like(got, bool)
+            mask[rows, columns] = True
+            assert np.isnan(got[mask]).all()
+            np.testing.assert_array_equal(got[~mask], good[~mask])
 
 
 def test_rows_of_different_lengths(backend):
@@ -373,8 +432,8 @@ def int8_cache(x):
     n_page = -(-n // simd.PAGE)
     cache = simd.new_pages(n_page, 1, d_head, np.int8)
     simd.store_pages(x[None], x[None], np.arange(n_page, dtype=np.int32)[None], np.array([n], np.int32), cache)
-    keys = cache.keys[0].swapaxes(1, 2).reshape(-1, d_head)[:n]
-    return keys, cache.values.reshape(-1, d_head)[:n], *cache.steps.reshape(2, -1)[:, :n]
+    keys, values = keys_by_position(cache.keys, d_head)[0], values_by_position(cache.values)[0]
+    return keys[:n], values[:n], *cache.steps.reshape(2, -1)[:, :n]
 
 
 @pytest.mark.parametrize("d_head", [16, 5])

@@ -1,5 +1,6 @@
 """Where the key-value cache lies: pages of 16 positions, which rows name in any order. `whisper_apr.simd` writes and reads them."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._simd.arrays import expect
-from ._simd.layout import PANEL, aligned_zeros, huge_zeros
+from ._simd.layout import PANEL, aligned_zeros, huge_zeros, keys_by_position, page_shapes
 
 PAGE = PANEL  # positions that one page holds
 TYPES = (np.float32, np.float16, np.int8)
@@ -17,12 +18,17 @@ TYPES = (np.float32, np.float16, np.int8)
 class KeyValues:
     """Keys and values of so many pages, float32, float16 or int8; a head's pages lie together, so that they are read straight on.
 
-    int8: each position's keys of a head, and its values, are `round(x / step)`, half to even, with `step = max |x| / 127`.
+    int8: each position's keys of a head, and its values, are `round(x / step)`, half to even, with `step = max |x| / 127`. What
+    `paged_attention` multiplies them with is rounded too: queries to 16 bits, and weights to 14 bits of the largest of 64.
     """
 
-    keys: npt.NDArray[Any]  # (n_head, n_page, d_head, 16)
-    values: npt.NDArray[Any]  # (n_head, n_page, 16, d_head)
+    keys: npt.NDArray[Any]  # (n_head, n_page, d_head, 16); int8: (n_head, n_page, ceil(d_head / 4), 16, 4)
+    values: npt.NDArray[Any]  # (n_head, n_page, 16, d_head); int8: (n_head, n_page, 4, d_head, 4)
     steps: npt.NDArray[np.float32] | None = None  # int8: (2, n_head, n_page, 16), the keys' and the values'
+
+    @property
+    def d_head(self) -> int:
+        return int(self.values.shape[3])
 
     def copy(self, origin: npt.NDArray[np.int32], to: npt.NDArray[np.int32]) -> None:
         """Pages `to` become what pages `origin` are."""
@@ -33,24 +39,29 @@ class KeyValues:
 
     def keys_of(self, head: int, pages: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
         """One head's keys as floats, `(n, d_head, 16)`: the panels of a matrix of positions."""
-        keys: npt.NDArray[Any] = self.keys[head, pages]
+        keys = keys_by_position(self.keys[head : head + 1, pages], self.d_head).reshape(len(pages), PAGE, self.d_head)
         if self.steps is not None:
-            keys = keys * self.steps[0, head, pages, None]
-        return keys
+            keys = keys * self.steps[0, head, pages, :, None]
+        return keys.swapaxes(1, 2)
 
     def check(self, pages: npt.NDArray[np.int32], width: int, n_row: int) -> None:
         """Raises ValueError unless these are pages for rows of `width` numbers, and `pages` a table of theirs."""
-        n_head, n_page, d_head, _ = self.keys.shape
         arrays = (self.keys, self.values, *(() if self.steps is None else (self.steps,)))
         expect(
             self.keys.dtype == self.values.dtype and self.keys.dtype in TYPES,
             "keys and values must be float32, float16 or int8",
         )
+        expect((self.keys.dtype == np.int8) == (self.steps is not None), "int8 pages have steps, and only these")
         expect(
-            self.keys.shape[3] == PAGE and self.values.shape == (n_head, n_page, PAGE, d_head),
+            self.values.ndim == 4 + (self.keys.dtype == np.int8),
             f"pages of shape {self.keys.shape}, {self.values.shape}",
         )
-        expect((self.keys.dtype == np.int8) == (self.steps is not None), "int8 pages have steps, and only these")
+        n_head, n_page, _, d_head = self.values.shape[:4]
+        expect(
+            (self.keys.shape, self.values.shape)
+            == tuple((n_head, n_page, *shape) for shape in page_shapes(d_head, self.keys.dtype)),
+            f"pages of shape {self.keys.shape}, {self.values.shape}",
+        )
         expect(
             self.steps is None or (self.steps.dtype == np.float32 and self.steps.shape == (2, n_head, n_page, PAGE)),
             f"the steps of pages must be float32 of shape (2, {n_head}, {n_page}, {PAGE})",
@@ -74,9 +85,10 @@ def _steps(dtype: npt.DTypeLike, *shape: int) -> npt.NDArray[np.float32] | None:
 
 def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32) -> KeyValues:
     """Storage for a key-value cache, zeroed."""
+    keys, values = page_shapes(d_head, dtype)
     return KeyValues(
-        aligned_zeros((n_head, n_page, d_head, PAGE), dtype),
-        aligned_zeros((n_head, n_page, PAGE, d_head), dtype),
+        aligned_zeros((n_head, n_page, *keys), dtype),
+        aligned_zeros((n_head, n_page, *values), dtype),
         _steps(dtype, 2, n_head, n_page),
     )
 
@@ -85,13 +97,11 @@ def new_layers_of_pages(
     n_layer: int, n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
 ) -> list[KeyValues]:
     """`new_pages` for each layer, in one piece of memory: for what is large and will be filled at once, as an audio's keys and values are."""
-    block = huge_zeros((n_layer, 2, n_head, n_page, d_head * PAGE), dtype)
+    keys, values = ((n_layer, n_head, n_page, *shape) for shape in page_shapes(d_head, dtype))
+    size = math.prod(keys[1:])
+    block = huge_zeros((n_layer, size + math.prod(values[1:])), dtype)
     steps = _steps(dtype, n_layer, 2, n_head, n_page)
     return [
-        KeyValues(
-            keys.reshape(n_head, n_page, d_head, PAGE),
-            values.reshape(n_head, n_page, PAGE, d_head),
-            None if steps is None else steps[layer],
-        )
-        for layer, (keys, values) in enumerate(block)
+        KeyValues(layer[:size].reshape(keys[1:]), layer[size:].reshape(values[1:]), None if steps is None else steps[i])
+        for i, layer in enumerate(block)
     ]

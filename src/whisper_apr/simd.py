@@ -269,7 +269,7 @@ def paged_attention(
     out = np.empty(a.shape, np.float32)
     if a.size:
         _check_lengths("lengths", lengths, n_row, 1, pages.shape[1] * PAGE)
-        scale = cache.keys.shape[2] ** -0.5
+        scale = cache.d_head**-0.5
         choice.impl.paged_attention(a, cache.keys, cache.values, cache.steps, pages, lengths, causal, scale, out)
     return out
 

@@ -61,8 +61,8 @@ cdef int hold_matrix(Held *held, object panels, object scales, const void **at, 
     return kind
 
 
-cdef int type_of_pages(const Py_buffer *keys):
-    return APR_FLOAT32 if keys.itemsize == 4 else APR_FLOAT16 if keys.itemsize == 2 else APR_INT8
+cdef int type_of_pages(const Py_buffer *pages):
+    return APR_FLOAT32 if pages.itemsize == 4 else APR_FLOAT16 if pages.itemsize == 2 else APR_INT8
 
 
 cdef int release(Held *held) except -1:
@@ -241,12 +241,12 @@ def paged_attention(q, keys, values, steps, pages, lengths, bint causal, float s
         a.n_row, a.n_query = view.shape[0], view.shape[1]
         a.q = <const float *>view.buf
         a.q_row, a.q_time = view.strides[0] // 4, view.strides[1] // 4
-        view = hold(&held, keys, False)
-        a.n_head, a.n_page, a.d_head = view.shape[0], view.shape[1], view.shape[2]
+        a.keys = hold(&held, keys, False).buf
+        view = hold(&held, values, False)
+        a.n_head, a.n_page, a.d_head = view.shape[0], view.shape[1], view.shape[3]
         a.q_head = a.out_head = a.d_head
-        a.keys = view.buf
+        a.values = view.buf
         a.type = type_of_pages(view)
-        a.values = hold(&held, values, False).buf
         a.steps = NULL
         if steps is not None:
             a.steps = <const float *>hold(&held, steps, False).buf
@@ -288,11 +288,11 @@ def store_pages(k, v, pages, lengths, counts, keys, values, steps):
         s.counts = NULL
         if counts is not None:
             s.counts = <const int32_t *>hold(&held, counts, False).buf
-        view = hold(&held, keys, True)
-        s.n_head, s.n_page, s.d_head = view.shape[0], view.shape[1], view.shape[2]
+        s.keys = hold(&held, keys, True).buf
+        view = hold(&held, values, True)
+        s.n_head, s.n_page, s.d_head = view.shape[0], view.shape[1], view.shape[3]
         s.type = type_of_pages(view)
-        s.keys = view.buf
-        s.values = hold(&held, values, True).buf
+        s.values = view.buf
         s.steps = NULL
         if steps is not None:
             s.steps = <float *>hold(&held, steps, True).buf

@@ -3,8 +3,8 @@
  *
  * Lanes are keys for the scores and dimensions for the sum; pages are read where they lie, strided arrays are gathered as pages first. What
  * a query gets does not depend on how many others there are, nor on other rows' lengths.
- * Scores are in units of log 2: the queries are scaled by log2(e) * scale beforehand. Of int8 pages a position's step multiplies its score, and
- * its weight in the sum.
+ * Scores are in units of log 2: the queries are scaled by log2(e) * scale beforehand. int8 pages are attention_int8.inc.h's, but for heads that it
+ * does not take, which are gathered.
  */
 
 enum {
@@ -30,7 +30,6 @@ typedef struct attention_head {
     const int32_t *pages; /* NULL: pages lie one after the other */
     ptrdiff_t page_step, value_page_step, value_step, n_key;
     int type;
-    const float *key_steps, *value_steps; /* int8: (n_page, 16) */
 } attention_head;
 
 APR_INLINE ptrdiff_t page_of(const attention_head *h, ptrdiff_t position) {
@@ -55,8 +54,8 @@ static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t hea
             const float *steps = a->type == APR_INT8 ? a->steps + slot : NULL;
             float k_step = steps ? steps[0] : 1.0f, v_step = steps ? steps[a->n_head * a->n_page * APR_PANEL] : 1.0f;
             for (ptrdiff_t d = 0; d < d_head; d++) {
-                k[d * APR_PANEL] = k_step * number_at(a->keys, (page * d_head + d) * APR_PANEL + key % APR_PANEL, a->type);
-                v[d] = v_step * number_at(a->values, slot * d_head + d, a->type);
+                k[d * APR_PANEL] = k_step * number_at(a->keys, key_index(page, key % APR_PANEL, d, d_head, a->type), a->type);
+                v[d] = v_step * number_at(a->values, value_index(page, key % APR_PANEL, d, d_head, a->type), a->type);
             }
         } else if (filled) {
             const float *k_from = (const float *)a->keys + row * a->k_row + head * a->k_head + key * a->k_time;
@@ -93,7 +92,7 @@ APR_INLINE void few_zero(vf acc[][FEW_VECTORS], const int rows, const int vector
  * is a single stream. */
 APR_INLINE void few_scores(const attention_head *h, const int rows, const int vectors, const int type, const float *q, ptrdiff_t d_head,
                            float *scores, ptrdiff_t score_step) {
-    const int lines = apr_asks_lines, together = type == APR_INT8 ? LINE / APR_PANEL : SCORE_PARTS; /* dimensions */
+    const int lines = apr_asks_lines;
     ptrdiff_t n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
     for (ptrdiff_t key = 0; key < n_slot; key += vectors * LANES) {
         vf acc[SCORE_PARTS][THIN_ROWS][FEW_VECTORS];
@@ -101,11 +100,11 @@ APR_INLINE void few_scores(const attention_head *h, const int rows, const int ve
         const void *keys = weight_at(h->keys, page * h->page_step + key % APR_PANEL, type);
         APR_UNROLL
         for (int p = 0; p < SCORE_PARTS; p++) few_zero(acc[p], rows, vectors);
-        for (; d + together <= d_head; d += together) {
-            if (lines) ask_lines(weight_at(keys, d * APR_PANEL, type), together * APR_PANEL * (int)type_size(type));
+        for (; d + SCORE_PARTS <= d_head; d += SCORE_PARTS) {
+            if (lines) ask_lines(weight_at(keys, d * APR_PANEL, type), SCORE_PARTS * APR_PANEL * (int)type_size(type));
             APR_UNROLL
-            for (int p = 0; p < together; p++)
-                few_step(acc[p % SCORE_PARTS], rows, vectors, type, q + d + p, d_head, weight_at(keys, (d + p) * APR_PANEL, type));
+            for (int p = 0; p < SCORE_PARTS; p++)
+                few_step(acc[p], rows, vectors, type, q + d + p, d_head, weight_at(keys, (d + p) * APR_PANEL, type));
         }
         for (; d < d_head; d++) few_step(acc[0], rows, vectors, type, q + d, d_head, weight_at(keys, d * APR_PANEL, type));
         APR_UNROLL
@@ -113,29 +112,9 @@ APR_INLINE void few_scores(const attention_head *h, const int rows, const int ve
             APR_UNROLL
             for (int j = 0; j < vectors; j++) {
                 if (SCORE_PARTS == 2) acc[0][i][j] = vf_add(acc[0][i][j], acc[SCORE_PARTS - 1][i][j]);
-                if (type == APR_INT8) acc[0][i][j] = vf_mul(acc[0][i][j], vf_load(h->key_steps + page * APR_PANEL + key % APR_PANEL + j * LANES));
                 vf_store(scores + i * score_step + key + j * LANES, acc[0][i][j]);
             }
         }
-    }
-}
-
-/* The first n_seen scores become weights that sum to 1, or these times the values' steps; the others 0. */
-static void few_softmax(const attention_head *h, float *scores, ptrdiff_t n_seen, ptrdiff_t n_slot) {
-    for (ptrdiff_t i = n_seen; i < n_slot; i++) scores[i] = -INFINITY;
-    vf top = vf_load(scores), sum = vf_zero();
-    for (ptrdiff_t i = 0; i < n_slot; i += LANES) top = vf_max(vf_load(scores + i), top);
-    vf shift = vf_set1(vf_largest(top));
-    for (ptrdiff_t i = 0; i < n_slot; i += LANES) {
-        vf y = exp2_vector(vf_sub(vf_load(scores + i), shift));
-        vf_store(scores + i, y);
-        sum = vf_add(sum, y);
-    }
-    vf scale = vf_set1(1.0f / vf_sum(sum));
-    for (ptrdiff_t i = 0; i < n_slot; i += LANES) {
-        vf y = vf_mul(vf_load(scores + i), scale);
-        if (h->value_steps) y = vf_mul(y, vf_load(h->value_steps + page_of(h, i) * APR_PANEL + i % APR_PANEL));
-        vf_store(scores + i, y);
     }
 }
 
@@ -182,14 +161,12 @@ static void few_rows(const attention_head *h, const apr_attention *a, int rows, 
 #define FEW_TYPE(R, TYPE) \
     few_scores(h, FIRST(R), R <= 2 ? SCORE_VECTORS : SCORE_VECTORS_MANY, TYPE, q, d_head, scores, score_step); \
     if (R > FIRST(R)) few_scores(h, R - FIRST(R), SCORE_VECTORS_MANY, TYPE, q + FIRST(R) * d_head, d_head, scores + FIRST(R) * score_step, score_step); \
-    for (ptrdiff_t i = 0; i < R; i++) few_softmax(h, scores + i * score_step, a->causal ? max_size(1, n_seen + i) : n_seen, n_slot); \
+    for (ptrdiff_t i = 0; i < R; i++) softmax_base2(scores + i * score_step, a->causal ? max_size(1, n_seen + i) : n_seen, n_slot); \
     if (h->value_step % (WIDE(R) * LANES) == 0) few_sum(h, R, WIDE(R), TYPE, scores, score_step, d_head, out, a->out_time); \
     else few_sum(h, R, NARROW(R), TYPE, scores, score_step, d_head, out, a->out_time);
 #define FEW_CASE(R) \
     case R: \
-        if (h->type == APR_INT8) { \
-            FEW_TYPE(R, APR_INT8) \
-        } else if (h->type == APR_FLOAT16) { \
+        if (h->type == APR_FLOAT16) { \
             FEW_TYPE(R, APR_FLOAT16) \
         } else { \
             FEW_TYPE(R, APR_FLOAT32) \
@@ -244,10 +221,6 @@ static void attention_task(void *context, ptrdiff_t i, void *scratch) {
         h.page_step = h.value_page_step = page;
         h.value_step = a->d_head;
         h.type = a->type;
-        if (a->type == APR_INT8) {
-            h.key_steps = a->steps + head * a->n_page * APR_PANEL;
-            h.value_steps = h.key_steps + a->n_head * a->n_page * APR_PANEL;
-        }
     }
     const float *q = a->q + row * a->q_row + head * a->q_head;
     float *out = a->out + row * a->out_row + head * a->out_head;
@@ -268,6 +241,10 @@ static void attention(const apr_attention *a) {
         many_attention(a);
         return;
     }
+    if (int8_fits(a)) {
+        int8_attention(a);
+        return;
+    }
     attention_work work = {.a = a, .n_part = 1, .n_key = a->n_key, .d_value = div_up(a->d_head, APR_PANEL) * APR_PANEL};
     ptrdiff_t n_thread = apr_get_num_threads(), n_pair = a->n_row * a->n_head;
     if (a->lengths) {
@@ -275,7 +252,7 @@ static void attention(const apr_attention *a) {
         for (ptrdiff_t row = 0; row < a->n_row; row++) work.n_key = max_size(work.n_key, a->lengths[row]);
     }
     ptrdiff_t n_slot = div_up(work.n_key, APR_PANEL) * APR_PANEL;
-    work.gather = !a->pages || work.d_value != a->d_head;
+    work.gather = !a->pages || work.d_value != a->d_head || a->type == APR_INT8;
     /* a second stretch of queries gathers the same keys and values again: only where heads do not share out evenly */
     if (n_pair % n_thread && n_pair < 8 * n_thread) work.n_part = min_size(n_thread, div_up(a->n_query, THIN_ROWS));
     ptrdiff_t floats = few_floats(&work) + (work.gather ? n_slot * (a->d_head + work.d_value) : 0);

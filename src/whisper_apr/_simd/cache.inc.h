@@ -9,28 +9,79 @@ APR_INLINE void vf_store_half(uint16_t *p, vf x) {
 }
 #endif
 
-/* int8: x times the factor that makes whole numbers of it; where that is 0, x may be infinite, and the product anything, which is bounded. */
-APR_INLINE vf scaled_to_int8(vf x, vf inverse) { return vf_min(vf_max(vf_mul(x, inverse), vf_set1(-127.0f)), vf_set1(127.0f)); }
-
-APR_INLINE void store_vector(void *p, ptrdiff_t i, vf x, vf inverse, int type) {
-    if (type == APR_INT8) vf_store_int8((int8_t *)p + i, scaled_to_int8(x, inverse));
-    else if (type == APR_FLOAT16) vf_store_half((uint16_t *)p + i, x);
+APR_INLINE void store_vector(void *p, ptrdiff_t i, vf x, int type) {
+    if (type == APR_FLOAT16) vf_store_half((uint16_t *)p + i, x);
     else vf_store((float *)p + i, x);
 }
 
-APR_INLINE void store_number(void *p, ptrdiff_t i, float x, float inverse, int type) {
-    if (type == APR_INT8) ((int8_t *)p)[i] = (int8_t)rintf(fminf(fmaxf(x * inverse, -127.0f), 127.0f));
-    else if (type == APR_FLOAT16) ((uint16_t *)p)[i] = apr_float_to_half(x);
+APR_INLINE void store_number(void *p, ptrdiff_t i, float x, int type) {
+    if (type == APR_FLOAT16) ((uint16_t *)p)[i] = apr_float_to_half(x);
     else ((float *)p)[i] = x;
 }
 
 /* 16 positions' keys (by rows of d_head, `step` apart) as a whole page, (d_head, 16) cells; d_head is a multiple of 4. */
-static void store_page_of_keys(const apr_store *s, const float *k, ptrdiff_t step, const float *inverse, ptrdiff_t at) {
+static void store_page_of_keys(const apr_store *s, const float *k, ptrdiff_t step, ptrdiff_t at) {
     for (ptrdiff_t d = 0; d < s->d_head; d += 4) {
         float turned[4 * APR_PANEL];
         for (ptrdiff_t t = 0; t < APR_PANEL; t += 4) vf_turn4(k + t * step + d, step, turned + t, APR_PANEL);
-        for (ptrdiff_t i = 0; i < 4 * APR_PANEL; i += LANES)
-            store_vector(s->keys, at + d * APR_PANEL + i, vf_load(turned + i), vf_load(inverse + i % APR_PANEL), s->type);
+        for (ptrdiff_t i = 0; i < 4 * APR_PANEL; i += LANES) store_vector(s->keys, at + d * APR_PANEL + i, vf_load(turned + i), s->type);
+    }
+}
+
+/* n positions, from `slot` of a page on. */
+static void store_floats(const apr_store *s, const float *k, const float *v, ptrdiff_t page, ptrdiff_t slot, ptrdiff_t n) {
+    ptrdiff_t d_head = s->d_head;
+    int whole = n == APR_PANEL && d_head % 4 == 0;
+    if (whole) store_page_of_keys(s, k, s->k_time, page * d_head * APR_PANEL);
+    for (ptrdiff_t end = slot + n; slot < end; slot++, k += s->k_time, v += s->v_time) {
+        ptrdiff_t line = value_index(page, slot, 0, d_head, s->type), d = 0;
+        for (ptrdiff_t i = 0; !whole && i < d_head; i++) store_number(s->keys, key_index(page, slot, i, d_head, s->type), k[i], s->type);
+        for (; d + LANES <= d_head; d += LANES) store_vector(s->values, line + d, vf_load(v + d), s->type);
+        for (; d < d_head; d++) store_number(s->values, line + d, v[d], s->type);
+    }
+}
+
+/* Times the factor that makes whole numbers of x; where that is 0, x may be infinite, and the product anything, which is bounded. */
+APR_INLINE void store_int8(int8_t *p, vf x, vf factor) {
+    vf_store_int8(p, vf_min(vf_max(vf_mul(x, factor), vf_set1(-127.0f)), vf_set1(127.0f)));
+}
+
+/* 16 numbers from x[d] on, of which n exist in all. */
+APR_INLINE void round_part(const float *x, ptrdiff_t d, ptrdiff_t n, float factor, int8_t *part) {
+    for (ptrdiff_t i = 0; i < APR_PANEL; i += LANES) store_int8(part + i, load_left(x, d + i, n), vf_set1(factor));
+}
+
+/* As store_floats, with steps. Values of four positions that share quads go together. */
+static void store_bytes(const apr_store *s, const float *k, const float *v, ptrdiff_t page, ptrdiff_t slot, ptrdiff_t n) {
+    ptrdiff_t d_head = s->d_head;
+    float *key_steps = s->steps + page * APR_PANEL, *value_steps = key_steps + s->n_head * s->n_page * APR_PANEL, factor;
+    int8_t *keys = s->keys, *values = s->values, part[APR_PANEL];
+    for (ptrdiff_t t = slot; t < slot + n; t++, k += s->k_time) {
+        key_steps[t] = step_of(k, d_head, &factor);
+        for (ptrdiff_t d = 0; d < d_head; d += APR_PANEL) {
+            round_part(k, d, d_head, factor, part);
+            for (ptrdiff_t i = 0; i < APR_PANEL && d + i < d_head; i += APR_QUAD)
+                memcpy(keys + key_index(page, t, d + i, d_head, APR_INT8), part + i, APR_QUAD);
+        }
+    }
+    for (ptrdiff_t t = slot, taken; t < slot + n; t += taken, v += taken * s->v_time) {
+        taken = t % APR_QUAD == 0 && t + APR_QUAD <= slot + n && d_head % APR_QUAD == 0 ? APR_QUAD : 1;
+        float factors[APR_PANEL]; /* of the four, over and over again */
+        for (ptrdiff_t i = 0; i < taken; i++) value_steps[t + i] = step_of(v + i * s->v_time, d_head, &factors[i]);
+        if (taken == 1) {
+            for (ptrdiff_t d = 0; d < d_head; d += APR_PANEL) {
+                round_part(v, d, d_head, factors[0], part);
+                for (ptrdiff_t i = 0; i < min_size(APR_PANEL, d_head - d); i++) values[value_index(page, t, d + i, d_head, APR_INT8)] = part[i];
+            }
+            continue;
+        }
+        for (ptrdiff_t i = APR_QUAD; i < APR_PANEL; i++) factors[i] = factors[i - APR_QUAD];
+        for (ptrdiff_t d = 0; d < d_head; d += APR_QUAD) {
+            float turned[APR_PANEL];
+            vf_turn4(v + d, s->v_time, turned, APR_QUAD);
+            for (ptrdiff_t i = 0; i < APR_PANEL; i += LANES)
+                store_int8(values + value_index(page, t, d, d_head, APR_INT8) + i, vf_load(turned + i), vf_load(factors + i));
+        }
     }
 }
 
@@ -47,29 +98,10 @@ static void store_task(void *context, ptrdiff_t i, void *scratch) {
             ask_row(k + (next + before) * s->k_time, s->d_head);
             ask_row(v + (next + before) * s->v_time, s->d_head);
         }
-        ptrdiff_t page = head * s->n_page + s->pages[row * s->pages_stride + from / APR_PANEL], at = page * s->d_head * APR_PANEL;
-        float inverse[2][APR_PANEL] = {{0}}; /* of slots: keys', values' */
-        for (ptrdiff_t t = from; s->type == APR_INT8 && t < to; t++) {
-            float *steps = s->steps + page * APR_PANEL + t % APR_PANEL;
-            steps[0] = step_of(k + (t + before) * s->k_time, s->d_head, &inverse[0][t % APR_PANEL]);
-            steps[s->n_head * s->n_page * APR_PANEL] = step_of(v + (t + before) * s->v_time, s->d_head, &inverse[1][t % APR_PANEL]);
-        }
-        if (to - from == APR_PANEL && s->d_head % 4 == 0) {
-            store_page_of_keys(s, k + (from + before) * s->k_time, s->k_time, inverse[0], at);
-        } else {
-            for (ptrdiff_t t = from; t < to; t++) {
-                const float *key = k + (t + before) * s->k_time;
-                for (ptrdiff_t d = 0; d < s->d_head; d++)
-                    store_number(s->keys, at + d * APR_PANEL + t % APR_PANEL, key[d], inverse[0][t % APR_PANEL], s->type);
-            }
-        }
-        for (ptrdiff_t t = from; t < to; t++) {
-            const float *value = v + (t + before) * s->v_time;
-            float factor = inverse[1][t % APR_PANEL];
-            ptrdiff_t line = at + t % APR_PANEL * s->d_head, d = 0;
-            for (; d + LANES <= s->d_head; d += LANES) store_vector(s->values, line + d, vf_load(value + d), vf_set1(factor), s->type);
-            for (; d < s->d_head; d++) store_number(s->values, line + d, value[d], factor, s->type);
-        }
+        ptrdiff_t page = head * s->n_page + s->pages[row * s->pages_stride + from / APR_PANEL];
+        const float *keys = k + (from + before) * s->k_time, *values = v + (from + before) * s->v_time;
+        if (s->type == APR_INT8) store_bytes(s, keys, values, page, from % APR_PANEL, to - from);
+        else store_floats(s, keys, values, page, from % APR_PANEL, to - from);
     }
 }
 

@@ -6,6 +6,7 @@ extern const apr_table apr_table_scalar;
 extern const apr_table apr_table_sse2, apr_table_avx2, apr_table_avx512;
 void apr_qgemm_avx512vnni(const apr_gemm *g);
 void apr_dot_peak_avx512vnni(float *out, ptrdiff_t n_task);
+void apr_attention_avx512vnni(const apr_attention *a);
 void apr_attention_avx512bf16(const apr_attention *a);
 void apr_bfloat16_peak_avx512bf16(float *out, ptrdiff_t n_task);
 #elif defined(__aarch64__) || defined(_M_ARM64)
@@ -14,18 +15,20 @@ extern const apr_table apr_table_neon;
 #define APR_NEON_DOT
 void apr_qgemm_neondot(const apr_gemm *g);
 void apr_dot_peak_neondot(float *out, ptrdiff_t n_task);
+void apr_attention_neondot(const apr_attention *a);
 #endif
 #elif defined(__wasm__)
 extern const apr_table apr_table_wasm128;
 #endif
 
-/* `base` with its int8 and int4 products exchanged: of more than these a special instruction would change nothing. */
+/* `base` with its products of bytes exchanged: of more than these a special instruction would change nothing. */
 #if defined(__x86_64__) || defined(_M_X64) || defined(APR_NEON_DOT)
-static const apr_table *with_qgemm(apr_table *made, const apr_table *base, const char *name, void (*qgemm)(const apr_gemm *g),
-                                   void (*dot_peak)(float *out, ptrdiff_t n_task)) {
+static const apr_table *with_dots(apr_table *made, const apr_table *base, const char *name, void (*qgemm)(const apr_gemm *g),
+                                  void (*attention)(const apr_attention *a), void (*dot_peak)(float *out, ptrdiff_t n_task)) {
     *made = *base;
     made->name = name;
     made->qgemm = qgemm;
+    made->attention = attention;
     made->dot_peak = dot_peak;
     return made;
 }
@@ -56,13 +59,14 @@ int apr_tables(const apr_table **out, int capacity) {
     APR_ADD(features & APR_CPU_AVX2, &apr_table_avx2)
     APR_ADD(features & APR_CPU_AVX512, &apr_table_avx512)
     static apr_table vnni, bf16;
-    APR_ADD(features & APR_CPU_AVX512_VNNI, with_qgemm(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni, apr_dot_peak_avx512vnni))
+    APR_ADD(features & APR_CPU_AVX512_VNNI, with_dots(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni, apr_attention_avx512vnni,
+                                                      apr_dot_peak_avx512vnni))
     APR_ADD(features & APR_CPU_AVX512_BF16, with_attention(&bf16, &vnni, "avx512bf16", apr_attention_avx512bf16, apr_bfloat16_peak_avx512bf16))
 #elif defined(__aarch64__) || defined(_M_ARM64)
     APR_ADD(1, &apr_table_neon)
 #if defined(APR_NEON_DOT)
     static apr_table dot;
-    APR_ADD(features & APR_CPU_NEON_DOT, with_qgemm(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot, apr_dot_peak_neondot))
+    APR_ADD(features & APR_CPU_NEON_DOT, with_dots(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot, apr_attention_neondot, apr_dot_peak_neondot))
 #endif
 #elif defined(__wasm__)
     APR_ADD(1, &apr_table_wasm128)

@@ -41,8 +41,8 @@ typedef struct apr_attention {
     ptrdiff_t q_row, q_head, q_time;
     float *out; /* likewise */
     ptrdiff_t out_row, out_head, out_time;
-    const void *keys;       /* pages: (n_head, n_page, d_head, 16); strided: float32 rows of d_head */
-    const void *values;     /* pages: (n_head, n_page, 16, d_head); strided: float32 rows of d_head */
+    const void *keys;       /* pages: (n_head, n_page, d_head, 16), or int8's as layout.py says; strided: float32 rows of d_head */
+    const void *values;     /* pages: (n_head, n_page, 16, d_head), likewise; strided: float32 rows of d_head */
     int type;               /* pages only: APR_FLOAT32, APR_FLOAT16, or APR_INT8 ... */
     const float *steps;     /* ... with what a step of each position's keys is worth, (n_head, n_page, 16), then of its values */
     const int32_t *pages;   /* (n_row, pages_stride): the page of each 16 positions of each row */
@@ -61,9 +61,8 @@ typedef struct apr_store {
     const int32_t *pages; /* (n_row, pages_stride) */
     ptrdiff_t pages_stride, n_page;
     const int32_t *lengths, *counts; /* (n_row); counts NULL: n_new */
-    void *keys;                      /* (n_head, n_page, d_head, 16) */
-    void *values;                    /* (n_head, n_page, 16, d_head) */
-    int type;                        /* as in apr_attention */
+    void *keys, *values;             /* as in apr_attention */
+    int type;
     float *steps;
 } apr_store;
 

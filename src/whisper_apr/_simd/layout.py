@@ -8,7 +8,8 @@ int8: `(n_panel, ceil(n_in / 4), 16, 4)`: the 4 inputs that a dot-product instru
 int4: `(n_panel, n_group, 4, 16, 4)` bytes, a group being 32 inputs: byte `[p, g, v, o, i]` holds input `32 g + 4 v + i` in its low half
 and input `32 g + 16 + 4 v + i` in its high half, each as the value + 8.
 
-Pages of the key-value cache use the same 16: 16 positions a page, keys as a panel `(d_head, 16)`, values as `(16, d_head)`.
+Pages of the key-value cache use the same 16: 16 positions a page, keys as a panel `(d_head, 16)`, values as `(16, d_head)`; in int8 as
+int8's panels, keys of 16 positions `(ceil(d_head / 4), 16, 4)`, values of d_head dimensions `(4, d_head, 4)`, quads of positions.
 """
 
 import math
@@ -123,6 +124,24 @@ def unpack_int4(panels: npt.NDArray[np.uint8], n_out: int, n_in: int) -> npt.NDA
     packed = panels.transpose(0, 3, 1, 2, 4)  # (n_panel, 16, n_group, 4, 4)
     halves = np.stack([packed & 15, packed >> 4], axis=3).view(np.int8) - np.int8(8)
     return halves.reshape(n_panel * PANEL, n_group * GROUP)[:n_out, :n_in]
+
+
+def page_shapes(d_head: int, dtype: npt.DTypeLike) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of one page's keys, and of its values."""
+    if np.dtype(dtype) == np.int8:
+        return (div_up(d_head, QUAD), PANEL, QUAD), (PANEL // QUAD, d_head, QUAD)
+    return (d_head, PANEL), (PANEL, d_head)
+
+
+def keys_by_position(keys: npt.NDArray[Any], d_head: int) -> npt.NDArray[Any]:
+    """Pages `(n_head, n_page, ...)` as `(n_head, n_page * 16, d_head)`."""
+    return keys.swapaxes(2, 3).reshape(len(keys), keys.shape[1] * PANEL, -1)[..., :d_head]
+
+
+def values_by_position(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Pages `(n_head, n_page, ...)` as `(n_head, n_page * 16, d_head)`."""
+    by_slot = values.swapaxes(3, 4) if values.dtype == np.int8 else values
+    return by_slot.reshape(len(values), values.shape[1] * PANEL, -1)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from .layout import GROUP, PANEL, unpack_int4, unpack_int8, unpack_panels
+from .layout import GROUP, PANEL, QUAD, keys_by_position, unpack_int4, unpack_int8, unpack_panels, values_by_position
 
 _quiet = np.errstate(all="ignore")  # as the compiled kernels: infinities and NaN pass through without a word
 
@@ -139,28 +139,34 @@ def attention(q, k, v, causal, bfloat16, scale, out):
 @_quiet
 def store_pages(k, v, pages, lengths, counts, keys, values, steps):
     n_row, n_new, _ = k.shape
-    n_head, _, d_head, _ = keys.shape
+    n_head, d_head = len(values), values.shape[3]
     for row in range(n_row):
         count = n_new if counts is None else int(counts[row])
         positions = np.arange(lengths[row] - count, lengths[row])
         page, slot = pages[row, positions // PANEL], positions % PANEL
-        for i, (x, store) in enumerate(((k, keys.swapaxes(2, 3)), (v, values))):
-            heads = x[row, n_new - count :].reshape(count, n_head, d_head).swapaxes(0, 1)
-            if steps is not None:
-                whole, step = quantize_rows(heads.reshape(-1, d_head))
-                heads = whole.reshape(heads.shape)
-                steps[i][:, page, slot] = step.reshape(n_head, count)
-            store[:, page, slot] = heads
+        new = [x[row, n_new - count :].reshape(count, n_head, d_head).swapaxes(0, 1) for x in (k, v)]
+        if steps is None:
+            keys[:, page, :, slot] = new[0].swapaxes(0, 1)
+            values[:, page, slot] = new[1]
+            continue
+        for i, heads in enumerate(new):
+            whole, step = quantize_rows(heads.reshape(-1, d_head))
+            new[i] = whole.reshape(heads.shape)
+            steps[i][:, page, slot] = step.reshape(n_head, count)
+        quads = np.zeros((n_head, count, keys.shape[2], QUAD))
+        quads.reshape(n_head, count, -1)[..., :d_head] = new[0]
+        keys[:, page, :, slot] = quads.swapaxes(0, 1)
+        values[:, page, slot // QUAD, :, slot % QUAD] = new[1].swapaxes(0, 1)
 
 
 def paged_attention(q, keys, values, steps, pages, lengths, causal, scale, out):
     n_row, n_query, width = q.shape
-    n_head, _, d_head, _ = keys.shape
+    n_head, d_head = len(values), values.shape[3]
     for row in range(n_row):
         n_key = int(lengths[row])
         page = pages[row, : -(-n_key // PANEL)]
-        k = keys[:, page].swapaxes(2, 3).reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
-        v = values[:, page].reshape(n_head, -1, d_head)[:, :n_key].astype(np.float32)
+        k = keys_by_position(keys[:, page], d_head)[:, :n_key].astype(np.float32)
+        v = values_by_position(values[:, page])[:, :n_key].astype(np.float32)
         if steps is not None:
             k *= steps[0][:, page].reshape(n_head, -1, 1)[:, :n_key]
             v *= steps[1][:, page].reshape(n_head, -1, 1)[:, :n_key]

@@ -6,6 +6,7 @@
 #include "tile.inc.h"
 
 #include "attention_many.inc.h"
+#include "attention_int8.inc.h"
 #include "attention.inc.h"
 #include "cache.inc.h"
 #include "finish.inc.h"

@@ -10,11 +10,11 @@
 
 #include "attention_many.inc.h"
 
-extern const apr_table apr_table_avx512;
+void apr_attention_avx512vnni(const apr_attention *a);
 
 void apr_attention_avx512bf16(const apr_attention *a) {
     if (a->bfloat16 && !a->pages && a->n_query > THIN_ROWS) many_attention(a);
-    else apr_table_avx512.attention(a);
+    else apr_attention_avx512vnni(a);
 }
 
 enum { CHAINS = 12, STEPS = 1000 };

@@ -14,13 +14,23 @@ APR_INLINE ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; 
 APR_INLINE ptrdiff_t max_size(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 APR_INLINE ptrdiff_t div_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 
-/* Numbers of a type that a panel or a page may have: APR_FLOAT32, APR_FLOAT16, APR_INT8. */
+/* Numbers of a type that a panel or a page may have: APR_FLOAT32, APR_FLOAT16; of a page, also APR_INT8. */
 APR_INLINE ptrdiff_t type_size(int type) { return type == APR_FLOAT32 ? 4 : type == APR_FLOAT16 ? 2 : 1; }
 APR_INLINE const void *weight_at(const void *p, ptrdiff_t i, int type) { return (const char *)p + i * type_size(type); }
 
 APR_INLINE vf load_weight(const void *p, ptrdiff_t i, int type) {
     const void *at = weight_at(p, i, type);
-    return type == APR_FLOAT32 ? vf_load(at) : type == APR_FLOAT16 ? vf_load_half(at) : vf_load_int8(at);
+    return type == APR_FLOAT32 ? vf_load(at) : vf_load_half(at);
+}
+
+/* Where a number of a page lies: slot 0..15's dimension d, in layout.py's order. */
+APR_INLINE ptrdiff_t key_index(ptrdiff_t page, ptrdiff_t slot, ptrdiff_t d, ptrdiff_t d_head, int type) {
+    if (type != APR_INT8) return (page * d_head + d) * APR_PANEL + slot;
+    return ((page * div_up(d_head, APR_QUAD) + d / APR_QUAD) * APR_PANEL + slot) * APR_QUAD + d % APR_QUAD;
+}
+APR_INLINE ptrdiff_t value_index(ptrdiff_t page, ptrdiff_t slot, ptrdiff_t d, ptrdiff_t d_head, int type) {
+    if (type != APR_INT8) return (page * APR_PANEL + slot) * d_head + d;
+    return ((page * APR_PANEL / APR_QUAD + slot / APR_QUAD) * d_head + d) * APR_QUAD + slot % APR_QUAD;
 }
 
 /* While `bytes` of a single stream are read at p: ask for the lines that follow STREAM_AHEAD later. */
@@ -81,6 +91,21 @@ APR_INLINE vf exp2_vector(vf x) {
     y = vf_fma(y, r, vf_set1(0.6931470036506653f));
     y = vf_fma(y, r, vf_set1(1.0f));
     return vf_scale(y, n);
+}
+
+/* The first n_seen scores, in units of log 2, become weights that sum to 1; the others, up to n_slot, 0. n_slot: a multiple of 16. */
+APR_INLINE void softmax_base2(float *scores, ptrdiff_t n_seen, ptrdiff_t n_slot) {
+    for (ptrdiff_t i = n_seen; i < n_slot; i++) scores[i] = -INFINITY;
+    vf top = vf_load(scores), sum = vf_zero();
+    for (ptrdiff_t i = 0; i < n_slot; i += LANES) top = vf_max(vf_load(scores + i), top);
+    vf shift = vf_set1(vf_largest(top));
+    for (ptrdiff_t i = 0; i < n_slot; i += LANES) {
+        vf y = exp2_vector(vf_sub(vf_load(scores + i), shift));
+        vf_store(scores + i, y);
+        sum = vf_add(sum, y);
+    }
+    vf scale = vf_set1(1.0f / vf_sum(sum));
+    for (ptrdiff_t i = 0; i < n_slot; i += LANES) vf_store(scores + i, vf_mul(vf_load(scores + i), scale));
 }
 
 /* e^x for x <= 88, flushed to 0 below 2^-126. ln 2 in two parts (Cody and Waite): n * 0.693359375 is exact. */

@@ -20,9 +20,6 @@ APR_INLINE vf vf_load_half(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_lo
 APR_INLINE void vf_store_half(uint16_t *p, vf x) {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
-APR_INLINE vf vf_load_int8(const int8_t *p) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
-}
 APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* rounded to nearest, ties to even; |x| <= 127 */
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
 }
@@ -109,6 +106,10 @@ APR_INLINE vq vq_input(const vq_number *p) {
 }
 APR_INLINE vq vq_weight(const int8_t *p, int part) { return _mm512_loadu_si512(p + 64 * part); }
 APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm512_dpbusd_epi32(acc, x, w); }
+/* Bytes that have no sums beside them: the offset is theirs, and the input is signed. */
+#define VQ_KEY_OFFSET 128
+APR_INLINE vq vq_key(const int8_t *p, int part) { return _mm512_xor_si512(vq_weight(p, part), _mm512_set1_epi8(-128)); }
+APR_INLINE vi vq_key_dot(vi acc, vq key, vq x) { return _mm512_dpbusd_epi32(acc, key, x); }
 APR_INLINE vi vq_join(vi a, vi b) { return (void)b, a; }
 APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return _mm512_sub_epi32(sum, _mm512_slli_epi32(vi_load(sums), 7)); }
 APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return _mm512_dpbusd_epi32(acc, w, x); }

@@ -22,11 +22,6 @@ APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) {
 APR_INLINE vf vf_load_half(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 #define VF_STORE_HALF
 APR_INLINE void vf_store_half(uint16_t *p, vf x) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x))); }
-APR_INLINE vf vf_load_int8(const int8_t *p) {
-    uint32_t quad;
-    memcpy(&quad, p, 4);
-    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(quad))))));
-}
 APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* rounded to nearest, ties to even; |x| <= 127 */
     int16x4_t narrow = vmovn_s32(vcvtnq_s32_f32(x));
     int32_t quad = vget_lane_s32(vreinterpret_s32_s8(vmovn_s16(vcombine_s16(narrow, narrow))), 0);

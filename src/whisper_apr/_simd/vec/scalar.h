@@ -15,7 +15,6 @@ APR_INLINE vf vf_set1(float x) { return x; }
 APR_INLINE vf vf_load(const float *p) { return *p; }
 APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) { return n > 0 ? *p : 0.0f; }
 APR_INLINE vf vf_load_half(const uint16_t *p) { return apr_half_to_float(*p); }
-APR_INLINE vf vf_load_int8(const int8_t *p) { return (float)*p; }
 APR_INLINE void vf_store(float *p, vf x) { *p = x; }
 APR_INLINE void vf_store_n(float *p, vf x, ptrdiff_t n) {
     if (n > 0) *p = x;

@@ -28,12 +28,6 @@ APR_INLINE vf vf_load_half(const uint16_t *p) {
     __m128 scaled = _mm_mul_ps(_mm_castsi128_ps(moved), _mm_castsi128_ps(_mm_set1_epi32(0x77800000)));
     return _mm_or_ps(scaled, _mm_castsi128_ps(special));
 }
-APR_INLINE vf vf_load_int8(const int8_t *p) {
-    int32_t quad;
-    memcpy(&quad, p, 4);
-    __m128i x = _mm_cvtsi32_si128(quad), pairs = _mm_unpacklo_epi8(x, x);
-    return _mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(pairs, pairs), 24));
-}
 APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* rounded to nearest, ties to even; |x| <= 127 */
     __m128i whole = _mm_cvtps_epi32(x), narrow = _mm_packs_epi32(whole, whole);
     int32_t quad = _mm_cvtsi128_si32(_mm_packs_epi16(narrow, narrow));

@@ -27,9 +27,6 @@ APR_INLINE vf vf_load_half(const uint16_t *p) {
     v128_t special = wasm_f32x4_ge(wasm_f32x4_abs(scaled), wasm_f32x4_splat(65536.0f));
     return wasm_v128_or(scaled, wasm_v128_and(special, wasm_i32x4_splat(0x7f800000)));
 }
-APR_INLINE vf vf_load_int8(const int8_t *p) {
-    return wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p))));
-}
 APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* rounded to nearest, ties to even; |x| <= 127 */
     v128_t whole = wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(x)), narrow = wasm_i16x8_narrow_i32x4(whole, whole);
     wasm_v128_store32_lane(p, wasm_i8x16_narrow_i16x8(narrow, narrow), 0);

@@ -1,0 +1,246 @@
+/* Attention over int8 pages: whole numbers all the way, so that no byte need become a float.
+ *
+ * A query is rounded to 16 bits, and multiplied with the keys as a matrix product is; its weights, times the values' steps, are rounded to 14 bits
+ * of the largest of 64, and multiplied with these positions' values. Sums of whole numbers are exact: every backend has the same.
+ * Where the dot product takes bytes, a number is two digits, whose products are summed apart.
+ */
+
+#if !defined(VQ_KEY_OFFSET) /* what vq_key adds to a number, where the instruction wants it unsigned */
+#define VQ_KEY_OFFSET 0
+APR_INLINE vq vq_key(const int8_t *p, int part) { return vq_weight(p, part); }
+APR_INLINE vi vq_key_dot(vi acc, vq key, vq x) { return vq_dot(acc, key, x); }
+#endif
+
+enum {
+    DIGITS = sizeof(vq_number) == 1 ? 2 : 1,
+    KEY_BASE = 255, /* a query, which keys are multiplied with: digits from -127 to 127 ... */
+    KEY_MOST = 127 * 255 + 127,
+    WEIGHT_BASE = 128, /* weights: digits from 0 to 127, which are the same signed and unsigned */
+    WEIGHT_MOST = 127 * 128,
+    INT8_ROWS = VF_TILE_ROWS < 6 ? VF_TILE_ROWS : 6, /* queries that read a page together */
+    INT8_VECTORS = 4,  /* of keys, or of dimensions, at once, where there are few queries ... */
+    INT8_SUMS = 16,    /* ... and no more sums than the registers hold */
+    INT8_BLOCK = 64,   /* positions whose weights are rounded together */
+    INT8_HEAD = 64,    /* dimensions of a head are a multiple of this ... */
+    INT8_WIDEST = 512, /* ... up to this: 512 * 127 * KEY_MOST is below 2^31, and 512 * 127 * 127 below 2^24, exact as a float */
+};
+
+/* One head of one row. */
+typedef struct int8_head {
+    const int8_t *keys, *values;         /* (n_page, d_head / 4, 16, 4), (n_page, 4, d_head, 4) */
+    const float *key_steps, *value_steps; /* (n_page, 16) */
+    const int32_t *pages;
+    ptrdiff_t d_head, n_slot; /* n_slot: positions, rounded up to whole pages */
+} int8_head;
+
+/* A whole number in each lane, in its digits: out, and out + 16 for the lower. */
+APR_INLINE void store_digits(vf x, int key, vq_number *out) {
+    if (DIGITS == 1) {
+        vq_store(out, x);
+        return;
+    }
+    const float base = key ? KEY_BASE : WEIGHT_BASE;
+    /* the nearest multiple of an odd base: no ties; or the one below, which is the nearest to (base - 1) / 2 less */
+    vf high = vf_round(vf_fma(x, vf_set1(1.0f / base), vf_set1(key ? 0.0f : 0.5f / base - 0.5f)));
+    vf_store_int8((int8_t *)out, high);
+    vf_store_int8((int8_t *)out + APR_PANEL, vf_fma(high, vf_set1(-base), x));
+}
+
+/* Row i of `rows`: n numbers, a multiple of 16, of a query or weights, in out (n / 16, rows, DIGITS, 16). Returns what a step is worth. */
+APR_NOINLINE static float round_digits(const float *x, ptrdiff_t n, int key, ptrdiff_t i, ptrdiff_t rows, vq_number *out) {
+    const float more = (float)(key ? KEY_MOST : WEIGHT_MOST) / 127.0f;
+    float inverse, step = step_of(x, n, &inverse);
+    for (ptrdiff_t at = 0; at < n; at += LANES) {
+        vf whole = inverse == 0.0f ? vf_zero() : vf_round(vf_mul(vf_load(x + at), vf_set1(inverse * more)));
+        store_digits(whole, key, out + (at / APR_PANEL * rows + i) * DIGITS * APR_PANEL + at % APR_PANEL);
+    }
+    return step / more;
+}
+
+APR_INLINE void int8_start(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, const int vectors, const int32_t *from) {
+    APR_UNROLL
+    for (int i = 0; i < sums; i++) {
+        APR_UNROLL
+        for (int j = 0; j < vectors * VQ_PARTS; j++) acc[i][j / VQ_PARTS][j % VQ_PARTS] = vi_set1(from[i]);
+    }
+}
+
+/* acc[i][j] += numbers times bytes: n_block blocks of 16 of each row and digit, x (n_block, rows, DIGITS, 16), and of quads of outputs side by
+ * side, w_step apart. ask: bytes of a single stream that are asked for with each of these. */
+APR_INLINE void int8_tile(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, const int vectors, const int keys, const vq_number *x,
+                          const int8_t *w, ptrdiff_t w_step, ptrdiff_t n_block, ptrdiff_t ask) {
+    for (ptrdiff_t block = 0; block < n_block; block++, x += sums * APR_PANEL) {
+        APR_UNROLL
+        for (int q = 0; q < APR_PANEL / APR_QUAD; q++, w += w_step) {
+            vq part[INT8_VECTORS][VQ_PARTS];
+            for (ptrdiff_t at = 0; at < ask; at += LINE) APR_PREFETCH(w + STREAM_AHEAD + at);
+            APR_UNROLL
+            for (int j = 0; j < vectors; j++) {
+                APR_UNROLL
+                for (int p = 0; p < VQ_PARTS; p++) part[j][p] = keys ? vq_key(w + j * LANES * APR_QUAD, p) : vq_weight(w + j * LANES * APR_QUAD, p);
+            }
+            APR_UNROLL
+            for (int i = 0; i < sums; i++) {
+                vq number = vq_input(x + i * APR_PANEL + q * APR_QUAD);
+                APR_UNROLL
+                for (int j = 0; j < vectors; j++) {
+                    APR_UNROLL
+                    for (int p = 0; p < VQ_PARTS; p++)
+                        acc[i][j][p] = keys ? vq_key_dot(acc[i][j][p], part[j][p], number) : vq_dot(acc[i][j][p], part[j][p], number);
+                }
+            }
+        }
+    }
+}
+
+/* The sum of a number's digits' sums. */
+APR_INLINE vf int8_total(vi acc[][INT8_VECTORS][VQ_PARTS], const int i, const int j, const int base) {
+    vf high = vf_from_int(vq_join(acc[i * DIGITS][j][0], acc[i * DIGITS][j][VQ_PARTS - 1]));
+    if (DIGITS == 1) return high;
+    vi low = vq_join(acc[i * DIGITS + DIGITS - 1][j][0], acc[i * DIGITS + DIGITS - 1][j][VQ_PARTS - 1]);
+    return vf_fma(high, vf_set1((float)base), vf_from_int(low));
+}
+
+/* scores[i][page * 16 + key], from queries in digits, page after page. */
+APR_INLINE void int8_scores(const int8_head *h, const int rows, const int vectors, const vq_number *queries, const float *steps, float *scores) {
+    const ptrdiff_t n_block = h->d_head / APR_PANEL, ask = apr_asks_lines ? LINE : 0;
+    int32_t offsets[INT8_ROWS * DIGITS] = {0};
+    vi acc[INT8_ROWS * DIGITS][INT8_VECTORS][VQ_PARTS];
+    if (VQ_KEY_OFFSET) { /* what it adds to a sum, a key of zeros shows */
+        static const int8_t zeros[APR_PANEL * APR_QUAD];
+        int32_t lanes[LANES];
+        int8_start(acc, rows * DIGITS, 1, offsets);
+        int8_tile(acc, rows * DIGITS, 1, 1, queries, zeros, 0, n_block, 0);
+        APR_UNROLL
+        for (int i = 0; i < rows * DIGITS; i++) {
+            vi_store(lanes, acc[i][0][0]);
+            offsets[i] = -lanes[0];
+        }
+    }
+    for (ptrdiff_t key = 0; key < h->n_slot; key += vectors * LANES) {
+        ptrdiff_t page = h->pages[key / APR_PANEL], slot = key % APR_PANEL;
+        const int8_t *keys = h->keys + page * APR_PANEL * h->d_head + slot * APR_QUAD;
+        int8_start(acc, rows * DIGITS, vectors, offsets);
+        int8_tile(acc, rows * DIGITS, vectors, 1, queries, keys, APR_PANEL * APR_QUAD, n_block, ask);
+        APR_UNROLL
+        for (int i = 0; i < rows; i++) {
+            APR_UNROLL
+            for (int j = 0; j < vectors; j++) {
+                vf score = vf_mul(int8_total(acc, i, j, KEY_BASE), vf_set1(steps[i]));
+                vf_store(scores + i * h->n_slot + key + j * LANES, vf_mul(score, vf_load(h->key_steps + page * APR_PANEL + slot + j * LANES)));
+            }
+        }
+    }
+}
+
+/* sums[i] (d_head) = weights[i] times the values, a few pages after the others. */
+APR_INLINE void int8_sum(const int8_head *h, const int rows, const int vectors, const float *weights, float *sums) {
+    static const int32_t zeros[INT8_ROWS * DIGITS];
+    const ptrdiff_t line = h->d_head * APR_QUAD;
+    memset(sums, 0, (size_t)(rows * h->d_head) * sizeof *sums);
+    for (ptrdiff_t first = 0; first < h->n_slot; first += INT8_BLOCK) {
+        vq_number numbers[INT8_ROWS * DIGITS * INT8_BLOCK];
+        float steps[INT8_ROWS];
+        ptrdiff_t n = min_size(INT8_BLOCK, h->n_slot - first);
+        APR_UNROLL
+        for (int i = 0; i < rows; i++) steps[i] = round_digits(weights + i * h->n_slot + first, n, 0, i, rows, numbers);
+        for (ptrdiff_t d = 0; d < h->d_head; d += vectors * LANES) {
+            vi acc[INT8_ROWS * DIGITS][INT8_VECTORS][VQ_PARTS];
+            const ptrdiff_t ask = apr_asks_lines && d == 0 ? line : 0;
+            int8_start(acc, rows * DIGITS, vectors, zeros);
+            for (ptrdiff_t at = 0; at < n; at += APR_PANEL) {
+                const int8_t *values = h->values + h->pages[(first + at) / APR_PANEL] * APR_PANEL * h->d_head + d * APR_QUAD;
+                int8_tile(acc, rows * DIGITS, vectors, 0, numbers + at * rows * DIGITS, values, line, 1, ask);
+            }
+            APR_UNROLL
+            for (int i = 0; i < rows; i++) {
+                APR_UNROLL
+                for (int j = 0; j < vectors; j++) {
+                    float *sum = sums + i * h->d_head + d + j * LANES;
+                    vf_store(sum, vf_fma(int8_total(acc, i, j, WEIGHT_BASE), vf_set1(steps[i]), vf_load(sum)));
+                }
+            }
+        }
+    }
+}
+
+/* The softmax of each query's scores, times the values' steps. n_seen: what the first query sees, and each further one that much more. */
+static void int8_weights(const int8_head *h, int rows, ptrdiff_t n_seen, ptrdiff_t more, float *scores) {
+    for (int i = 0; i < rows; i++, n_seen += more, scores += h->n_slot) {
+        ptrdiff_t seen = max_size(1, n_seen);
+        softmax_base2(scores, seen, h->n_slot);
+        for (ptrdiff_t key = 0; key < h->n_slot; key += LANES)
+            vf_store(scores + key, vf_mul(vf_load(scores + key), vf_load(h->value_steps + h->pages[key / APR_PANEL] * APR_PANEL + key % APR_PANEL)));
+        for (ptrdiff_t key = seen; key < h->n_slot; key++) scores[key] = 0.0f; /* whatever the step of a slot that nobody has written */
+    }
+}
+
+static void int8_rows(const int8_head *h, int rows, const vq_number *queries, const float *steps, ptrdiff_t n_seen, ptrdiff_t more,
+                      float *scores, float *sums) {
+#define FITS(R, V) ((R) * DIGITS * VQ_PARTS * (V) <= INT8_SUMS)
+#define WIDE(R) (FITS(R, 4) ? 4 : FITS(R, 2) ? 2 : 1)
+#define NARROW(R) (WIDE(R) * LANES <= APR_PANEL ? WIDE(R) : APR_PANEL / LANES) /* no more than a page's */
+#define INT8_CASE(R) \
+    case R: \
+        int8_scores(h, R, NARROW(R), queries, steps, scores); \
+        int8_weights(h, R, n_seen, more, scores); \
+        int8_sum(h, R, WIDE(R), scores, sums); \
+        break;
+    switch (rows) {
+        INT8_CASE(1)
+        INT8_CASE(2)
+        INT8_CASE(3)
+        INT8_CASE(4)
+#if VF_TILE_ROWS > 4
+        INT8_CASE(5)
+        INT8_CASE(6)
+#endif
+    }
+#undef INT8_CASE
+#undef NARROW
+#undef WIDE
+#undef FITS
+}
+
+typedef struct int8_work {
+    const apr_attention *a;
+    ptrdiff_t n_part; /* stretches of queries for each row and head */
+} int8_work;
+
+static void int8_task(void *context, ptrdiff_t index, void *scratch) {
+    const int8_work *work = context;
+    const apr_attention *a = work->a;
+    ptrdiff_t part = index % work->n_part, head = index / work->n_part % a->n_head, row = index / work->n_part / a->n_head;
+    ptrdiff_t n_key = a->lengths[row], d_head = a->d_head, first_page = head * a->n_page, n_block = div_up(a->n_query, INT8_ROWS);
+    int8_head h = {.pages = a->pages + row * a->pages_stride, .d_head = d_head, .n_slot = div_up(n_key, APR_PANEL) * APR_PANEL};
+    h.keys = (const int8_t *)a->keys + first_page * APR_PANEL * d_head;
+    h.values = (const int8_t *)a->values + first_page * APR_PANEL * d_head;
+    h.key_steps = a->steps + first_page * APR_PANEL;
+    h.value_steps = h.key_steps + a->n_head * a->n_page * APR_PANEL;
+    float *scores = scratch, *sums = scores + INT8_ROWS * h.n_slot, *query = sums + INT8_ROWS * d_head;
+    vq_number *queries = (vq_number *)(void *)(query + d_head);
+    for (ptrdiff_t block = part * n_block / work->n_part; block < (part + 1) * n_block / work->n_part; block++) {
+        ptrdiff_t first = block * INT8_ROWS, rows = min_size(INT8_ROWS, a->n_query - first);
+        const float *q = a->q + row * a->q_row + head * a->q_head + first * a->q_time;
+        float *out = a->out + row * a->out_row + head * a->out_head + first * a->out_time, steps[INT8_ROWS];
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            for (ptrdiff_t d = 0; d < d_head; d++) query[d] = q[i * a->q_time + d] * (a->scale * 1.44269504088896340736f);
+            steps[i] = round_digits(query, d_head, 1, i, rows, queries);
+        }
+        int8_rows(&h, (int)rows, queries, steps, a->causal ? n_key - a->n_query + 1 + first : n_key, a->causal ? 1 : 0, scores, sums);
+        for (ptrdiff_t i = 0; i < rows; i++) memcpy(out + i * a->out_time, sums + i * d_head, (size_t)d_head * sizeof *sums);
+    }
+}
+
+/* Whether int8_attention is what a call wants: every Whisper's heads have 64 dimensions. */
+APR_INLINE int int8_fits(const apr_attention *a) { return a->type == APR_INT8 && a->d_head % INT8_HEAD == 0 && a->d_head <= INT8_WIDEST; }
+
+static void int8_attention(const apr_attention *a) {
+    int8_work work = {.a = a, .n_part = 1};
+    ptrdiff_t n_thread = apr_get_num_threads(), n_pair = a->n_row * a->n_head, longest = 0;
+    for (ptrdiff_t row = 0; row < a->n_row; row++) longest = max_size(longest, a->lengths[row]);
+    if (n_pair % n_thread && n_pair < 8 * n_thread) work.n_part = min_size(n_thread, div_up(a->n_query, INT8_ROWS));
+    ptrdiff_t floats = INT8_ROWS * (div_up(longest, APR_PANEL) * APR_PANEL + a->d_head) + a->d_head;
+    size_t numbers = (size_t)(INT8_ROWS * DIGITS * a->d_head) * sizeof(vq_number);
+    apr_parallel(int8_task, &work, n_pair * work.n_part, (size_t)floats * sizeof(float) + numbers);
+}
