@@ -1,5 +1,7 @@
 /* The key-value cache: new positions' keys and values go into its pages, where attention.inc.h reads them. */
 
+enum { STRIP = 64 }; /* dimensions that are turned before the first is read again: a wide load waits for narrow stores */
+
 /* Rounded to nearest, ties to even; a NaN stays one. */
 #if !defined(VF_STORE_HALF)
 APR_INLINE void vf_store_half(uint16_t *p, vf x) {
@@ -21,10 +23,12 @@ APR_INLINE void store_number(void *p, ptrdiff_t i, float x, int type) {
 
 /* 16 positions' keys (by rows of d_head, `step` apart) as a whole page, (d_head, 16) cells; d_head is a multiple of 4. */
 static void store_page_of_keys(const apr_store *s, const float *k, ptrdiff_t step, ptrdiff_t at) {
-    for (ptrdiff_t d = 0; d < s->d_head; d += 4) {
-        float turned[4 * APR_PANEL];
-        for (ptrdiff_t t = 0; t < APR_PANEL; t += 4) vf_turn4(k + t * step + d, step, turned + t, APR_PANEL);
-        for (ptrdiff_t i = 0; i < 4 * APR_PANEL; i += LANES) store_vector(s->keys, at + d * APR_PANEL + i, vf_load(turned + i), s->type);
+    for (ptrdiff_t d = 0; d < s->d_head; d += STRIP) {
+        float turned[STRIP * APR_PANEL];
+        ptrdiff_t n_dim = min_size(STRIP, s->d_head - d);
+        for (ptrdiff_t t = 0; t < APR_PANEL; t += 4)
+            for (ptrdiff_t i = 0; i < n_dim; i += 4) vf_turn4(k + t * step + d + i, step, turned + i * APR_PANEL + t, APR_PANEL);
+        for (ptrdiff_t i = 0; i < n_dim * APR_PANEL; i += LANES) store_vector(s->keys, at + d * APR_PANEL + i, vf_load(turned + i), s->type);
     }
 }
 
@@ -76,11 +80,12 @@ static void store_bytes(const apr_store *s, const float *k, const float *v, ptrd
             continue;
         }
         for (ptrdiff_t i = APR_QUAD; i < APR_PANEL; i++) factors[i] = factors[i - APR_QUAD];
-        for (ptrdiff_t d = 0; d < d_head; d += APR_QUAD) {
-            float turned[APR_PANEL];
-            vf_turn4(v + d, s->v_time, turned, APR_QUAD);
-            for (ptrdiff_t i = 0; i < APR_PANEL; i += LANES)
-                store_int8(values + value_index(page, t, d, d_head, APR_INT8) + i, vf_load(turned + i), vf_load(factors + i));
+        for (ptrdiff_t d = 0; d < d_head; d += STRIP) {
+            float turned[STRIP * APR_QUAD];
+            ptrdiff_t n_dim = min_size(STRIP, d_head - d);
+            for (ptrdiff_t i = 0; i < n_dim; i += APR_QUAD) vf_turn4(v + d + i, s->v_time, turned + i * APR_QUAD, APR_QUAD);
+            for (ptrdiff_t i = 0; i < n_dim * APR_QUAD; i += LANES)
+                store_int8(values + value_index(page, t, d, d_head, APR_INT8) + i, vf_load(turned + i), vf_load(factors + i % APR_PANEL));
         }
     }
 }
