@@ -92,7 +92,7 @@ APR_INLINE void few_zero(vf acc[][FEW_VECTORS], const int rows, const int vector
  * is a single stream. */
 APR_INLINE void few_scores(const attention_head *h, const int rows, const int vectors, const int type, const float *q, ptrdiff_t d_head,
                            float *scores, ptrdiff_t score_step) {
-    const int lines = apr_asks_lines;
+    const int lines = apr_zen5;
     ptrdiff_t n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
     for (ptrdiff_t key = 0; key < n_slot; key += vectors * LANES) {
         vf acc[SCORE_PARTS][THIN_ROWS][FEW_VECTORS];
@@ -121,7 +121,7 @@ APR_INLINE void few_scores(const attention_head *h, const int rows, const int ve
 /* out[i] = sum over keys of weights[i][key] * values[key]. A single stream, but where one pass takes a part of each row alone. */
 APR_INLINE void few_sum(const attention_head *h, const int rows, const int vectors, const int type, const float *weights,
                         ptrdiff_t weight_step, ptrdiff_t d_head, float *out, ptrdiff_t out_step) {
-    const int lines = apr_asks_lines;
+    const int lines = apr_zen5;
     for (ptrdiff_t d = 0; d < d_head; d += vectors * LANES) {
         vf acc[THIN_ROWS][FEW_VECTORS];
         ptrdiff_t ahead = VALUES_AHEAD * h->value_page_step;

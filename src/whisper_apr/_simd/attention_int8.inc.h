@@ -103,7 +103,7 @@ APR_INLINE vf int8_total(vi acc[][INT8_VECTORS][VQ_PARTS], const int i, const in
 
 /* scores[i][page * 16 + key], from queries in digits, page after page. */
 APR_INLINE void int8_scores(const int8_head *h, const int rows, const int vectors, const vq_number *queries, const float *steps, float *scores) {
-    const ptrdiff_t n_block = h->d_head / APR_PANEL, ask = apr_asks_lines ? LINE : 0;
+    const ptrdiff_t n_block = h->d_head / APR_PANEL, ask = apr_zen5 ? LINE : 0;
     int32_t offsets[INT8_ROWS * DIGITS] = {0};
     vi acc[INT8_ROWS * DIGITS][INT8_VECTORS][VQ_PARTS];
     if (VQ_KEY_OFFSET) { /* what it adds to a sum, a key of zeros shows */
@@ -146,7 +146,7 @@ APR_INLINE void int8_sum(const int8_head *h, const int rows, const int vectors, 
         for (int i = 0; i < rows; i++) steps[i] = round_digits(weights + i * h->n_slot + first, n, 0, i, rows, numbers);
         for (ptrdiff_t d = 0; d < h->d_head; d += vectors * LANES) {
             vi acc[INT8_ROWS * DIGITS][INT8_VECTORS][VQ_PARTS];
-            const ptrdiff_t ask = apr_asks_lines && d == 0 ? line : 0;
+            const ptrdiff_t ask = apr_zen5 && d == 0 ? line : 0;
             int8_start(acc, rows * DIGITS, vectors, zeros);
             for (ptrdiff_t at = 0; at < n; at += APR_PANEL) {
                 const int8_t *values = h->values + h->pages[(first + at) / APR_PANEL] * APR_PANEL * h->d_head + d * APR_QUAD;

@@ -33,7 +33,7 @@ unsigned apr_cpu_features(void) {
     if (leaf[0] < 7) return 0;
     int amd = leaf[1] == 0x68747541; /* "Auth" */
     cpuid(1, 0, leaf);
-    if (amd && family_of(leaf[0]) >= 0x1a) features |= APR_CPU_ASK_LINES; /* Zen 5's family */
+    if (amd && family_of(leaf[0]) >= 0x1a) features |= APR_CPU_ZEN5; /* Zen 5's family */
     if (!has(leaf[2], 27)) return features; /* OSXSAVE: without it xgetbv is not allowed */
     unsigned long long saved = saved_state();
     cpuid(7, 0, wide);

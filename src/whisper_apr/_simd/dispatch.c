@@ -45,12 +45,12 @@ static const apr_table *with_attention(apr_table *made, const apr_table *base, c
 }
 #endif
 
-int apr_asks_lines;
+int apr_zen5;
 
 int apr_tables(const apr_table **out, int capacity) {
     int n = 0;
     unsigned features = apr_cpu_features();
-    apr_asks_lines = (features & APR_CPU_ASK_LINES) != 0;
+    apr_zen5 = (features & APR_CPU_ZEN5) != 0;
 #define APR_ADD(condition, table) \
     if (n < capacity && (condition)) out[n++] = table;
     APR_ADD(1, &apr_table_scalar)

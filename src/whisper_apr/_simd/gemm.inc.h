@@ -184,7 +184,10 @@ static void blocked_tile(const apr_gemm *g, const float *a, const void *const *b
     }
 }
 
-/* One unit of columns times all tiles of a task, from k0 on. weights: where float16 becomes float32, unless that is for nothing. */
+/* Whether float16 weights become float32 before they are multiplied, once for all tiles of a task. */
+APR_INLINE int converts_first(const apr_gemm *g) { return g->b_type == APR_FLOAT16 && (VF_HALF_COST > 0 || !apr_zen5); }
+
+/* One unit of columns times all tiles of a task, from k0 on. weights: where they are converted. */
 static void blocked_unit(const gemm_work *work, ptrdiff_t column0, ptrdiff_t k0, ptrdiff_t k, ptrdiff_t tile, ptrdiff_t end_tile, const float *rows,
                          float *weights) {
     const apr_gemm *g = work->g;
@@ -192,7 +195,7 @@ static void blocked_unit(const gemm_work *work, ptrdiff_t column0, ptrdiff_t k0,
     int type = g->b_type;
     ptrdiff_t at = column0 * g->k + k0 * APR_PANEL;
     const void *b = weight_at(g->b, at, type), *next = weight_at(g->b, at + GEMM_UNIT * g->k, type);
-    if (type == APR_FLOAT16 && VF_HALF_COST > 0) {
+    if (converts_first(g)) {
         for (ptrdiff_t p = 0; p < n_panel; p++)
             for (ptrdiff_t s = 0; s < k * APR_PANEL; s += LANES)
                 vf_store(weights + p * k * APR_PANEL + s, vf_load_half((const uint16_t *)b + p * g->k * APR_PANEL + s));
@@ -252,6 +255,6 @@ static void gemm(const apr_gemm *g) {
     }
     work.n_row_task = min_size(work.n_row_task, work.n_tile);
     size_t floats = (size_t)div_up(work.n_tile, work.n_row_task) * tile_floats;
-    if (g->b_type == APR_FLOAT16 && VF_HALF_COST > 0) floats += (size_t)(GEMM_UNIT * work.k_block);
+    if (converts_first(g)) floats += (size_t)(GEMM_UNIT * work.k_block);
     apr_parallel(blocked_task, &work, work.n_row_task * work.n_column_task, floats * sizeof(float));
 }

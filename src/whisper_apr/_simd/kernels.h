@@ -124,12 +124,13 @@ typedef struct apr_table {
 int apr_tables(const apr_table **out, int capacity);
 
 /* cpu.c: bits of apr_cpu_features(): what can be run, where the operating system saves the registers too, and what pays */
-enum { APR_CPU_AVX2 = 1, APR_CPU_AVX512 = 2, APR_CPU_AVX512_VNNI = 4, APR_CPU_AVX512_BF16 = 8, APR_CPU_NEON_DOT = 16, APR_CPU_ASK_LINES = 32 };
+enum { APR_CPU_AVX2 = 1, APR_CPU_AVX512 = 2, APR_CPU_AVX512_VNNI = 4, APR_CPU_AVX512_BF16 = 8, APR_CPU_NEON_DOT = 16, APR_CPU_ZEN5 = 32 };
 unsigned apr_cpu_features(void);
 
-/* Whether a kernel that reads one long stream asks for each of its lines ahead of use. It pays on Zen 5 (tiny's int8 token is 10 to 20 % faster),
- * and costs on Zen 4, whose own prefetcher it disturbs. Set by apr_tables, from APR_CPU_ASK_LINES. */
-extern int apr_asks_lines;
+/* Whether this is AMD's Zen 5, where two things pay that cost elsewhere. A kernel that reads one long stream asks for each of its lines ahead of
+ * use: tiny's int8 token is 10 to 20 % faster; Zen 4's own prefetcher is disturbed. And a half becomes a float in a product's inner loop, for
+ * nothing; on Zen 4 products are 3 to 6 % faster where that is done once before. Set by apr_tables. */
+extern int apr_zen5;
 
 /* threads.c: run task(context, i, scratch) for every i < n_task, on this thread and the pool's. scratch: scratch_bytes
  * bytes, 64-byte aligned, a task's own while it runs. Returns 0, or -1 where memory ran out (then nothing was run). */

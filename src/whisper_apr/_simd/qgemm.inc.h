@@ -151,7 +151,7 @@ APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, co
     vi acc[Q_STREAM_ROWS][Q_SUMS][VECTORS][VQ_PARTS];
     const vq_number *x = t->numbers;
     ptrdiff_t n_quad = div_up(g->k, QUAD), q = 0;
-    const int lines = apr_asks_lines;
+    const int lines = apr_zen5;
     const int8_t *w = (const int8_t *)q_panel(g->b, column, n_quad * APR_PANEL * QUAD);
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -191,7 +191,7 @@ APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptr
     const uint16_t *scales = (const uint16_t *)g->scales + column / APR_PANEL * n_group * APR_PANEL + column % APR_PANEL;
     APR_UNROLL
     for (int i = 0; i < rows; i++) total[i] = vf_zero();
-    const int lines = t->alone && apr_asks_lines;
+    const int lines = t->alone && apr_zen5;
     for (ptrdiff_t group = 0; group < n_group; group++) {
         vi acc[V4_TILE_ROWS][V4_PARTS];
         if (lines) ask_lines(w, APR_PANEL * GROUP / 2);
@@ -228,7 +228,7 @@ static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *
 #define VECTORS(R) ((R) * Q_WIDE <= VQ_TILE_ROWS * VQ_TILE_VECTORS ? Q_WIDE : VQ_TILE_VECTORS)
 #define Q_CASE(R) \
     case R: \
-        if (R == 1 || (R <= Q_STREAM_ROWS && t->alone && apr_asks_lines)) { \
+        if (R == 1 || (R <= Q_STREAM_ROWS && t->alone && apr_zen5)) { \
             q8_stream(g, t, R <= Q_STREAM_ROWS ? R : 1, SUMS(R), column, out); \
             return APR_PANEL / LANES; \
         } \

@@ -6,7 +6,7 @@
 #define VF_LANES 16
 #define VF_SPLAT 0
 #define VF_TILE_ROWS 12 /* rows of a register block that is two vectors wide */
-#define VF_HALF_COST 0 /* to make a float of a half: 0 nothing beside the products, 1 an instruction in the place of one, 2 many */
+#define VF_HALF_COST 0 /* to make a float of a half: 0 nothing beside the products (on Zen 5), 1 an instruction in the place of one, 2 many */
 #define VF_SCALE_LOWEST -200.0f /* vf_scale(x, n) = x * 2^n, from here (0) up */
 typedef __m512 vf;
 
