@@ -2,7 +2,7 @@
 
 python benchmarks/kernels.py --json docs/performance/kernels.json
 python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2 --json docs/performance/pipeline.json
-python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json
+python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json       (on a second machine: peers2.json)
 node benchmarks/browser.mjs docs/performance/browser.json       (its head tells the environment; browser.sh sets the same)
 node benchmarks/web_peers.mjs PEERS docs/performance/browser.json
 python benchmarks/report.py
@@ -38,6 +38,8 @@ in this run with the same backend. `over scalar` is the last backend's. `scalar`
 WEB_PEERS = """Milliseconds, with random weights of tiny, on one thread, as in a page without COOP and COEP headers; the engines took turns. `encoder` is one window of
 30 s, `token` one greedy step. Our float32 keeps weights in float16; both int8 quantize activations on the fly.
 """
+PEERS_COMMAND = "peers.py --sizes tiny base small"
+STAGES = ("mel", "encoder", "token", "beam", "whole", "load", "peak")
 
 
 def _read(folder: Path, name: str) -> dict | None:
@@ -60,23 +62,33 @@ def peers(folder: Path) -> list[str]:
         return []
     rows = data["rows"]
     charts.peers(rows, folder / "peers.svg")
-    stages = ("mel", "encoder", "token", "beam", "whole", "load", "peak")
-    parts = [_head("Beside other engines", "peers.py --sizes tiny base small", data), PEERS]
-    parts += ["![The whole pipeline, engine by engine](performance/peers.svg)\n"]
-    parts += ["### The best other engine's figure over ours\n\nWith the same type of numbers; above 1 we are ahead.\n"]
-    parts += [table(("size", "threads", "type", *stages), ratios(rows, stages)) + "\n"]
+    parts = [_head("Beside other engines", PEERS_COMMAND, data), PEERS]
+    parts += ["![The whole pipeline, engine by engine](performance/peers.svg)\n", *_ahead(rows)]
     for size, threads in dict.fromkeys((row["size"], row["threads"]) for row in rows):
         chosen = [row for row in rows if (row["size"], row["threads"]) == (size, threads)]
         rounds = max(row["rounds"] for row in chosen)
         parts.append(f"### {size}, {_threads(threads)}; {rounds} round{'s' if rounds != 1 else ''}\n")
-        body = [[row[key] for key in ("engine", "type", *stages)] for row in sorted(chosen, key=lambda r: r["whole"])]
-        parts.append(table(("engine", "type", *stages), body) + "\n")
+        body = [[row[key] for key in ("engine", "type", *STAGES)] for row in sorted(chosen, key=lambda r: r["whole"])]
+        parts.append(table(("engine", "type", *STAGES), body) + "\n")
         left_out = sorted({row["engine"] for row in rows} - {row["engine"] for row in chosen})
         if left_out:
             parts.append(f"Left out of these rounds: {', '.join(left_out)}.\n")
     if data["failed"]:
         parts.append("Failed in this run:\n\n" + "\n".join(f"- {line}" for line in data["failed"]) + "\n")
     return parts + batches(rows)
+
+
+def _ahead(rows: list[dict]) -> list[str]:
+    head = "### The best other engine's figure over ours\n\nWith the same type of numbers; above 1 we are ahead.\n"
+    return [head, table(("size", "threads", "type", *STAGES), ratios(rows, STAGES)) + "\n"]
+
+
+def peers_elsewhere(folder: Path) -> list[str]:
+    """On a second machine, in short."""
+    data = _read(folder, "peers2")
+    if data is None:
+        return []
+    return [_head("Beside other engines, on another machine", PEERS_COMMAND, data), *_ahead(data["rows"]), *batches(data["rows"])]
 
 
 def batches(rows: list[dict]) -> list[str]:
@@ -152,7 +164,7 @@ def browser(folder: Path) -> list[str]:
     return parts
 
 
-SECTIONS = (peers, pipeline, kernels, browser)
+SECTIONS = (peers, peers_elsewhere, pipeline, kernels, browser)
 
 
 def main() -> None:

@@ -52,13 +52,16 @@ def peak_memory() -> int | None:
 
 
 def cpu_name() -> str:
-    """The processor's name, as the system gives it."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+    """The processor's name, as the system gives it; on x86 with family and model, which tell apart what a cloud calls by one name."""
+    about: dict[str, str] = {}
+    with suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            key, _, value = line.partition(":")
+            about.setdefault(key.strip(), value.strip())
+    if "model name" not in about:
+        return platform.processor() or platform.machine()
+    numbers = [f", {key} {about[name]}" for key, name in (("family", "cpu family"), ("model", "model")) if name in about]
+    return about["model name"] + "".join(numbers)
 
 
 def machine() -> dict[str, object]:
