@@ -88,7 +88,11 @@ def peers_elsewhere(folder: Path) -> list[str]:
     data = _read(folder, "peers2")
     if data is None:
         return []
-    return [_head("Beside other engines, on another machine", PEERS_COMMAND, data), *_ahead(data["rows"]), *batches(data["rows"])]
+    return [
+        _head("Beside other engines, on another machine", PEERS_COMMAND, data),
+        *_ahead(data["rows"]),
+        *batches(data["rows"]),
+    ]
 
 
 def batches(rows: list[dict]) -> list[str]:

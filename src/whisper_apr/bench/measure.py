@@ -60,7 +60,9 @@ def cpu_name() -> str:
             about.setdefault(key.strip(), value.strip())
     if "model name" not in about:
         return platform.processor() or platform.machine()
-    numbers = [f", {key} {about[name]}" for key, name in (("family", "cpu family"), ("model", "model")) if name in about]
+    numbers = [
+        f", {key} {about[name]}" for key, name in (("family", "cpu family"), ("model", "model")) if name in about
+    ]
     return about["model name"] + "".join(numbers)
 
 
