@@ -33,7 +33,7 @@ weights, which are float16's own, in float16; its keys and values are of the typ
 BATCH = """A window is the encoder, the prompt and 60 tokens; with eight at once, the time divided by eight. faster-whisper's batches are CTranslate2's.
 """
 KERNELS = """GFLOP/s, GOP/s (int8) or GB/s, and the share of the limit: the peak of multiply-adds that never leave the registers, or of reading as many bytes, measured
-in this run with the same backend. `over scalar` is the last backend's. `scalar` is built without auto-vectorization. NumPy (OpenBLAS) has as many threads.
+in this run with the same backend. Products of one row are recorded, 32 to a call, as a token's step makes them. `over scalar` is the last backend's. `scalar` is built without auto-vectorization. NumPy (OpenBLAS) has as many threads.
 """
 WEB_PEERS = """Milliseconds, with random weights of tiny, on one thread, as in a page without COOP and COEP headers; the engines took turns. `encoder` is one window of
 30 s, `token` one greedy step. Our float32 keeps weights in float16; both int8 quantize activations on the fly.

@@ -381,7 +381,7 @@ def run_peak(n_task: int, kind: Factor = "float32") -> float:
     return float(out[:, 1].sum(dtype=np.float64))
 
 
-def read_all(x: FloatArray) -> None:
-    """Read every number of a float32 array once, over all threads: for measuring bandwidth."""
+def read_all(x: FloatArray, times: int = 1) -> None:
+    """Read every number of a float32 array, so many times, over all threads: for measuring bandwidth."""
     a = as_float32(x, "x").reshape(-1)
-    choice.impl.read_all(a, np.empty(-(-a.size // (1 << 14)), np.float32))
+    choice.impl.read_all(a, times, np.empty(-(-a.size // (1 << 14)), np.float32))

@@ -352,7 +352,9 @@ cdef int make(int kind, x, out, ptrdiff_t option) except -1:
             elif kind == MEDIAN:
                 t.median(<const float *>source.buf, <float *>target.buf, target.shape[0], target.shape[1], option)
             else:
-                t.read_all(<const float *>source.buf, source.shape[0], <float *>target.buf)
+                while option > 0:
+                    t.read_all(<const float *>source.buf, source.shape[0], <float *>target.buf)
+                    option -= 1
     finally:
         release(&held)
     return 0
@@ -382,8 +384,8 @@ def median(x, ptrdiff_t width, out):
     make(MEDIAN, x, out, width)
 
 
-def read_all(x, out):
-    make(READ_ALL, x, out, 0)
+def read_all(x, ptrdiff_t times, out):
+    make(READ_ALL, x, out, times)
 
 
 def dot(a, b):

@@ -10,6 +10,7 @@ from .. import simd
 from ..formats.checkpoint import ModelDimensions
 from .measure import fastest_time
 
+AT_LEAST = 8_000_000  # bytes that one call reads: what the call itself costs does not show
 # Of a weight as it lies in memory: models in float32 keep the float16 of the published checkpoints; int4 has a float16 scale to 32 weights.
 BYTES = {"float32": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5 + 2 / 32}
 
@@ -23,7 +24,8 @@ def peak(kind: simd.Factor, seconds: float = 0.2) -> float:
 def bandwidth(n_byte: float, seconds: float = 0.2) -> float:
     """Bytes a second, reading so many of them again and again over all threads."""
     x = np.ones(max(1, int(n_byte) // 4), np.float32)  # of zeros, all pages would be one, in the cache
-    return x.nbytes / fastest_time(lambda: simd.read_all(x), seconds)
+    times = 1 + AT_LEAST // x.nbytes
+    return times * x.nbytes / fastest_time(lambda: simd.read_all(x, times), seconds)
 
 
 def encoder_operations(dims: ModelDimensions) -> tuple[float, float]:
