@@ -50,6 +50,7 @@ def attentions() -> None:
         (2, 1, 9, 17, 24),
         (1, 2, 37, 40, 16),
         (1, 1, 5, 130, 5),
+        (1, 2, 7, 35, 64),
     ):
         q = cases.normal(1, batch, n_head, n_query, d_head)
         k = cases.normal(2, batch, n_head, n_key, d_head)
