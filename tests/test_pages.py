@@ -1,4 +1,4 @@
-"""The key-value cache's storage; what the kernels do with it is test_kernels.py's."""
+"""The key-value cache's storage; what the kernels do with it is test_paged_kernels.py's."""
 
 import numpy as np
 import pytest
