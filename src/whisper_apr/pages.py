@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._simd.arrays import expect
-from ._simd.layout import PANEL, aligned_zeros, huge_zeros, keys_by_position, page_shapes
+from ._simd.layout import PANEL, aligned_zeros, huge_zeros, page_shapes
 
 PAGE = PANEL  # positions that one page holds
 TYPES = (np.float32, np.float16, np.int8)
@@ -39,10 +39,11 @@ class KeyValues:
 
     def keys_of(self, head: int, pages: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
         """One head's keys as floats, `(n, d_head, 16)`: the panels of a matrix of positions."""
-        keys = keys_by_position(self.keys[head : head + 1, pages], self.d_head).reshape(len(pages), PAGE, self.d_head)
+        keys: npt.NDArray[Any] = self.keys[head, pages]
         if self.steps is not None:
-            keys = keys * self.steps[0, head, pages, :, None]
-        return keys.swapaxes(1, 2)
+            dimensions = keys.swapaxes(2, 3).reshape(len(pages), -1, PAGE)[:, : self.d_head]
+            keys = dimensions * self.steps[0, head, pages, None]
+        return keys
 
     def check(self, pages: npt.NDArray[np.int32], width: int, n_row: int) -> None:
         """Raises ValueError unless these are pages for rows of `width` numbers, and `pages` a table of theirs."""
@@ -52,16 +53,13 @@ class KeyValues:
             "keys and values must be float32, float16 or int8",
         )
         expect((self.keys.dtype == np.int8) == (self.steps is not None), "int8 pages have steps, and only these")
+        shapes = (self.keys.shape, self.values.shape)
         expect(
-            self.values.ndim == 4 + (self.keys.dtype == np.int8),
+            self.values.ndim >= 4
+            and shapes == tuple((*shapes[1][:2], *page) for page in page_shapes(self.d_head, self.keys.dtype)),
             f"pages of shape {self.keys.shape}, {self.values.shape}",
         )
-        n_head, n_page, _, d_head = self.values.shape[:4]
-        expect(
-            (self.keys.shape, self.values.shape)
-            == tuple((n_head, n_page, *shape) for shape in page_shapes(d_head, self.keys.dtype)),
-            f"pages of shape {self.keys.shape}, {self.values.shape}",
-        )
+        (n_head, n_page), d_head = shapes[1][:2], self.d_head
         expect(
             self.steps is None or (self.steps.dtype == np.float32 and self.steps.shape == (2, n_head, n_page, PAGE)),
             f"the steps of pages must be float32 of shape (2, {n_head}, {n_page}, {PAGE})",
@@ -97,11 +95,11 @@ def new_layers_of_pages(
     n_layer: int, n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
 ) -> list[KeyValues]:
     """`new_pages` for each layer, in one piece of memory: for what is large and will be filled at once, as an audio's keys and values are."""
-    keys, values = ((n_layer, n_head, n_page, *shape) for shape in page_shapes(d_head, dtype))
-    size = math.prod(keys[1:])
-    block = huge_zeros((n_layer, size + math.prod(values[1:])), dtype)
+    keys, values = ((n_head, n_page, *page) for page in page_shapes(d_head, dtype))
+    size = math.prod(keys)
+    block = huge_zeros((n_layer, size + math.prod(values)), dtype)
     steps = _steps(dtype, n_layer, 2, n_head, n_page)
     return [
-        KeyValues(layer[:size].reshape(keys[1:]), layer[size:].reshape(values[1:]), None if steps is None else steps[i])
+        KeyValues(layer[:size].reshape(keys), layer[size:].reshape(values), None if steps is None else steps[i])
         for i, layer in enumerate(block)
     ]

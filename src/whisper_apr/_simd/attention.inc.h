@@ -202,7 +202,7 @@ static void attention_task(void *context, ptrdiff_t i, void *scratch) {
     const apr_attention *a = work->a;
     ptrdiff_t part = i % work->n_part, head = i / work->n_part % a->n_head, row = i / work->n_part / a->n_head;
     ptrdiff_t n_key = a->lengths ? a->lengths[row] : a->n_key, n_slot = div_up(n_key, APR_PANEL) * APR_PANEL;
-    float scale = a->scale * 1.44269504088896340736f, *own = scratch;
+    float scale = a->scale * LOG2_E, *own = scratch;
     attention_head h = {.n_key = n_key};
     if (work->gather) {
         float *values = own + n_slot * a->d_head;
@@ -245,16 +245,10 @@ static void attention(const apr_attention *a) {
         int8_attention(a);
         return;
     }
-    attention_work work = {.a = a, .n_part = 1, .n_key = a->n_key, .d_value = div_up(a->d_head, APR_PANEL) * APR_PANEL};
-    ptrdiff_t n_thread = apr_get_num_threads(), n_pair = a->n_row * a->n_head;
-    if (a->lengths) {
-        work.n_key = 0;
-        for (ptrdiff_t row = 0; row < a->n_row; row++) work.n_key = max_size(work.n_key, a->lengths[row]);
-    }
-    ptrdiff_t n_slot = div_up(work.n_key, APR_PANEL) * APR_PANEL;
+    attention_work work = {.a = a, .n_part = query_stretches(a, THIN_ROWS), .n_key = a->lengths ? longest_row(a) : a->n_key};
+    work.d_value = div_up(a->d_head, APR_PANEL) * APR_PANEL;
     work.gather = !a->pages || work.d_value != a->d_head || a->type == APR_INT8;
-    /* a second stretch of queries gathers the same keys and values again: only where heads do not share out evenly */
-    if (n_pair % n_thread && n_pair < 8 * n_thread) work.n_part = min_size(n_thread, div_up(a->n_query, THIN_ROWS));
+    ptrdiff_t n_slot = div_up(work.n_key, APR_PANEL) * APR_PANEL;
     ptrdiff_t floats = few_floats(&work) + (work.gather ? n_slot * (a->d_head + work.d_value) : 0);
-    apr_parallel(attention_task, &work, n_pair * work.n_part, (size_t)floats * sizeof(float));
+    apr_parallel(attention_task, &work, a->n_row * a->n_head * work.n_part, (size_t)floats * sizeof(float));
 }

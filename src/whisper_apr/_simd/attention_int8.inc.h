@@ -224,7 +224,7 @@ static void int8_task(void *context, ptrdiff_t index, void *scratch) {
         const float *q = a->q + row * a->q_row + head * a->q_head + first * a->q_time;
         float *out = a->out + row * a->out_row + head * a->out_head + first * a->out_time, steps[INT8_ROWS];
         for (ptrdiff_t i = 0; i < rows; i++) {
-            for (ptrdiff_t d = 0; d < d_head; d++) query[d] = q[i * a->q_time + d] * (a->scale * 1.44269504088896340736f);
+            for (ptrdiff_t d = 0; d < d_head; d++) query[d] = q[i * a->q_time + d] * (a->scale * LOG2_E);
             steps[i] = round_digits(query, d_head, 1, i, rows, queries);
         }
         int8_rows(&h, (int)rows, queries, steps, a->causal ? n_key - a->n_query + 1 + first : n_key, a->causal ? 1 : 0, scores, sums);
@@ -236,11 +236,8 @@ static void int8_task(void *context, ptrdiff_t index, void *scratch) {
 APR_INLINE int int8_fits(const apr_attention *a) { return a->type == APR_INT8 && a->d_head % INT8_HEAD == 0 && a->d_head <= INT8_WIDEST; }
 
 static void int8_attention(const apr_attention *a) {
-    int8_work work = {.a = a, .n_part = 1};
-    ptrdiff_t n_thread = apr_get_num_threads(), n_pair = a->n_row * a->n_head, longest = 0;
-    for (ptrdiff_t row = 0; row < a->n_row; row++) longest = max_size(longest, a->lengths[row]);
-    if (n_pair % n_thread && n_pair < 8 * n_thread) work.n_part = min_size(n_thread, div_up(a->n_query, INT8_ROWS));
-    ptrdiff_t floats = INT8_ROWS * (div_up(longest, APR_PANEL) * APR_PANEL + a->d_head) + a->d_head;
+    int8_work work = {.a = a, .n_part = query_stretches(a, INT8_ROWS)};
+    ptrdiff_t floats = INT8_ROWS * (div_up(longest_row(a), APR_PANEL) * APR_PANEL + a->d_head) + a->d_head;
     size_t numbers = (size_t)(INT8_ROWS * DIGITS * a->d_head) * sizeof(vq_number);
-    apr_parallel(int8_task, &work, n_pair * work.n_part, (size_t)floats * sizeof(float) + numbers);
+    apr_parallel(int8_task, &work, a->n_row * a->n_head * work.n_part, (size_t)floats * sizeof(float) + numbers);
 }

@@ -225,7 +225,7 @@ static void many_queries(const many_head *h, const apr_attention *a, const float
         seen[i] = (float)(a->causal ? min_size(max_size(1, n_seen + i), n_key) : n_key);
         top[i] = best[i] = -INFINITY;
         total[i] = 0.0f;
-        many_row(q + i * a->q_time, i < n_query ? a->d_head : 0, a->scale * 1.44269504088896340736f, (cell *)(void *)rows + i * h->d_cell, h->d_cell);
+        many_row(q + i * a->q_time, i < n_query ? a->d_head : 0, a->scale * LOG2_E, (cell *)(void *)rows + i * h->d_cell, h->d_cell);
     }
     turn(rows, MANY_QUERIES, h->d_cell, turned, h->d_cell, MANY_QUERIES);
     memset(sums, 0, (size_t)(h->d_value * MANY_QUERIES) * sizeof(float));

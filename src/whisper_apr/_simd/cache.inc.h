@@ -21,13 +21,13 @@ APR_INLINE void store_number(void *p, ptrdiff_t i, float x, int type) {
     else ((float *)p)[i] = x;
 }
 
-/* 16 positions' keys (by rows of d_head, `step` apart) as a whole page, (d_head, 16) cells; d_head is a multiple of 4. */
-static void store_page_of_keys(const apr_store *s, const float *k, ptrdiff_t step, ptrdiff_t at) {
+/* 16 positions' keys as a whole page, (d_head, 16) cells; d_head is a multiple of 4. */
+static void store_page_of_keys(const apr_store *s, const float *k, ptrdiff_t at) {
     for (ptrdiff_t d = 0; d < s->d_head; d += STRIP) {
         float turned[STRIP * APR_PANEL];
         ptrdiff_t n_dim = min_size(STRIP, s->d_head - d);
         for (ptrdiff_t t = 0; t < APR_PANEL; t += 4)
-            for (ptrdiff_t i = 0; i < n_dim; i += 4) vf_turn4(k + t * step + d + i, step, turned + i * APR_PANEL + t, APR_PANEL);
+            for (ptrdiff_t i = 0; i < n_dim; i += 4) vf_turn4(k + t * s->k_time + d + i, s->k_time, turned + i * APR_PANEL + t, APR_PANEL);
         for (ptrdiff_t i = 0; i < n_dim * APR_PANEL; i += LANES) store_vector(s->keys, at + d * APR_PANEL + i, vf_load(turned + i), s->type);
     }
 }
@@ -36,7 +36,7 @@ static void store_page_of_keys(const apr_store *s, const float *k, ptrdiff_t ste
 static void store_floats(const apr_store *s, const float *k, const float *v, ptrdiff_t page, ptrdiff_t slot, ptrdiff_t n) {
     ptrdiff_t d_head = s->d_head;
     int whole = n == APR_PANEL && d_head % 4 == 0;
-    if (whole) store_page_of_keys(s, k, s->k_time, page * d_head * APR_PANEL);
+    if (whole) store_page_of_keys(s, k, page * d_head * APR_PANEL);
     for (ptrdiff_t end = slot + n; slot < end; slot++, k += s->k_time, v += s->v_time) {
         ptrdiff_t line = value_index(page, slot, 0, d_head, s->type), d = 0;
         for (ptrdiff_t i = 0; !whole && i < d_head; i++) store_number(s->keys, key_index(page, slot, i, d_head, s->type), k[i], s->type);

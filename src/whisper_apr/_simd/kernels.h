@@ -90,6 +90,10 @@ typedef struct apr_polyphase {
     float *out; /* (n_group, n_panel, 16) */
 } apr_polyphase;
 
+/* For names that end in a target's. */
+#define APR_JOIN2(a, b) a##b
+#define APR_JOIN(a, b) APR_JOIN2(a, b)
+
 #define APR_KERNELS(K) \
     K(gemm, (const apr_gemm *g)) \
     K(qgemm, (const apr_gemm *g)) \

@@ -18,8 +18,6 @@
 #include "signal.inc.h"
 #include "timing.inc.h"
 
-#define APR_JOIN2(a, b) a##b
-#define APR_JOIN(a, b) APR_JOIN2(a, b)
 #define APR_TEXT2(a) #a
 #define APR_TEXT(a) APR_TEXT2(a)
 #define APR_ENTRY(name, arguments) .name = name,

@@ -1,22 +1,6 @@
-/* The int8 and int4 products with aarch64's dot-product instruction, and attention over int8 pages; all else is neon's. */
+/* NEON with the dot product. */
+#define APR_TARGET neondot
+#define APR_BASE neon
 #include "vec/neon.h"
 
-#include "kernels.h"
-
-#include <math.h>
-
-#include "tile.inc.h"
-
-#include "attention_int8.inc.h"
-#include "finish.inc.h"
-#include "qgemm.inc.h"
-#include "qpeak.inc.h"
-
-extern const apr_table apr_table_neon;
-
-void apr_qgemm_neondot(const apr_gemm *g) { qgemm(g); }
-void apr_dot_peak_neondot(float *out, ptrdiff_t n_task) { dot_peak(out, n_task); }
-void apr_attention_neondot(const apr_attention *a) {
-    if (int8_fits(a)) int8_attention(a);
-    else apr_table_neon.attention(a);
-}
+#include "target_dots.inc.h"

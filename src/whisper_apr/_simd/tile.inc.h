@@ -1,5 +1,7 @@
 /* The register block that the matrix product and attention share, and the functions of one vector that both need. */
 
+#define LOG2_E 1.44269504088896340736f
+
 enum {
     LANES = VF_LANES,
     TILE_ROWS = VF_TILE_ROWS,
@@ -91,6 +93,18 @@ APR_INLINE vf exp2_vector(vf x) {
     y = vf_fma(y, r, vf_set1(0.6931470036506653f));
     y = vf_fma(y, r, vf_set1(1.0f));
     return vf_scale(y, n);
+}
+
+/* What both ways of attention over pages ask. The longest row; and how many stretches the queries of a head are cut into, blocks of `rows`: more
+ * than one only where heads do not share out evenly, because each stretch reads the same keys and values. */
+APR_INLINE ptrdiff_t longest_row(const apr_attention *a) {
+    ptrdiff_t longest = 0;
+    for (ptrdiff_t row = 0; row < a->n_row; row++) longest = max_size(longest, a->lengths[row]);
+    return longest;
+}
+APR_INLINE ptrdiff_t query_stretches(const apr_attention *a, ptrdiff_t rows) {
+    ptrdiff_t n_thread = apr_get_num_threads(), n_pair = a->n_row * a->n_head;
+    return n_pair % n_thread && n_pair < 8 * n_thread ? min_size(n_thread, div_up(a->n_query, rows)) : 1;
 }
 
 /* The first n_seen scores, in units of log 2, become weights that sum to 1; the others, up to n_slot, 0. n_slot: a multiple of 16. */

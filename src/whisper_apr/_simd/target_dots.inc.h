@@ -1,0 +1,21 @@
+/* What an instruction for dot products of bytes changes: the int8 and int4 products, and attention over int8 pages. All else is the target's whose
+ * vector header was included before, and whose name APR_BASE holds. */
+#include "kernels.h"
+
+#include <math.h>
+
+#include "tile.inc.h"
+
+#include "attention_int8.inc.h"
+#include "finish.inc.h"
+#include "qgemm.inc.h"
+#include "qpeak.inc.h"
+
+extern const apr_table APR_JOIN(apr_table_, APR_BASE);
+
+void APR_JOIN(apr_qgemm_, APR_TARGET)(const apr_gemm *g) { qgemm(g); }
+void APR_JOIN(apr_dot_peak_, APR_TARGET)(float *out, ptrdiff_t n_task) { dot_peak(out, n_task); }
+void APR_JOIN(apr_attention_, APR_TARGET)(const apr_attention *a) {
+    if (int8_fits(a)) int8_attention(a);
+    else APR_JOIN(apr_table_, APR_BASE).attention(a);
+}
