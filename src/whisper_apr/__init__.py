@@ -8,6 +8,7 @@
 
 from . import tokenizer, utils
 from .audio import VadOptions, load_audio, log_mel_spectrogram, pad_or_trim
+from .errors import AudioWarning
 from .faster import BatchedInferencePipeline, TranscriptionInfo, WhisperModel, decode_audio
 from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language
@@ -19,6 +20,7 @@ from .output import format_timestamp
 from .recognizer import Recognizer, available_models, load_model, transcribe
 
 __all__ = [
+    "AudioWarning",
     "BatchedInferencePipeline",
     "DecodingOptions",
     "DecodingResult",

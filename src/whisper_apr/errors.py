@@ -9,6 +9,13 @@ class AudioError(WhisperAprError, ValueError):
     """A recording that cannot be read: no sound in it, damaged, of an unknown kind, or with samples that are not numbers."""
 
 
+class AudioWarning(UserWarning):
+    """A recording that was read, but not as its header promises: damaged, cut short, or with samples of a doubtful scale.
+
+    `strict=True` turns what would be this warning into an AudioError.
+    """
+
+
 class FormatError(WhisperAprError, ValueError):
     """A model file that is damaged, hostile, incomplete, or of a kind that is not known."""
 
