@@ -17,6 +17,7 @@ KINDS = {
 
 def test_every_error_is_of_the_family() -> None:
     classes = {value for _, value in inspect.getmembers(errors, inspect.isclass)}
+    classes -= {errors.AudioWarning}
     assert classes - {errors.WhisperAprError} == set(KINDS)
     for error, standard in KINDS.items():
         assert issubclass(error, errors.WhisperAprError)
@@ -33,3 +34,9 @@ def test_the_message_is_what_is_printed(error: type[errors.WhisperAprError]) -> 
 def test_no_error_is_of_two_kinds() -> None:
     for a in KINDS:
         assert [b for b in KINDS if issubclass(a, b)] == [a]
+
+
+def test_a_warning_is_no_error() -> None:
+    """A program that filters warnings by category must not catch it with the errors, nor the errors with it."""
+    assert issubclass(errors.AudioWarning, UserWarning)
+    assert not issubclass(errors.AudioWarning, errors.WhisperAprError)
