@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from recordings import DATA, OTHER_CHUNKS, speech, wav
-from whisper_apr.audio import SAMPLE_RATE, load, load_audio, pad_or_trim, stream_audio
+from whisper_apr.audio import SAMPLE_RATE, containers, load_audio, pad_or_trim, stream_audio
 from whisper_apr.errors import AudioError
 
 RATES = (8000, 16_000, 22_050, 44_100, 48_000, 96_000)
@@ -191,7 +191,7 @@ def test_a_recording_keeps_what_it_was() -> None:
 @pytest.mark.parametrize("name", ["en_long.flac", "en_stereo_44k.flac", "en_8k_telephone.wav"])
 def test_blocks_are_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = load_audio(DATA / name)
-    monkeypatch.setattr(load, "BLOCK_SECONDS", 1)
+    monkeypatch.setattr(containers, "BLOCK_SECONDS", 1)
     blocks = list(stream_audio(DATA / name))
     assert len(blocks) >= 7
     np.testing.assert_allclose(np.concatenate(blocks), whole, rtol=0, atol=1e-7)
