@@ -10,6 +10,7 @@ import whisper_apr
 from whisper_apr import DecodingOptions
 from whisper_apr.errors import OptionError
 from whisper_apr.inference.decode import DecodingTask, Request
+from whisper_apr.tokenizer import get_tokenizer
 
 DATA = Path(__file__).parent / "data"
 
@@ -55,6 +56,68 @@ def test_prompts_of_different_lengths_in_one_batch(model, features):
     together = task.run(features, requests=requests)
     alone = [task.run(features[i : i + 1], requests=requests[i : i + 1])[0] for i in range(4)]
     assert [essence(r) for r in together] == [essence(r) for r in alone]
+
+
+@pytest.fixture
+def prompts(monkeypatch):
+    """The prompts that a task reads before its first token, as they come."""
+    seen, read = [], DecodingTask._read_prompts
+
+    def spy(self, prompts, *rest):
+        seen.extend(prompts)
+        return read(self, prompts, *rest)
+
+    monkeypatch.setattr(DecodingTask, "_read_prompts", spy)
+    return seen
+
+
+def test_hotwords_stand_before_the_prompt_unless_they_are_a_bias(model, features, prompts):
+    tokenizer = get_tokenizer(True, language="en", num_languages=model.num_languages)
+    hotwords, told = tokenizer.encode(" seven eight"), tokenizer.encode(" one two")
+    options = DecodingOptions(hotwords="seven eight", prompt="one two", language="en", sample_len=1)
+    model.decode(features[0], options)
+    model.decode(features[0], options, hotword_bias=2.0)
+    begin = [tokenizer.sot_prev, *hotwords, *told], [tokenizer.sot_prev, *told]
+    assert prompts == [[*part, *tokenizer.sot_sequence] for part in begin]
+
+
+@pytest.mark.parametrize("n_hotword", [1, 100, 223, 300])
+@pytest.mark.parametrize("n_prompt", [0, 123, 300])
+def test_hotwords_keep_their_beginning_and_a_prompt_its_end(model, features, prompts, n_hotword, n_prompt):
+    tokenizer = get_tokenizer(True, language="en", num_languages=model.num_languages)
+    hotwords, told = " seven" * n_hotword, list(range(n_prompt))
+    model.decode(features[0], hotwords=hotwords, prompt=told, language="en", sample_len=1)
+    kept = tokenizer.encode(hotwords)[:223]
+    kept += told[max(0, n_prompt - 223 + len(kept)) :]
+    assert len(kept) <= 223
+    assert prompts == [[tokenizer.sot_prev, *kept, *tokenizer.sot_sequence]]
+
+
+@pytest.mark.parametrize("more", [{}, {"beam_size": 3}, {"temperature": 0.6, "best_of": 3, "seed": 1}], ids=str)
+@pytest.mark.parametrize("without_timestamps", [False, True])
+def test_a_result_begins_with_the_prefix_of_its_request(model, features, more, without_timestamps):
+    """In a batch in which other windows have none, or one of another length."""
+    task = DecodingTask(model, DecodingOptions(without_timestamps=without_timestamps, **more))
+    prefixes = [" three", "", " four nine eight", " three"]
+    requests = [Request(None, "en", tuple(task.tokenizer.encode(prefix))) for prefix in prefixes]
+    together = task.run(features, requests=requests)
+    alone = [task.run(features[i : i + 1], requests=requests[i : i + 1])[0] for i in range(4)]
+    assert [essence(r) for r in together] == [essence(r) for r in alone]
+    for result, request, prefix in zip(together, requests, prefixes, strict=True):
+        assert result.text.startswith(prefix.strip())
+        if prefix:
+            begin = () if without_timestamps else (task.tokenizer.timestamp_begin,)
+            assert result.tokens[: len(begin) + len(request.prefix)] == begin + request.prefix
+    assert len(together[0].text) > len(prefixes[0])
+
+
+def test_a_prefix_of_any_length(model, features):
+    """openai-whisper's stands before the result and is not in it; what the context cannot hold is cut."""
+    short = model.decode(features[0], prefix="nine", language="en")
+    assert "nine" not in short.text
+    for n in (400, 443, 444, 445, 1000):
+        result = model.decode(features[0], prefix=[20] * n, prompt="one two", language="en")
+        assert len(result.tokens) <= 448
 
 
 def test_a_seed_gives_the_same_text_again_and_another_one_another(model, features):

@@ -85,6 +85,52 @@ def test_batched(model):
     assert "".join(segment.text for segment in segments).split() == ["three", "one", "four", "one", "five"]
 
 
+@pytest.mark.parametrize("options", [{}, {"without_timestamps": True}, {"word_timestamps": True}], ids=str)
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_prefix_begins_the_first_window_and_stays_in_the_text(model, options, batched):
+    """Also where it is wrong: what follows it is still heard."""
+    audio = np.concatenate([load_audio(DATA / "en.wav"), np.zeros(30 * 16000, np.float32), load_audio(DATA / "en.wav")])
+    options = options | {"language": "en", "temperature": 0, "condition_on_previous_text": False, "vad_filter": False}
+    transcribe = BatchedInferencePipeline(model).transcribe if batched else model.transcribe
+    without = [segment.text for segment in transcribe(audio, **options)[0]]
+    found = [segment.text for segment in transcribe(audio, prefix="three one nine", **options)[0]]
+    text = "".join(found)
+    assert text.startswith(" three one nine")
+    assert text.count("nine") == 1
+    assert text.endswith("".join(without)[-20:])
+    if options.get("word_timestamps"):
+        words = [w.word for segment in transcribe(audio, prefix="three one nine", **options)[0] for w in segment.words]
+        assert words[:3] == [" three", " one", " nine"]
+
+
+def test_a_prefix_that_is_too_long_is_cut(model):
+    """At 223 tokens, half of the text context less one; as many can follow it."""
+    segments, _ = model.transcribe(DATA / "en.wav", prefix="three " * 1000, language="en", temperature=0)
+    tokens = [token for segment in segments for token in segment.tokens]
+    (three,) = set(tokens[1:224])
+    assert tokens[0] == 50364  # <|0.00|>
+    assert tokens[224] != three
+    others = {"initial_prompt": "one " * 1000, "hotwords": "two " * 1000}
+    segments, _ = model.transcribe(DATA / "en.wav", prefix="three " * 1000, language="en", temperature=0, **others)
+    assert next(segments).tokens[:224] == tuple(tokens[:224])
+
+
+def test_hotwords_reach_every_window_as_a_prompt(model, monkeypatch):
+    from whisper_apr.inference.decode import DecodingTask
+
+    prompts, read = [], DecodingTask._read_prompts
+    monkeypatch.setattr(
+        DecodingTask, "_read_prompts", lambda self, told, *rest: prompts.extend(told) or read(self, told, *rest)
+    )
+    audio = np.concatenate([load_audio(DATA / "en.wav"), np.zeros(30 * 16000, np.float32), load_audio(DATA / "en.wav")])
+    for transcribe in (model.transcribe, BatchedInferencePipeline(model).transcribe):
+        prompts.clear()
+        list(transcribe(audio, hotwords="seven", language="en", temperature=0, vad_filter=False)[0])
+        assert len(prompts) >= 2
+        assert len({tuple(prompt[:2]) for prompt in prompts}) == 1
+        assert all(prompt[0] == 50361 for prompt in prompts)  # <|startofprev|>
+
+
 def test_detect_language(model):
     language, probability, ranked = model.detect_language(DATA / "fr.wav")
     assert (language, probability) == ranked[0]

@@ -169,7 +169,7 @@ class WhisperModel:
             "no_speech_threshold": no_speech_threshold,
             "condition_on_previous_text": condition_on_previous_text,
             "initial_prompt": prompt,
-            "prefix": prefix,
+            "initial_prefix": prefix,
             "suppress_blank": suppress_blank,
             "suppress_tokens": suppress_tokens,
             "without_timestamps": without_timestamps,

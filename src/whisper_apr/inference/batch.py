@@ -50,7 +50,9 @@ def decode_passages(
             spoken = (
                 [lane.passage.tokenizer.language for lane, _ in todo] if chooser is None else chooser.best(features)
             )
-            requests = [Request(window.prompt, code) for (_, window), code in zip(todo, spoken, strict=True)]
+            requests = [
+                Request(window.prompt, code, window.prefix) for (_, window), code in zip(todo, spoken, strict=True)
+            ]
             results = decoder(features, requests, checkpoint)
             for (lane, window), result in zip(todo, results, strict=True):
                 checkpoint()

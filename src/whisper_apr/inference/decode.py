@@ -12,7 +12,7 @@ from ..audio import CHUNK_LENGTH
 from ..errors import OptionError
 from ..model import Whisper
 from ..model.decoder import Cache
-from .hotwords import HotwordBias
+from .hotwords import HotwordBias, hotword_prompt
 from .language import LanguageChooser, by_code, check_language, embed, tokenizer_of
 from .options import DecodingOptions, prompt_tokens
 from .rules import NoRepeatNgram, RepetitionPenalty, Rule, SuppressBlank, SuppressTokens, TimestampRules, Tokens
@@ -36,10 +36,11 @@ class DecodingResult:
 
 @dataclass(frozen=True)
 class Request:
-    """What one window of a batch is told."""
+    """What one window of a batch is given besides its sound."""
 
     prompt: str | Sequence[int] | None = None
     language: str | None = None  # a code; detected where None
+    prefix: tuple[int, ...] = ()  # text that the result begins with; the options' prefix is not in the result
 
 
 def compression_ratio(text: str) -> float:
@@ -60,23 +61,45 @@ class DecodingTask:
         self.sample_len = options.sample_len or self.n_ctx // 2
         self.n_group = options.beam_size or options.best_of or 1
         self.rules = self._rules()
+        self.hotwords = [] if options.hotword_bias else hotword_prompt(options.hotwords, self.tokenizer)
 
     # ---- what a window is told before it --------------------------------------------------------------------------
 
-    def _begin(self, language: str) -> list[int]:
-        """`<|startoftranscript|> ... prefix`, the prefix cut so that half of the context stays free."""
+    def _begin(self, language: str, n_before: int) -> list[int]:
+        """Return `<|startoftranscript|> ... prefix`, which follows `n_before` other tokens.
+
+        The prefix is cut to its last tokens as openai-whisper does it, and to what the text context can hold.
+        """
         options = self.options
         tokenizer = tokenizer_of(self.model, language, options.task)
         without = options.without_timestamps
         tokens = list(tokenizer.sot_sequence_including_notimestamps if without else tokenizer.sot_sequence)
         room = max(0, self.n_ctx // 2 - self.sample_len)
-        # all of the prefix where no room is left, as openai-whisper does
-        return tokens + prompt_tokens(options.prefix, tokenizer)[-room:]
+        prefix = prompt_tokens(options.prefix, tokenizer)[
+            -room:
+        ]  # all of it where no room is left, as openai-whisper does
+        return tokens + prefix[max(0, len(prefix) - (self.n_ctx - n_before - len(tokens))) :]
 
-    def _before(self, prompt: str | Sequence[int] | None) -> list[int]:
-        """`<|startofprev|> prompt`, no longer than half of the context."""
-        tokens = prompt_tokens(prompt, self.tokenizer)
-        return [self.tokenizer.sot_prev, *tokens[-(self.n_ctx // 2 - 1) :]] if tokens else []
+    def _forced(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the tokens that a result with this prefix begins with: as in faster-whisper, its time is 0.00 s."""
+        stamped = prefix and not self.options.without_timestamps
+        return (self.tokenizer.timestamp_begin, *prefix) if stamped else prefix
+
+    @property
+    def prompt_room(self) -> int:
+        """The most tokens of a prompt that are used: half of the text context less one, less the hotwords."""
+        return max(0, self.n_ctx // 2 - 1 - len(self.hotwords))
+
+    def _before(self, request: Request) -> list[int]:
+        """Return `<|startofprev|> hotwords prompt`, or nothing where both are empty.
+
+        With the request's prefix they fill at most half of the text context. As in faster-whisper, hotwords keep their
+        beginning and the prompt its end.
+        """
+        room = max(0, self.n_ctx // 2 - 1 - len(request.prefix))
+        hotwords, told = self.hotwords[:room], prompt_tokens(request.prompt, self.tokenizer)
+        tokens = hotwords + told[max(0, len(told) - (room - len(hotwords))) :]
+        return [self.tokenizer.sot_prev, *tokens] if tokens else []
 
     # ---- rules and search ----------------------------------------------------------------------------------------
 
@@ -143,20 +166,30 @@ class DecodingTask:
         return np.repeat(both[:, 1], self.n_group, axis=0), no_speech
 
     def _sample(
-        self, features: FloatArray, prompts: list[list[int]], sot_from_end: int, checkpoint: Callable[[], None]
+        self,
+        features: FloatArray,
+        prompts: list[list[int]],
+        prefixes: list[tuple[int, ...]],
+        sot_from_end: int,
+        checkpoint: Callable[[], None],
     ) -> tuple[list[tuple[Candidates, list[float]]], FloatArray]:
         """Each audio's candidates and their log-probabilities, and the probabilities that nobody speaks. An audio that has ended
-        leaves the batch."""
+        leaves the batch.
+
+        A candidate begins with its audio's prefix, which does not count in its log-probability. All prefixes are of one length.
+        """
         n_audio, group = len(features), self.n_group
         cache = self.model.decoder.new_cache(features, group)
         search = self._search(n_audio)
         found: list[tuple[Candidates, list[float]]] = [([], [])] * n_audio
         active = np.arange(n_audio)
+        n_prefix = len(prefixes[0])
         # a sampled token beyond the context is the last one
-        limits = np.array([min(self.sample_len, self.n_ctx + 1 - len(prompt)) for prompt in prompts])
-        sampled: Tokens = np.zeros((n_audio * group, 0), np.int64)
+        limits = np.array([min(n_prefix + self.sample_len, self.n_ctx + 1 - len(prompt)) for prompt in prompts])
+        sampled: Tokens = np.repeat(np.array(prefixes, np.int64).reshape(n_audio, n_prefix), group, axis=0)
         checkpoint()
-        logits, no_speech = self._read_prompts(prompts, sot_from_end, cache)
+        begins = [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)]
+        logits, no_speech = self._read_prompts(begins, sot_from_end + n_prefix, cache)
         while True:
             for rule in self.rules:
                 rule.apply(logits, sampled)
@@ -197,12 +230,27 @@ class DecodingTask:
                 if requests[i].language is None:
                     probabilities[i] = by_code(scores, self.tokenizer)
                     languages[i] = self.tokenizer.all_language_codes[scores.argmax()]
-        begins = [self._begin(language) for language in languages]
-        prompts = [self._before(request.prompt) + begin for request, begin in zip(requests, begins, strict=True)]
-        found, no_speech = self._sample(features, prompts, len(begins[0]), checkpoint)
+        befores = [self._before(request) for request in requests]
+        begins = [self._begin(language, len(told)) for language, told in zip(languages, befores, strict=True)]
+        prompts = [[*before, *begin] for before, begin in zip(befores, begins, strict=True)]
+        forced = [self._forced(request.prefix) for request in requests]
+        # rows of one batch have equally many tokens after `<|startoftranscript|>`: windows with a prefix go apart
+        alike: dict[tuple[int, int], list[int]] = {}
+        for i, (begin, prefix) in enumerate(zip(begins, forced, strict=True)):
+            alike.setdefault((len(begin), len(prefix)), []).append(i)
+        found: dict[int, tuple[Candidates, list[float]]] = {}
+        no_speech = np.zeros(n_audio, np.float32)
+        for (n_begin, _), members in alike.items():
+            part = features if len(members) == n_audio else features[np.array(members)]
+            sampled, no_speech[members] = self._sample(
+                part, [prompts[i] for i in members], [forced[i] for i in members], n_begin, checkpoint
+            )
+            found |= dict(zip(members, sampled, strict=True))
         results = []
-        for i, (candidates, scores) in enumerate(found):
-            best = rank(candidates, scores, options.length_penalty)
+        for i in range(n_audio):
+            candidates, scores = found[i]
+            chosen = [tokens[len(forced[i]) :] for tokens in candidates]
+            best = rank(chosen, scores, options.length_penalty)
             text = self.tokenizer.decode(candidates[best]).strip()
             results.append(
                 DecodingResult(
@@ -211,7 +259,7 @@ class DecodingTask:
                     language_probs=probabilities[i],
                     tokens=candidates[best],
                     text=text,
-                    avg_logprob=scores[best] / (len(candidates[best]) + 1),
+                    avg_logprob=scores[best] / (len(chosen[best]) + 1),
                     no_speech_prob=float(no_speech[i]),
                     temperature=options.temperature,
                     compression_ratio=compression_ratio(text),

@@ -34,7 +34,12 @@ class Decoder:
         self.model = model
         self.options = options
         self.attempts = attempts
-        self._tasks: dict[int, DecodingTask] = {}
+        self._tasks = [DecodingTask(model, attempts[0])]  # made now, so that a bad option is found at once
+
+    @property
+    def prompt_room(self) -> int:
+        """How many tokens a window's prompt and prefix may have."""
+        return self._tasks[0].prompt_room
 
     def __call__(
         self, features: FloatArray, requests: Sequence[Request], checkpoint: Callable[[], None]
@@ -44,8 +49,9 @@ class Decoder:
         results: dict[int, DecodingResult] = {}
         left = list(range(len(requests)))
         for i, options in enumerate(self.attempts):
-            task = self._tasks.setdefault(i, DecodingTask(self.model, options))
-            again = task.run(features[np.array(left)], checkpoint, [requests[k] for k in left])
+            if i == len(self._tasks):
+                self._tasks.append(DecodingTask(self.model, options))
+            again = self._tasks[i].run(features[np.array(left)], checkpoint, [requests[k] for k in left])
             results |= dict(zip(left, again, strict=True))
             left = [k for k in left if _failed(results[k], self.options)]
             if not left:

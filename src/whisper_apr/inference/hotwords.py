@@ -14,7 +14,7 @@ def words_of(hotwords: str | Sequence[str] | None) -> list[str]:
 
 
 def hotword_prompt(hotwords: str | Sequence[str] | None, tokenizer: Tokenizer) -> list[int]:
-    """The words one after the other, as text that came before; faster-whisper's way."""
+    """Return the tokens of the words, joined by spaces, as text that came before; as faster-whisper does."""
     words = words_of(hotwords)
     return tokenizer.encode(" " + " ".join(words)) if words else []
 

@@ -92,7 +92,7 @@ def _passages(
 def _unreadable(engine: Engine, error: AudioError | None = None) -> Passage:
     """A passage with nothing in it."""
     model = engine.model
-    passage = Passage(None, (), tokenizer_of(model), engine.options, Context((), (), model.dims.n_text_ctx), 0)
+    passage = Passage(None, (), tokenizer_of(model), engine.options, Context((), (), 0), 0)
     passage.error = error
     return passage
 

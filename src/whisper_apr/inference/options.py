@@ -33,8 +33,9 @@ class DecodingOptions:
     fp16: bool = True  # for openai-whisper's scripts; the model's compute type decides
     repetition_penalty: float = 1.0  # above 1, a token that was already chosen becomes less likely
     no_repeat_ngram_size: int = 0  # so many tokens in a row never come twice
-    hotwords: str | Sequence[str] | None = None  # words to expect, by `hotword_bias`
-    hotword_bias: float = 0.0  # added to the logits of hotwords' next tokens: 1 to 4 helps, more puts words into mouths
+    hotwords: str | Sequence[str] | None = None  # words to expect: given as a prompt before the text that came before
+    # above 0, added to the logits of the hotwords' next tokens, in place of that prompt; 1 to 4 helps, more invents them
+    hotword_bias: float = 0.0
     seed: int | None = None  # of the samples: the same seed gives the same text
 
     def __post_init__(self) -> None:
@@ -73,15 +74,13 @@ class TranscribeOptions:
     condition_on_previous_text: bool = True  # each window is told the text before it; not where batch_size is given
     initial_prompt: str | None = None  # what the first window is told
     carry_initial_prompt: bool = False  # and every other one
+    initial_prefix: str | Sequence[int] | None = None  # text that the first window's result begins with
     clip_timestamps: str | Sequence[float] = "0"  # start, end, start, end ... in seconds; the last end may be missing
     word_timestamps: bool = False
     prepend_punctuations: str = PREPENDED
     append_punctuations: str = APPENDED
     hallucination_silence_threshold: float | None = None  # with word_timestamps: seconds of silence around false text
     batch_size: int | None = None  # windows decoded at once: cut where it is quiet, each without the text before it
-    hotwords: str | Sequence[str] | None = (
-        None  # words to expect: told as a prompt, or, where hotword_bias is given, by it
-    )
     languages: Sequence[str] | None = None  # to choose among where the language is detected
     multilingual: bool = False  # the language is detected anew for each window
     language_detection_segments: int = 1  # windows to listen to at most, until one language is likely enough

@@ -25,6 +25,7 @@ class Window:
     size: int  # its frames; what is missing to 30 s was filled up
     mel: FloatArray  # (n_mels, 3000)
     prompt: tuple[int, ...]  # the text before it
+    prefix: tuple[int, ...] = ()  # tokens that its result must begin with
 
     @property
     def start(self) -> float:
@@ -41,22 +42,31 @@ class Frames(Protocol):
 
 
 class Context:
-    """The text that a window is told: what came before it, and what every window is told."""
+    """The tokens that each window of a passage is given besides its sound.
 
-    def __init__(self, always: Sequence[int], before: Sequence[int], n_text_ctx: int) -> None:
+    Args:
+        always: tokens put before every window.
+        before: tokens put before the first window, after `always`; the text of earlier windows follows them.
+        room: the most tokens that a prompt may have; less where there is a prefix.
+        prefix: tokens that the first window's result begins with.
+    """
+
+    def __init__(self, always: Sequence[int], before: Sequence[int], room: int, prefix: Sequence[int] = ()) -> None:
         self.always = list(always)
         self.recent = list(before)
-        self.room = n_text_ctx // 2 - 1
+        self.room = room
+        self._prefix = tuple(prefix)
 
-    def prompt(self) -> tuple[int, ...]:
-        left = max(0, self.room - len(self.always))
-        return (
-            *self.always[len(self.always) - min(self.room, len(self.always)) :],
-            *self.recent[len(self.recent) - min(left, len(self.recent)) :],
-        )
+    def take(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the next window's prompt and prefix. Only the first window has a prefix, which leaves its prompt less room."""
+        prefix, self._prefix = self._prefix, ()
+        room = max(0, self.room - len(prefix))
+        always = self.always[max(0, len(self.always) - room) :]
+        recent = self.recent[max(0, len(self.recent) - (room - len(always))) :]
+        return (*always, *recent), prefix
 
     def add(self, tokens: Sequence[int]) -> None:
-        self.recent = [*self.recent, *tokens][-self.room :]
+        self.recent = [*self.recent, *tokens][-max(1, self.room) :]
 
     def forget(self) -> None:
         self.recent = []
@@ -107,7 +117,7 @@ class Passage:
         except AudioError as error:
             self.error, self.frames = error, None
             return None
-        return Window(self.seek, size, mel, self.context.prompt())
+        return Window(self.seek, size, mel, *self.context.take())
 
     def settle(self, window: Window, result: DecodingResult, aligner: "Aligner | None" = None) -> list[Segment]:
         """The window's segments; the next window begins after them."""

@@ -81,6 +81,7 @@ class BeamSearch:
         self.max_candidates = round(beam_size * patience)
         self.sums = np.zeros(n_audio * beam_size, np.float32)
         self.finished: list[dict[tuple[int, ...], float]] = [{} for _ in range(n_audio)]
+        self._equal = True  # before the first update all beams of an audio are the same
 
     def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
         size = self.beam_size
@@ -88,8 +89,9 @@ class BeamSearch:
         best = simd.top_k(logits, size + 1)
         logprobs = np.take_along_axis(logits, best, axis=1) - simd.logsumexp(logits)[:, None]
         scores = self.sums[:, None] + logprobs
-        if sampled.shape[1] == 0:  # all beams are the same yet
+        if self._equal:
             scores.reshape(-1, size, size + 1)[:, 1:] = -np.inf
+            self._equal = False
         scores = scores.reshape(len(self.finished), -1)
         order = np.argsort(-scores, axis=1, kind="stable")
         source: list[int] = []

@@ -12,7 +12,6 @@ from ..model import Whisper
 from ..tokenizer import Tokenizer
 from .batch import Piece, decode_passages, quiet_cuts
 from .fallback import Decoder
-from .hotwords import hotword_prompt
 from .language import LanguageChooser, check_language, embed, tokenizer_of
 from .options import prompt_tokens, split_options
 from .passage import FRAMES_PER_SECOND, Context, Passage
@@ -80,7 +79,6 @@ class Engine:
         self.options, attempts = split_options(options)
         self.decoder = Decoder(model, self.options, attempts)
         self.task, language = attempts[0].task, attempts[0].language
-        self.has_hotword_bias = any(attempt.hotwords for attempt in attempts)
         self.chooser = LanguageChooser(model, self.options.languages) if model.is_multilingual else None
         self.language = None if language is None else check_language(model, language)
         # clips say what to transcribe: then there is nothing to leave out
@@ -137,11 +135,13 @@ class Transcriber:
 
     def _context(self, is_first: bool) -> Context:
         options, tokenizer = self.options, self.tokenizer
-        always = [] if self.engine.has_hotword_bias else hotword_prompt(options.hotwords, tokenizer)
         told = prompt_tokens(options.initial_prompt, tokenizer)
-        if options.carry_initial_prompt:
-            always, told = always + told, []
-        return Context(always, told if is_first else [], self.engine.model.dims.n_text_ctx)
+        always, before = (told, []) if options.carry_initial_prompt else ([], told)
+        if not is_first:
+            return Context(always, [], self.engine.decoder.prompt_room)
+        # as faster-whisper cuts it: half of the text context stays free
+        prefix = prompt_tokens(options.initial_prefix, tokenizer)[: self.engine.model.dims.n_text_ctx // 2 - 1]
+        return Context(always, before, self.engine.decoder.prompt_room, prefix)
 
     def passages(self) -> Iterator[Passage]:
         """The whole recording in one; where windows are batched, pieces of at most 30 s that know nothing of each other."""

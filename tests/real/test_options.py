@@ -1,0 +1,58 @@
+"""Options of which openai-whisper or faster-whisper is known to make a certain text, with OpenAI's base."""
+
+from pathlib import Path
+
+import pytest
+
+from whisper_apr import BatchedInferencePipeline, WhisperModel
+
+
+@pytest.fixture(scope="module")
+def faster(base_folder: Path) -> WhisperModel:
+    return WhisperModel(base_folder)
+
+
+def test_hotwords_are_written_as_they_are_given(base, faster, recordings):
+    """faster-whisper's own test, in every door; without hotwords the name is heard as "Confu i"."""
+    path = recordings / "fw_hotwords.mp3"
+    assert "ComfyUI" not in base.transcribe(path).text
+    options = {"hotwords": "ComfyUI"}
+    texts = [
+        base.transcribe(path, **options).text,
+        next(base.transcribe_many([path], **options)).text,
+        *(
+            "".join(s.text for s in door.transcribe(path, **options)[0])
+            for door in (faster, BatchedInferencePipeline(faster))
+        ),
+        base.transcribe(path, hotword_bias=3.0, **options).text,
+    ]
+    assert texts == [" Then you go into your ComfyUI folder again in the ComfyUI"] * 5
+
+
+def test_the_command_takes_hotwords(base_folder, recordings, capsys):
+    from whisper_apr.cli import main
+
+    arguments = ["transcribe", recordings / "fw_hotwords.mp3", "--model", base_folder, "--hotwords", "ComfyUI"]
+    assert main([str(a) for a in arguments]) == 0
+    assert "ComfyUI" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [{}, {"without_timestamps": True}, {"beam_size": 1}], ids=str)
+def test_a_prefix_is_kept_in_the_text(faster, recordings, options):
+    """As faster-whisper's own test has it."""
+    said = "And so my fellow Americans"
+    segments = list(faster.transcribe(recordings / "jfk.flac", prefix=said, **options)[0])
+    text = "".join(segment.text for segment in segments)
+    assert text.startswith(f" {said}")
+    assert text.endswith(" ask what you can do for your country.")
+    assert segments[0].start == 0
+    assert 10 < segments[-1].end <= 11
+
+
+def test_a_prefix_in_batches(faster, recordings):
+    segments, _ = BatchedInferencePipeline(faster).transcribe(
+        recordings / "jfk.flac", prefix="And so my fellow Americans"
+    )
+    text = "".join(segment.text for segment in segments)
+    assert text.startswith(" And so my fellow Americans")
+    assert text.endswith(" ask what you can do for your country.")
