@@ -1,6 +1,5 @@
 """faster-whisper's face: its names and defaults give the engine's results."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +53,7 @@ def test_nothing_is_transcribed_before_it_is_asked_for(model, monkeypatch):
 def test_words(model):
     segments, _ = model.transcribe(DATA / "de.wav", word_timestamps=True, beam_size=1)
     words = [word for segment in segments for word in segment.words]
-    assert dataclasses.asdict(words[0]).keys() == {"start", "end", "word", "probability"}
+    assert words[0].to_dict().keys() == {"start", "end", "word", "probability"}
     assert all(0 <= w.start <= w.end for w in words)
 
 

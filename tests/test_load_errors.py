@@ -118,16 +118,10 @@ def test_bad_arrays(array: Any, message: str) -> None:
         load_audio(array)
 
 
-@pytest.mark.parametrize("source", [None, 3, 1.5, [0.0, 1.0], {"path": "x"}, io.StringIO("text")])
+@pytest.mark.parametrize("source", [None, 3, 1.5, {"path": "x"}, io.StringIO("text")])
 def test_what_is_no_recording(source: Any) -> None:
     with pytest.raises(AudioError):
         load_audio(source)
-
-
-@pytest.mark.parametrize("rate", [0, -16_000, 99, 1_000_001, 16_000.5, float("nan"), float("inf")])
-def test_bad_rates(rate: Any) -> None:
-    with pytest.raises(AudioError, match="sampling rate"):
-        load_audio(np.zeros(100, np.float32), sampling_rate=rate)
 
 
 def test_nan_far_into_a_recording_is_named_where_it_is() -> None:

@@ -69,6 +69,8 @@ def test_short_recordings(n):
 
 def test_more_than_one_channel_is_refused():
     with pytest.raises(AudioError, match="one channel"):
+        log_mel_spectrogram(np.zeros((1000, 2)))
+    with pytest.raises(AudioError, match="transpose it"):
         log_mel_spectrogram(np.zeros((2, 1000)))
 
 

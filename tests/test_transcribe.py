@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from recordings import noise, silence, speech, triangle
-from whisper_apr.audio import log_mel_spectrogram
+from whisper_apr.audio import ReadingOptions, log_mel_spectrogram
 from whisper_apr.errors import AudioError, OptionError
-from whisper_apr.inference.recording import Spectrogram, read_blocks
+from whisper_apr.inference.recording import Spectrogram, open_channels
 from whisper_apr.inference.transcribe import transcriber
 
 DATA = Path(__file__).parent / "data"
@@ -62,7 +62,7 @@ def test_every_way_of_reading_gives_the_same(model, long):
 def test_spectrogram_in_blocks_is_the_whole_one(n):
     x = np.random.default_rng(n).standard_normal(n).astype(np.float32)
     whole = log_mel_spectrogram(x, 80, padding=480_000)
-    blocks = Spectrogram(read_blocks(iter(np.array_split(x, max(1, n // 777)))), 80)
+    blocks = Spectrogram(*open_channels(iter(np.array_split(x, max(1, n // 777))), ReadingOptions()), 80)
     assert blocks.content_frames == n // 160
     np.testing.assert_array_equal(blocks.window(0, whole.shape[1]), whole)
 
@@ -70,7 +70,7 @@ def test_spectrogram_in_blocks_is_the_whole_one(n):
 def test_spectrogram_of_a_long_recording_keeps_little_and_goes_back():
     x = (np.random.default_rng(0).standard_normal(200 * 16000) * 0.1).astype(np.float32)
     whole = log_mel_spectrogram(x, 80, padding=480_000)
-    blocks = Spectrogram(read_blocks(x), 80)
+    blocks = Spectrogram(*open_channels(x, ReadingOptions()), 80)
     for start in (0, 2990, 15_000, 14_000, 100, 19_990, 22_000):
         got = blocks.window(start, 3000)
         np.testing.assert_array_equal(got, whole[:, start : start + 3000])
@@ -78,7 +78,7 @@ def test_spectrogram_of_a_long_recording_keeps_little_and_goes_back():
 
 
 @pytest.mark.parametrize(
-    "blocks", [[], [np.zeros(0, np.float32)], [np.array([np.nan], np.float32)], [np.zeros((2, 2))]]
+    "blocks", [[], [np.zeros(0, np.float32)], [np.array([np.nan], np.float32)], [np.zeros((2, 2, 2))]]
 )
 def test_streams_that_cannot_be_read(model, blocks):
     with pytest.raises(AudioError):

@@ -14,18 +14,18 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from . import simd
-from .audio import CHUNK_LENGTH, SAMPLE_RATE, VadOptions, load_audio, resample
+from .audio import CHUNK_LENGTH, SAMPLE_RATE, AudioReader, ReadingOptions, Source, VadOptions, check_rate
+from .audio.samples import EACH, MIX, Channel
 from .errors import AudioError, ModelNotFoundError, OptionError
 from .formats.hub import cached_folder, converted_files, find_model
 from .inference.options import APPENDED, PREPENDED
-from .inference.recording import Source
 from .inference.results import Segment
-from .inference.transcribe import Transcriber, transcriber
+from .inference.transcribe import Job, transcriber
 from .recognizer import Recognizer, load_model
 from .simd import FloatArray
 from .tokenizer import LANGUAGES
@@ -141,10 +141,15 @@ class WhisperModel:
         language_detection_threshold: float | None = 0.5,
         language_detection_segments: int = 1,
         batch_size: int | None = None,
+        sampling_rate: float = SAMPLE_RATE,
+        channel: Channel = MIX,
+        track: int | None = None,
+        strict: bool = False,
     ) -> tuple[Iterator[Segment], TranscriptionInfo]:
         """-> (segments, info): the language is known at once, segments are made while they are iterated over.
 
-        Arguments are those of `whisper_apr.transcribe` under faster-whisper's names. Raises OptionError and AudioError.
+        Arguments are those of `whisper_apr.transcribe` under faster-whisper's names. A recording without samples has no segments. Raises
+        OptionError and AudioError.
         """
         if chunk_length not in (None, CHUNK_LENGTH):
             raise OptionError(
@@ -190,14 +195,15 @@ class WhisperModel:
             "language_detection_segments": language_detection_segments,
             "batch_size": batch_size,
         }
-        job = transcriber(self.recognizer, audio, **options)
+        reading: dict[str, Any] = {"sampling_rate": sampling_rate, "channel": channel, "track": track, "strict": strict}
+        job = transcriber(self.recognizer, audio, allow_empty=True, **reading, **options)
         info = TranscriptionInfo(
             language=job.language,
             language_probability=job.language_probability,
             duration=job.duration,
             duration_after_vad=job.duration_after_vad,
             all_language_probs=_by_likelihood(job.language_probabilities),
-            transcription_options=options,
+            transcription_options=options | reading,
             vad_options=vad,
         )
         return _segments(job, log_progress), info
@@ -210,8 +216,15 @@ class WhisperModel:
         vad_parameters: VadOptions | dict[str, Any] | None = None,
         language_detection_segments: int = 1,
         language_detection_threshold: float = 0.5,
+        sampling_rate: float = SAMPLE_RATE,
+        channel: Channel = MIX,
+        track: int | None = None,
+        strict: bool = False,
     ) -> tuple[str, float, list[tuple[str, float]]]:
-        """-> (code, probability, all codes and probabilities, likeliest first), of a recording or of a window's mel `(n_mels, 3000)`."""
+        """-> (code, probability, all codes and probabilities, likeliest first), of a recording or of a window's mel `(n_mels, 3000)`.
+
+        Of channel "each": those of the channel whose language is the most certain.
+        """
         if features is not None:
             _, probabilities = self.recognizer.detect_language(features)
             assert isinstance(probabilities, dict)  # of one window
@@ -223,6 +236,11 @@ class WhisperModel:
                 vad_parameters=_vad_options(vad_parameters) if vad_filter else None,
                 language_detection_segments=language_detection_segments,
                 language_detection_threshold=language_detection_threshold,
+                sampling_rate=sampling_rate,
+                channel=channel,
+                track=track,
+                strict=strict,
+                allow_empty=True,
             )
             probabilities = job.language_probabilities or {job.language: 1.0}
         else:
@@ -272,7 +290,7 @@ def _by_likelihood(probabilities: dict[str, float] | None) -> list[tuple[str, fl
     return None if probabilities is None else sorted(probabilities.items(), key=lambda item: -item[1])
 
 
-def _segments(job: Transcriber, log_progress: bool) -> Iterator[Segment]:
+def _segments(job: Job, log_progress: bool) -> Iterator[Segment]:
     """Numbered from 1, as faster-whisper does, and without the empty ones."""
     if log_progress:
         from tqdm import tqdm
@@ -294,20 +312,26 @@ def _numbered(segments: Iterator[Segment]) -> Iterator[Segment]:
 
 
 def decode_audio(
-    input_file: str | PathLike[str] | IO[bytes], sampling_rate: int = SAMPLE_RATE, split_stereo: bool = False
+    input_file: Source,
+    sampling_rate: float = SAMPLE_RATE,
+    split_stereo: bool = False,
+    *,
+    channel: Channel = MIX,
+    track: int | None = None,
+    strict: bool = False,
 ) -> FloatArray | tuple[FloatArray, FloatArray]:
-    """A recording as float32 samples `(n,)`; with split_stereo the left and the right channel (of a mono recording: it, twice).
+    """Decode a recording to float32 samples `(n,)` at `sampling_rate`, 1000 to 1,000,000 Hz.
 
-    At a rate above 16 kHz nothing above 8 kHz is heard. Raises AudioError.
+    With `split_stereo`, returns the left and the right channel; those of a mono recording are the same. `channel`, `track` and `strict`
+    are `load_audio`'s. Raises AudioError for a recording that cannot be read, and for more than two channels that are to be split.
     """
     if not split_stereo:
-        samples = load_audio(input_file)
-        return samples if sampling_rate == SAMPLE_RATE else resample(samples, SAMPLE_RATE, sampling_rate)
-    import soundfile
-
-    try:
-        channels, rate = soundfile.read(input_file, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise AudioError(f"{input_file}: {error}") from error
-    left, right = (resample(np.ascontiguousarray(channels[:, i]), rate, sampling_rate) for i in (0, -1))
-    return left, right
+        reader = AudioReader(input_file, ReadingOptions(channel=channel, track=track, strict=strict))
+        return np.concatenate(list(reader.blocks(rate=check_rate(sampling_rate))))
+    reader = AudioReader(input_file, ReadingOptions(channel=EACH, track=track, strict=strict))
+    samples = np.concatenate(list(reader.blocks(rate=check_rate(sampling_rate))))
+    if samples.shape[1] > 2:
+        raise AudioError(
+            f"{reader.name}: {samples.shape[1]} channels, which are no stereo; load_audio(..., channel='each') gives them all"
+        )
+    return np.ascontiguousarray(samples[:, 0]), np.ascontiguousarray(samples[:, -1])

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .audio import Source
 from .errors import AudioError, ModelNotFoundError, OptionError
 from .formats import Checkpoint, open_checkpoint
 from .formats.cards import read_licence
@@ -17,7 +18,6 @@ from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language
 from .inference.many import transcribe_many
 from .inference.options import DecodingOptions
-from .inference.recording import Source
 from .inference.results import Segment, Transcription
 from .inference.transcribe import transcribe as _transcribe
 from .model import Whisper
@@ -53,8 +53,12 @@ class Recognizer(Whisper):
 
 
 def transcribe(model: Whisper, audio: Source, *, verbose: bool | None = None, **options: Any) -> Transcription:
-    """Transcribe a recording: a path, bytes, a binary file, samples, or an iterable of blocks of samples that follow each other
-    (`sampling_rate=` says at which rate samples are, 16,000 unless given). It is read in blocks, and may be of any length.
+    """Transcribe a recording of any length, which is read in blocks.
+
+    `audio` is whatever `load_audio` takes: a path, bytes, a binary file, samples, or an iterable of blocks of samples that follow each
+    other. `sampling_rate`, `channel`, `track` and `strict` are that function's too. With `channel="each"`, every channel is transcribed
+    as a recording of its own; their segments come in the order in which they begin, and the `speaker` of a segment and of its words is the
+    number of its channel, as text ("0", "1"). A segment is held back until the other channels have come to its beginning.
 
     `options` are those of TranscribeOptions and DecodingOptions. `on_segment` is called with each segment as it settles, `on_progress`
     after each window, `checkpoint` before each token: what it raises ends the transcription, and leaves the model as it was. With

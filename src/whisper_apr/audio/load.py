@@ -1,79 +1,196 @@
-"""Files, bytes, file objects and arrays become float32 mono samples at 16 kHz, block by block."""
+"""Files, bytes, file objects, arrays and blocks become float32 samples at 16 kHz, block by block."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from numbers import Real
+from os import PathLike
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import simd
-from ..errors import AudioError
+from ..errors import AudioError, OptionError
 from . import containers
-from .containers import Encoded, Recording, check_head, source_name
+from .containers import MAX_RATE, Encoded, Recording, source_name
+from .notices import Notices
 from .resample import Resampler
+from .samples import MIX, Channel, ChannelSelector, as_array, check_channel, is_file_bytes, is_samples
 
 FloatArray = simd.FloatArray
 
 SAMPLE_RATE = 16000
 CHUNK_LENGTH = 30  # seconds of a window
 N_SAMPLES = CHUNK_LENGTH * SAMPLE_RATE
+MIN_RATE = 1000  # Hz, of samples
 
-Source = Encoded | Recording | npt.NDArray[Any]
+Source = Encoded | Recording | npt.ArrayLike | Iterable[npt.ArrayLike]
 
 
-def _mono(block: npt.NDArray[Any], name: str, start: int) -> FloatArray:
-    """`(n,)` or `(n, channels)` -> the mean of the channels; integers are scaled so that their type's largest is 1."""
-    if block.dtype.kind in "iu":
-        info = np.iinfo(block.dtype)
-        middle = 0 if block.dtype.kind == "i" else (int(info.max) + 1) // 2
-        block = (block.astype(np.float32) - middle) / np.float32(int(info.max) + 1 - middle)
-    with np.errstate(over="ignore"):  # a float64 may be too large: it becomes infinite, which is told below
-        samples = block.astype(np.float32, copy=False)
-    samples = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
-    bad = np.flatnonzero(~np.isfinite(samples))
-    if len(bad):
-        raise AudioError(f"{name}: sample {start + bad[0]} is not a finite number; the recording is damaged")
-    return samples
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How a recording is read. Raises OptionError for values that are not allowed."""
+
+    sampling_rate: float = SAMPLE_RATE  # Hz, of samples; files say theirs themselves
+    channel: Channel = MIX  # a channel's number, from 0; "mix": the mean of all; "each": all, apart from each other
+    track: int | None = None  # the number of a file's audio track, from 0; None: the one that a player would choose
+    strict: bool = False  # what would be an AudioWarning is an AudioError
+
+    def __post_init__(self) -> None:
+        check_channel(self.channel)
+        check_rate(self.sampling_rate)
+        track = self.track
+        if track is not None and (isinstance(track, bool) or not isinstance(track, int | np.integer) or track < 0):
+            raise OptionError(f"track must be the number of an audio track, counted from 0, or None, not {track!r}")
+        if not isinstance(self.strict, bool | np.bool_):
+            raise OptionError(f"strict must be True or False, not {self.strict!r}")
+
+
+def check_rate(rate: object) -> float:
+    """Return a valid `sampling_rate` option, 1 kHz to 1 MHz. Raises OptionError for anything else."""
+    if isinstance(rate, Real) and not isinstance(rate, bool) and MIN_RATE <= cast(float, rate) <= MAX_RATE:
+        return float(rate)
+    raise OptionError(f"sampling_rate must be a number of {MIN_RATE} to {MAX_RATE} Hz, not {rate!r}")
+
+
+class AudioReader:
+    """A source of sound, read as float32 blocks at 16 kHz.
+
+    What is found to be wrong with the source is said once, however often it is read.
+    """
+
+    def __init__(self, source: Source, options: ReadingOptions) -> None:
+        """Take whatever `load_audio` takes. Raises AudioError for what is no recording."""
+        self.options = options
+        self.name = source.name if isinstance(source, Recording) else source_name(source)
+        self.is_stream = False  # whether it is an iterable of blocks, which can be read once
+        self._notices = Notices(options.strict)
+        self._samples: npt.NDArray[Any] | None = None
+        self._recording: Recording | None = None
+        self._stream: Iterator[npt.ArrayLike] = iter(())
+        self._begin: int | None = None  # where a file that can be sought in stands
+        if isinstance(source, Recording):
+            self._recording = source
+        elif isinstance(source, str | PathLike) or is_file_bytes(source) or hasattr(source, "read"):
+            encoded = bytes(cast(bytes, source)) if is_file_bytes(source) else cast(Encoded, source)
+            self._recording = Recording(encoded, track=options.track, strict=options.strict)
+            with suppress(AttributeError):
+                self._begin = source.tell() if source.seekable() else None  # type: ignore[union-attr]
+        elif is_samples(source):
+            self._samples = as_array(source, "the array")
+        elif isinstance(source, Iterable) and not isinstance(source, Mapping):
+            self.is_stream, self.name, self._stream = True, "the stream", iter(source)
+        else:
+            raise AudioError(
+                "a recording is a path, the bytes of a file, a binary file, an array of samples or an iterable of their blocks, "
+                f"not {type(source).__name__}"
+            )
+        if self._recording is None and options.track:
+            raise AudioError(f"{self.name}: samples are one track, number 0; there is no track {options.track}")
+
+    def blocks(
+        self, channel: Channel | None = None, *, rate: float = SAMPLE_RATE, allow_empty: bool = False
+    ) -> Iterator[FloatArray]:
+        """Yield the sound from its beginning, as float32 blocks `(n,)`, or `(n, channels)` of channel "each".
+
+        `channel` is the options' unless given. Blocks are of some seconds each, at `rate` Hz. Raises AudioError for sound that cannot be
+        read, and, without `allow_empty`, for a source without samples.
+        """
+        selector = ChannelSelector(self.name, self.options.channel if channel is None else channel, self._notices)
+        resampler: list[Resampler] = []  # one for each channel
+        rate_in = 0.0
+        for block_rate, block in self._raw():
+            samples = selector.push(block)
+            columns = [samples] if samples.ndim == 1 else list(samples.T)
+            if block_rate != rate_in:
+                if resampler:
+                    yield _joined([each.finish() for each in resampler], samples.ndim)
+                resampler, rate_in = [Resampler(block_rate, rate) for _ in columns], block_rate
+            yield _joined([each.push(column) for each, column in zip(resampler, columns, strict=True)], samples.ndim)
+        if not selector.n_samples and not allow_empty:
+            raise AudioError(f"{self.name}: no samples in it")
+        selector.finish()
+        if resampler:
+            yield _joined([each.finish() for each in resampler], samples.ndim)
+
+    def count_channels(self) -> int:
+        """Return the number of channels, for which the beginning is read; 1 where there are no samples. Not of a stream."""
+        blocks = self._raw()
+        try:
+            return next((1 if block.ndim == 1 else block.shape[1] for _, block in blocks), 1)
+        finally:
+            blocks.close()
+
+    def _raw(self) -> Generator[tuple[float, npt.NDArray[Any]]]:
+        """Yield `(rate, block)` as they are in the source, `(n,)` or `(n, channels)`."""
+        rate = float(self.options.sampling_rate)
+        if self._recording is not None:
+            if self._begin is not None:
+                cast(IO[bytes], self._recording.source).seek(self._begin)
+            yield from self._recording.blocks()
+        elif self._samples is not None:
+            step = int(containers.BLOCK_SECONDS * rate)
+            for begin in range(0, len(self._samples), step) or (0,):
+                yield rate, self._samples[begin : begin + step]
+        for number, block in enumerate(self._stream):
+            yield rate, as_array(block, f"block {number} of the stream")
+
+
+def _joined(columns: list[FloatArray], ndim: int) -> FloatArray:
+    return columns[0] if ndim == 1 else np.stack(columns, axis=1)
 
 
 # ---- the public functions -------------------------------------------------------------------------------------------
 
 
-def stream_audio(source: Source, *, sampling_rate: int = SAMPLE_RATE) -> Iterator[FloatArray]:
-    """Blocks of float32 mono samples at 16 kHz, of some seconds each: no more of the recording is in memory.
+def stream_audio(
+    source: Source,
+    *,
+    sampling_rate: float = SAMPLE_RATE,
+    channel: Channel = MIX,
+    track: int | None = None,
+    strict: bool = False,
+) -> Iterator[FloatArray]:
+    """Yield a recording as float32 blocks of some seconds each, at 16 kHz; no more of it is in memory.
 
     Arguments and errors are those of `load_audio`, whose result is all the blocks, joined.
     """
-    name = source.name if isinstance(source, Recording) else source_name(source)
-    if isinstance(source, np.ndarray):
-        if source.ndim not in (1, 2) or source.dtype.kind not in "fiu":
-            raise AudioError(f"samples must be real numbers (n,) or (n, channels), not {source.dtype} {source.shape}")
-        check_head("the array", sampling_rate, 1 if source.ndim == 1 else source.shape[1])
-        step = containers.BLOCK_SECONDS * int(sampling_rate)
-        blocks = iter([(int(sampling_rate), source[i : i + step]) for i in range(0, len(source), step)])
-    else:
-        blocks = (source if isinstance(source, Recording) else Recording(source)).blocks()
-    resampler, n_in = None, 0
-    for rate, block in blocks:
-        resampler = resampler or Resampler(rate, SAMPLE_RATE)
-        samples = _mono(block, name, n_in)
-        n_in += len(samples)
-        yield resampler.push(samples)
-    if resampler is None or not n_in:
-        raise AudioError(f"{name}: no samples in it")
-    yield resampler.finish()
+    return AudioReader(source, ReadingOptions(sampling_rate, channel, track, strict)).blocks()
 
 
-def load_audio(source: Source, *, sampling_rate: int = SAMPLE_RATE) -> FloatArray:
-    """A recording as float32 samples `(n,)`, mono, 16 kHz, full scale at 1.
+def load_audio(
+    source: Source,
+    *,
+    sampling_rate: float = SAMPLE_RATE,
+    channel: Channel = MIX,
+    track: int | None = None,
+    strict: bool = False,
+) -> FloatArray:
+    """Load a recording as float32 samples at 16 kHz, with full scale at 1.
 
-    `source` is a path, the bytes of a file, a binary file object, or an array of samples `(n,)` or `(n, channels)`, of which
-    `sampling_rate` says the rate in Hz (it is ignored for files, which say it themselves). WAV, FLAC, OGG and MP3 are read by
-    soundfile; anything else by the program ffmpeg, where it is on PATH. Channels are averaged.
+    source
+        A path, the bytes of a file, or a binary file object. WAV, FLAC, OGG and MP3 are read by soundfile, anything else by the program
+        ffmpeg, where it is on PATH.
+        Or samples `(n,)` or `(n, channels)`: an array, anything that NumPy can make one of (such as a torch tensor on the CPU), or a list
+        of numbers. Integers are divided by their type's largest magnitude; floats have their full scale at 1.
+        Or an iterable of such blocks of samples, which follow each other.
+    sampling_rate
+        Of samples, in Hz, 1000 to 1,000,000. Files say theirs themselves.
+    channel
+        A channel's number, counted from 0; "mix" for the mean of all channels; "each" for all of them, apart from each other.
+    track
+        The number of a file's audio track, counted from 0; None for the one that a player would choose.
+    strict
+        Raise AudioError for what is otherwise an AudioWarning: sound that is damaged or cut short, samples of a doubtful scale, channels
+        that cancel each other out.
 
-    Raises AudioError, with the file's name and what to do, where there is nothing to read or it is damaged.
+    Returns an array `(n,)`; of channel "each", `(n, channels)`.
+    Raises AudioError, with the file's name and what to do, where there is nothing to read or no such channel or track; OptionError for an
+    option whose value is not allowed.
     """
-    return np.concatenate(list(stream_audio(source, sampling_rate=sampling_rate)))
+    reader = AudioReader(source, ReadingOptions(sampling_rate, channel, track, strict))
+    return np.concatenate(list(reader.blocks()))
 
 
 def pad_or_trim(array: npt.NDArray[Any], length: int = N_SAMPLES, *, axis: int = -1) -> npt.NDArray[Any]:

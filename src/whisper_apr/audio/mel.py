@@ -9,6 +9,7 @@ import numpy.typing as npt
 from .. import simd
 from ..errors import AudioError
 from .load import N_SAMPLES, SAMPLE_RATE, load_audio
+from .samples import as_array, scaled
 
 FloatArray = simd.FloatArray
 
@@ -55,11 +56,13 @@ def log_mel_spectrogram(
 ) -> Spectrogram:
     """16 kHz samples `(n_samples,)`, or a path, -> `(n_mels, (n_samples + padding) // 160)`.
 
+    Samples may have any form that `load_audio` takes; integers are divided by their type's largest magnitude.
     `padding` zeros follow the samples. Frames are centred: at both ends the sound is mirrored (where it is shorter than half a frame,
     as often as needed). log10 of the power, no more than 8 below its maximum, plus 4, over 4: openai-whisper's, to within 1e-4.
     `device` is taken for its scripts' sake.
     """
-    samples = load_audio(audio) if isinstance(audio, str | PathLike) else np.asarray(audio, np.float32)
+    is_path = isinstance(audio, str | PathLike)
+    samples = load_audio(audio) if is_path else scaled(as_array(audio, "the samples"))
     if samples.ndim != 1:
         raise AudioError(f"a spectrogram is made of one channel, not of an array of shape {samples.shape}")
     n_frame = (len(samples) + padding) // HOP_LENGTH

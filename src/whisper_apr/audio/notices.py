@@ -3,7 +3,7 @@
 import sys
 import warnings
 
-from ..errors import AudioWarning
+from ..errors import AudioError, AudioWarning
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -20,3 +20,20 @@ def warn(message: str) -> None:
             break
         level += 1
     warnings.warn(message, AudioWarning, stacklevel=level)
+
+
+class Notices:
+    """What is found to be wrong with one recording: each kind of thing is told once, however often the recording is read."""
+
+    def __init__(self, strict: bool = False) -> None:
+        """With `strict`, what would be told raises AudioError instead."""
+        self.strict = strict
+        self._told: set[str] = set()
+
+    def tell(self, kind: str, message: str) -> None:
+        """Issue an AudioWarning unless one of this kind has been issued; with `strict`, raise AudioError."""
+        if self.strict:
+            raise AudioError(message)
+        if kind not in self._told:
+            self._told.add(kind)
+            warn(message)

@@ -71,7 +71,7 @@ def _bank(up: int, down: int) -> simd.FilterBank:
 class Resampler:
     """Resamples a stream in blocks of any size: what `push` and `finish` give, joined, is what `resample` gives of the whole."""
 
-    def __init__(self, rate_in: int, rate_out: int) -> None:
+    def __init__(self, rate_in: float, rate_out: float) -> None:
         """Rates in Hz, whole numbers above 0. Raises AudioError where they have too little in common."""
         if rate_in < 1 or rate_out < 1 or rate_in != int(rate_in) or rate_out != int(rate_out):
             raise AudioError(f"sampling rates must be whole numbers above 0, not {rate_in} and {rate_out}")

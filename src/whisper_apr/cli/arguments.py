@@ -41,6 +41,11 @@ def listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def channel(text: str) -> int | str:
+    """A channel's number, or a word for several."""
+    return text if text in ("mix", "each") else int(text)
+
+
 def positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")

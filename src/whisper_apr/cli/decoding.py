@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import VadOptions
+from ..audio import ReadingOptions, VadOptions
 from ..errors import OptionError
-from .arguments import boolean, listed, option, optional, switch
+from .arguments import boolean, channel, listed, option, optional, switch
 
 # openai-whisper's command, unlike its function, searches with five beams, and samples five times where it falls back
 N_BEAM = 5
@@ -67,6 +67,16 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
         "skip silence longer than this many seconds where text may be invented",
         words,
     )
+    recording = parser.add_argument_group("recordings")
+    of_each = "a channel's number, from 0, or each: every channel apart, with its number as speaker (default: mix)"
+    add("channel", channel, of_each, recording)
+    add(
+        "track",
+        int,
+        "number of the audio track, from 0, of a file with several (default: as players choose)",
+        recording,
+    )
+    add("strict", boolean, "a recording that is damaged, cut short or doubtful is an error, not a warning", recording)
     speech = parser.add_argument_group("voice activity")
     add("vad-filter", boolean, "leave out what is not speech", speech)
     for field in fields(VadOptions):
@@ -85,13 +95,14 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def decoding_options(args: argparse.Namespace, names: list[str]) -> dict[str, Any]:
-    """What the engine is to be told. Raises OptionError for a temperature or a voice activity option that is not allowed."""
+    """What the engine is to be told. Raises OptionError for a value that is not allowed of a temperature, of how recordings are read, or of voice activity."""
     options = {name: getattr(args, name) for name in names if hasattr(args, name)}
     vad = {f.name: options.pop(f"vad_{f.name}") for f in fields(VadOptions) if f"vad_{f.name}" in options}
     if vad and not options.get("vad_filter"):
         raise OptionError(f"--vad-{next(iter(vad)).replace('_', '-')} needs --vad-filter True")
     if vad:
         options["vad_parameters"] = VadOptions(**vad)
+    ReadingOptions(**{name: options[name] for name in ("channel", "track", "strict") if name in options})
     start, step = args.temperature, args.temperature_increment_on_fallback
     if not 0 <= start <= 1 or (step is not None and not step > 0):
         raise OptionError("temperature must be from 0 to 1, and its increment above 0")

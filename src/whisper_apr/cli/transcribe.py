@@ -9,8 +9,8 @@ from contextlib import closing
 from typing import Any
 
 from ..errors import AudioError, OptionError, WhisperAprError
+from ..inference.heard import Progress
 from ..inference.results import Segment, Transcription
-from ..inference.transcribe import Progress
 from ..output import ALL, FORMATS, LineOptions, format_timestamp, write, write_files
 from . import fail
 from .arguments import add_engine, boolean, open_engine, option, optional, switch
@@ -18,6 +18,7 @@ from .decoding import add_decoding, decoding_options
 from .files import STDIN, output_names, recordings
 
 HELP = "turn recordings into text"
+SPEAKERS = 2  # channels that are decoded at once where each is transcribed apart: the two sides of a call
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     terminal = _Terminal(paths, args.shows_lines, bool(args.verbose))
     results = model.transcribe_many(
         (sys.stdin.buffer if path == STDIN else path for path in paths),
-        batch_size=1 if batch_size is None else batch_size,
+        batch_size=batch_size if batch_size is not None else SPEAKERS if options.get("channel") == "each" else 1,
         independent_windows=batch_size is not None,
         return_errors=True,
         on_segment=terminal.on_segment,

@@ -33,8 +33,10 @@ def decode_passages(
 ) -> Iterator[tuple[Passage, list[Segment]]]:
     """Segments in the passages' order, `size` windows of different passages at a time; the passages may be of different recordings.
 
-    The text is that of one passage after the other: rows of a batch do not know each other. `chooser` detects each window's language;
-    else it is its passage's. A passage that has `ended` comes once more, with its last segments, and then no more.
+    A recording's passages follow each other. Where they are of several channels, each channel's segments come as they settle, in the
+    order of that channel's passages. The text is that of one passage after the other: rows of a batch do not know each other. `chooser`
+    detects each window's language; else it is its passage's. A passage that has `ended` comes once more, with its last segments, and then
+    no more.
     """
     lanes: list[Lane] = []
     while True:
@@ -61,12 +63,24 @@ def decode_passages(
                     segments = [replace(segment, language=result.language) for segment in segments]
                 lane.settled += segments
                 lane.window = lane.passage.window()
-        while lanes:
-            yield lanes[0].passage, lanes[0].settled
-            lanes[0].settled = []
-            if lanes[0].window is not None:
-                break
-            lanes.pop(0)
+        yield from _settled(lanes)
+
+
+def _settled(lanes: list[Lane]) -> Iterator[tuple[Passage, list[Segment]]]:
+    """Yield what has settled of the first recording that has not ended, and take from `lanes` what has ended."""
+    while lanes:
+        recording, going_on = lanes[0].passage.recording, set()
+        for lane in [lane for lane in lanes if lane.passage.recording == recording]:
+            if lane.passage.channel in going_on:
+                continue
+            yield lane.passage, lane.settled
+            lane.settled = []
+            if lane.window is None:
+                lanes.remove(lane)
+            else:
+                going_on.add(lane.passage.channel)
+        if going_on:
+            return
 
 
 def quiet_cuts(frames: Frames, clips: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], FloatArray]]:

@@ -5,6 +5,7 @@ that a hearing has in common with the one before it, from the first on, settle (
 sequence-to-sequence speech recognition, 2020). At the utterance's end, what is left of its last hearing settles.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..audio import SAMPLE_RATE, Resampler, SpeechDetector, VadOptions
-from ..errors import AudioError, OptionError
+from ..audio import SAMPLE_RATE, Resampler, SpeechDetector, VadOptions, check_rate
+from ..audio.notices import Notices
+from ..audio.samples import EACH, MIX, Channel, ChannelSelector, as_array, check_channel
+from ..errors import OptionError
 from ..model import Whisper
 from ..simd import FloatArray
 from .results import Word
-from .transcribe import transcribe
+from .transcribe import Engine, Job
 
 UTTERANCE = VadOptions(min_silence_duration_ms=800, speech_pad_ms=300)  # a pause that ends an utterance
 LONGEST = 25 * SAMPLE_RATE  # samples: a longer utterance is cut after its settled words, for a window holds 30 s
@@ -54,20 +57,31 @@ class LiveTranscriber:
         self,
         model: Whisper,
         *,
-        sampling_rate: int = SAMPLE_RATE,
+        sampling_rate: float = SAMPLE_RATE,
+        channel: Channel = MIX,
+        strict: bool = False,
         step: float = 1.0,
         vad_options: VadOptions = UTTERANCE,
+        checkpoint: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> None:
-        """`sampling_rate`: of the samples to come, in Hz. `step`: seconds of speech between two hearings; more costs less, and settles
-        later. `options`: those of `transcribe`, for each hearing.
+        """Make a transcriber of sound that is to come.
 
-        Raises AudioError for a rate that cannot be resampled, OptionError for a step that is not above 0.
+        `sampling_rate`: of the samples, in Hz, 1000 to 1,000,000. `channel`: the one to be transcribed, a number from 0, or "mix" for the
+        mean of all. `strict`: raise AudioError for what is otherwise an AudioWarning. `step`: seconds of speech between two hearings; more
+        costs less, and settles later. `checkpoint`: called before each token; what it raises ends the call of `push` or `finish`.
+        `options`: those of TranscribeOptions and DecodingOptions, for each hearing.
+
+        Raises OptionError for an option that is unknown or has a value that is not allowed.
         """
+        check_rate(sampling_rate)
+        if check_channel(channel) == EACH:
+            raise OptionError("channel='each' needs a whole recording; make a LiveTranscriber for each channel")
         if not step > 0:
             raise OptionError(f"step must be above 0 seconds, not {step}")
-        self._model, self._options = model, options | {"word_timestamps": True}
+        self._engine = Engine(model, checkpoint, options | {"word_timestamps": True})
         self._step = round(step * SAMPLE_RATE)
+        self._selector = ChannelSelector("the sound", channel, Notices(strict))
         self._resampler = Resampler(sampling_rate, SAMPLE_RATE)
         self._detector = SpeechDetector(vad_options)
         self._kept: FloatArray = np.zeros(0, np.float32)
@@ -78,14 +92,16 @@ class LiveTranscriber:
         self._guess: list[Word] = []  # its other words, as they were heard last
 
     def push(self, samples: npt.ArrayLike) -> LiveText:
-        """Samples `(n,)`, or `(n, channels)`: floats with full scale at 1, or integers. At most one hearing of the utterance that goes on.
+        """Take the next samples, `(n,)` or `(n, channels)`: floats with full scale at 1, or integers, in any form that `load_audio` takes.
 
-        Raises AudioError for samples of another shape or kind, and for those that are not finite.
+        Makes at most one hearing of the utterance that goes on. Raises AudioError for samples of another shape or kind, for those that are
+        not finite, and for a channel that is not there; nothing of them is taken then.
         """
-        return self._take(self._resampler.push(_mono(samples)))
+        return self._take(self._resampler.push(self._selector.push(as_array(samples, "the sound"))))
 
     def finish(self) -> LiveText:
         """Settle what is left. Nothing may be pushed after it."""
+        self._selector.finish()
         settled = self._take(self._resampler.finish()).settled
         for span in self._detector.finish():
             settled += self._close(*span)
@@ -109,11 +125,11 @@ class LiveTranscriber:
         self._heard = end
         if end - start < SAMPLE_RATE // 100:
             return []
-        result = transcribe(self._model, self._kept[start - self._first : end - self._first], **self._options)
+        samples = self._kept[start - self._first : end - self._first]
         offset = start / SAMPLE_RATE
         words = [
             replace(word, start=word.start + offset, end=word.end + offset)
-            for segment in result.segments
+            for segment in Job(self._engine, [lambda: iter([samples])]).segments()
             for word in segment.words or ()
         ]
         n = len(self._settled)
@@ -142,14 +158,3 @@ class LiveTranscriber:
         self._settled, self._guess = [], []
         self._begin = max(self._begin, end)
         return tuple(words)
-
-
-def _mono(samples: npt.ArrayLike) -> FloatArray:
-    x = np.asarray(samples)
-    if x.ndim not in (1, 2) or x.dtype.kind not in "fi":
-        raise AudioError(f"samples must be floats or signed integers (n,) or (n, channels), not {x.dtype} {x.shape}")
-    scaled = x.astype(np.float32) / (np.float32(1) if x.dtype.kind == "f" else np.float32(-np.iinfo(x.dtype).min))
-    mono: FloatArray = scaled if x.ndim == 1 else scaled.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise AudioError("samples must be finite numbers")
-    return mono

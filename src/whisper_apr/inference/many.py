@@ -1,18 +1,17 @@
 """Several recordings through one model at once: each weight is read once a step for all of them."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..audio import SAMPLE_RATE
+from ..audio import SAMPLE_RATE, ReadingOptions, Source
+from ..audio.samples import MIX, Channel
 from ..errors import AudioError, OptionError
 from ..model import Whisper
-from .language import tokenizer_of
-from .passage import Context, Passage
-from .recording import Source
+from .heard import Heard, Progress
+from .passage import Passage
 from .results import Segment, Transcription
-from .transcribe import Engine, Heard, Progress, Transcriber
+from .transcribe import Engine, Job
 
 Result = Transcription | AudioError
 
@@ -21,9 +20,11 @@ Result = Transcription | AudioError
 class _Recording:
     """A recording of which passages are at work. Its sound is theirs, and let go with them."""
 
-    index: int
     heard: Heard | None = None  # None where it could not be opened
     segments: list[Segment] = field(default_factory=list)
+    error: AudioError | None = None  # the first
+    n_open: int = 0  # passages that have not ended
+    is_whole: bool = False  # whether there are no more passages to come
 
 
 def transcribe_many(
@@ -33,7 +34,10 @@ def transcribe_many(
     batch_size: int = 8,
     independent_windows: bool = False,
     return_errors: bool = False,
-    sampling_rate: int = SAMPLE_RATE,
+    sampling_rate: float = SAMPLE_RATE,
+    channel: Channel = MIX,
+    track: int | None = None,
+    strict: bool = False,
     on_segment: Callable[[int, Segment], None] | None = None,
     on_progress: Callable[[int, Progress], None] | None = None,
     checkpoint: Callable[[], None] = lambda: None,
@@ -54,7 +58,8 @@ def transcribe_many(
     if batch_size < 1:
         raise OptionError(f"batch_size must be at least 1, not {batch_size}")
     engine = Engine(model, checkpoint, options | ({"batch_size": batch_size} if independent_windows else {}))
-    found = _results(engine, audios, batch_size, sampling_rate, on_segment, on_progress)
+    reading = ReadingOptions(sampling_rate, channel, track, strict)
+    found = _results(engine, audios, batch_size, reading, on_segment, on_progress)
     return found if return_errors else map(_raised, found)
 
 
@@ -65,67 +70,60 @@ def _raised(result: Result) -> Transcription:
 
 
 def _passages(
-    engine: Engine, audios: Iterable[Source], sampling_rate: int, order: deque[tuple[_Recording, bool]]
+    engine: Engine, audios: Iterable[Source], reading: ReadingOptions, recordings: dict[int, _Recording]
 ) -> Iterator[Passage]:
-    """The recordings' passages; for each, whose it is and whether it is that one's last is put in `order`."""
-    for index, audio in enumerate(audios):
-        recording = _Recording(index)
+    """Yield the recordings' passages, each with its recording's number in `recordings`."""
+    for number, audio in enumerate(audios):
+        recording = recordings[number] = _Recording()
         before: Passage | None = None
         try:
-            job = Transcriber(engine, audio, sampling_rate)
+            job = Job.open(engine, audio, reading)
             recording.heard = job.heard
             for passage in job.passages():
+                passage.recording = number
+                recording.n_open += 1
                 if before is not None:
-                    order.append((recording, False))
                     yield before
                 before = passage
             del job
         except AudioError as error:
-            if before is not None:
-                order.append((recording, False))
-                yield before
-            before = _unreadable(engine, error)
-        order.append((recording, True))
-        yield before or _unreadable(engine)
-
-
-def _unreadable(engine: Engine, error: AudioError | None = None) -> Passage:
-    """A passage with nothing in it."""
-    model = engine.model
-    passage = Passage(None, (), tokenizer_of(model), engine.options, Context((), (), 0), 0)
-    passage.error = error
-    return passage
+            recording.error = error
+        if before is None:
+            before = engine.nothing()
+            before.recording = number
+            recording.n_open = 1
+        recording.is_whole = True
+        yield before
 
 
 def _results(
     engine: Engine,
     audios: Iterable[Source],
     batch_size: int,
-    sampling_rate: int,
+    reading: ReadingOptions,
     on_segment: Callable[[int, Segment], None] | None,
     on_progress: Callable[[int, Progress], None] | None,
 ) -> Iterator[Result]:
-    order: deque[tuple[_Recording, bool]] = deque()
-    error: AudioError | None = None  # the first of the recording whose turn it is
-    for passage, segments in engine.decode(_passages(engine, audios, sampling_rate, order), batch_size):
-        (recording, is_last), heard = order[0], order[0][0].heard
-        error = error or passage.error
+    recordings: dict[int, _Recording] = {}  # whose passages have not all ended
+    for passage, segments in engine.decode(_passages(engine, audios, reading, recordings), batch_size):
+        number, recording = passage.recording, recordings[passage.recording]
+        heard = recording.heard
+        recording.error = recording.error or passage.error
+        recording.n_open -= passage.ended
         if heard is not None:
-            for segment in map(heard.take, segments):
+            for segment in heard.settle(passage, segments):
                 recording.segments.append(segment)
                 if on_segment is not None:
-                    on_segment(recording.index, segment)
+                    on_segment(number, segment)
             if on_progress is not None:
-                on_progress(recording.index, heard.progress(passage.seek))
-        if not passage.ended:
+                on_progress(number, heard.progress(passage))
+        if recording.n_open or not recording.is_whole:
             continue
-        order.popleft()
-        if not is_last:
+        del recordings[number]
+        if recording.error is not None:
+            yield recording.error
             continue
-        if error is None and heard is not None:
-            if on_progress is not None:
-                on_progress(recording.index, Progress(heard.duration, heard.duration))
-            yield heard.result(recording.segments)
-        elif error is not None:
-            yield error
-        error = None
+        assert heard is not None, "what could not be opened has an error"
+        if on_progress is not None:
+            on_progress(number, Progress(heard.duration, heard.duration))
+        yield heard.result(recording.segments)

@@ -97,6 +97,9 @@ class Passage:
         self.seek = self.clips[0][0] if self.clips else 0
         self.last_speech = 0.0  # seconds: where the last word before the window ends
         self.error: AudioError | None = None
+        self.recording = 0  # the number of the recording, of several that are transcribed together
+        self.channel = 0  # the number of its channel, of those that are transcribed apart from each other
+        self.is_last = False  # whether it is the last one of its channel
 
     @property
     def ended(self) -> bool:

@@ -7,21 +7,30 @@ temporary file.
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from os import PathLike
-from typing import IO, Any, cast
+from functools import partial
+from typing import IO, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import simd
-from ..audio import HOP_LENGTH, N_FRAMES, N_SAMPLES, SAMPLE_RATE, MelStream, Resampler, bounded, stream_audio
+from ..audio import (
+    HOP_LENGTH,
+    N_FRAMES,
+    N_SAMPLES,
+    SAMPLE_RATE,
+    AudioReader,
+    MelStream,
+    ReadingOptions,
+    Source,
+    bounded,
+)
+from ..audio.samples import EACH
 from ..errors import AudioError
 
 FloatArray = simd.FloatArray
 Blocks = Callable[[], Iterator[FloatArray]]  # each call reads from the beginning
-Source = str | PathLike[str] | bytes | IO[bytes] | npt.NDArray[Any] | Iterable[npt.NDArray[Any]]
 
 SPOOL_SAMPLES = 10 * SAMPLE_RATE  # of one block that is read back from a temporary file
 KEPT_FRAMES = (
@@ -30,41 +39,43 @@ KEPT_FRAMES = (
 MAX_BLOCK = 10 * SAMPLE_RATE  # of samples whose spectrogram is made at once
 
 
-def read_blocks(source: Source, sampling_rate: int = SAMPLE_RATE) -> Blocks:
-    """A function that reads the source from its beginning, as float32 blocks at 16 kHz.
+def open_channels(source: Source, options: ReadingOptions, *, allow_empty: bool = False) -> list[Blocks]:
+    """Return a function for each channel that is to be transcribed: it reads that channel from its beginning, as mono blocks at 16 kHz.
 
-    Source is what `load_audio` takes, or an iterable of arrays: samples `(n,)` at `sampling_rate` that follow each other.
+    There is one, unless the options ask for "each" of the channels. Their readings may go on side by side. A source that can be read
+    only once is first copied to a temporary file.
     """
-    if isinstance(source, str | PathLike | bytes | np.ndarray):
-        return lambda: stream_audio(source, sampling_rate=sampling_rate)
-    if hasattr(source, "read"):
-        return _file_blocks(cast(IO[bytes], source), sampling_rate)
-    if isinstance(source, Iterable):
-        return _spooled(source, sampling_rate)
-    raise AudioError(f"a recording is a path, bytes, a binary file, an array or blocks, not {type(source).__name__}")
+    seekable = _seekable(source)
+    reader = AudioReader(seekable, options)
+    if seekable is not source:
+        weakref.finalize(reader, cast(IO[bytes], seekable).close)
+    if reader.is_stream:
+        spool = _Spool(reader, allow_empty)
+        return [partial(spool.blocks, i) for i in range(spool.n_channels)]
+    read = partial(reader.blocks, allow_empty=allow_empty)
+    if options.channel != EACH:
+        return [read]
+    return [partial(read, channel=i) for i in range(reader.count_channels())]
 
 
-def _file_blocks(file: IO[bytes], sampling_rate: int) -> Blocks:
-    seekable = False
+def _seekable(source: Source) -> Source:
+    """Return the source; what is a file that cannot be sought in, as a temporary file."""
+    if not hasattr(source, "read"):
+        return source
+    file, seekable = cast(IO[bytes], source), False
     with suppress(AttributeError):
         seekable = file.seekable()
-    if not seekable:
-        with _temporary() as copy:
-            shutil.copyfileobj(file, copy)
-            copy.seek(0)
-            return _closing(_file_blocks(copy, sampling_rate), copy)
-    begin = file.tell()
-
-    def blocks() -> Iterator[FloatArray]:
-        file.seek(begin)
-        return stream_audio(file, sampling_rate=sampling_rate)
-
-    return blocks
+    if seekable:
+        return source
+    with _temporary() as copy:
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        return copy
 
 
 @contextmanager
 def _temporary() -> Iterator[IO[bytes]]:
-    """A temporary file, closed where it cannot be filled."""
+    """Make a temporary file, which is closed where it cannot be filled."""
     file = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as what reads it
     try:
         yield file
@@ -73,34 +84,26 @@ def _temporary() -> Iterator[IO[bytes]]:
         raise
 
 
-def _closing(blocks: Blocks, file: IO[bytes]) -> Blocks:
-    """Close the file when nobody can read the blocks any more."""
-    weakref.finalize(blocks, file.close)
-    return blocks
+class _Spool:
+    """The samples of a stream in a temporary file, which is closed when nobody can read them any more."""
 
+    def __init__(self, reader: AudioReader, allow_empty: bool) -> None:
+        self.n_channels = 1
+        with _temporary() as self._file:
+            for block in reader.blocks(allow_empty=allow_empty):
+                self.n_channels = 1 if block.ndim == 1 else block.shape[1]
+                self._file.write(block.tobytes())
+        weakref.finalize(self, self._file.close)
 
-def _spooled(arrays: Iterable[npt.NDArray[Any]], sampling_rate: int) -> Blocks:
-    with _temporary() as copy:
-        resampler = Resampler(sampling_rate, SAMPLE_RATE)
-        n = 0
-        for array in arrays:
-            block = np.asarray(array)
-            if block.ndim != 1 or block.dtype.kind != "f":
-                raise AudioError(f"a stream's blocks must be float samples (n,), not {block.dtype} {block.shape}")
-            if not np.isfinite(block).all():
-                raise AudioError(f"the stream's sample {n + int(np.argmin(np.isfinite(block)))} is not a finite number")
-            n += len(block)
-            copy.write(resampler.push(block.astype(np.float32, copy=False)).tobytes())
-        if not n:
-            raise AudioError("the stream has no samples in it")
-        copy.write(resampler.finish().tobytes())
-
-    def blocks() -> Iterator[FloatArray]:
-        copy.seek(0)
-        while data := copy.read(4 * SPOOL_SAMPLES):
-            yield np.frombuffer(data, np.float32)
-
-    return _closing(blocks, copy)
+    def blocks(self, channel: int) -> Iterator[FloatArray]:
+        position, size = 0, 4 * self.n_channels * (SPOOL_SAMPLES // self.n_channels)
+        while True:
+            self._file.seek(position)  # another channel may have been read since
+            data = self._file.read(size)
+            if not data:
+                return
+            position += len(data)
+            yield np.frombuffer(data, np.float32)[channel :: self.n_channels]
 
 
 class Spectrogram:

@@ -24,6 +24,7 @@ class Word(_Record):
     start: float
     end: float
     probability: float
+    speaker: str | None = None  # the channel's number, from 0, where each is transcribed apart (channel="each")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Segment(_Record):
     compression_ratio: float
     no_speech_prob: float
     words: tuple[Word, ...] | None = None  # None where they were not asked for
-    language: str | None = None  # where it may be another one in each window
+    language: str | None = None  # where it may be another one in each window or channel
+    speaker: str | None = None  # the channel's number, from 0, where each is transcribed apart (channel="each")
 
 
 @dataclass(frozen=True)

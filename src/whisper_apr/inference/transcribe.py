@@ -1,32 +1,28 @@
 """A recording of any length becomes segments, by openai-whisper's rules."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from heapq import merge
 from itertools import pairwise
 from typing import Any
 
-from ..audio import N_FRAMES, SAMPLE_RATE, pad_or_trim
+from ..audio import N_FRAMES, SAMPLE_RATE, ReadingOptions, Source, pad_or_trim
+from ..audio.samples import EACH, MIX, Channel
 from ..errors import OptionError
 from ..model import Whisper
-from ..tokenizer import Tokenizer
 from .batch import Piece, decode_passages, quiet_cuts
 from .fallback import Decoder
+from .heard import Heard, HeardChannels, Progress
 from .language import LanguageChooser, check_language, embed, tokenizer_of
 from .options import prompt_tokens, split_options
 from .passage import FRAMES_PER_SECOND, Context, Passage
-from .recording import Source, Spectrogram, read_blocks
+from .recording import Blocks, Spectrogram, open_channels
 from .results import Segment, Transcription
 from .speech import Spoken, only_speech, vad_options
 from .words import add_words
 
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a transcription is: seconds of the recording."""
-
-    done: float
-    total: float
+ROWS = 8  # channels that are decoded at once, where no batch_size is given
 
 
 def _clips(clip_timestamps: str | Sequence[float], content_frames: int) -> list[tuple[int, int]]:
@@ -43,31 +39,6 @@ def _clips(clip_timestamps: str | Sequence[float], content_frames: int) -> list[
     if len(points) % 2:
         points.append(max(points[-1], content_frames))
     return [(a, min(b, content_frames)) for a, b in zip(points[::2], points[1::2], strict=True)]
-
-
-class Heard:
-    """What is known of a recording apart from its sound; its segments are numbered and timed here, and not kept."""
-
-    def __init__(self, duration: float, tokenizer: Tokenizer, language: str, spoken: Spoken | None) -> None:
-        self.duration = duration  # seconds
-        self.tokenizer = tokenizer
-        self.language = language  # a code
-        self._spoken = spoken  # where only the speech was transcribed
-        self._n_segment = 0
-
-    def take(self, segment: Segment) -> Segment:
-        """The recording's next segment, numbered, with the recording's times."""
-        self._n_segment += 1
-        return replace(self._spoken.restored(segment) if self._spoken else segment, id=self._n_segment - 1)
-
-    def progress(self, frames: int) -> Progress:
-        done = frames / FRAMES_PER_SECOND
-        done = self._spoken.original(done, True) if self._spoken else done
-        return Progress(min(done, self.duration), self.duration)
-
-    def result(self, segments: Sequence[Segment]) -> Transcription:
-        text = self.tokenizer.decode([token for segment in segments for token in segment.tokens])
-        return Transcription(text=text, segments=tuple(segments), language=self.language)
 
 
 class Engine:
@@ -92,14 +63,17 @@ class Engine:
         aligner = partial(add_words, model=self.model, options=self.options) if self.options.word_timestamps else None
         return decode_passages(passages, size, self.decoder, self.checkpoint, chooser, aligner)
 
+    def nothing(self) -> Passage:
+        """Return a passage with nothing in it."""
+        return Passage(None, (), tokenizer_of(self.model), self.options, Context((), (), 0), 0)
+
 
 class Transcriber:
-    """One recording's way through a model; `transcriber` makes it. Its language is known, its segments are not yet made."""
+    """One channel's way through a model. Its language is known, its segments are not yet made."""
 
-    def __init__(self, engine: Engine, audio: Source, sampling_rate: int = SAMPLE_RATE) -> None:
+    def __init__(self, engine: Engine, blocks: Blocks) -> None:
         self.engine = engine
         self.options = engine.options
-        blocks = read_blocks(audio, sampling_rate)
         spoken = Spoken() if engine.vad else None
         if engine.vad and spoken:
             blocks = only_speech(blocks, engine.vad, spoken)
@@ -154,14 +128,64 @@ class Transcriber:
         for i, (clip, mel) in enumerate(quiet_cuts(self.spectrogram, self.clips)):
             yield make(Piece(clip[0], mel), [clip], options=alone, context=self._context(i == 0))
 
+
+class Job:
+    """A recording's way through a model; `transcriber` makes it. Its language is known, its segments are not yet made.
+
+    Of channel "each", every channel is a recording of its own, and they are merged by time; otherwise there is one.
+    """
+
+    def __init__(self, engine: Engine, channels: Sequence[Blocks], *, is_each: bool = False) -> None:
+        """`channels` are what is to be transcribed; with `is_each`, they are the channels of a recording, and named in its segments."""
+        self.engine = engine
+        self._channels = [Transcriber(engine, blocks) for blocks in channels]
+        surest = max(self._channels, key=lambda channel: channel.language_probability)
+        self.language = surest.language  # a code; where the channels' differ, the one that is the most certain
+        self.language_probability = surest.language_probability
+        self.language_probabilities = surest.language_probabilities  # by code; None where the language was given
+        self.duration = max(channel.duration for channel in self._channels)  # seconds of the whole recording
+        # seconds that are left where `vad_filter` leaves some out, of the channel with the most
+        self.duration_after_vad = max(channel.duration_after_vad for channel in self._channels)
+        heard = [channel.heard for channel in self._channels]
+        self.heard = HeardChannels(heard, self.language) if is_each else heard[0]
+
+    @classmethod
+    def open(cls, engine: Engine, audio: Source, reading: ReadingOptions, *, allow_empty: bool = False) -> "Job":
+        """Make a job of a recording."""
+        channels = open_channels(audio, reading, allow_empty=allow_empty)
+        return cls(engine, channels, is_each=reading.channel == EACH)
+
+    def passages(self) -> Iterator[Passage]:
+        """Yield the channels' passages by the time at which they begin."""
+        heard = [channel.heard for channel in self._channels]
+        by_channel = [self._passages(number, channel) for number, channel in enumerate(self._channels)]
+        self._channels = []  # the sound is let go with the passages
+        return merge(*by_channel, key=lambda passage: heard[passage.channel].progress(passage).done)
+
+    def _passages(self, number: int, channel: Transcriber) -> Iterator[Passage]:
+        """Yield a channel's passages, at least one, of which the last says so."""
+        before: Passage | None = None
+        for passage in channel.passages():
+            passage.channel = number
+            if before is not None:
+                yield before
+            before = passage
+        if before is None:
+            before = self.engine.nothing()
+            before.channel = number
+        before.is_last = True
+        del channel
+        yield before
+
     def segments(self, on_progress: Callable[[Progress], None] | None = None) -> Iterator[Segment]:
-        """The segments as they settle. May be called once."""
-        for passage, segments in self.engine.decode(self.passages(), self.options.batch_size or 1):
+        """Yield the segments as they settle. May be called once."""
+        n_row = self.engine.options.batch_size or min(len(self._channels), ROWS)
+        for passage, segments in self.engine.decode(self.passages(), n_row):
             if passage.error is not None:
                 raise passage.error
-            yield from map(self.heard.take, segments)
+            yield from self.heard.settle(passage, segments)
             if on_progress is not None:
-                on_progress(self.heard.progress(passage.seek))
+                on_progress(self.heard.progress(passage))
         if on_progress is not None:
             on_progress(Progress(self.duration, self.duration))
 
@@ -170,29 +194,39 @@ def transcriber(
     model: Whisper,
     audio: Source,
     *,
-    sampling_rate: int = SAMPLE_RATE,
+    sampling_rate: float = SAMPLE_RATE,
+    channel: Channel = MIX,
+    track: int | None = None,
+    strict: bool = False,
+    allow_empty: bool = False,
     checkpoint: Callable[[], None] = lambda: None,
     **options: Any,
-) -> Transcriber:
-    """A recording made ready: its length and its language are known, and `segments()` yields its segments as they settle.
+) -> Job:
+    """Make a recording ready: its length and its language are known, and `segments()` yields its segments as they settle.
 
-    The arguments are `transcribe`'s.
+    With `allow_empty`, a recording without samples has no segments; otherwise it raises AudioError. The other arguments are
+    `transcribe`'s.
     """
-    return Transcriber(Engine(model, checkpoint, options), audio, sampling_rate)
+    reading = ReadingOptions(sampling_rate, channel, track, strict)
+    return Job.open(Engine(model, checkpoint, options), audio, reading, allow_empty=allow_empty)
 
 
 def transcribe(
     model: Whisper,
     audio: Source,
     *,
-    sampling_rate: int = SAMPLE_RATE,
+    sampling_rate: float = SAMPLE_RATE,
+    channel: Channel = MIX,
+    track: int | None = None,
+    strict: bool = False,
     on_segment: Callable[[Segment], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> Transcription:
     """A recording's segments, joined. See `whisper_apr.transcribe`, which is this and can print."""
-    job = transcriber(model, audio, sampling_rate=sampling_rate, checkpoint=checkpoint, **options)
+    reading = ReadingOptions(sampling_rate, channel, track, strict)
+    job = Job.open(Engine(model, checkpoint, options), audio, reading)
     segments = []
     for segment in job.segments(on_progress):
         segments.append(segment)

@@ -1,0 +1,85 @@
+"""What is known of a recording apart from its sound: its segments are numbered, timed and, of several channels, merged here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from math import inf
+
+from ..tokenizer import Tokenizer
+from .passage import FRAMES_PER_SECOND, Passage
+from .results import Segment, Transcription
+from .speech import Spoken
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a transcription is: seconds of the recording."""
+
+    done: float
+    total: float
+
+
+class Heard:
+    """One channel of a recording. Holds neither its sound nor its segments."""
+
+    def __init__(self, duration: float, tokenizer: Tokenizer, language: str, spoken: Spoken | None) -> None:
+        self.duration = duration  # seconds
+        self.tokenizer = tokenizer
+        self.language = language  # a code
+        self._spoken = spoken  # where only the speech was transcribed
+        self._n_segment = 0
+
+    def settle(self, passage: Passage, segments: Sequence[Segment]) -> list[Segment]:
+        """Return the recording's next segments, which are the passage's: numbered, with the recording's times."""
+        first, self._n_segment = self._n_segment, self._n_segment + len(segments)
+        restored = map(self._spoken.restored, segments) if self._spoken else segments
+        return [replace(segment, id=first + i) for i, segment in enumerate(restored)]
+
+    def progress(self, passage: Passage) -> Progress:
+        """Return how much of the recording is done, the passage having come so far."""
+        done = passage.seek / FRAMES_PER_SECOND
+        done = self._spoken.original(done, True) if self._spoken else done
+        return Progress(min(done, self.duration), self.duration)
+
+    def result(self, segments: Sequence[Segment]) -> Transcription:
+        """Return the recording's segments as a transcription."""
+        text = self.tokenizer.decode([token for segment in segments for token in segment.tokens])
+        return Transcription(text=text, segments=tuple(segments), language=self.language)
+
+
+class HeardChannels(Heard):
+    """Several channels of a recording, whose segments become one sequence, by the times at which they begin.
+
+    A segment is held back until every other channel has come to its beginning. Each one's `speaker` is its channel's number, as text;
+    where the channels' languages differ, its `language` is its channel's.
+    """
+
+    def __init__(self, channels: Sequence[Heard], language: str) -> None:
+        """`channels` in their order. `language` is the whole transcription's."""
+        super().__init__(max(each.duration for each in channels), channels[0].tokenizer, language, None)
+        self._channels = channels
+        self._differ = len({each.language for each in channels}) > 1
+        self._come = [0.0] * len(channels)  # seconds: no later segment of the channel begins before
+        self._held: list[tuple[float, int, int, Segment]] = []  # a heap: start, channel, number in it
+
+    def settle(self, passage: Passage, segments: Sequence[Segment]) -> list[Segment]:
+        channel = passage.channel
+        heard = self._channels[channel]
+        for segment in heard.settle(passage, segments):
+            heappush(self._held, (segment.start, channel, segment.id, self._marked(segment, channel)))
+        self._come[channel] = inf if passage.ended and passage.is_last else heard.progress(passage).done
+        settled = []
+        while self._held and self._held[0][0] <= min(self._come):
+            settled.append(heappop(self._held)[-1])
+        return super().settle(passage, settled)
+
+    def _marked(self, segment: Segment, channel: int) -> Segment:
+        speaker = str(channel)
+        words = None if segment.words is None else tuple(replace(word, speaker=speaker) for word in segment.words)
+        language = self._channels[channel].language if self._differ and segment.language is None else segment.language
+        return replace(segment, speaker=speaker, words=words, language=language)
+
+    def progress(self, passage: Passage) -> Progress:
+        """Return the mean of the channels' progress, the passage having been settled."""
+        done = [min(come, self.duration) for come in self._come]
+        return Progress(sum(done) / len(done), self.duration)

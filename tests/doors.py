@@ -1,0 +1,95 @@
+"""The functions that a recording may be given to, as functions of one form, for tests that hold for all of them."""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from whisper_apr import (
+    BatchedInferencePipeline,
+    LiveTranscriber,
+    Recognizer,
+    WhisperModel,
+    decode_audio,
+    load_audio,
+    load_model,
+)
+from whisper_apr.audio import stream_audio
+from whisper_apr.inference.live import LiveText
+
+QUICK = {"temperature": 0.0, "language": "en", "sample_len": 4}
+QUICK_FASTER = {"temperature": 0.0, "language": "en", "max_new_tokens": 4, "beam_size": 1}
+
+
+@lru_cache
+def _model() -> Recognizer:
+    return load_model("digits")
+
+
+@lru_cache
+def _faster() -> WhisperModel:
+    return WhisperModel("digits")
+
+
+def _many(source: Any, **reading: Any) -> Any:
+    (result,) = _model().transcribe_many([source], **QUICK, **reading)
+    return result.text
+
+
+def _live(source: Any, **reading: Any) -> str:
+    """Of samples only: they are what a call of `push` takes."""
+    stream = LiveTranscriber(_model(), **QUICK, **reading)
+    return stream.push(source).settled_text + stream.finish().settled_text
+
+
+def _text(found: tuple[Any, Any]) -> str:
+    return "".join(segment.text for segment in found[0])
+
+
+LOADING: dict[str, Callable[..., Any]] = {
+    "load_audio": load_audio,
+    "stream_audio": lambda source, **reading: np.concatenate(list(stream_audio(source, **reading))),
+    "decode_audio": decode_audio,
+}
+TRANSCRIBING: dict[str, Callable[..., Any]] = {
+    "transcribe": lambda source, **reading: _model().transcribe(source, **QUICK, **reading).text,
+    "transcribe_many": _many,
+    "WhisperModel": lambda source, **reading: _text(_faster().transcribe(source, **QUICK_FASTER, **reading)),
+    "BatchedInferencePipeline": lambda source, **reading: _text(
+        BatchedInferencePipeline(_faster()).transcribe(source, vad_filter=False, **QUICK_FASTER, **reading)
+    ),
+    "detect_language": lambda source, **reading: _faster().detect_language(source, **reading)[2],
+}
+LIVE: dict[str, Callable[..., Any]] = {"LiveTranscriber": _live}
+
+FILES = LOADING | TRANSCRIBING  # that take files, samples and blocks
+ALL = FILES | LIVE
+
+
+class _Heard(Exception):
+    pass
+
+
+def sound(door: str, source: Any, **reading: Any) -> np.ndarray:
+    """The samples at 16 kHz that a door's model would hear, or that it returns. Nothing is transcribed."""
+    heard: list[np.ndarray] = []
+
+    def spectrogram(blocks: Callable[[], Iterator[np.ndarray]], *_: Any) -> None:
+        heard.extend(blocks())
+        raise _Heard
+
+    def take(_: LiveTranscriber, samples: np.ndarray) -> LiveText:
+        heard.append(samples)
+        return LiveText((), ())
+
+    with (
+        mock.patch("whisper_apr.inference.transcribe.Spectrogram", spectrogram),
+        mock.patch.object(LiveTranscriber, "_take", take),
+    ):
+        try:
+            found = ALL[door](source, **reading)
+        except _Heard:
+            found = None
+    return found if door in LOADING else np.concatenate(heard)

@@ -1,0 +1,395 @@
+"""Samples in every form that they may have, given to every function that takes a recording: read alike, or refused in a sentence."""
+
+import array
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import doors
+from recordings import noise, speech, wav
+from whisper_apr import AudioWarning, LiveTranscriber, load_audio, log_mel_spectrogram
+from whisper_apr.audio import SAMPLE_RATE, MelStream
+from whisper_apr.errors import AudioError, OptionError
+
+# half a second and a word, exact in 16 bits and so in every type
+X = (np.round(speech("en")[4000:20_000] * 2**15) / 2**15).astype(np.float32)
+AS_INT16 = (X * 2**15).astype(np.int16)
+
+
+class Tensor:
+    """What other libraries have in place of arrays: here it can become one."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return self.x if dtype is None else self.x.astype(dtype)
+
+
+class Exchangeable:
+    """A tensor that can only be exchanged by DLPack."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+
+    def __dlpack__(self, **settings: Any) -> Any:
+        return self.x.__dlpack__(**settings)
+
+    def __dlpack_device__(self) -> Any:
+        return self.x.__dlpack_device__()
+
+
+class OnAnotherDevice:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy.\nUse Tensor.cpu() first")
+
+
+def blocks(x: np.ndarray) -> Iterator[np.ndarray]:
+    yield from (x[i : i + 777] for i in range(0, len(x), 777))
+
+
+def of_all_types() -> Iterator[Any]:
+    """Blocks whose type and shape change from one to the next."""
+    forms: list[Callable[[np.ndarray], Any]] = [
+        *(lambda x: (x * 2**15).astype(np.int16), lambda x: x.tolist(), lambda x: x.astype(np.float64)),
+        *(lambda x: (x * 2.0**31).astype(np.int32), Tensor, lambda x: np.stack([x, x], axis=1)),
+        lambda x: (x * 2**15 + 2**15).astype(np.uint16),
+    ]
+    for i, start in enumerate(range(0, len(X), 1000)):
+        yield forms[i % len(forms)](X[start : start + 1000])
+        yield X[:0]
+
+
+SAMPLES: dict[str, Callable[[], Any]] = {
+    "float64": lambda: X.astype(np.float64),
+    "big-endian": lambda: X.astype(">f4"),
+    "not contiguous": lambda: np.repeat(X, 2)[::2],
+    "read-only": lambda: np.frombuffer(X.tobytes(), np.float32),
+    "int16": lambda: AS_INT16,
+    "int32": lambda: AS_INT16.astype(np.int32) << 16,
+    "uint16": lambda: (AS_INT16.astype(np.int32) + 2**15).astype(np.uint16),
+    "a column": lambda: X[:, None],
+    "two equal channels": lambda: np.stack([AS_INT16, AS_INT16], axis=1),
+    "a list": lambda: X.tolist(),
+    "a tuple": lambda: tuple(X.tolist()),
+    "a list of NumPy's numbers": lambda: list(X),
+    "a list of rows": lambda: [[x, x] for x in X.tolist()],
+    "a memoryview of numbers": lambda: memoryview(X),
+    "an array of the standard library": lambda: array.array("h", AS_INT16.tolist()),
+    "an object with __array__": lambda: Tensor(AS_INT16),
+    "an object with __dlpack__": lambda: Exchangeable(X),
+}
+BLOCKS: dict[str, Callable[[], Any]] = {
+    "a generator of floats": lambda: blocks(X),
+    "a generator of int16": lambda: blocks(AS_INT16),
+    "a generator of int64": lambda: blocks(AS_INT16.astype(np.int64) << 48),
+    "a generator of stereo blocks": lambda: blocks(np.stack([X, X], axis=1)),
+    "a generator of all types": of_all_types,
+    "a list of blocks": lambda: list(blocks(X)),
+    "a tuple of tensors": lambda: tuple(map(Tensor, blocks(X))),
+    "a list of memoryviews": lambda: list(map(memoryview, blocks(X))),
+}
+BYTES: dict[str, Callable[[], Any]] = {
+    "bytes": lambda: wav(AS_INT16.tobytes()),
+    "a bytearray": lambda: bytearray(wav(AS_INT16.tobytes())),
+    "a memoryview": lambda: memoryview(wav(AS_INT16.tobytes())),
+    "a memoryview of signed bytes": lambda: memoryview(wav(AS_INT16.tobytes())).cast("b"),
+    "a file": lambda: io.BytesIO(wav(AS_INT16.tobytes())),
+}
+
+
+# ---- what is read ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("form", SAMPLES)
+def test_samples_of_every_form_are_the_same(door: str, form: str) -> None:
+    np.testing.assert_array_equal(doors.sound(door, SAMPLES[form]()), X)
+
+
+@pytest.mark.parametrize("door", doors.FILES)
+@pytest.mark.parametrize("form", BLOCKS | BYTES)
+def test_blocks_and_bytes_of_every_form_are_the_same(door: str, form: str) -> None:
+    np.testing.assert_array_equal(doors.sound(door, (BLOCKS | BYTES)[form]()), X)
+
+
+@pytest.mark.parametrize("door", [*doors.TRANSCRIBING, "LiveTranscriber"])
+def test_the_text_is_the_same(door: str) -> None:
+    expected = doors.ALL[door](X)
+    assert expected[:1] == " " or door == "detect_language"
+    for form in ("two equal channels", "an object with __array__"):
+        assert doors.ALL[door](SAMPLES[form]()) == expected
+
+
+@pytest.mark.parametrize("form", SAMPLES)
+def test_a_spectrogram_is_made_of_every_form(form: str) -> None:
+    if form in ("a column", "two equal channels", "a list of rows"):
+        with pytest.raises(AudioError, match="one channel"):
+            log_mel_spectrogram(SAMPLES[form]())
+    else:
+        np.testing.assert_array_equal(log_mel_spectrogram(SAMPLES[form]()), log_mel_spectrogram(X))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_arrays_of_bytes_are_samples_not_a_file(dtype: Any) -> None:
+    x = np.frombuffer(wav(AS_INT16.tobytes()), dtype)
+    assert len(load_audio(x)) == len(x)
+
+
+# ---- what is refused ------------------------------------------------------------------------------------------------
+
+ROWS = "rows are samples and columns channels, so transpose it"
+REFUSED: dict[str, tuple[Any, str]] = {
+    "complex": (np.zeros(500, complex), "real numbers .* not complex128"),
+    "booleans": (np.zeros(500, bool), "real numbers .* not bool"),
+    "text": (np.array(["a", "b"]), "real numbers"),
+    "objects": (np.array([0.5, None]), "real numbers .* not object"),
+    "integers beyond 64 bits": ([2**70, 0], "real numbers .* not object"),
+    "dates": (np.zeros(5, "M8[s]"), "real numbers"),
+    "a number": (np.array(0.5), r"real numbers .* \(\)"),
+    "NumPy's number": (np.float32(0.5), "real numbers"),
+    "three axes": (np.zeros((5, 5, 2)), r"real numbers .* \(5, 5, 2\)"),
+    "two rows": (np.zeros((2, 500), np.float32), ROWS),
+    "one row": (np.zeros((1, 500), np.int16), ROWS),
+    "64 rows": (np.zeros((64, 500)), ROWS),
+    "two rows in lists": ([[0.0] * 500, [0.0] * 500], ROWS),
+    "65 channels": (np.zeros((500, 65)), "65 channels; 1 to 64"),
+    "no channels": (np.zeros((500, 0)), "0 channels"),
+    "rows of unequal length": ([[0.0, 0.0], [0.0]], "a list that cannot become an array"),
+    "a list of text": (["a.wav", "b.wav"], "real numbers"),
+    "not a number": (np.array([0, np.nan]), "sample 1 is not a finite number"),
+    "infinite": ([0.0, 0.0, float("-inf")], "sample 2 is not a finite number"),
+    "too large for float32": (np.array([1e300]), "sample 0 is not a finite number"),
+    "a tensor on another device": (
+        OnAnotherDevice(),
+        r"a OnAnotherDevice that cannot become an array: can't .* numpy\. Use",
+    ),
+}
+
+
+@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("form", REFUSED)
+def test_samples_that_are_refused(door: str, form: str) -> None:
+    source, message = REFUSED[form]
+    with pytest.raises(AudioError, match=message) as caught:
+        doors.sound(door, source)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("door", doors.FILES)
+@pytest.mark.parametrize("form", [form for form, (source, _) in REFUSED.items() if not isinstance(source, list)])
+def test_the_same_as_a_block_is_refused(door: str, form: str) -> None:
+    source, message = REFUSED[form]
+    if message.startswith("sample "):
+        message = message.replace("sample ", "the stream: sample 2?")
+    with pytest.raises(AudioError, match=message):
+        doors.sound(door, iter([X[:20], source]))
+
+
+@pytest.mark.parametrize("door", doors.FILES)
+@pytest.mark.parametrize("source", [None, 3, 1.5, {"array": X, "sampling_rate": 16_000}, io.StringIO("text"), object()])
+def test_what_is_no_recording(door: str, source: Any) -> None:
+    with pytest.raises(OptionError if (door, source) == ("detect_language", None) else AudioError):
+        doors.sound(door, source)
+
+
+@pytest.mark.parametrize("block", ["a.wav", b"RIFF", {"array": X}, 0.5, None])
+def test_what_is_no_block(block: Any) -> None:
+    with pytest.raises(AudioError, match="block 1 of the stream"):
+        load_audio(iter([X, block]))
+
+
+def test_an_error_of_the_callers_generator_stays_what_it_is() -> None:
+    def failing() -> Iterator[np.ndarray]:
+        yield X
+        raise ConnectionError("the line is down")
+
+    for door in doors.FILES.values():
+        with pytest.raises(ConnectionError):
+            door(failing())
+
+
+def test_a_block_that_live_refuses_leaves_it_usable() -> None:
+    stream = LiveTranscriber(doors._model(), **doors.QUICK)
+    for source, message in REFUSED.values():
+        with pytest.raises(AudioError, match=message):
+            stream.push(source)
+    assert stream.push(X).settled_text + stream.finish().settled_text == doors.ALL["LiveTranscriber"](X)
+
+
+# ---- nothing in it --------------------------------------------------------------------------------------------------
+
+EMPTY: dict[str, Callable[[], Any]] = {
+    "an array": lambda: np.zeros(0, np.float32),
+    "an array of two channels": lambda: np.zeros((0, 2), np.int16),
+    "a list": list,
+    "no blocks": lambda: iter(()),
+    "empty blocks": lambda: iter([X[:0], X[:0]]),
+    "a WAV": lambda: wav(b""),
+    "a WAV of two channels": lambda: io.BytesIO(wav(b"", channels=2)),
+}
+
+
+@pytest.mark.parametrize("form", EMPTY)
+@pytest.mark.parametrize("channel", ["mix", "each"])
+def test_an_empty_recording_has_no_segments_where_faster_whisper_has_none(form: str, channel: str) -> None:
+    for door in ("WhisperModel", "BatchedInferencePipeline"):
+        assert doors.FILES[door](EMPTY[form](), channel=channel) == ""
+    segments, info = doors._faster().transcribe(EMPTY[form](), channel=channel)
+    assert list(segments) == []
+    assert (info.duration, info.duration_after_vad) == (0, 0)
+    assert info.language in doors._faster().supported_languages
+    code, probability, ranked = doors._faster().detect_language(EMPTY[form](), channel=channel)
+    assert (code, probability) == ranked[0]
+
+
+@pytest.mark.parametrize("form", EMPTY)
+@pytest.mark.parametrize("door", [*doors.LOADING, "transcribe", "transcribe_many"])
+def test_an_empty_recording_is_an_error_elsewhere(door: str, form: str) -> None:
+    with pytest.raises(AudioError, match="no samples"):
+        doors.sound(door, EMPTY[form]())
+
+
+def test_a_file_without_a_byte_is_an_error_everywhere() -> None:
+    for door in doors.FILES.values():
+        with pytest.raises(AudioError, match="empty"):
+            door(b"")
+
+
+# ---- the scale ------------------------------------------------------------------------------------------------------
+
+LOUD: dict[str, Callable[[], Any]] = {
+    "float32": lambda: AS_INT16.astype(np.float32),
+    "float64": lambda: AS_INT16.astype(np.float64),
+    "quiet": lambda: AS_INT16.astype(np.float32) * np.float32(40 / np.abs(AS_INT16).max()),
+    "24 bits": lambda: X * np.float32(2**23),
+    "a list": lambda: AS_INT16.astype(float).tolist(),
+    "stereo": lambda: np.stack([AS_INT16, AS_INT16 // 2], axis=1).astype(np.float32),
+}
+NARROW: dict[str, Callable[[], Any]] = {
+    "a list of int16's numbers": AS_INT16.tolist,
+    "int64": lambda: AS_INT16.astype(np.int64),
+    "int64 of 24 bits": lambda: AS_INT16.astype(np.int64) << 8,
+    "int32": lambda: AS_INT16.astype(np.int32),
+}
+
+
+def warned(door: Callable[..., Any], source: Any, **reading: Any) -> list[str]:
+    """The warnings of one call."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        door(source, **reading)
+    assert all(warning.category is AudioWarning for warning in caught)
+    assert all(warning.filename in (doors.__file__, __file__) for warning in caught)  # the caller's place
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("form", LOUD | NARROW)
+def test_samples_of_a_doubtful_scale(door: str, form: str) -> None:
+    advice = "divide samples at int16's scale by 32768" if form in LOUD else "convert them to int16"
+    (message,) = warned(partial(doors.sound, door), (LOUD | NARROW)[form]())
+    assert advice in message
+    with pytest.raises(AudioError, match=advice):
+        doors.sound(door, (LOUD | NARROW)[form](), strict=True)
+
+
+@pytest.mark.parametrize("door", doors.FILES)
+def test_blocks_and_files_of_a_doubtful_scale(door: str) -> None:
+    loud = AS_INT16.astype("<f4")
+    for make in (lambda: blocks(loud), lambda: wav(loud.tobytes(), kind=3, bits=32)):
+        (message,) = warned(partial(doors.sound, door), make())
+        assert "divide samples at int16's scale" in message
+        with pytest.raises(AudioError, match="divide samples"):
+            doors.sound(door, make(), strict=True)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        X * np.float32(4 / np.abs(X).max()),  # a recording with headroom
+        (X - X.mean()) / X.std(),  # standardised
+        AS_INT16,
+        np.zeros(5000, np.int32),
+        np.zeros(5000, np.int64),
+        np.array([2**15 + 1, 0, 0] * 99, np.int32),  # noise of a recording of 24 bits
+        np.full(500, 2**15, np.uint16),
+    ],
+    ids=["headroom", "standardised", "int16", "silent int32", "silent int64", "noise of 24 bits", "silent uint16"],
+)
+def test_samples_of_a_scale_that_is_right(source: np.ndarray) -> None:
+    assert warned(load_audio, source, strict=True) == []
+    assert warned(doors.ALL["transcribe"], source) == []
+
+
+@pytest.mark.parametrize("door", doors.TRANSCRIBING)
+@pytest.mark.parametrize("make", [lambda x: x, blocks, lambda x: wav(x.tobytes(), kind=3, bits=32)])
+def test_a_long_recording_that_is_read_twice_is_warned_of_once(
+    door: str, make: Callable[[np.ndarray], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = []
+    finish = MelStream.finish
+    monkeypatch.setattr(MelStream, "finish", lambda self, padding=0: finished.append(1) or finish(self, padding))
+    monkeypatch.setattr("whisper_apr.inference.recording.KEPT_FRAMES", 100)
+    long = np.concatenate([noise(32, 900), X * 2**15]).astype("<f4")
+    (message,) = warned(doors.TRANSCRIBING[door], make(long))
+    assert "scale" in message
+    if door in ("transcribe", "transcribe_many"):
+        assert len(finished) == 2
+
+
+# ---- sampling rates -------------------------------------------------------------------------------------------------
+
+RATES = [1000, 8000, 11_025, 22_050.0, np.int64(44_100), np.float32(48_000), 1_000_000]
+BAD_RATES = [
+    *(0, -16_000, 999, 1_000_001, float("nan"), float("inf"), -float("inf"), 1e400, 10**400, 1j),
+    *("16000", None, True, [16_000], np.array([16_000]), b"16000"),
+]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_arrays_and_blocks_of_every_rate(rate: Any) -> None:
+    n = int(rate) // 4
+    x = np.sin(np.arange(n) * (2 * np.pi * 200 / float(rate))).astype(np.float32)
+    loaded = load_audio(x, sampling_rate=rate)
+    assert len(loaded) == SAMPLE_RATE // 4
+    np.testing.assert_allclose(
+        loaded[400:-400], np.sin(np.arange(SAMPLE_RATE // 4) * (np.pi / 40))[400:-400], atol=0.02
+    )
+    np.testing.assert_allclose(load_audio(blocks(x), sampling_rate=rate), loaded, atol=1e-6)
+
+
+@pytest.mark.parametrize("door", [door for door in doors.ALL if door != "decode_audio"])
+def test_the_rate_reaches_every_door(door: str) -> None:
+    with_rate = doors.sound(door, np.repeat(X, 3), sampling_rate=48_000)
+    assert len(with_rate) == len(X)
+    assert np.corrcoef(with_rate, X)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("rate", BAD_RATES, ids=lambda rate: str(rate)[:20])
+def test_bad_rates(door: str, rate: Any) -> None:
+    with pytest.raises(OptionError, match="sampling_rate must be a number of 1000 to 1000000 Hz") as caught:
+        doors.ALL[door](X, sampling_rate=rate)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 48_000.0])
+def test_decode_audio_at_every_rate(rate: Any) -> None:
+    """From the recording's own rate: what it has above 8 kHz is heard at a higher one."""
+    tone = 0.5 * np.sin(np.arange(44_100) * (2 * np.pi * 12_000 / 44_100))
+    file = io.BytesIO()
+    soundfile.write(file, np.stack([tone, tone], axis=1), 44_100, format="WAV", subtype="FLOAT")
+    whole = doors.LOADING["decode_audio"](file.getvalue(), rate)
+    left, right = doors.LOADING["decode_audio"](file.getvalue(), rate, split_stereo=True)
+    for samples in (whole, left, right):
+        assert samples.dtype == np.float32
+        assert len(samples) == int(rate)
+        level = np.sqrt(2 * np.mean(samples[1000:-1000] ** 2))
+        assert level == pytest.approx(0.5, abs=0.01) if rate > 40_000 else level < 1e-3
