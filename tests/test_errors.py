@@ -11,6 +11,7 @@ KINDS = {
     errors.FormatError: ValueError,
     errors.ModelNotFoundError: FileNotFoundError,
     errors.BackendError: ValueError,
+    errors.OutputError: OSError,
     errors.OptionError: ValueError,
 }
 

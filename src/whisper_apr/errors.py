@@ -28,5 +28,12 @@ class BackendError(WhisperAprError, ValueError):
     """A kernel backend that does not exist or that this CPU cannot run."""
 
 
+class OutputError(WhisperAprError, OSError):
+    """A result that cannot be written: its folder is missing or not writable, something else is in its place, or the disk is full.
+
+    `__cause__` is the operating system's error, where there was one.
+    """
+
+
 class OptionError(WhisperAprError, ValueError):
     """An option with a value that is not allowed, or that contradicts another."""

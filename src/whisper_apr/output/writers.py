@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..atomic import write_atomically
-from ..errors import OptionError, WhisperAprError
+from ..errors import OptionError, OutputError
 from ..inference.results import Transcription
+from ..spelling import did_you_mean
 from .subtitles import Dictionary, LineOptions, cues
 
 Result = Transcription | Mapping[str, Any]
@@ -103,7 +104,8 @@ def _plain(result: Result) -> Dictionary:
 
 def _writer(format: str) -> Writer:
     if format not in WRITERS:
-        raise OptionError(f"unknown output format {format!r}; there are {', '.join(FORMATS)}")
+        meant = did_you_mean(str(format), FORMATS)
+        raise OptionError(f"unknown output format {format!r}; there are {', '.join(FORMATS)}{meant}")
     return WRITERS[format]
 
 
@@ -121,7 +123,7 @@ def write_files(
     """Write `<directory>/<name>.<format>`, or with the format `all` one file for each of openai-whisper's formats.
 
     A file is written beside its place and then put there: it is whole, or what was there before. The folder is made where it is
-    missing. Raises OptionError for a format that does not exist, WhisperAprError where the folder cannot be written to.
+    missing. Raises OptionError for a format that does not exist, OutputError where the folder or a file cannot be written to.
     """
     plain, formats = _plain(result), OF_ALL if format == ALL else (format,)
     writers = [(each, _writer(each)) for each in formats]
@@ -135,6 +137,6 @@ def write_files(
                 writer(plain, file, options or LineOptions())
                 file.detach()  # flushed, and not closed
         except OSError as error:
-            raise WhisperAprError(f"{path}: {error.strerror or error}; the transcription was not written") from error
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
         paths.append(path)
     return paths
