@@ -23,6 +23,7 @@ from .inference.transcribe import transcribe as _transcribe
 from .model import Whisper
 from .model.layers import FloatArray
 from .output import format_timestamp
+from .spelling import did_you_mean
 
 # shipped with the package, opened without any network; with their alignment heads (assets/digits.md says how they were found)
 BUNDLED = {"digits": ((3, 0),)}
@@ -119,7 +120,8 @@ def load_model(
     if device not in (None, "cpu", "auto"):
         raise OptionError(f"device must be 'cpu', which is all that this package runs on, not {device!r}")
     if compute_type not in _COMPUTE_TYPES:
-        raise OptionError(f"compute_type must be {', '.join(_COMPUTE_TYPES)}, not {compute_type!r}")
+        meant = did_you_mean(str(compute_type), _COMPUTE_TYPES)
+        raise OptionError(f"compute_type must be {', '.join(_COMPUTE_TYPES)}, not {compute_type!r}{meant}")
     stored, computed = _COMPUTE_TYPES[compute_type]
     if not isinstance(name, PathLike) and (not isinstance(name, str) or name.startswith(("http://", "https://"))):
         from .formats.apr_http import ChangedError, open_stream  # brings urllib and ssl, which most programs do without
@@ -155,7 +157,7 @@ def find_checkpoint(
         return open_checkpoint(name, exact=exact)
     model = find_model(name) if isinstance(name, str) else None
     if model is None:
-        raise ModelNotFoundError(
-            f"no model named {str(name)!r}, and no such file; the names are {', '.join(available_models())}"
-        )
+        names = available_models()
+        meant = did_you_mean(os.fspath(name), names) or f"; the names are {', '.join(names)}"
+        raise ModelNotFoundError(f"no model named {os.fspath(name)!r}, and no such file{meant}")
     return open_model(model, dtype, download_root)

@@ -4,7 +4,9 @@ import argparse
 from typing import Any
 
 from .. import simd
+from ..errors import OptionError
 from ..recognizer import Recognizer, load_model
+from ..tokenizer import to_language_code
 
 DEFAULT_MODEL = "base"
 
@@ -35,6 +37,20 @@ def optional(kind: type[int] | type[float]) -> Any:
 
     parse.__name__ = kind.__name__  # argparse names it in its error
     return parse
+
+
+def language(text: str) -> str:
+    """A code or an English name that Whisper knows."""
+    try:
+        to_language_code(text)
+    except OptionError as error:  # argparse would put its own words in the place of these
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def languages(text: str) -> list[str]:
+    """Several, with commas between."""
+    return [language(part) for part in listed(text)]
 
 
 def listed(text: str) -> list[str]:

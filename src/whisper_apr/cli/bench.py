@@ -3,6 +3,8 @@
 import argparse
 
 from .. import simd
+from ..atomic import check_writable
+from .terminal import out, writing
 
 HELP = "measure kernels and a model's stages on this machine"
 
@@ -17,11 +19,16 @@ def run(args: argparse.Namespace) -> int:
     from ..bench import kernels, pipeline
     from ..bench.measure import machine_line, table
 
-    print(machine_line())
+    if args.json:
+        with writing(args.json):  # minutes before it is written
+            check_writable(args.json)
+
+    out(machine_line() + "\n")
     compiled = [name for name in simd.backends() if name != "numpy"]
     simd.set_num_threads(args.threads[0])
-    print(f"\nkernels, {args.threads[0]} threads, the shapes of tiny\n")
+    out(f"\nkernels, {args.threads[0]} threads, the shapes of tiny\n\n")
     cases = kernels.cases([(1500, 384, 1536)], [(1, 384, 51865)], [(1, 6, 1500, 1500, 64)])
-    print(table(kernels.HEAD, [figure.row() for case in cases for figure in kernels.measure(case, compiled)]), "\n")
+    rows = [figure.row() for case in cases for figure in kernels.measure(case, compiled)]
+    out(f"{table(kernels.HEAD, rows)}\n\n")
     pipeline.run(args)
     return 0

@@ -2,10 +2,12 @@
 
 import argparse
 import os
-import sys
 
+from ..atomic import check_writable
 from .arguments import option
 from .models import megabytes
+from .progress import Status
+from .terminal import out, writing
 
 HELP = "write a model as an .apr file"
 DTYPES = ("float32", "float16", "int8", "int4")
@@ -32,14 +34,16 @@ def run(args: argparse.Namespace) -> int:
     from ..formats.hub import source_of
     from ..recognizer import find_checkpoint
 
-    # exact: from a quantized file straight to floats, without int8 in between
-    checkpoint = find_checkpoint(args.source, None, args.model_dir, exact=args.dtype in ("float32", "float16"))
-    provenance = checkpoint.provenance or {"source": source_of(args.source)}
-    try:
-        write_apr(checkpoint, args.target, args.dtype, args.compress, provenance, args.license)
-    except OSError as error:
-        from ..errors import FormatError
-
-        raise FormatError(f"{args.target}: cannot be written ({error.strerror})") from error
-    sys.stdout.write(f"{args.target}: {megabytes(os.path.getsize(args.target))}\n")
+    with writing(args.target):
+        check_writable(args.target)
+    with Status() as status:
+        status.say(f"loading {args.source}")
+        # exact: from a quantized file straight to floats, without int8 in between
+        checkpoint = find_checkpoint(args.source, None, args.model_dir, exact=args.dtype in ("float32", "float16"))
+        provenance = checkpoint.provenance or {"source": source_of(args.source)}
+        status.say(f"writing {args.target}")
+        with writing(args.target):
+            write_apr(checkpoint, args.target, args.dtype, args.compress, provenance, args.license)
+    size = f": {megabytes(os.path.getsize(args.target))}" if os.path.isfile(args.target) else ""
+    out(f"{args.target}{size}\n")
     return 0

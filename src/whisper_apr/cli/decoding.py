@@ -8,11 +8,13 @@ import numpy as np
 
 from ..audio import ReadingOptions, VadOptions
 from ..errors import OptionError
-from .arguments import boolean, channel, listed, option, optional, switch
+from ..inference.options import split_options
+from .arguments import boolean, channel, language, languages, listed, option, optional, switch
 
 # openai-whisper's command, unlike its function, searches with five beams, and samples five times where it falls back
 N_BEAM = 5
 N_SAMPLE = 5
+READING = ("channel", "track", "strict")  # the options of ReadingOptions
 
 
 def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
@@ -28,7 +30,7 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
         else:
             option(group, name, type=kind, help=help, **({"default": argparse.SUPPRESS} | settings))
 
-    add("language", str, "language spoken, as a code or in English (default: detected)")
+    add("language", language, "language spoken, as a code or in English (default: detected)")
     add("task", str, "transcribe, or translate into English", choices=("transcribe", "translate"))
     samples = f"samples to choose from at a temperature above 0 (default: {N_SAMPLE})"
     add("best-of", optional(int), samples, default=N_SAMPLE)
@@ -48,7 +50,7 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
     add("no-repeat-ngram-size", int, "so many tokens in a row are never written twice (default: 0, any)")
     add("hotwords", listed, "words to expect, with commas between")
     add("hotword-bias", float, "instead of a prompt, raise their likelihood by this; 1 to 4 helps")
-    add("languages", listed, "codes to choose among where the language is detected")
+    add("languages", languages, "codes to choose among where the language is detected")
     add("multilingual", boolean, "detect the language of each window anew")
     add("language-detection-segments", int, "windows to detect the language by (default: 1)")
     add("language-detection-threshold", float, "a probability that is enough for a language (default: 0.5)")
@@ -95,16 +97,17 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def decoding_options(args: argparse.Namespace, names: list[str]) -> dict[str, Any]:
-    """What the engine is to be told. Raises OptionError for a value that is not allowed of a temperature, of how recordings are read, or of voice activity."""
+    """Return what the engine is to be told. Raises OptionError for what is not allowed, as far as that can be said without a model."""
     options = {name: getattr(args, name) for name in names if hasattr(args, name)}
     vad = {f.name: options.pop(f"vad_{f.name}") for f in fields(VadOptions) if f"vad_{f.name}" in options}
     if vad and not options.get("vad_filter"):
         raise OptionError(f"--vad-{next(iter(vad)).replace('_', '-')} needs --vad-filter True")
     if vad:
         options["vad_parameters"] = VadOptions(**vad)
-    ReadingOptions(**{name: options[name] for name in ("channel", "track", "strict") if name in options})
+    ReadingOptions(**{name: options[name] for name in READING if name in options})
     start, step = args.temperature, args.temperature_increment_on_fallback
     if not 0 <= start <= 1 or (step is not None and not step > 0):
         raise OptionError("temperature must be from 0 to 1, and its increment above 0")
     options["temperature"] = (start,) if step is None else tuple(float(t) for t in np.arange(start, 1 + 1e-6, step))
+    split_options({name: value for name, value in options.items() if name not in READING})
     return options

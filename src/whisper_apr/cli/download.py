@@ -1,10 +1,10 @@
 """Fetch a model into the cache, so that it can be used without a network from then on."""
 
 import argparse
-import sys
 
 from ..errors import OptionError
 from .arguments import option
+from .terminal import out
 
 HELP = "fetch a model"
 
@@ -24,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(
             f"no model named {args.name!r}; 'whisper-apr models' lists the names, and org/name is one of the hub"
         )
-    sys.stdout.write(f"{fetch(model, args.model_dir)}\n")
+    out(f"{fetch(model, args.model_dir)}\n")
     return 0

@@ -2,12 +2,12 @@
 
 import argparse
 import platform
-import sys
 
 import numpy as np
 
 from .. import __version__, simd
 from ..bench.measure import cpu_name
+from .terminal import out
 
 HELP = "print the version, the CPU, and which kernels run on it"
 
@@ -25,6 +25,5 @@ def run(args: argparse.Namespace) -> int:
         "picked": simd.backend(),
         "threads": simd.get_num_threads(),
     }
-    for name, value in rows.items():
-        sys.stdout.write(f"{name + ':':10}{value}\n")
+    out("".join(f"{name + ':':10}{value}\n" for name, value in rows.items()))
     return 0

@@ -1,7 +1,6 @@
 """Say what a model is: its dimensions, types, sizes and origin. Every number of it is read, and every block of an .apr file verified."""
 
 import argparse
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from .arguments import option, switch
 from .models import megabytes
+from .terminal import out
 
 HELP = "say what a model file holds, and verify it"
 
@@ -68,9 +68,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if path.exists():
         rows["file"] = f"{megabytes(_size_on_disk(path))}" + ("" if n_block is None else f", {n_block} blocks verified")
-    for key, value in rows.items():
-        sys.stdout.write(f"{key + ':':18}{value}\n")
+    out("".join(f"{key + ':':18}{value}\n" for key, value in rows.items()))
     if args.tensors:
-        sys.stdout.write(f"\n{'tensor':56}{'type':9}{'shape':>14}{'bytes':>12}{'mean':>12}{'deviation':>12}\n")
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        out(f"\n{'tensor':56}{'type':9}{'shape':>14}{'bytes':>12}{'mean':>12}{'deviation':>12}\n")
+        out("".join(f"{line}\n" for line in lines))
     return 0

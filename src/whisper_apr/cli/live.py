@@ -15,8 +15,9 @@ import numpy.typing as npt
 from ..audio import SAMPLE_RATE
 from ..errors import OptionError, WhisperAprError
 from ..inference.live import LiveText, LiveTranscriber
-from . import fail
-from .arguments import add_engine, open_engine, option, positive
+from .arguments import add_engine, language, open_engine, option, positive
+from .progress import Status
+from .terminal import fail, out
 
 HELP = "write what is being said"
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option(parser, "channels", type=positive, default=1, help="of the samples (default: 1)")
     option(parser, "sample-format", choices=tuple(TYPES), default="s16le", help="of the samples (default: s16le)")
     option(parser, "step", type=float, default=1.0, help="seconds of speech between two hearings (default: 1)")
-    option(parser, "language", help="language spoken (default: detected)")
+    option(parser, "language", type=language, help="language spoken (default: detected)")
     option(parser, "task", choices=("transcribe", "translate"), default="transcribe", help="(default: transcribe)")
 
 
@@ -93,42 +94,52 @@ class _Line:
     def show(self, text: LiveText) -> None:
         if not text.settled and not self._is_terminal:
             return
-        out = ["\x1b[0J"] if self._is_terminal else []  # away with the guess
+        parts = ["\x1b[0J"] if self._is_terminal else []  # away with the guess
         width = shutil.get_terminal_size().columns
         for word in text.settled:
             shown = word.word if self._column else word.word.lstrip()
             if self._end is not None and word.start - self._end > PAUSE:
                 shown, self._column = "\n" + word.word.lstrip(), 0
-            out.append(shown)
+            parts.append(shown)
             self._column = (self._column + len(shown)) % width
             self._end = word.end
         if self._is_terminal and text.tentative:  # within the line, so that the cursor finds back
-            out.append(f"\x1b7\x1b[2m{text.tentative_text[: width - self._column - 1]}\x1b[0m\x1b8")
-        sys.stdout.write("".join(out))
-        sys.stdout.flush()
+            parts.append(f"\x1b7\x1b[2m{text.tentative_text[: width - self._column - 1]}\x1b[0m\x1b8")
+        out("".join(parts))
 
     def end(self) -> None:
         if self._end is not None:
-            sys.stdout.write("\n")
+            out("\n")
 
 
 def run(args: argparse.Namespace) -> int:
+    if sys.stdin is None and args.input != "mic":
+        raise OptionError("the standard input is closed; --input mic listens to the microphone")
     source = args.input or ("mic" if sys.stdin.isatty() else "-")
     if source == "mic" and args.channels != 1:
         raise OptionError("the microphone has one channel; --channels is for the standard input")
     options = {"language": args.language, "task": args.task}
-    stream = LiveTranscriber(open_engine(args), sampling_rate=args.rate, step=args.step, **options)
-    line = _Line()
-    blocks = (
-        _microphone_blocks(args.rate) if source == "mic" else _stdin_blocks(TYPES[args.sample_format], args.channels)
-    )
-    with closing(blocks):  # type: ignore[type-var]
-        try:
-            for block in blocks:
-                line.show(stream.push(block))
-        except KeyboardInterrupt:
-            if source != "mic":
-                raise
-    line.show(stream.finish())
+    with Status() as status:
+        status.say(f"loading {args.model}")
+        stream = LiveTranscriber(open_engine(args), sampling_rate=args.rate, step=args.step, **options)
+        status.say(f"listening to {'the microphone; Ctrl-C ends it' if source == 'mic' else 'the standard input'}")
+        line = _Line()
+        blocks = (
+            _microphone_blocks(args.rate)
+            if source == "mic"
+            else _stdin_blocks(TYPES[args.sample_format], args.channels)
+        )
+        with closing(blocks):  # type: ignore[type-var]
+            try:
+                for block in blocks:
+                    text = stream.push(block)
+                    if text.settled or text.tentative:
+                        status.close()
+                    line.show(text)
+            except KeyboardInterrupt:
+                if source != "mic":
+                    raise
+        text = stream.finish()
+    line.show(text)
     line.end()
     return 0

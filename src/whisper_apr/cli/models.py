@@ -1,7 +1,8 @@
 """List the models that have a name, their sizes, and which of them are here already."""
 
 import argparse
-import sys
+
+from .terminal import out
 
 HELP = "list the models that have a name"
 
@@ -19,12 +20,10 @@ def run(args: argparse.Namespace) -> int:
     from ..recognizer import BUNDLED
 
     for name in BUNDLED:
-        sys.stdout.write(f"{name:16}{'':>8}  comes with the package\n")
+        out(f"{name:16}{'':>8}  comes with the package\n")
     for name, model in known_models().items():
         here = ["fetched"] if cached_folder(model) else []
         for path in converted_files(model):
             here.append(f"{path.stem.rsplit('-', 1)[1]} {megabytes(path.stat().st_size)}")
-        sys.stdout.write(
-            f"{name:16}{megabytes(model.size or 0):>8}  {model.repo}{'; here: ' if here else ''}{', '.join(here)}\n"
-        )
+        out(f"{name:16}{megabytes(model.size or 0):>8}  {model.repo}{'; here: ' if here else ''}{', '.join(here)}\n")
     return 0

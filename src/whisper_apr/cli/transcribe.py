@@ -1,21 +1,25 @@
-"""Turn recordings into text. Files, folders and patterns are taken; - is the standard input. Without --output-dir the text goes to
-the standard output, as it settles; with it, into files (all formats of openai-whisper unless --output-format names one)."""
+"""Turn recordings into text. Files, folders (with the folders in them) and patterns are taken; - is the standard input. Without
+--output-dir the text goes to the standard output, as it settles. With it, it goes into files (all formats of openai-whisper unless
+--output-format names one), whose names are written to the standard output; recordings of a folder keep the folders that they lie in."""
 
 import argparse
-import os
+import io
+import re
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AudioError, OptionError, WhisperAprError
 from ..inference.heard import Progress
 from ..inference.results import Segment, Transcription
-from ..output import ALL, FORMATS, LineOptions, format_timestamp, write, write_files
-from . import fail
+from ..output import ALL, FORMATS, LineOptions, format_timestamp, write
 from .arguments import add_engine, boolean, open_engine, option, optional, switch
 from .decoding import add_decoding, decoding_options
-from .files import STDIN, output_names, recordings
+from .inputs import STDIN, Input, find_inputs, problem_with
+from .outputs import Outputs
+from .progress import Status, Tally
+from .terminal import out, printable
 
 HELP = "turn recordings into text"
 SPEAKERS = 2  # channels that are decoded at once where each is transcribed apart: the two sides of a call
@@ -23,6 +27,7 @@ SPEAKERS = 2  # channels that are decoded at once where each is transcribed apar
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio", nargs="+", metavar="FILE", help="recording, folder of recordings, pattern, or -")
+    option(parser, "no-recursive", action="store_true", help="of a folder, leave out the folders in it")
     add_engine(parser)
     # openai-whisper's command has these too: here there is one device, and weights stay as the model's file has them
     option(parser, "device", choices=("cpu",), default="cpu", help=argparse.SUPPRESS)
@@ -32,11 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option(
         group, "output-dir", "-o", help="folder for files, one a recording and format, in place of the standard output"
     )
+    existing = group.add_mutually_exclusive_group()
+    option(existing, "skip-existing", action="store_true", help="pass over recordings whose files are there already")
+    option(existing, "overwrite", action="store_true", help="replace files that are there (default: they are an error)")
     switch(
         group,
         "verbose",
         default=None,
-        help="True: print segments with their times; False: print nothing but what was asked for (default: plain text)",
+        help="True: print segments with their times; False: print no more than was asked for, and no last line",
     )
     switch(group, "highlight-words", help="srt and vtt: underline each word as it is spoken (needs --word-timestamps)")
     for name, meaning in (
@@ -60,86 +68,140 @@ def _line_options(args: argparse.Namespace) -> LineOptions:
     return options
 
 
-class _Terminal:
-    """What is seen of a recording while it is transcribed: segments on stdout, a bar on stderr where that is a terminal."""
+@dataclass
+class _Session:
+    """What is shown and written of the recordings of a run, while they are transcribed in their order."""
 
-    def __init__(self, paths: Sequence[str], shows: bool, with_times: bool) -> None:
-        self._paths, self._shows, self._with_times = paths, shows, with_times
-        self._bar: Any = None
+    inputs: Sequence[Input]
+    outputs: Outputs | None  # None: to the standard output
+    format: str | None
+    layout: LineOptions
+    lines: bool  # segments are written to the standard output as they settle
+    with_times: bool
+    names_files: bool  # the files that were written are named on the standard output
+    with_heads: bool  # several recordings share the standard output: each is named
+    status: Status
+    tally: Tally
 
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = None
+    def __post_init__(self) -> None:
+        self._headed = -1  # the recording whose name is on the standard output already
+        self._duration = 0.0
 
-    def on_segment(self, _: int, segment: Segment) -> None:
+    def _head(self, index: int) -> None:
+        """The name of a recording before its text, as `tail` has it."""
+        if self.with_heads and index != self._headed:
+            name = self.inputs[index].label
+            space = "" if self._headed < 0 else "\n"
+            self._headed = index
+            out(f"{space}==> {printable(name) if sys.stdout.isatty() else name} <==\n")
+
+    def on_segment(self, index: int, segment: Segment) -> None:
         text = segment.text.strip()
-        if not self._shows or not text:
+        if not self.lines or not text:
             return
-        if self._with_times:
+        if self.with_times:
             text = f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}"
-        if self._bar is not None and sys.stdout.isatty():
-            self._bar.clear()
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        self._head(index)
+        out(text + "\n")
 
     def on_progress(self, index: int, progress: Progress) -> None:
-        if not sys.stderr.isatty():
-            return
-        if self._bar is None:
-            from tqdm import tqdm
+        self._duration = progress.total
+        self.status.update(index, progress)
 
-            tqdm.monitor_interval = 0  # no thread to watch a bar
-            self._bar = tqdm(
-                total=progress.total,
-                desc=os.path.basename(self._paths[index]),
-                leave=False,
-                mininterval=0,
-                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]",
-            )
-        self._bar.update(progress.done - self._bar.n)
+    def finish(self, index: int, result: Transcription) -> None:
+        item = self.inputs[index]
+        if self.outputs is not None:
+            for path in self.outputs.write(item, result):
+                if self.names_files:
+                    out(f"{path}\n")
+        elif self.format == "json":
+            named = {"file": item.path} if self.with_heads else {}
+            self._write(named | result.to_dict())
+            out("\n")
+        else:
+            self._head(index)
+            if not self.lines:
+                self._write(result)
+        self.tally.n_done += 1
+        self.tally.sound += self._duration
+
+    def _write(self, result: Transcription | dict[str, object]) -> None:
+        text = io.StringIO()
+        write(result, str(self.format), text, self.layout)
+        out(text.getvalue())
+
+    def run(self, args: argparse.Namespace, options: dict[str, Any]) -> None:
+        """Transcribe all of them."""
+        batch_size = options.pop("batch_size", None)
+        self.status.say(f"loading {args.model}")
+        model = open_engine(args)
+        self.tally.start_clock()
+        self.status.begin(self.inputs)
+        results = model.transcribe_many(
+            (item.source() for item in self.inputs),
+            batch_size=batch_size if batch_size is not None else SPEAKERS if options.get("channel") == "each" else 1,
+            independent_windows=batch_size is not None,
+            return_errors=True,
+            on_segment=self.on_segment,
+            on_progress=self.on_progress,
+            checkpoint=self.status.tick,
+            **options,
+        )
+        for index, result in enumerate(results):
+            if isinstance(result, AudioError):
+                self.tally.failed(self.inputs[index].label, _message(result, self.inputs[index]))
+            else:
+                self.finish(index, result)
+            self.status.ended(index, failed=isinstance(result, AudioError))
 
 
-def _write(result: Transcription, name: str, args: argparse.Namespace) -> None:
-    if not args.to_stdout:
-        write_files(result, args.output_format or ALL, args.output_dir or ".", name, args.lines)
-    elif not args.shows_lines:
-        write(result, args.output_format, sys.stdout, args.lines)
-        if args.output_format == "json":
-            sys.stdout.write("\n")
-        sys.stdout.flush()
+def _message(error: WhisperAprError, item: Input) -> str:
+    """What is wrong with a recording."""
+    text = str(error)
+    if item.path == STDIN:  # a copy of it, in which a reader can go back, is named by its number
+        return re.sub(r"^(<stdin>|-|\d+|the recording): ", "", text)
+    return text
 
 
 def run(args: argparse.Namespace) -> int:
-    args.lines = _line_options(args)
-    args.to_stdout = args.output_dir is None and args.output_format != ALL
-    args.shows_lines = args.output_format in (None, "txt") if args.to_stdout else args.verbose is not False
+    layout = _line_options(args)
     options = decoding_options(args, args.decoding_names)
-    batch_size = options.pop("batch_size", None)
-    paths = recordings(args.audio)
-    names = output_names(paths)
-    model = open_engine(args)
-    terminal = _Terminal(paths, args.shows_lines, bool(args.verbose))
-    results = model.transcribe_many(
-        (sys.stdin.buffer if path == STDIN else path for path in paths),
-        batch_size=batch_size if batch_size is not None else SPEAKERS if options.get("channel") == "each" else 1,
-        independent_windows=batch_size is not None,
-        return_errors=True,
-        on_segment=terminal.on_segment,
-        on_progress=terminal.on_progress,
-        **options,
-    )
-    failed = 0
-    with closing(terminal):
-        for path, name, result in zip(paths, names, results, strict=True):
-            terminal.close()
-            try:
-                if isinstance(result, AudioError):
-                    raise result
-                _write(result, name, args)
-            except WhisperAprError as error:
-                fail(error if path in str(error) else f"{path}: {error}")
-                failed += 1
-    if failed and len(paths) > 1:
-        fail(f"{failed} of {len(paths)} recordings could not be transcribed")
-    return 1 if failed else 0
+    inputs, problems = find_inputs(args.audio, not args.no_recursive)
+    outputs = None
+    if args.output_dir is not None or args.output_format == ALL:
+        outputs = Outputs(args.output_dir or ".", args.output_format, inputs, layout)
+        outputs.check(args.skip_existing, args.overwrite)
+    elif args.skip_existing or args.overwrite:
+        raise OptionError("--skip-existing and --overwrite are about files: they need --output-dir")
+    tally, todo = Tally(), []
+    for problem in problems:
+        tally.failed(*problem)
+    for item in inputs:
+        if outputs is not None and outputs.is_done(item):
+            tally.n_skipped += 1
+        elif reason := problem_with(item):
+            tally.failed(item.label, reason)
+        else:
+            todo.append(item)
+    several = len(inputs) + len(problems) > 1
+    try:
+        if todo:
+            with Status() as status:
+                _Session(
+                    inputs=todo,
+                    outputs=outputs,
+                    format=args.output_format,
+                    layout=layout,
+                    lines=bool(args.verbose) if outputs is not None else args.output_format in (None, "txt"),
+                    with_times=bool(args.verbose),
+                    names_files=args.verbose is not False,
+                    with_heads=several,
+                    status=status,
+                    tally=tally,
+                ).run(args, options)
+    except KeyboardInterrupt:
+        tally.report()
+        raise
+    if (tally.n_failed and several) or (args.verbose is not False and (several or outputs or sys.stderr.isatty())):
+        tally.report()
+    return 1 if tally.n_failed else 0

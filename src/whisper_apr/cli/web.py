@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import __version__
 from ..errors import OptionError, WhisperAprError
 from .arguments import option
+from .terminal import out
 
 HELP = "serve a page that transcribes in the browser"
 DEFAULT_PORT = 8008
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
             reason = getattr(error, "strerror", None) or error
             raise WhisperAprError(f"port {args.port}: {reason}; choose another with --port") from error
         with server:
-            print(f"{server.url} (Ctrl-C ends it)", flush=True)
+            out(f"{server.url} (Ctrl-C ends it)\n")
             if args.open:
                 webbrowser.open(server.url)
             server.serve_forever()

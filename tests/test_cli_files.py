@@ -1,0 +1,468 @@
+"""Which files the command reads and writes: folders, patterns, names, and what is there already."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from privileges import without_privileges
+from whisper_apr.cli import inputs, main
+from whisper_apr.cli.inputs import STDIN, Input, find_inputs, problem_with
+from whisper_apr.cli.outputs import output_names
+from whisper_apr.errors import OptionError
+from whisper_apr.output import writers
+
+DATA = Path(__file__).parent / "data"
+EN, DE = DATA / "en.wav", DATA / "de.wav"
+ALL = {"txt", "vtt", "srt", "tsv", "json"}
+
+posix = pytest.mark.skipif(os.name == "nt", reason="links and permissions are POSIX's here")
+
+
+def tree(folder: Path, *names: str) -> Path:
+    """Files of no use, and their folders."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return folder
+
+
+def paths(*arguments: object, recursive: bool = True, relative_to: Path) -> list[str]:
+    found, problems = find_inputs([str(each) for each in arguments], recursive)
+    assert problems == []
+    return [Path(each.path).relative_to(relative_to).as_posix() for each in found]
+
+
+def results(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def transcribe(*arguments: object) -> int:
+    return main(["transcribe", "--model", "digits", "--beam-size", "None", *map(str, arguments)])
+
+
+# ---- what is read ---------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_searched_with_the_folders_in_it(tmp_path: Path) -> None:
+    names = ["a.wav", "B.MP3", "n.txt", "sub/c.flac", "sub/deep/d.m4a", "sub/deep/e.wav.txt"]
+    hidden = [".h.wav", "._a.wav", ".cache/f.wav", "sub/.git/g.wav"]
+    tree(tmp_path, *names, *hidden)
+    assert paths(tmp_path, relative_to=tmp_path) == ["B.MP3", "a.wav", "sub/c.flac", "sub/deep/d.m4a"]
+    assert paths(tmp_path, recursive=False, relative_to=tmp_path) == ["B.MP3", "a.wav"]
+    # what is named is read, hidden or not
+    named = [tmp_path / ".cache", tmp_path / ".h.wav", tmp_path / "n.txt"]
+    assert paths(*named, relative_to=tmp_path) == [".cache/f.wav", ".h.wav", "n.txt"]
+
+
+def test_each_recording_once(tmp_path: Path, monkeypatch) -> None:
+    tree(tmp_path, "a.wav", "sub/b.wav")
+    monkeypatch.chdir(tmp_path)
+    found, _ = find_inputs(["a.wav", ".", "./a.wav", "sub/../a.wav", "*.wav", str(tmp_path / "a.wav"), "-", "sub", "-"])
+    assert [each.path for each in found] == ["a.wav", os.path.join(".", "sub", "b.wav"), "-"]
+
+
+@posix
+def test_links_in_circles(tmp_path: Path) -> None:
+    tree(tmp_path, "in/z/a.wav", "other/b.wav")
+    (tmp_path / "in" / "self").symlink_to(".")
+    (tmp_path / "in" / "z" / "up").symlink_to("..")
+    (tmp_path / "in" / "a").symlink_to("z")  # before the folder itself in the alphabet
+    (tmp_path / "in" / "far").symlink_to(tmp_path / "other")
+    (tmp_path / "in" / "x.wav").symlink_to("y.wav")
+    (tmp_path / "in" / "y.wav").symlink_to("x.wav")
+    (tmp_path / "in" / "nowhere.wav").symlink_to("gone.wav")
+    (tmp_path / "in" / "link.wav").symlink_to("z/a.wav")
+    expected = ["in/link.wav", "in/z/a.wav", "in/far/b.wav"]
+    assert paths(tmp_path / "in", relative_to=tmp_path) == expected
+    assert set(paths(tmp_path / "in" / "**" / "*.wav", relative_to=tmp_path)) == set(expected)
+
+
+@posix
+def test_many_circles_take_no_time(tmp_path: Path) -> None:
+    """glob.glob goes round each of them forty times, in every order."""
+    tree(tmp_path, "a.wav")
+    for i in range(20):
+        (tmp_path / f"circle{i}").symlink_to(".")
+    for argument in (tmp_path, tmp_path / "**", tmp_path / "**" / "*.wav", tmp_path / "**" / "**" / "a*"):
+        assert paths(argument, relative_to=tmp_path) == ["a.wav"]
+
+
+def test_a_deep_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    depth = 300  # of 2 letters each: within what a path may have, beyond what recursion would
+    deepest = Path(*["d"] * depth)
+    try:
+        deepest.mkdir(parents=True)
+    except OSError:
+        pytest.skip("this system has no paths of 600 letters")
+    (deepest / "a.wav").touch()
+    assert [each.inside for each in find_inputs(["d"])[0]] == [str(Path(*["d"] * (depth - 1), "a.wav"))]
+
+
+def test_patterns(tmp_path: Path) -> None:
+    tree(tmp_path, "a.wav", "b[1].wav", "x/a.wav", "y/a.wav", "y/z/a.wav", ".h/a.wav", "y/a.ogg")
+    assert paths(tmp_path / "*.wav", relative_to=tmp_path) == ["a.wav", "b[1].wav"]
+    assert paths(tmp_path / "b[1].wav", relative_to=tmp_path) == ["b[1].wav"]  # a file's name
+    assert paths(tmp_path / "?" / "a.*", relative_to=tmp_path) == ["x/a.wav", "y/a.ogg", "y/a.wav"]
+    everywhere = ["a.wav", "x/a.wav", "y/a.wav", "y/z/a.wav"]
+    assert paths(tmp_path / "**" / "a.wav", relative_to=tmp_path) == everywhere
+    assert paths(tmp_path / "y" / "**" / "a.wav", relative_to=tmp_path) == everywhere[2:]
+    assert [each.inside for each in find_inputs([str(tmp_path / "?" / "a.wav")])[0]] == [
+        os.path.join("x", "a.wav"),
+        os.path.join("y", "a.wav"),
+    ]
+
+
+@pytest.mark.parametrize("argument", ["*.ogg", "sub/**/*.flac", "empty", "[x"])
+def test_nothing_there(tmp_path: Path, monkeypatch, capsys, argument: str) -> None:
+    tree(tmp_path, "a.wav", "sub/a.wav", "empty/.h.wav")
+    monkeypatch.chdir(tmp_path)
+    assert transcribe(argument) == 2
+    assert argument in capsys.readouterr().err
+
+
+def test_no_recordings_but_in_folders(tmp_path: Path, capsys) -> None:
+    tree(tmp_path, "sub/a.wav")
+    assert transcribe(tmp_path, "--no-recursive") == 2
+    assert "no recordings in this folder itself" in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """A test that fails where a model is opened."""
+
+    def opened(*_: object) -> None:
+        raise AssertionError("a model was opened")
+
+    monkeypatch.setattr("whisper_apr.cli.transcribe.open_engine", opened)
+
+
+def test_inputs_are_checked_before_the_model_is_opened(tmp_path, capsys, no_model) -> None:
+    (tmp_path / "empty.wav").touch()
+    assert transcribe(tmp_path / "gone.wav") == 1
+    assert capsys.readouterr().err == f"whisper-apr: {tmp_path / 'gone.wav'}: No such file or directory\n"
+    assert transcribe(tmp_path / "empty.wav", tmp_path / "gone.wav", tmp_path / "gone too.wav") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1] == (
+        "whisper-apr: 0 done, 3 failed (2: No such file or directory; 1: empty, not one byte to read)"
+    )
+    assert err.count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--temperature", "2"],
+        ["--vad-threshold", "0.3"],
+        ["--best-of", "0"],
+        ["--hallucination-silence-threshold", "1"],
+        ["--patience", "0.01"],
+        ["--language-detection-segments", "0"],
+        ["--max-line-width", "20"],
+        ["--skip-existing"],
+    ],
+)
+def test_options_are_checked_before_the_model_is_opened(capsys, no_model, flags) -> None:
+    assert main(["transcribe", str(EN), *flags]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@posix
+def test_what_may_not_be_read(tmp_path: Path) -> None:
+    tree(tmp_path, "a.wav", "closed/b.wav")
+    (tmp_path / "a.wav").chmod(0)
+    (tmp_path / "closed").chmod(0)
+    with without_privileges(tmp_path):
+        found, problems = find_inputs([str(tmp_path)])
+        assert [problem_with(each) for each in found] == ["Permission denied"]
+    assert problems == [(str(tmp_path / "closed"), "Permission denied")]
+    (tmp_path / "closed").chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure(tmp_path, monkeypatch, capsys) -> None:
+    """Not passed over in silence: what lies in it was asked for."""
+    tree(tmp_path, "closed/b.wav")
+    shutil.copy(EN, tmp_path / "a.wav")
+    scan = os.scandir
+
+    def scandir(path: str):
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(inputs.os, "scandir", scandir)
+    assert transcribe(tmp_path) == 1
+    out, err = capsys.readouterr()
+    assert "three one four" in out
+    assert f"{tmp_path / 'closed'}: Permission denied" in err
+    assert "1 done, 1 failed (1: Permission denied)" in err
+
+
+# ---- under which names ----------------------------------------------------------------------------------------------
+
+
+def names_of(*found: tuple[str, str]) -> list[str]:
+    return [Path(name).as_posix() for name in output_names([Input(path, inside) for path, inside in found])]
+
+
+def test_names() -> None:
+    assert names_of(("in/a.wav", "a.wav"), ("in/s/a.wav", "s/a.wav"), ("-", "stdin")) == ["a", "s/a", "stdin"]
+    # of one stem
+    assert names_of(("a.wav", "a.wav"), ("a.MP3", "a.MP3"), ("b.c.wav", "b.c.wav")) == ["a.wav", "a.MP3", "b.c"]
+    # which a file system may take for one name
+    assert names_of(("i/A.wav", "A.wav"), ("i/a.mp3", "a.mp3")) == ["A.wav", "a.mp3"]
+    # of one name from several folders
+    assert names_of(("p/x/a.wav", "a.wav"), ("p/y/a.wav", "a.wav"), ("q/b.wav", "b.wav")) == ["x/a", "y/a", "b"]
+    assert names_of(("x/a.wav", "a.wav"), ("x/y/a.wav", "a.wav")) == ["a", "y/a"]
+    assert names_of(("x/a.wav", "a.wav"), ("x/a.mp3", "a.mp3"), ("y/a.wav", "a.wav")) == [
+        "x/a.wav",
+        "x/a.mp3",
+        "y/a.wav",
+    ]
+    assert names_of(("stdin.wav", "stdin.wav"), (STDIN, "stdin")) == ["stdin.wav", "stdin"]
+
+
+def test_names_that_cannot_be_told_apart() -> None:
+    with pytest.raises(OptionError, match="written to one file"):
+        names_of(("f/x/a.wav", "x/a.wav"), ("p/x/a.wav", "a.wav"), ("p/y/a.wav", "a.wav"))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "x", "y", "x/y", "X"]), st.sampled_from("aAb"), st.sampled_from(["wav", "mp3"])),
+        unique=True,
+        min_size=1,
+    ),
+    st.booleans(),
+)
+def test_no_two_names_are_one(files: list[tuple[str, str, str]], as_folder: bool) -> None:
+    """Or it is said; every name stays within the folder for results."""
+    places = [f"{folder}/{stem}.{kind}".lstrip("/") for folder, stem, kind in files]
+    found = [Input(f"top/{place}", place if as_folder else os.path.basename(place)) for place in places]
+    try:
+        names = output_names(found)
+    except OptionError:
+        assert len({place.casefold() for place in places}) < len(places) or not as_folder
+        return
+    assert len({name.casefold() for name in names}) == len(names)
+    assert not any(name.startswith(("/", "..")) or "/.." in name for name in names)
+
+
+def test_a_folder_becomes_a_folder(tmp_path, capsys) -> None:
+    """Its folders are kept; the names of the files are written to the standard output, and the text is not."""
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    shutil.copy(EN, tmp_path / "in" / "one.wav")
+    shutil.copy(DE, tmp_path / "in" / "sub" / "one.wav")
+    out = tmp_path / "out"
+    assert transcribe(tmp_path / "in", "-o", out, "-f", "txt") == 0
+    printed, err = capsys.readouterr()
+    assert printed == f"{out / 'one.txt'}\n{out / 'sub' / 'one.txt'}\n"
+    assert (out / "one.txt").read_text() == "three one four one five\n"
+    assert (out / "sub" / "one.txt").read_text() == "null sieben drei null zwei\n"
+    assert err.startswith("whisper-apr: 2 done; 0:00:0")
+    assert err.endswith(" times real time\n")
+    assert err.count("\n") == 1
+
+
+def test_openai_whispers_spelling(tmp_path, monkeypatch, capsys) -> None:
+    """All formats; in this folder where none is named; nothing is printed with --verbose False."""
+    monkeypatch.chdir(tmp_path)
+    assert transcribe(EN, "--output_format", "all", "--verbose", "False") == 0
+    assert capsys.readouterr() == ("", "")
+    assert results(tmp_path) == {f"en.{each}" for each in ALL}
+    assert transcribe(EN, "--output_dir", "out", "--output_format", "txt", "--verbose", "True") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("[00:00.000 --> ")
+    assert out.endswith(f"{Path('out', 'en.txt')}\n")
+
+
+@posix
+def test_a_name_that_is_no_text_is_printed_as_it_is(tmp_path, capfdbinary) -> None:
+    try:
+        shutil.copy(EN, os.fsencode(tmp_path) + b"/\xff\xc3\xa9.wav")
+    except OSError:
+        pytest.skip("this file system takes text only")
+    assert transcribe(tmp_path, "-o", tmp_path / "out", "-f", "txt") == 0
+    assert capfdbinary.readouterr().out == os.fsencode(tmp_path) + b"/out/\xff\xc3\xa9.txt\n"
+
+
+# ---- what is there already ------------------------------------------------------------------------------------------
+
+
+def test_what_is_there_is_not_replaced(tmp_path, capsys, no_model) -> None:
+    """An error before work begins, which names the files and both flags."""
+    (tmp_path / "en.srt").write_text("mine")
+    assert transcribe(EN, DE, "-o", tmp_path) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    for part in (str(tmp_path / "en.srt"), "--skip-existing", "--overwrite"):
+        assert part in err
+    for name in ("en.txt", "en.vtt", "de.txt", "de.json"):
+        (tmp_path / name).write_text("mine")
+    assert transcribe(EN, DE, "-o", tmp_path) == 2
+    assert " and 2 more exist already" in capsys.readouterr().err
+    assert all(path.read_text() == "mine" for path in tmp_path.iterdir())
+
+
+def test_overwrite(tmp_path, capsys) -> None:
+    (tmp_path / "en.txt").write_text("mine")
+    assert transcribe(EN, "-o", tmp_path, "--overwrite", "-f", "txt") == 0
+    assert (tmp_path / "en.txt").read_text() == "three one four one five\n"
+
+
+def test_skip_existing(tmp_path, capsys, request) -> None:
+    """What is there stays, also where of one recording only some formats are there."""
+    for each in ALL:
+        (tmp_path / f"en.{each}").write_text("mine")
+    (tmp_path / "de.txt").write_text("mine")
+    assert transcribe(EN, DE, "-o", tmp_path, "--skip-existing") == 0
+    out, err = capsys.readouterr()
+    assert {Path(line).name for line in out.split()} == {f"de.{each}" for each in ALL - {"txt"}}
+    assert "1 done, 1 skipped;" in err
+    assert (tmp_path / "de.txt").read_text() == "mine"
+    assert json.loads((tmp_path / "de.json").read_text())["language"] == "de"
+    assert {(tmp_path / f"en.{each}").read_text() for each in ALL} == {"mine"}
+    request.getfixturevalue("no_model")
+    assert transcribe(EN, DE, "-o", tmp_path, "--skip-existing") == 0
+    assert capsys.readouterr() == ("", "whisper-apr: 0 done, 2 skipped\n")
+
+
+@pytest.mark.parametrize("flag", [[], ["--overwrite"], ["--skip-existing"]])
+def test_a_recording_is_never_written_over(tmp_path, capsys, no_model, flag) -> None:
+    recording = tmp_path / "talk.txt"
+    shutil.copy(EN, recording)
+    assert transcribe(recording, "-o", tmp_path, "-f", "txt", *flag) == 2
+    assert "one of the recordings" in capsys.readouterr().err
+    assert recording.read_bytes() == EN.read_bytes()
+
+
+@posix
+def test_a_link_to_a_recording_is_one(tmp_path, capsys, no_model) -> None:
+    shutil.copy(EN, tmp_path / "a.wav")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").symlink_to(tmp_path / "a.wav")
+    assert transcribe(tmp_path / "a.wav", "-o", tmp_path / "out", "-f", "txt", "--overwrite") == 2
+    assert (tmp_path / "a.wav").read_bytes() == EN.read_bytes()
+
+
+# ---- what cannot be written -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["file", "file/sub", "out", "nowhere/sub", "blocked"])
+def test_folders_that_are_none(tmp_path, capsys, no_model, place: str) -> None:
+    """A file as the folder, in its path, in a result's place, in the place of a folder in it; a link to nothing."""
+    tree(tmp_path, "file", "in/sub/en.wav", "blocked/sub")
+    (tmp_path / "out" / "sub" / "en.txt").mkdir(parents=True)
+    if os.name == "posix":
+        (tmp_path / "nowhere").symlink_to("gone")
+    before = results(tmp_path)
+    assert transcribe(tmp_path / "in", "-o", tmp_path / place, "-f", "txt", "--overwrite") in (1, 2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert place.partition("/")[0] in err
+    assert results(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, capsys, no_model) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "/somewhere/tmp1234")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    assert transcribe(EN, "-o", tmp_path / "new" / "deep") == 1
+    assert capsys.readouterr().err == (
+        f"whisper-apr: the folder {str(tmp_path)!r} cannot be written to (Read-only file system)\n"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_name_that_is_too_long(tmp_path, capsys, no_model) -> None:
+    """It is found out before work begins: with .json behind it a name may be longer than a recording's."""
+    name = "a" * 252 + ".au"
+    try:
+        shutil.copy(EN, tmp_path / name)
+    except OSError:
+        pytest.skip("this file system has no names of 255 letters")
+    assert transcribe(tmp_path / name, "-o", tmp_path / "out") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_full_disk_stops_the_run(tmp_path, monkeypatch, capsys, code: int) -> None:
+    """One line, not one a recording; the file that was begun is not there, those before it are."""
+    for name in ("a.wav", "b.wav", "c.wav"):
+        shutil.copy(EN, tmp_path / name)
+    fsync, n = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        n.append(descriptor)
+        if len(n) > 1:
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert transcribe(tmp_path, "-o", tmp_path / "out", "-f", "txt") == 1
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / 'out' / 'a.txt'}\n"
+    assert err == f"whisper-apr: {tmp_path / 'out' / 'b.txt'} cannot be written: {os.strerror(code)}\n"
+    assert results(tmp_path / "out") == {"a.txt"}
+
+
+@posix
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+def test_results_into_dev_full(tmp_path, capsys) -> None:
+    """A disk that is really full, for every format."""
+    for each in writers.FORMATS:
+        (tmp_path / f"en.{each}").symlink_to("/dev/full")
+        assert transcribe(EN, "-o", tmp_path, "-f", each, "--overwrite") == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err == f"whisper-apr: {tmp_path / f'en.{each}'} cannot be written: No space left on device\n"
+    assert all(path.is_symlink() for path in tmp_path.iterdir())
+
+
+# ---- on the standard output -----------------------------------------------------------------------------------------
+
+
+def test_names_between_recordings(tmp_path, capsys) -> None:
+    silence = DATA / "silence.flac"
+    assert transcribe(EN, silence, DE) == 0
+    out, err = capsys.readouterr()
+    assert out == (
+        f"==> {EN} <==\nthree one four one five\n\n==> {silence} <==\n\n==> {DE} <==\nnull sieben drei null zwei\n"
+    )
+    assert err.startswith("whisper-apr: 3 done; ")
+    assert transcribe(EN, DE, "-f", "srt") == 0
+    parts = capsys.readouterr().out.split("==> ")
+    assert [part.splitlines()[0] for part in parts[1:]] == [f"{EN} <==", f"{DE} <=="]
+    assert all(part.splitlines()[1] == "1" for part in parts[1:])
+
+
+def test_json_of_several_is_an_object_a_line(tmp_path, capsys) -> None:
+    assert transcribe(EN, DE, "-f", "json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["file"], row["language"]) for row in rows] == [(str(EN), "en"), (str(DE), "de")]
+    assert transcribe(EN, "-f", "json") == 0
+    assert "file" not in json.loads(capsys.readouterr().out)
+
+
+def test_the_last_line_groups_what_failed(tmp_path, capsys) -> None:
+    for i in range(3):
+        (tmp_path / f"text{i}.wav").write_text("no sound")
+    (tmp_path / "empty.wav").touch()
+    assert transcribe(tmp_path, EN, "--verbose", "False") == 1
+    out, err = capsys.readouterr()
+    assert out == f"==> {EN} <==\nthree one four one five\n"
+    assert err.count("\n") == 5
+    last = err.splitlines()[-1]
+    assert last.startswith("whisper-apr: 1 done, 4 failed (3: ")
+    assert "; 1: empty, not one byte to read)" in last

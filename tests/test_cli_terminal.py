@@ -1,0 +1,255 @@
+"""What a person sees: the command on a terminal of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from whisper_apr.cli import progress
+from whisper_apr.cli.inputs import Input
+from whisper_apr.cli.progress import Status, clock
+from whisper_apr.inference.heard import Progress
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's"),
+]
+
+DATA = Path(__file__).parent / "data"
+EN, DE = DATA / "en.wav", DATA / "de.wav"
+TEXT = "three one four one five"
+
+
+def on_terminal(*arguments: object, stdout: object = None, stdin: object = subprocess.DEVNULL) -> tuple[int, str]:
+    """Run the command with stderr, and stdout unless it is given, on a terminal of 100 columns: its status, and all that came."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    command = [sys.executable, "-m", "whisper_apr", *map(str, arguments)]
+    with subprocess.Popen(
+        command,
+        stdin=stdin,  # type: ignore[arg-type]
+        stdout=theirs if stdout is None else stdout,  # type: ignore[arg-type]
+        stderr=theirs,
+        env=os.environ | {"TERM": "xterm"},
+    ) as child:
+        os.close(theirs)
+        come = b""
+        while True:
+            try:
+                data = os.read(ours, 1 << 16)
+            except OSError:  # Linux' way to say that it is closed
+                break
+            if not data:
+                break
+            come += data
+        os.close(ours)
+    return child.returncode, come.decode()
+
+
+def screen(come: str) -> list[str]:
+    """The lines that are left on the terminal: a carriage return writes over what is there."""
+    lines = []
+    for row in come.replace("\r\n", "\n").split("\n"):
+        cells: list[str] = []
+        for part in row.split("\r"):
+            cells[: len(part)] = part
+        lines.append("".join(cells).rstrip())
+    return lines
+
+
+def states(come: str) -> list[str]:
+    """What was on the last line, one after the other."""
+    return [state for part in come.replace("\n", "\r").split("\r") if (state := part.strip())]
+
+
+def transcribe(*arguments: object, **settings: object) -> tuple[int, str]:
+    return on_terminal("transcribe", "--model", "digits", "--beam-size", "None", *arguments, **settings)  # type: ignore[arg-type]
+
+
+def test_one_recording() -> None:
+    status, come = transcribe(EN)
+    assert status == 0
+    seen = states(come)
+    assert seen[0] == "loading digits"
+    assert seen[1].startswith("listening: en.wav 0:00:00/0:00:04   0%|")
+    assert any(state.startswith("en.wav 0:00:04/0:00:04 100%|") for state in seen)
+    left = [line for line in screen(come) if line]
+    assert left[0] == TEXT
+    assert left[1].startswith("whisper-apr: 1 done; 0:00:04 of sound in ")
+    assert len(left) == 2
+
+
+def test_several_recordings(tmp_path: Path) -> None:
+    """The bar is over all of them; one that fails takes no time; lines and bar do not mix."""
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"no sound" * 1000)
+    status, come = transcribe(EN, broken, DE, "--word-timestamps", "True")
+    assert status == 1
+    seen = states(come)
+    bars = [state for state in seen if "%|" in state]
+    assert list(dict.fromkeys(bar.partition(" 0:")[0] for bar in bars if bar.startswith("listening"))) == [
+        "listening: 1/3 en.wav",
+        "listening: 2/3 broken.wav",
+        "listening: 3/3 de.wav",
+    ]
+    shares = [int(bar.rpartition("%|")[0].split()[-1]) for bar in bars]
+    assert shares == sorted(shares)
+    assert shares[-1] == 100
+    assert any(bar.startswith("3/3 de.wav 0:00:08/0:00:08 100%|") for bar in bars)
+    left = [line for line in screen(come) if line]
+    assert left[0] == f"==> {EN} <=="
+    assert left[1] == TEXT
+    assert left[2].startswith(f"whisper-apr: {broken}: ")
+    assert f"==> {DE} <==" in left
+    assert left[-1].startswith("whisper-apr: 2 done, 1 failed (1: ")
+    assert not any("%|" in line or "listening" in line for line in left)
+
+
+def test_text_in_a_file_and_the_bar_on_the_terminal(tmp_path: Path) -> None:
+    with (tmp_path / "text").open("wb") as file:
+        status, come = transcribe(EN, stdout=file)
+    assert status == 0
+    assert (tmp_path / "text").read_text() == f"{TEXT}\n"
+    assert "loading digits" in come
+    assert "100%|" in come
+
+
+def test_no_bar_beside_a_pipe() -> None:
+    """Who reads it may write to the same terminal."""
+    reading, writing = os.pipe()
+    status, come = transcribe(EN, stdout=writing)
+    os.close(writing)
+    with open(reading) as pipe:
+        assert pipe.read() == f"{TEXT}\n"
+    assert status == 0
+    assert states(come) == [line for line in screen(come) if line]
+    assert come.startswith("whisper-apr: 1 done;")
+
+
+def test_nothing_of_it_where_stderr_is_no_terminal(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "whisper_apr", "transcribe", "--model", "digits", EN]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"{TEXT}\n", "")
+    done = subprocess.run([*command, DE], capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("whisper-apr: 2 done; ")
+    assert done.stderr.count("\n") == 1
+    assert "\r" not in done.stderr
+    for flags, says in ((["--verbose", "False"], ""), (["-o", tmp_path, "-f", "txt"], "whisper-apr: 1 done; ")):
+        done = subprocess.run([*command, *flags], capture_output=True, text=True, check=True)
+        assert done.stderr[: len(says) or None] == says
+
+
+def test_loading_fails(tmp_path: Path) -> None:
+    """The state is taken away, and the error is a line of its own."""
+    status, come = transcribe(EN, "--model", "nonsense")
+    assert status == 1
+    assert "loading nonsense" in come
+    assert [line[:37] for line in screen(come) if line] == ["whisper-apr: no model named 'nonsense"]
+
+
+def test_live() -> None:
+    with EN.open("rb") as sound:
+        sound.seek(44)
+        status, come = on_terminal("live", "--model", "digits", "--rate", 16000, "--input", "-", stdin=sound)
+    assert status == 0
+    assert states(come)[:2] == ["loading digits", "listening to the standard input"]
+    assert not any("listening" in line for line in screen(come))
+
+
+def test_convert(tmp_path: Path) -> None:
+    status, come = on_terminal("convert", "digits", tmp_path / "digits.apr")
+    assert status == 0
+    assert states(come)[:2] == ["loading digits", f"writing {tmp_path / 'digits.apr'}"]
+    assert len([line for line in screen(come) if line]) == 1
+
+
+def test_a_dumb_terminal(monkeypatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    for term, shown in (("dumb", False), ("xterm", True)):
+        monkeypatch.setenv("TERM", term)
+        assert Status()._is_shown is shown
+
+
+# ---- the numbers ----------------------------------------------------------------------------------------------------
+
+
+class Bar:
+    """Stands in for tqdm's."""
+
+    total = n = 0.0
+    text = ""
+
+    def set_description_str(self, text: str, refresh: bool) -> None:
+        self.text = text
+
+    def refresh(self) -> None: ...
+    def clear(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def shown(monkeypatch, inputs: Sequence[Input], guesses: Sequence[float]) -> tuple[Status, Bar]:
+    bar, status = Bar(), Status()
+    status._is_shown = True
+    guess = dict(zip(inputs, guesses, strict=True))
+    monkeypatch.setattr(progress, "_guessed_seconds", guess.__getitem__)
+
+    def begin(*, total: float, desc: str, bar_format: str) -> None:
+        bar.total, bar.text = total, desc
+        monkeypatch.setattr(progress.SCREEN, "bar", bar)
+
+    monkeypatch.setattr(status, "_open", begin)
+    status.begin(inputs)
+    return status, bar
+
+
+def test_guesses_are_set_right(monkeypatch) -> None:
+    inputs = [Input(name, name) for name in ("a.mp3", "b.mp3", "c.mp3")]
+    status, bar = shown(monkeypatch, inputs, [100.0, 100.0, 100.0])
+    places = [(bar.n, bar.total)]
+    for index, done, total in ((0, 5.0, 10.0), (0, 10.0, 10.0), (1, 150.0, 300.0), (1, 300.0, 300.0)):
+        status.update(index, Progress(done, total))
+        places.append((bar.n, bar.total))
+    status.ended(1)
+    status.ended(2, failed=True)
+    places.append((bar.n, bar.total))
+    assert places == [(0, 300), (5, 210), (10, 210), (160, 410), (310, 410), (310, 410)]
+    assert all(n <= total for n, total in places)
+    assert all(a[0] <= b[0] for a, b in pairwise(places))
+    status.close()
+    status.update(2, Progress(1.0, 1.0))  # nothing is shown any more, and nothing fails
+
+
+def test_a_long_name_leaves_room_for_the_bar(monkeypatch) -> None:
+    name = "a" * 100 + "é\x1b[2J.wav"
+    _, bar = shown(monkeypatch, [Input(f"folder/{name}", name)], [3661.0])
+    assert bar.text == "listening: aaaaaaaaaaaaaaaa...aé\\x1b[2J.wav 0:00:00/1:01:01"
+
+
+def test_lengths_are_guessed() -> None:
+    for name in ("en.wav", "en_three.flac"):
+        path = DATA / name
+        import soundfile
+
+        assert progress._guessed_seconds(Input(str(path), name)) == soundfile.info(path).duration
+    for path in ("-", "gone.wav", str(DATA)):
+        assert progress._guessed_seconds(Input(path, path)) == 0
+    assert progress._guessed_seconds(Input(__file__, "a.mp3")) == os.path.getsize(__file__) / 16000
+
+
+def test_clock() -> None:
+    assert [clock(seconds) for seconds in (0, 59.99, 60, 3599, 360_000)] == [
+        "0:00:00",
+        "0:00:59",
+        "0:01:00",
+        "0:59:59",
+        "100:00:00",
+    ]
