@@ -193,13 +193,14 @@ class ChannelSelector:
             )
 
     def _compare(self, whole: FloatArray, mixed: FloatArray) -> None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            flat = whole.reshape(-1)
-            self._power += float(np.dot(flat, flat)) / whole.shape[1]
-            self._mixed_power += float(np.dot(mixed, mixed))
-        self._stretch += len(mixed)
-        if self._stretch >= STRETCH:
-            self._judge()
+        for begin in range(0, len(mixed), STRETCH):
+            part, mixed_part = whole[begin : begin + STRETCH].reshape(-1), mixed[begin : begin + STRETCH]
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._power += float(np.dot(part, part)) / whole.shape[1]
+                self._mixed_power += float(np.dot(mixed_part, mixed_part))
+            self._stretch += len(mixed_part)
+            if self._stretch >= STRETCH:
+                self._judge()
 
     def _judge(self) -> None:
         """Tell where channels have cancelled each other out since the last call."""

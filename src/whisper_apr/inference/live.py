@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..audio import SAMPLE_RATE, Resampler, SpeechDetector, VadOptions, check_rate
+from ..audio import SAMPLE_RATE, ReadingOptions, Resampler, SpeechDetector, VadOptions
 from ..audio.notices import Notices
-from ..audio.samples import EACH, MIX, Channel, ChannelSelector, as_array, check_channel
+from ..audio.samples import EACH, MIX, Channel, ChannelSelector, as_array
 from ..errors import OptionError
 from ..model import Whisper
 from ..simd import FloatArray
@@ -74,8 +74,8 @@ class LiveTranscriber:
 
         Raises OptionError for an option that is unknown or has a value that is not allowed.
         """
-        check_rate(sampling_rate)
-        if check_channel(channel) == EACH:
+        ReadingOptions(sampling_rate, channel, strict=strict)
+        if channel == EACH:
             raise OptionError("channel='each' needs a whole recording; make a LiveTranscriber for each channel")
         if not step > 0:
             raise OptionError(f"step must be above 0 seconds, not {step}")
