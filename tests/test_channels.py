@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -469,6 +471,22 @@ def test_the_command_is_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "cancel each other out" in err
     assert str(path) in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.system
+def test_the_live_command_hears_one_channel(capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-m", "whisper_apr", "live", "--model", "digits", "--channels", "2", "--step", "9"]
+    both = (call(speech("en"), speech("de")) * 2**15).astype("<i2").tobytes()
+    for channel, name in (("0", "en"), ("1", "de")):
+        done = subprocess.run([*command, "--channel", channel], input=both, capture_output=True, check=True)
+        assert done.stdout.decode().split() == model_text(name).split()
+    opposite = (OPPOSITE * 2**15).astype("<i2").tobytes()
+    done = subprocess.run([*command, "--strict"], input=opposite, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
+    assert b"cancel each other out" in done.stderr
+    for flag, value, message in (("--channel", "each", "needs a whole recording"), ("--rate", "10", "sampling_rate")):
+        assert main([*command[3:], flag, value, "--input", "-"]) == 2
+        assert message in capsys.readouterr().err
 
 
 # ---- memory, and readings side by side ------------------------------------------------------------------------------

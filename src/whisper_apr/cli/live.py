@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..audio import SAMPLE_RATE
+from ..audio import SAMPLE_RATE, ReadingOptions
 from ..errors import OptionError, WhisperAprError
 from ..inference.live import LiveText, LiveTranscriber
-from .arguments import add_engine, language, open_engine, option, positive
+from .arguments import add_engine, channel, language, open_engine, option, positive, switch
 from .progress import Status
 from .terminal import fail, out
 
@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     option(parser, "rate", type=positive, default=SAMPLE_RATE, help=f"of the samples, in Hz (default: {SAMPLE_RATE})")
     option(parser, "channels", type=positive, default=1, help="of the samples (default: 1)")
+    option(parser, "channel", type=channel, default="mix", help="number, from 0, of the one to be heard (default: mix)")
+    switch(parser, "strict", help="samples of a doubtful scale, or channels that cancel each other out, are an error")
     option(parser, "sample-format", choices=tuple(TYPES), default="s16le", help="of the samples (default: s16le)")
     option(parser, "step", type=float, default=1.0, help="seconds of speech between two hearings (default: 1)")
     option(parser, "language", type=language, help="language spoken (default: detected)")
@@ -118,7 +120,10 @@ def run(args: argparse.Namespace) -> int:
     source = args.input or ("mic" if sys.stdin.isatty() else "-")
     if source == "mic" and args.channels != 1:
         raise OptionError("the microphone has one channel; --channels is for the standard input")
-    options = {"language": args.language, "task": args.task}
+    options = {"channel": args.channel, "strict": args.strict, "language": args.language, "task": args.task}
+    ReadingOptions(
+        args.rate, args.channel, strict=args.strict
+    )  # a value that is not allowed is told before the model is loaded
     with Status() as status:
         status.say(f"loading {args.model}")
         stream = LiveTranscriber(open_engine(args), sampling_rate=args.rate, step=args.step, **options)
