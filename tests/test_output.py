@@ -1,41 +1,32 @@
-"""Writers: layouts with known answers, files that are whole or not there. tests/parity compares with openai-whisper's bytes."""
+"""Writers: files with known answers, any text read back, files that are whole or not there.
+
+tests/parity compares with openai-whisper's bytes.
+"""
 
 import csv
 import io
 import json
 import os
 import re
-from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from whisper_apr.errors import OptionError, WhisperAprError
-from whisper_apr.inference.results import Segment, Transcription, Word
-from whisper_apr.output import ALL, FORMATS, LineOptions, format_timestamp, write, write_files
-
-
-def segment(start: float, end: float, text: str, words: tuple[Word, ...] | None = None) -> Segment:
-    return Segment(0, 0, start, end, text, (1, 2), 0.0, -0.1, 1.0, 0.0, words)
-
-
-def transcription(*segments: Segment) -> Transcription:
-    return Transcription("".join(s.text for s in segments), segments, "en")
-
-
-def spoken(*times: float) -> Segment:
-    """A segment of words of five letters, each half a second long."""
-    names = ("alpha", "gamma", "delta", "kappa", "omega", "sigma")
-    words = tuple(Word(f" {name}", t, t + 0.5, 0.9) for name, t in zip(names, times, strict=False))
-    return segment(times[0], times[-1] + 0.5, "".join(w.word for w in words), words)
-
-
-def written(result: Transcription, format: str, **options: object) -> str:
-    file = io.StringIO()
-    write(result, format, file, LineOptions(**options))  # type: ignore[arg-type]
-    return file.getvalue()
-
+from whisper_apr.inference.results import Transcription
+from whisper_apr.output import ALL, FORMATS, write, write_files
+from written import (
+    LAYOUT,
+    any_transcription,
+    read_srt,
+    read_vtt,
+    seen,
+    seen_segments,
+    segment,
+    transcription,
+    written,
+)
 
 TWO = transcription(segment(0, 1.5, " Hello, *you*"), segment(3661.25, 3662, ' a "quoted"\ttab --> arrow'))
 
@@ -54,56 +45,152 @@ def test_each_format():
     assert written(TWO, "md").splitlines()[0] == "- **0:00:00** Hello, \\*you\\*"
 
 
-def test_words_are_laid_out():
-    result = transcription(spoken(0, 1, 2, 3))
-    assert written(result, "srt").count("-->") == 1
-    narrow = written(result, "srt", max_line_width=12)
-    assert "alpha gamma\ndelta kappa\n" in narrow
-    assert narrow.count("-->") == 1
-    single = written(result, "srt", max_line_width=12, max_line_count=1)
-    assert single.count("-->") == 2
-    assert written(result, "srt", max_words_per_line=1).count("-->") == 4
-    assert "alpha <u>gamma</u> delta kappa" in written(result, "vtt", highlight_words=True)
+def test_text_that_is_markup():
+    result = transcription(segment(0, 1, " <i>AT&T</i>\n\n --> [00:01.00] *x*\r\n2"))
+    assert read_srt(written(result, "srt"))[0].text == "<\u2060i>AT&T<\u2060/i>\n-> [00:01.00] *x*\n2"
+    assert "\n&lt;i&gt;AT&amp;T&lt;/i&gt;\n--&gt; [00:01.00] *x*\n2\n\n" in written(result, "vtt")
+    assert read_vtt(written(result, "vtt"))[0].text == "<i>AT&T</i>\n--> [00:01.00] *x*\n2"
+    assert written(result, "tsv").split("\n")[1] == "0\t1000\t<i>AT&T</i>   --> [00:01.00] *x* 2"
+    assert written(result, "lrc") == "[00:00.00](i)AT&T(/i) --) (00:01.00) *x* 2\n"
+    assert written(result, "md") == "- **0:00:00** \\<i\\>AT\\&T\\</i\\> --\\> \\[00:01.00\\] \\*x\\* 2\n"
 
 
-def test_a_long_pause_ends_a_cue_that_spans_segments():
-    result = transcription(spoken(0, 1), spoken(2, 3), spoken(9, 10))
-    cues = written(result, "vtt", max_line_width=100, max_line_count=3).split("\n\n")[1:-1]
-    assert [cue.splitlines()[1:] for cue in cues] == [["alpha gamma alpha gamma"], ["alpha gamma"]]
+# ---- any text, at any time --------------------------------------------------------------------------------------
 
 
-@given(
-    times=st.lists(st.integers(0, 40), min_size=1, max_size=6, unique=True).map(sorted),
-    width=st.none() | st.integers(1, 30),
-    count=st.none() | st.integers(1, 3),
-    per_line=st.none() | st.integers(1, 4),
-)
-def test_no_word_is_lost_or_repeated(times, width, count, per_line):
-    result = transcription(spoken(*times))
-    options = {"max_line_width": width, "max_line_count": count, "max_words_per_line": per_line}
-    text = written(result, "srt", **options)
-    words = [word for line in text.splitlines() if re.match("[a-z]", line) for word in line.split()]
-    assert words == result.text.split()
-    starts = [line[:12] for line in text.splitlines() if "-->" in line]
-    assert all(a < b for a, b in pairwise(starts))
+def _without_arrows(text: str) -> str:
+    return re.sub("-+>", "->", seen(text))
+
+
+@given(any_transcription(), LAYOUT)
+def test_subtitles_read_back(result: Transcription, layout):
+    srt, vtt = (written(result, name, **layout) for name in ("srt", "vtt"))
+    from_srt, from_vtt = read_srt(srt), read_vtt(vtt)
+    assert [cue[:2] for cue in from_srt] == [cue[:2] for cue in from_vtt]
+    if not layout["highlight_words"]:
+        for ours, theirs in zip(from_srt, from_vtt, strict=True):
+            assert _without_arrows(ours.text) == _without_arrows(theirs.text)
+            assert seen(ours.text)
+    if all(s.words is None for s in result.segments):
+        assert seen("".join(cue.text for cue in from_vtt)) == seen(result.text)
+
+
+@given(any_transcription())
+def test_lines_and_tables_read_back(result: Transcription):
+    everything = [seen(s.text) for s in result.segments]
+    times = [[round(1000 * s.start), round(1000 * s.end)] for s in result.segments]
+    assert seen(written(result, "txt")) == "".join(everything)
+    head, *rows, last = [line.split("\t") for line in re.split("[\n\r]", written(result, "tsv"))]
+    assert (head, last) == (["start", "end", "text"], [""])
+    assert [seen(text) for _, _, text in rows] == everything
+    assert [[int(start), int(end)] for start, end, _ in rows] == times
+    head, *rows = csv.reader(io.StringIO(written(result, "csv"), newline=""), strict=True)
+    assert head == ["start", "end", "text"]
+    assert [seen(text) for _, _, text in rows] == everything
+    assert [[int(start), int(end)] for start, end, _ in rows] == times
+
+
+@given(any_transcription())
+def test_lyrics_read_back(result: Transcription):
+    *lines, last = re.split("[\n\r]", written(result, "lrc"))
+    assert last == ""
+    texts = [re.fullmatch(r"\[\d\d+:[0-5]\d\.\d\d\](.*)", line)[1] for line in lines]  # type: ignore[index]
+    assert not any(re.match(r"\[[^]]*:[^]]*\]", text) for text in texts)
+    brackets = str.maketrans("[<]>", "(())")
+    assert [seen(text).translate(brackets) for text in texts if text] == [
+        text.translate(brackets) for text in seen_segments(result)
+    ]
+
+
+@given(any_transcription())
+def test_markdown_reads_back(result: Transcription):
+    *lines, last = re.split("[\n\r]", written(result, "md"))
+    assert last == ""
+    texts = [re.fullmatch(r"- \*\*\d+:[0-5]\d:[0-5]\d\*\* (.*)", line)[1] for line in lines]  # type: ignore[index]
+    assert not any(re.search(r"(?<!\\)(\\\\)*[`*_\[\]<>#|&~$]", text) for text in texts)
+    assert [seen(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)) for text in texts] == seen_segments(result)
+
+
+@given(any_transcription())
+def test_json_reads_back(result: Transcription):
+    def with_lists(value):
+        return json.loads(json.dumps(value))
+
+    text = written(result, "json")
+    assert text.isascii()
+    assert json.loads(text) == with_lists(result.to_dict())
+
+
+@given(any_transcription(), LAYOUT)
+def test_every_file_is_utf_8(result: Transcription, layout):
+    for name in FORMATS:
+        text = written(result, name, **layout)
+        assert not set(text.encode()) & set(range(32)) - {9, 10}
+
+
+# ---- results of others ------------------------------------------------------------------------------------------
 
 
 def test_a_dictionary_is_written_as_its_transcription():
-    assert all(written(TWO, name) == _from_dictionary(name) for name in FORMATS)
+    for name in FORMATS:
+        assert written(TWO, name) == written(TWO.to_dict(), name)
+        assert written(TWO, name) == written({"text": TWO.text, "segments": TWO.segments, "language": "en"}, name)
 
 
-def _from_dictionary(name: str) -> str:
-    file = io.StringIO()
-    write(TWO.to_dict(), name, file)
-    return file.getvalue()
+def test_numbers_of_numpy_are_times():
+    plain = {"segments": [{"start": np.float32(0.5), "end": np.float64(1.5), "text": "a"}, {"start": 2, "end": np.int64(3), "text": "b"}]}  # fmt: skip
+    assert [cue[:2] for cue in read_srt(written(plain, "srt"))] == [(500, 1500), (2000, 3000)]
+
+
+def test_json_has_no_nan():
+    result = {"text": "", "segments": [{"avg_logprob": float("nan"), "x": [float("-inf"), 1.5]}]}
+    assert json.loads(written(result, "json"))["segments"] == [{"avg_logprob": None, "x": [None, 1.5]}]
+
+
+GOOD = {"start": 0.0, "end": 1.0, "text": "a"}
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({}, "no list of 'segments'"),
+        ({"segments": "abc"}, "no list of 'segments'"),
+        ({"segments": [GOOD, "abc"]}, "segment 1 of the result must be a dictionary, not str"),
+        ({"segments": [{"start": 0, "end": 1}]}, "segment 0 of the result has no text in 'text'"),
+        ({"segments": [GOOD | {"text": 5}]}, "segment 0 of the result has no text in 'text'"),
+        ({"segments": [GOOD | {"start": -1}]}, "segment 0 of the result: 'start' must be seconds, and must not be neg"),
+        ({"segments": [GOOD | {"end": float("nan")}]}, "'end' must be seconds"),
+        ({"segments": [GOOD | {"end": 1e300}]}, "'end' must be seconds"),
+        ({"segments": [GOOD | {"end": "1"}]}, "'end' must be seconds"),
+        ({"segments": [{"text": "a"}]}, "'start' must be seconds"),
+        ({"segments": [GOOD | {"words": "abc"}]}, "segment 0 of the result: 'words' must be a list, not str"),
+        ({"segments": [GOOD | {"words": [{"word": "a", "start": 0}]}]}, "a word of segment 0 of the result: 'end'"),
+    ],
+)
+@pytest.mark.parametrize("format", ["srt", "vtt", "tsv", "csv", "lrc", "md", "ass"])
+def test_results_that_lack_something(result, message, format):
+    with pytest.raises(OptionError, match=re.escape(message)):
+        written(result, format)
+
+
+def test_text_alone_needs_no_times():
+    assert written({"segments": [{"text": " a"}]}, "txt") == "a\n"
+
+
+def test_what_json_cannot_write():
+    for odd in (object(), {1, 2}, b"x"):
+        with pytest.raises(OptionError, match="cannot be written as JSON"):
+            written({"text": odd}, "json")
 
 
 def test_nothing_said_is_written_in_every_format():
     for name in FORMATS:
-        assert (
-            written(transcription(), name) in ("", "WEBVTT\n\n", "start\tend\ttext\n", "start,end,text\n")
-            or name == "json"
-        )
+        text = written(transcription(), name)
+        assert text in ("", "WEBVTT\n\n", "start\tend\ttext\n", "start,end,text\n") or name in ("json", "ass")
+        assert "Dialogue:" not in text
+
+
+# ---- files ------------------------------------------------------------------------------------------------------
 
 
 def test_files_are_whole_or_not_there(tmp_path):
@@ -113,10 +200,16 @@ def test_files_are_whole_or_not_there(tmp_path):
     good = (tmp_path / "new" / "a.b.srt").read_bytes()
     assert b"\r" not in good
     negative = transcription(segment(0, 1, "first"), segment(-1, 2, "a time before the beginning"))
-    with pytest.raises(ValueError, match="must not be negative"):
+    with pytest.raises(OptionError, match="must not be negative"):
         write_files(negative, "srt", tmp_path / "new", "a.b")
     assert (tmp_path / "new" / "a.b.srt").read_bytes() == good
     assert sorted(p.suffix for p in (tmp_path / "new").iterdir()) == [".json", ".srt", ".tsv", ".txt", ".vtt"]
+
+
+def test_a_script_is_written_where_it_is_asked_for(tmp_path):
+    (path,) = write_files(TWO, "ass", tmp_path, "a")
+    assert path == tmp_path / "a.ass"
+    assert path.read_text(encoding="utf-8") == written(TWO, "ass")
 
 
 def test_a_folder_that_is_a_file(tmp_path):
@@ -125,14 +218,10 @@ def test_a_folder_that_is_a_file(tmp_path):
         write_files(TWO, "txt", tmp_path / "file", "a")
 
 
-def test_wrong_options():
-    with pytest.raises(OptionError, match="'doc'"):
-        written(TWO, "doc")
-    with pytest.raises(OptionError, match="max_line_width"):
-        LineOptions(max_line_width=0)
-
-
-@given(st.integers(0, 10**9))
-def test_timestamps_read_back(milliseconds):
-    hours, minutes, seconds = format_timestamp(milliseconds / 1000, always_include_hours=True).split(":")
-    assert round((int(hours) * 3600 + int(minutes) * 60 + float(seconds)) * 1000) == milliseconds
+@pytest.mark.parametrize("format", ["doc", "", "SRT", None, 5, ["srt"]])
+def test_formats_that_do_not_exist(format, tmp_path):
+    with pytest.raises(OptionError, match=re.escape(f"unknown output format {format!r}")):
+        write(TWO, format, io.StringIO())
+    with pytest.raises(OptionError, match=re.escape(f"unknown output format {format!r}")):
+        write_files(TWO, format, tmp_path, "a")
+    assert not list(tmp_path.iterdir())

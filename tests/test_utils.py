@@ -1,5 +1,7 @@
 """openai-whisper's names for the writers."""
 
+import os
+
 import pytest
 
 from whisper_apr.errors import OptionError
@@ -20,3 +22,20 @@ def test_wrong_formats_and_layouts(tmp_path):
         get_writer("doc", tmp_path)
     with pytest.raises(OptionError, match="width"):
         get_writer("srt", tmp_path)(RESULT, "x.wav", {"width": 1})
+    with pytest.raises(OptionError, match="laid out"):
+        get_writer("srt", tmp_path)(RESULT, "x.wav", 5)
+    with pytest.raises(OptionError, match="unknown output format"):
+        get_writer(None, tmp_path)
+    with pytest.raises(OptionError, match="output_dir must be a path, not int"):
+        get_writer("srt", 5)
+    with pytest.raises(OptionError, match="audio_path must be a path, not NoneType"):
+        get_writer("srt", tmp_path)(RESULT, None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a", "a.", "a.b.wav", ".a", "a..b", "a/b.wav"])
+def test_names_are_those_of_openai_whisper(tmp_path, name):
+    get_writer("txt", tmp_path)(RESULT, name)
+    assert [path.name for path in tmp_path.iterdir()] == [
+        f"{os.path.splitext(os.path.basename(name))[0]}.txt",
+    ]

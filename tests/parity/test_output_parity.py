@@ -1,42 +1,51 @@
-"""txt, srt, vtt, tsv and json have openai-whisper's bytes, whatever the text, the times and the layout."""
+"""txt, srt, vtt, tsv and json have openai-whisper's bytes for every layout of ordinary text: text that can be seen, without markup
+and line ends, with times that rise. What is done with other text, tests/test_output.py tells."""
 
-import tempfile
-from pathlib import Path
+import io
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from whisper.utils import get_writer
 
+import whisper_apr.utils
 from whisper_apr.inference.results import Segment, Transcription, Word
-from whisper_apr.output import LineOptions, write_files
+from whisper_apr.output import LineOptions, write
+from whisper_apr.output.writers import OF_ALL
 
 pytestmark = pytest.mark.parity
 
-TEXT = st.text(st.sampled_from("ab cé字\t,\"'-.\U0001f600"), max_size=12)
-SECONDS = st.floats(0, 9000, allow_nan=False).map(lambda t: round(t, 3))
-WORD = st.builds(Word, TEXT.map(lambda t: " " + t), SECONDS, SECONDS, st.floats(0, 1))
+LETTERS = st.sampled_from("ab cé字\t,\"'-.\u0627\u05d0\U0001f600{}()[]*#+=")
+TEXT = st.text(LETTERS, min_size=1, max_size=12).filter(str.strip)
+DURATION = st.integers(1, 5000)  # milliseconds
+PAUSE = st.integers(0, 4000) | st.just(0) | st.integers(0, 10**7)
 
 
-def segments(words):
-    return st.builds(
-        Segment,
-        id=st.just(0),
-        seek=st.just(0),
-        start=SECONDS,
-        end=SECONDS,
-        text=TEXT,
-        tokens=st.just((1, 2)),
-        temperature=st.just(0.0),
-        avg_logprob=st.just(-0.5),
-        compression_ratio=st.just(1.25),
-        no_speech_prob=st.just(1e-7),
-        words=words,
-    )
-
-
-def results(words):
-    return st.builds(Transcription, TEXT, st.lists(segments(words), max_size=5).map(tuple), st.just("en"))
+@st.composite
+def results(draw, with_words):
+    segments, time = [], 0
+    for spoken in draw(st.lists(st.lists(st.tuples(TEXT, DURATION, PAUSE), min_size=1, max_size=6), max_size=5)):
+        words = []
+        for text, duration, pause in spoken:
+            time += pause
+            words.append(Word(f" {text}", time / 1000, (time + duration) / 1000, draw(st.floats(0, 1))))
+            time += duration
+        segments.append(
+            Segment(
+                id=0,
+                seek=0,
+                start=words[0].start,
+                end=words[-1].end,
+                text="".join(word.word for word in words),
+                tokens=(1, 2),
+                temperature=0.0,
+                avg_logprob=-0.5,
+                compression_ratio=1.25,
+                no_speech_prob=1e-7,
+                words=tuple(words) if with_words else None,
+            )
+        )
+    return Transcription("".join(segment.text for segment in segments), tuple(segments), "en")
 
 
 LAYOUT = st.fixed_dictionaries(
@@ -50,22 +59,32 @@ LAYOUT = st.fixed_dictionaries(
 
 
 def check(result, layout):
-    with tempfile.TemporaryDirectory() as ours, tempfile.TemporaryDirectory() as theirs:
-        write_files(result, "all", ours, "x", LineOptions(**layout))
-        get_writer("all", theirs)(result.to_dict(), "x.wav", layout)
-        names = sorted(path.name for path in Path(theirs).iterdir())
-        assert names == sorted(path.name for path in Path(ours).iterdir())
-        for name in names:
-            assert Path(ours, name).read_bytes() == Path(theirs, name).read_bytes(), name
+    for name in OF_ALL:
+        ours, theirs = io.StringIO(), io.StringIO()
+        write(result, name, ours, LineOptions(**layout))
+        get_writer(name, "").write_result(result.to_dict(), theirs, layout)
+        assert ours.getvalue() == theirs.getvalue(), name
+
+
+def test_files(tmp_path):
+    """The same files, with the same bytes, from either `get_writer`."""
+    result = Transcription(" one two", (Segment(0, 0, 0.0, 1.5, " öne two", (1, 2), 0.0, -0.5, 1.25, 1e-7),), "en")
+    for folder, writer in (("ours", whisper_apr.utils.get_writer), ("theirs", get_writer)):
+        (tmp_path / folder).mkdir()
+        writer("all", str(tmp_path / folder))(result.to_dict(), "some/where/x.y.wav", {})
+    names = sorted(path.name for path in (tmp_path / "theirs").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "ours").iterdir()) == [f"x.y.{e}" for e in sorted(OF_ALL)]
+    for name in names:
+        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
 
 
 @settings(max_examples=150)
-@given(results(st.none()))
+@given(results(with_words=False))
 def test_segments(result):
     check(result, {})
 
 
 @settings(max_examples=400)
-@given(results(st.lists(WORD, max_size=6).map(tuple)), LAYOUT)
+@given(results(with_words=True), LAYOUT)
 def test_words(result, layout):
     check(result, layout)

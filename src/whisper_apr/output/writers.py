@@ -3,22 +3,27 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+import math
+import numbers
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, TextIO
 
 from ..atomic import write_atomically
 from ..errors import OptionError, OutputError
-from ..inference.results import Transcription
+from ..inference.results import Segment, Transcription, Word
 from ..spelling import did_you_mean
-from .subtitles import Dictionary, LineOptions, cues
+from . import ass
+from .ass import write_ass
+from .subtitles import Dictionary, LineOptions, cues, format_milliseconds, has_words, highlighted
+from .text import clean, escape_lrc, escape_markdown, escape_srt, escape_vtt, is_blank, one_line
 
 Result = Transcription | Mapping[str, Any]
 Writer = Callable[[Dictionary, TextIO, LineOptions], None]
 
 ALL = "all"  # every format that openai-whisper writes, each to its file
-MARKDOWN_SPECIAL = str.maketrans({c: "\\" + c for c in "\\`*_[]<>#|"})
+LATEST = 1e9  # seconds: a time beyond it, some thirty years, is an error of whoever made the result
 
 
 def _txt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
@@ -26,31 +31,73 @@ def _txt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
         file.write(segment["text"].strip() + "\n")
 
 
+def _shown(
+    segments: list[Dictionary], options: LineOptions, escape: Callable[[str], str]
+) -> Iterator[tuple[int, int, str]]:
+    """What srt and vtt show: from when, until when (milliseconds), and the text with its markup."""
+    highlights = options.highlight_words and has_words(segments)
+    for cue in cues(segments, options):
+        texts = [word.text for word in cue.words]
+        if not highlights:
+            yield cue.start, cue.end, escape("".join(texts))
+            continue
+        for start, end, first, last in highlighted(cue):
+            before, text, after = ("".join(part) for part in (texts[:first], texts[first:last], texts[last:]))
+            spoken = text.lstrip()
+            before += text[: len(text) - len(spoken)]
+            underlined = f"<u>{escape(spoken)}</u>" if first < last else ""
+            yield start, end, escape(before) + underlined + escape(after)
+
+
 def _srt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    for number, cue in enumerate(cues(result["segments"], options, True, ","), 1):
-        file.write(f"{number}\n{cue.start} --> {cue.end}\n{cue.text}\n\n")
+    for number, (start, end, text) in enumerate(_shown(result["segments"], options, escape_srt), 1):
+        begin, until = (format_milliseconds(time, True, ",") for time in (start, end))
+        file.write(f"{number}\n{begin} --> {until}\n{text}\n\n")
 
 
 def _vtt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
     file.write("WEBVTT\n\n")
-    for cue in cues(result["segments"], options, False, "."):
-        file.write(f"{cue.start} --> {cue.end}\n{cue.text}\n\n")
+    for start, end, text in _shown(result["segments"], options, escape_vtt):
+        file.write(f"{format_milliseconds(start)} --> {format_milliseconds(end)}\n{text}\n\n")
+
+
+def _ass(result: Dictionary, file: TextIO, options: LineOptions) -> None:
+    segments = result["segments"]
+    write_ass(cues(segments, options, ass.PER_SECOND), file, is_timed=has_words(segments))
 
 
 def _tsv(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    """Times are whole milliseconds."""
+    """Times are whole milliseconds. The format has no quoting: a tab or a line's end becomes a space, as in openai-whisper."""
     file.write("start\tend\ttext\n")
     for segment in result["segments"]:
-        text = segment["text"].strip().replace("\t", " ")
+        text = segment["text"].strip().replace("\t", " ").replace("\n", " ")
         file.write(f"{round(1000 * segment['start'])}\t{round(1000 * segment['end'])}\t{text}\n")
 
 
+def _finite(value: Any) -> Any:
+    """The value as JSON can hold it: None for NaN and infinity, dictionaries for segments and words."""
+    if isinstance(value, Segment | Word):
+        value = value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _json(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    json.dump(result, file)
+    """All of the result, in ASCII: JSON has an escape for every character."""
+    try:
+        file.write(json.dumps(_finite(result), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OptionError(f"the result cannot be written as JSON: {error}") from None
 
 
 def _csv(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    """Times are whole milliseconds, as whisper.cpp's."""
+    """Times are whole milliseconds, as whisper.cpp's. Text is quoted where it must be, and else as it is.
+
+    A program that takes a cell for a formula where it begins with "=" must be told not to: the text is not changed for its sake.
+    """
     table = csv.writer(file, lineterminator="\n")
     table.writerow(("start", "end", "text"))
     for segment in result["segments"]:
@@ -66,22 +113,21 @@ def _lrc(result: Dictionary, file: TextIO, options: LineOptions) -> None:
 
     end = 0.0
     for segment in result["segments"]:
-        text = " ".join(segment["text"].split())
-        if not text:
+        if is_blank(segment["text"]):
             continue
         if segment["start"] - end >= 1:  # second: a shorter gap is no silence to a reader
             file.write(stamp(end) + "\n")
-        file.write(stamp(segment["start"]) + text + "\n")
+        file.write(stamp(segment["start"]) + escape_lrc(one_line(segment["text"])) + "\n")
         end = segment["end"]
 
 
 def _md(result: Dictionary, file: TextIO, options: LineOptions) -> None:
     """A list: when, and what was said."""
     for segment in result["segments"]:
-        seconds, text = int(segment["start"]), " ".join(segment["text"].split())
-        if text:
+        if not is_blank(segment["text"]):
+            seconds = int(segment["start"])
             stamp = f"{seconds // 3600:d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-            file.write(f"- **{stamp}** {text.translate(MARKDOWN_SPECIAL)}\n")
+            file.write(f"- **{stamp}** {escape_markdown(one_line(segment['text']))}\n")
 
 
 WRITERS: dict[str, Writer] = {
@@ -93,6 +139,7 @@ WRITERS: dict[str, Writer] = {
     "csv": _csv,
     "lrc": _lrc,
     "md": _md,
+    "ass": _ass,
 }
 FORMATS = tuple(WRITERS)
 OF_ALL = ("txt", "vtt", "srt", "tsv", "json")
@@ -102,8 +149,41 @@ def _plain(result: Result) -> Dictionary:
     return result.to_dict() if isinstance(result, Transcription) else dict(result)
 
 
+def _part(part: Any, what: str, key: str, needs_times: bool) -> Dictionary:
+    """A segment or a word, with text that was cleaned."""
+    if not isinstance(part, Mapping | Segment | Word):
+        raise OptionError(f"{what} of the result must be a dictionary, not {type(part).__name__}")
+    checked: Dictionary = dict(part) if isinstance(part, Mapping) else part.to_dict()
+    if not isinstance(checked.get(key), str):
+        raise OptionError(f"{what} of the result has no text in {key!r}")
+    checked[key] = clean(checked[key])
+    for name in ("start", "end") if needs_times else ():
+        time = checked.get(name)
+        if not isinstance(time, numbers.Real) or not 0 <= float(time) < LATEST:
+            raise OptionError(f"{what} of the result: {name!r} must be seconds, and must not be negative: {time!r}")
+        checked[name] = float(time)
+    return checked
+
+
+def _checked(result: Dictionary, needs_times: bool) -> Dictionary:
+    """The result with text that was cleaned. Raises OptionError where it lacks what a writer needs."""
+    segments = result.get("segments")
+    if not isinstance(segments, list | tuple):
+        raise OptionError("the result has no list of 'segments'")
+    plain = []
+    for i, segment in enumerate(segments):
+        part = _part(segment, f"segment {i}", "text", needs_times)
+        words = part.pop("words", None)
+        if words is not None and needs_times:
+            if not isinstance(words, list | tuple):
+                raise OptionError(f"segment {i} of the result: 'words' must be a list, not {type(words).__name__}")
+            part["words"] = [_part(word, f"a word of segment {i}", "word", True) for word in words]
+        plain.append(part)
+    return {**result, "segments": plain}
+
+
 def _writer(format: str) -> Writer:
-    if format not in WRITERS:
+    if not isinstance(format, str) or format not in WRITERS:
         meant = did_you_mean(str(format), FORMATS)
         raise OptionError(f"unknown output format {format!r}; there are {', '.join(FORMATS)}{meant}")
     return WRITERS[format]
@@ -112,9 +192,11 @@ def _writer(format: str) -> Writer:
 def write(result: Result, format: str, file: TextIO, options: LineOptions | None = None) -> None:
     """Write a transcription, or openai-whisper's dictionary of one, to a text file that is open.
 
-    `options` lays out words in srt and vtt; they need word times. Raises OptionError for a format that does not exist.
+    `options` lays out words in srt, vtt and ass; they need word times. Raises OptionError for a format that does not exist, and for a
+    dictionary without segments, or whose times are negative or no numbers.
     """
-    _writer(format)(_plain(result), file, options or LineOptions())
+    writer, plain = _writer(format), _plain(result)
+    writer(plain if format == "json" else _checked(plain, format != "txt"), file, options or LineOptions())
 
 
 def write_files(
@@ -123,18 +205,19 @@ def write_files(
     """Write `<directory>/<name>.<format>`, or with the format `all` one file for each of openai-whisper's formats.
 
     A file is written beside its place and then put there: it is whole, or what was there before. The folder is made where it is
-    missing. Raises OptionError for a format that does not exist, OutputError where the folder or a file cannot be written to.
+    missing. Raises OptionError as `write` does, OutputError where the folder or a file cannot be written to.
     """
     plain, formats = _plain(result), OF_ALL if format == ALL else (format,)
-    writers = [(each, _writer(each)) for each in formats]
+    for each in formats:
+        _writer(each)
     paths = []
-    for each, writer in writers:
+    for each in formats:
         path = Path(directory, f"{name}.{each}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with write_atomically(path) as raw:
                 file = io.TextIOWrapper(raw, encoding="utf-8", newline="")  # newline="": the same bytes on every system
-                writer(plain, file, options or LineOptions())
+                write(plain, each, file, options)
                 file.detach()  # flushed, and not closed
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error

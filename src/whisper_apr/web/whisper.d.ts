@@ -71,6 +71,6 @@ export class Whisper {
   readonly multilingual: boolean;
   readonly languages: [code: string, name: string][];
   transcribe(source: Float32Array | Recording, options?: TranscribeOptions): Promise<Transcription>;
-  write(format: "txt" | "srt" | "vtt" | "tsv" | "json" | "csv" | "lrc" | "md"): Promise<string>;
+  write(format: "txt" | "srt" | "vtt" | "tsv" | "json" | "csv" | "lrc" | "md" | "ass"): Promise<string>;
   close(): void;
 }

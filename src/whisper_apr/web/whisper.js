@@ -148,7 +148,7 @@ export class Whisper {
     return this.#whenFree(run);
   }
 
-  /** The last transcription as a file's text: txt, srt, vtt, tsv, json, csv, lrc, md. */
+  /** The last transcription as a file's text: txt, srt, vtt, tsv, json, csv, lrc, md, ass. */
   write(format) {
     return this.#whenFree(() => {
       if (!this.#worker) throw new WhisperError({ kind: "Error", message: "nothing has been transcribed yet" });
