@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -94,6 +95,14 @@ def test_karaoke():
     assert [(e.start, e.end, e.text) for e in events] == [(50, 100, "Hello,"), (100, 133, "wide"), (200, 250, "world")]
 
 
+def test_the_speaker_is_named():
+    result = transcription(replace(segment(0, 1, "a"), speaker="Mr X,\nY"), segment(1, 2, "b"))
+    assert [line.split(",")[3:6] for line in written(result, "ass").splitlines()[-2:]] == [
+        ["Default", "Mr X  Y", "0"],
+        ["Default", "", "0"],
+    ]
+
+
 def test_words_without_a_time_of_their_own():
     words = Word(" a", 0, 0.004, 0.9), Word(" b", 0.004, 0.5, 0.9), Word(" c", 0.5, 0.5, 0.9), Word(" d", 0.3, 0.2, 0.9)
     (event,) = read_ass(written(of_words(*words[:3]), "ass"))
@@ -128,9 +137,11 @@ def test_any_text_at_any_time_reads_back(result: Transcription, layout):
 @pytest.mark.parametrize("format", ["ass", "srt", "vtt"])
 def test_ffmpeg_reads_it(format, tmp_path):
     """Markup is text to it."""
-    texts = ["plain", "{\\an8}a {x}", "1 < 2 & 3 > 2", "字、 שלום", "{y:i}", "a\\Nb\\h", "{\ny:i}"]
-    if format == "vtt":  # in the last two ffmpeg takes for tags, as it writes them, what is text in the file
-        del texts[-2:]
+    texts = ["plain", "{\\an8}a {x}", "1 < 2 & 3 > 2", "字、 שלום"]
+    if format != "vtt":  # there ffmpeg takes for tags, as it writes them anew, what is text in the file
+        texts += ["{y:i}", "a\\Nb\\h"]
+    if format == "ass":
+        texts += ["{\ny:i}"]
     result = transcription(*(segment(i, i + 0.5, text) for i, text in enumerate(texts)))
     path = tmp_path / f"file.{format}"
     path.write_text(written(result, format), encoding="utf-8", newline="")

@@ -3,6 +3,7 @@
 # ruff: noqa: RUF001
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -59,6 +60,14 @@ def test_no_word_is_lost_or_repeated(times, width, count, per_line):
     words = [word for line in text.splitlines() if re.match("[a-z]", line) for word in line.split()]
     assert words == result.text.split()
     assert all(a.end <= b.start for a, b in pairwise(read_srt(text)))
+
+
+def test_two_speakers_are_not_in_one_cue():
+    first, second = replace(spoken(0, 1), speaker="0"), replace(spoken(1.5, 2), speaker="1")
+    for layout in ({}, {"max_line_width": 100, "max_line_count": 3}):
+        found = read_vtt(written(transcription(first, second, second), "vtt", **layout))
+        assert [cue.start for cue in found][:2] == [0, 1500]
+        assert len(found) == (2 if layout else 3)
 
 
 JAPANESE = ("「", "今日", "は", "、", "いい", "天", "気", "です", "ね", "。", "」", "（", "笑", "）", "！", "？")

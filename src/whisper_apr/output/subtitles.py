@@ -53,6 +53,7 @@ class Word(NamedTuple):
     text: str
     start: float  # seconds
     end: float
+    speaker: str | None = None
 
 
 class Cue(NamedTuple):
@@ -110,14 +111,16 @@ def cues(segments: Sequence[Dictionary], options: LineOptions, ticks_per_second:
 def _whole(segments: Iterable[Dictionary]) -> Iterator[list[Word]]:
     for segment in segments:
         if not is_blank(segment["text"]):
-            yield [Word(without_blank_lines(segment["text"]), segment["start"], segment["end"])]
+            yield [Word(without_blank_lines(segment["text"]), segment["start"], segment["end"], segment.get("speaker"))]
 
 
 def _words(segment: Dictionary) -> list[Word]:
     """The segment's words that can be seen; where none was found in its text, all of it as one word."""
 
+    speaker = segment.get("speaker")
+
     def visible(parts: Iterable[Dictionary], key: str) -> list[Word]:
-        return [Word(p[key].replace("\n", " "), p["start"], p["end"]) for p in parts if not is_blank(p[key])]
+        return [Word(p[key].replace("\n", " "), p["start"], p["end"], speaker) for p in parts if not is_blank(p[key])]
 
     return visible(segment.get("words") or (), "word") or visible([segment], "text")
 
@@ -145,7 +148,8 @@ def _grouped(segments: Sequence[Dictionary], options: LineOptions) -> Iterator[l
     for segment in segments:
         for index, unit in enumerate(_units(_words(segment))):
             paused = not follows_segments and last is not None and unit[0].start - last > LONG_PAUSE
-            starts_part = follows_segments and index % per_cue == 0 and bool(cue)
+            starts_part = follows_segments and index % per_cue == 0
+            starts_part = bool(cue) and (starts_part or unit[0].speaker != cue[-1].speaker)
             extent = sum(len(word.text) for word in unit)
             if length > 0 and length + extent <= width and not paused and not starts_part:
                 length += extent

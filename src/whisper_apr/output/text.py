@@ -14,7 +14,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]|([\ud800-\udfff])
 
 _ARROW = re.compile("(?<!-)--+>")
 # what players take for markup in SubRip, which has no escape: <i>, {\an8} and MicroDVD's {y:i}, \N, &nbsp;
-_SRT_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|\{(?=[\\\n]|[A-Za-z]:[^{}\n]*\})|\\(?=[Nnh])|&(?=#?\w+;)")
+_SRT_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|\{(?=\\|[A-Za-z]:[^{}\n]*\})|\\(?=[Nnh])|&(?=#?\w+;)")
 _VTT_MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _ASS_MARKUP = str.maketrans({"\\": "\\" + WORD_JOINER, "{": "\\{" + WORD_JOINER, "}": "\\}", "\n": "\\N"})
 _MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*_[]<>#|&~$"})
