@@ -433,6 +433,8 @@ def test_the_command_has_channels(call_file: str, capsys: pytest.CaptureFixture[
     assert main([*common, "--channel", "each", "-f", "json"]) == 0
     segments = json.loads(capsys.readouterr().out)["segments"]
     assert [segment["speaker"] for segment in segments] == ["0", "1"]
+    assert main([*common, "--channel", "each"]) == 0
+    assert [line[:3] for line in capsys.readouterr().out.splitlines()] == ["0: ", "1: "]
     for channel, name in (("0", "en"), ("1", "de")):
         assert main([*common, "--channel", channel]) == 0
         assert capsys.readouterr().out.split() == model_text(name).split()

@@ -111,13 +111,13 @@ def read_srt(text: str) -> list[Shown]:
 
 
 def read_vtt(text: str) -> list[Shown]:
-    """The cues of a file that is valid; their text with its character references resolved, but <u> as it is."""
+    """The cues of a file that is valid; their text with its character references resolved, but <u> and <v> as they are."""
     assert "\r" not in text
     head, *blocks, rest = text.split("\n\n")
     assert (head, rest) == ("WEBVTT", "")
     cues = [_read_cue(block.split("\n")) for block in blocks]
     for cue in cues:
-        assert not re.search(r"<(?!/?u>)|&(?!(amp|lt|gt);)", cue.text)
+        assert not re.search(r"<(?!/?u>|v [^<>]+>)|&(?!(amp|lt|gt);)", cue.text)
     return [cue._replace(text=unescape(cue.text)) for cue in cues]
 
 

@@ -22,7 +22,7 @@ from .inference.results import Segment, Transcription
 from .inference.transcribe import transcribe as _transcribe
 from .model import Whisper
 from .model.layers import FloatArray
-from .output import format_timestamp
+from .output import format_timestamp, spoken_by
 from .spelling import did_you_mean
 
 # shipped with the package, opened without any network; with their alignment heads (assets/digits.md says how they were found)
@@ -73,7 +73,8 @@ def transcribe(model: Whisper, audio: Source, *, verbose: bool | None = None, **
 
 
 def _print(segment: Segment) -> None:
-    print(f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {segment.text}", flush=True)
+    text = spoken_by(segment.speaker, segment.text)
+    print(f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}", flush=True)
 
 
 # faster-whisper's names of types, and what becomes of a model's float matrices: (type to store, type to compute with)

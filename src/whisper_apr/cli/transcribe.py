@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import AudioError, OptionError, WhisperAprError
 from ..inference.heard import Progress
 from ..inference.results import Segment, Transcription
-from ..output import ALL, FORMATS, LineOptions, format_timestamp, write
+from ..output import ALL, FORMATS, LineOptions, format_timestamp, spoken_by, write
 from .arguments import add_engine, boolean, open_engine, option, optional, switch
 from .decoding import add_decoding, decoding_options
 from .inputs import STDIN, Input, find_inputs, problem_with
@@ -99,6 +99,7 @@ class _Session:
         text = segment.text.strip()
         if not self.lines or not text:
             return
+        text = spoken_by(segment.speaker, text)
         if self.with_times:
             text = f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}"
         self._head(index)

@@ -9,9 +9,11 @@ The first five are openai-whisper's, byte for byte, but where its own files are 
 - vtt: "&", "<" and ">" are character references.
 - tsv: a line's end within a text is a space.
 - json: null in place of NaN and infinity.
+Where a segment has a `speaker`, the text formats put it before the text ("0: Hello"), vtt as a voice tag, csv in a column of its own.
 """
 
 from .subtitles import LineOptions, format_timestamp
+from .text import spoken_by
 from .writers import ALL, FORMATS, write, write_files
 
-__all__ = ["ALL", "FORMATS", "LineOptions", "format_timestamp", "write", "write_files"]
+__all__ = ["ALL", "FORMATS", "LineOptions", "format_timestamp", "spoken_by", "write", "write_files"]

@@ -38,6 +38,11 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def spoken_by(speaker: object, text: str) -> str:
+    """Put the speaker before a text, as a script does: "0: Hello". Where no speaker is known (None), the text is returned as it is."""
+    return text if speaker is None else f"{one_line(clean(str(speaker)))}: {text.lstrip()}"
+
+
 def without_blank_lines(text: str) -> str:
     """Strip a text that was cleaned, and its lines: in SubRip and WebVTT an empty line ends a cue."""
     return "\n".join(line for line in map(str.strip, text.split("\n")) if line)

@@ -17,7 +17,7 @@ from ..spelling import did_you_mean
 from . import ass
 from .ass import write_ass
 from .subtitles import Dictionary, LineOptions, cues, format_milliseconds, has_words, highlighted
-from .text import clean, escape_lrc, escape_markdown, escape_srt, escape_vtt, is_blank, one_line
+from .text import clean, escape_lrc, escape_markdown, escape_srt, escape_vtt, is_blank, one_line, spoken_by
 
 Result = Transcription | Mapping[str, Any]
 Writer = Callable[[Dictionary, TextIO, LineOptions], None]
@@ -26,38 +26,55 @@ ALL = "all"  # every format that openai-whisper writes, each to its file
 LATEST = 1e9  # seconds: a time beyond it, some thirty years, is an error of whoever made the result
 
 
+def _line(segment: Dictionary) -> str:
+    """What was said, after who said it where that is known."""
+    return spoken_by(segment.get("speaker"), segment["text"].strip())
+
+
 def _txt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
     for segment in result["segments"]:
-        file.write(segment["text"].strip() + "\n")
+        file.write(_line(segment) + "\n")
 
 
 def _shown(
-    segments: list[Dictionary], options: LineOptions, escape: Callable[[str], str]
+    segments: list[Dictionary],
+    options: LineOptions,
+    escape: Callable[[str], str],
+    named: Callable[[str | None, str], str],
 ) -> Iterator[tuple[int, int, str]]:
-    """What srt and vtt show: from when, until when (milliseconds), and the text with its markup."""
+    """What srt and vtt show: from when, until when (milliseconds), and the text with its markup, to which `named` adds the speaker."""
     highlights = options.highlight_words and has_words(segments)
     for cue in cues(segments, options):
-        texts = [word.text for word in cue.words]
+        texts, speaker = [word.text for word in cue.words], cue.words[0].speaker
         if not highlights:
-            yield cue.start, cue.end, escape("".join(texts))
+            yield cue.start, cue.end, named(speaker, escape("".join(texts)))
             continue
         for start, end, first, last in highlighted(cue):
             before, text, after = ("".join(part) for part in (texts[:first], texts[first:last], texts[last:]))
             spoken = text.lstrip()
             before += text[: len(text) - len(spoken)]
             underlined = f"<u>{escape(spoken)}</u>" if first < last else ""
-            yield start, end, escape(before) + underlined + escape(after)
+            yield start, end, named(speaker, escape(before) + underlined + escape(after))
+
+
+def _srt_named(speaker: str | None, text: str) -> str:
+    return spoken_by(None if speaker is None else escape_srt(str(speaker)), text)
+
+
+def _vtt_named(speaker: str | None, text: str) -> str:
+    """The format's voice tag, which players show as they are styled to."""
+    return text if speaker is None else f"<v {escape_vtt(one_line(clean(str(speaker))))}>{text.lstrip()}"
 
 
 def _srt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    for number, (start, end, text) in enumerate(_shown(result["segments"], options, escape_srt), 1):
+    for number, (start, end, text) in enumerate(_shown(result["segments"], options, escape_srt, _srt_named), 1):
         begin, until = (format_milliseconds(time, True, ",") for time in (start, end))
         file.write(f"{number}\n{begin} --> {until}\n{text}\n\n")
 
 
 def _vtt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
     file.write("WEBVTT\n\n")
-    for start, end, text in _shown(result["segments"], options, escape_vtt):
+    for start, end, text in _shown(result["segments"], options, escape_vtt, _vtt_named):
         file.write(f"{format_milliseconds(start)} --> {format_milliseconds(end)}\n{text}\n\n")
 
 
@@ -70,7 +87,7 @@ def _tsv(result: Dictionary, file: TextIO, options: LineOptions) -> None:
     """Times are whole milliseconds. The format has no quoting: a tab or a line's end becomes a space, as in openai-whisper."""
     file.write("start\tend\ttext\n")
     for segment in result["segments"]:
-        text = segment["text"].strip().replace("\t", " ").replace("\n", " ")
+        text = _line(segment).replace("\t", " ").replace("\n", " ")
         file.write(f"{round(1000 * segment['start'])}\t{round(1000 * segment['end'])}\t{text}\n")
 
 
@@ -98,10 +115,14 @@ def _csv(result: Dictionary, file: TextIO, options: LineOptions) -> None:
 
     A program that takes a cell for a formula where it begins with "=" must be told not to: the text is not changed for its sake.
     """
+    segments = result["segments"]
+    has_speakers = any(segment.get("speaker") is not None for segment in segments)
     table = csv.writer(file, lineterminator="\n")
-    table.writerow(("start", "end", "text"))
-    for segment in result["segments"]:
-        table.writerow((round(1000 * segment["start"]), round(1000 * segment["end"]), segment["text"].strip()))
+    table.writerow(("start", "end", *(["speaker"] if has_speakers else ()), "text"))
+    for segment in segments:
+        speaker = [segment.get("speaker")] if has_speakers else ()
+        text = segment["text"].strip()
+        table.writerow((round(1000 * segment["start"]), round(1000 * segment["end"]), *speaker, text))
 
 
 def _lrc(result: Dictionary, file: TextIO, options: LineOptions) -> None:
@@ -117,7 +138,7 @@ def _lrc(result: Dictionary, file: TextIO, options: LineOptions) -> None:
             continue
         if segment["start"] - end >= 1:  # second: a shorter gap is no silence to a reader
             file.write(stamp(end) + "\n")
-        file.write(stamp(segment["start"]) + escape_lrc(one_line(segment["text"])) + "\n")
+        file.write(stamp(segment["start"]) + escape_lrc(one_line(_line(segment))) + "\n")
         end = segment["end"]
 
 
@@ -127,7 +148,7 @@ def _md(result: Dictionary, file: TextIO, options: LineOptions) -> None:
         if not is_blank(segment["text"]):
             seconds = int(segment["start"])
             stamp = f"{seconds // 3600:d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-            file.write(f"- **{stamp}** {escape_markdown(one_line(segment['text']))}\n")
+            file.write(f"- **{stamp}** {escape_markdown(one_line(_line(segment)))}\n")
 
 
 WRITERS: dict[str, Writer] = {
