@@ -14,7 +14,7 @@ def without_privileges(folder: Path) -> Iterator[None]:
     if os.geteuid():
         yield
         return
-    for parent in (folder, folder.parent, folder.parent.parent):
+    for parent in (folder, *folder.parents[:3]):
         parent.chmod(0o755)
     os.seteuid(NOBODY)
     try:

@@ -48,10 +48,10 @@ def test_a_batch_gives_what_its_windows_give_alone(model, features, options):
 def test_prompts_of_different_lengths_in_one_batch(model, features):
     task = DecodingTask(model, DecodingOptions())
     requests = [
-        Request("one two three", "en"),
-        Request(None, "es"),
+        Request(task.tokenizer.encode(" one two three"), "en"),
+        Request((), "es"),
         Request([50, 60] * 200, "en"),
-        Request("nine", None),
+        Request(task.tokenizer.encode(" nine"), None),
     ]
     together = task.run(features, requests=requests)
     alone = [task.run(features[i : i + 1], requests=requests[i : i + 1])[0] for i in range(4)]
@@ -99,7 +99,7 @@ def test_a_result_begins_with_the_prefix_of_its_request(model, features, more, w
     """In a batch in which other windows have none, or one of another length."""
     task = DecodingTask(model, DecodingOptions(without_timestamps=without_timestamps, **more))
     prefixes = [" three", "", " four nine eight", " three"]
-    requests = [Request(None, "en", tuple(task.tokenizer.encode(prefix))) for prefix in prefixes]
+    requests = [Request((), "en", tuple(task.tokenizer.encode(prefix))) for prefix in prefixes]
     together = task.run(features, requests=requests)
     alone = [task.run(features[i : i + 1], requests=requests[i : i + 1])[0] for i in range(4)]
     assert [essence(r) for r in together] == [essence(r) for r in alone]
@@ -168,11 +168,14 @@ def test_an_empty_batch(model, features):
         ({"patience": 2.0}, "patience needs beam_size"),
         ({"beam_size": 1, "patience": 0.1}, "at least 1"),
         ({"length_penalty": 2.0}, "between 0 and 1"),
-        ({"temperature": -1.0}, "negative"),
-        ({"temperature": float("nan")}, "negative"),
-        ({"repetition_penalty": 0.0}, "above 0"),
-        ({"no_repeat_ngram_size": -1}, "negative"),
+        ({"temperature": -1.0}, "0, or a number"),
+        ({"temperature": float("nan")}, "0, or a number"),
+        ({"repetition_penalty": 0.0}, "between 0.001 and 1000"),
+        ({"no_repeat_ngram_size": -1}, "at least 0"),
         ({"beam_size": 0}, "at least 1"),
+        ({"beam_size": 60000}, "at most 1000"),
+        ({"hotword_bias": 2.0}, "needs hotwords"),
+        ({"hotword_bias": 2.0, "hotwords": []}, "needs hotwords"),
         ({"sample_len": 0}, "at least 1"),
         ({"language": "klingon"}, "klingon"),
         ({"suppress_tokens": "1,x"}, "commas"),

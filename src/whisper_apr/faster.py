@@ -11,7 +11,7 @@ resets the prompt at temperatures above 0.5 (`prompt_reset_on_temperature`), and
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 
 from . import simd
-from .audio import CHUNK_LENGTH, SAMPLE_RATE, AudioReader, ReadingOptions, Source, VadOptions, check_rate
+from .audio import CHUNK_LENGTH, SAMPLE_RATE, AudioReader, ReadingOptions, Source, VadOptions, check_rate, vad_kind
 from .audio.samples import EACH, MIX, Channel
 from .errors import AudioError, ModelNotFoundError, OptionError
 from .formats.hub import cached_folder, converted_files, find_model
-from .inference.options import APPENDED, PREPENDED
+from .inference.options import APPENDED, MAX_GROUP, PREPENDED, DecodingOptions, TranscribeOptions
 from .inference.results import Segment
 from .inference.transcribe import Job, transcriber
+from .option_values import boolean, either, kinds_of, number, optional, parse, path, sequence, text, whole
 from .recognizer import Recognizer, load_model
 from .simd import FloatArray
 from .tokenizer import LANGUAGES
@@ -33,6 +34,8 @@ from .tokenizer import LANGUAGES
 # a window of its own for each piece of speech: what faster-whisper's batched pipeline cuts a recording by
 BATCH_SILENCE_MS = 160
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+Clips = str | Sequence[float | Mapping[str, float]] | None
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,6 @@ class TranscriptionInfo:
     all_language_probs: list[tuple[str, float]] | None  # likeliest first; None where the language was given
     transcription_options: dict[str, Any]
     vad_options: VadOptions | None
-
-
-def _vad_options(parameters: VadOptions | dict[str, Any] | None, **defaults: Any) -> VadOptions:
-    if isinstance(parameters, VadOptions):
-        return parameters
-    try:
-        return VadOptions(**(defaults | (parameters or {})))
-    except TypeError:
-        raise OptionError(f"unknown VAD options among {', '.join(parameters or {})}") from None
 
 
 def _expect_cached(name: str, root: str | None) -> None:
@@ -85,6 +79,12 @@ class WhisperModel:
         """
         if wanted := [name for name, value in unsupported.items() if value]:
             raise OptionError(f"WhisperModel does not know the argument {', '.join(wanted)}; load_model opens models")
+        cpu_threads = parse("cpu_threads", whole(0), cpu_threads)
+        parse("device_index", either(whole(0), sequence(whole(0), "a sequence of them", least=1)), device_index)
+        parse("num_workers", whole(1), num_workers)
+        download_root = parse("download_root", optional(path), download_root)
+        local_files_only = parse("local_files_only", boolean, local_files_only)
+        revision = parse("revision", optional(text), revision)
         if cpu_threads > 0:
             simd.set_num_threads(cpu_threads)
         name = f"{model_size_or_path}@{revision}" if revision else model_size_or_path
@@ -135,7 +135,7 @@ class WhisperModel:
         vad_parameters: VadOptions | dict[str, Any] | None = None,
         max_new_tokens: int | None = None,
         chunk_length: int | None = None,
-        clip_timestamps: str | Sequence[float] = "0",
+        clip_timestamps: Clips = "0",
         hallucination_silence_threshold: float | None = None,
         hotwords: str | None = None,
         language_detection_threshold: float | None = 0.5,
@@ -151,14 +151,22 @@ class WhisperModel:
         Arguments are those of `whisper_apr.transcribe` under faster-whisper's names. A recording without samples has no segments. Raises
         OptionError and AudioError.
         """
-        if chunk_length not in (None, CHUNK_LENGTH):
+        if parse("chunk_length", optional(number()), chunk_length) not in (None, CHUNK_LENGTH):
             raise OptionError(
                 f"chunk_length must be {CHUNK_LENGTH} seconds, which Whisper's encoder takes, not {chunk_length}"
             )
-        if prompt_reset_on_temperature != 0.5:
+        if parse("prompt_reset_on_temperature", number(), prompt_reset_on_temperature) != 0.5:
             raise OptionError("prompt_reset_on_temperature must be 0.5; no other value is supported")
-        prompt = initial_prompt if initial_prompt is None or isinstance(initial_prompt, str) else list(initial_prompt)
-        vad = _vad_options(vad_parameters) if vad_filter else None
+        log_progress = parse("log_progress", boolean, log_progress)
+        beam_size = parse("beam_size", whole(1, MAX_GROUP), beam_size)
+        length_penalty = parse("length_penalty", number(0, 1), length_penalty)
+        vad = parse("vad_parameters", vad_kind(), vad_parameters)
+        # what has another name in the engine, so that an error has the name that is known here
+        of_recording, of_window = kinds_of(TranscribeOptions), kinds_of(DecodingOptions)
+        log_prob_threshold = parse("log_prob_threshold", of_recording["logprob_threshold"], log_prob_threshold)
+        prefix = parse("prefix", of_recording["initial_prefix"], prefix)
+        max_new_tokens = parse("max_new_tokens", of_window["sample_len"], max_new_tokens)
+        patience = parse("patience", of_window["patience"], patience)
         options: dict[str, Any] = {
             "language": language,
             "task": task,
@@ -173,7 +181,7 @@ class WhisperModel:
             "logprob_threshold": log_prob_threshold,
             "no_speech_threshold": no_speech_threshold,
             "condition_on_previous_text": condition_on_previous_text,
-            "initial_prompt": prompt,
+            "initial_prompt": initial_prompt,
             "initial_prefix": prefix,
             "suppress_blank": suppress_blank,
             "suppress_tokens": suppress_tokens,
@@ -204,7 +212,7 @@ class WhisperModel:
             duration_after_vad=job.duration_after_vad,
             all_language_probs=_by_likelihood(job.language_probabilities),
             transcription_options=options | reading,
-            vad_options=vad,
+            vad_options=job.engine.vad,
         )
         return _segments(job, log_progress), info
 
@@ -233,7 +241,7 @@ class WhisperModel:
                 self.recognizer,
                 audio,
                 vad_filter=vad_filter,
-                vad_parameters=_vad_options(vad_parameters) if vad_filter else None,
+                vad_parameters=vad_parameters,
                 language_detection_segments=language_detection_segments,
                 language_detection_threshold=language_detection_threshold,
                 sampling_rate=sampling_rate,
@@ -265,23 +273,21 @@ class BatchedInferencePipeline:
         without_timestamps: bool = True,
         vad_filter: bool = True,
         vad_parameters: VadOptions | dict[str, Any] | None = None,
-        clip_timestamps: Sequence[dict[str, float]] | None = None,
+        clip_timestamps: Clips = None,
         **options: Any,
     ) -> tuple[Iterator[Segment], TranscriptionInfo]:
         """As `WhisperModel.transcribe`, `batch_size` windows at a time. clip_timestamps is a list of `{"start": s, "end": s}`."""
-        clips = [clip[edge] for clip in clip_timestamps or () for edge in ("start", "end")]
-        vad = _vad_options(
-            vad_parameters, max_speech_duration_s=float(CHUNK_LENGTH), min_silence_duration_ms=BATCH_SILENCE_MS
-        )
+        batch_size = parse("batch_size", whole(1), batch_size)
+        pieces = vad_kind(max_speech_duration_s=float(CHUNK_LENGTH), min_silence_duration_ms=BATCH_SILENCE_MS)
         return self.model.transcribe(
             audio,
             language,
             task,
             batch_size=batch_size,
             without_timestamps=without_timestamps,
-            vad_filter=vad_filter and not clips,
-            vad_parameters=vad,
-            clip_timestamps=clips or "0",
+            vad_filter=vad_filter,
+            vad_parameters=parse("vad_parameters", pieces, vad_parameters),
+            clip_timestamps=clip_timestamps,
             **options,
         )
 

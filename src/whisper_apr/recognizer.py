@@ -22,6 +22,7 @@ from .inference.results import Segment, Transcription
 from .inference.transcribe import transcribe as _transcribe
 from .model import Whisper
 from .model.layers import FloatArray
+from .option_values import boolean, choice, function, optional, parse, path, shown
 from .output import format_timestamp, spoken_by
 from .spelling import did_you_mean
 
@@ -67,7 +68,7 @@ def transcribe(model: Whisper, audio: Source, *, verbose: bool | None = None, **
 
     Raises AudioError for a recording that cannot be read, OptionError for an option that is unknown or not allowed.
     """
-    if verbose:
+    if parse("verbose", optional(boolean), verbose):
         options = {"on_segment": _print} | options
     return _transcribe(model, audio, **options)
 
@@ -118,12 +119,15 @@ def load_model(
     Raises ModelNotFoundError where nothing is found, FormatError where a file is damaged or no Whisper model, OptionError for a device or
     compute_type that does not exist.
     """
-    if device not in (None, "cpu", "auto"):
-        raise OptionError(f"device must be 'cpu', which is all that this package runs on, not {device!r}")
-    if compute_type not in _COMPUTE_TYPES:
-        meant = did_you_mean(str(compute_type), _COMPUTE_TYPES)
-        raise OptionError(f"compute_type must be {', '.join(_COMPUTE_TYPES)}, not {compute_type!r}{meant}")
+    if device is not None and (not isinstance(device, str) or device not in ("cpu", "auto")):
+        raise OptionError(f"device must be 'cpu', which is all that this package runs on, not {shown(device)}")
+    compute_type = parse("compute_type", choice(*_COMPUTE_TYPES), compute_type)
+    download_root = parse("download_root", optional(path), download_root)
+    parse("in_memory", boolean, in_memory)
+    parse("on_progress", optional(function), on_progress)
     stored, computed = _COMPUTE_TYPES[compute_type]
+    if not isinstance(name, str | PathLike) and not hasattr(name, "read"):
+        raise OptionError(f"name must be a model's name, path or URL, or a binary file, not {shown(name)}")
     if not isinstance(name, PathLike) and (not isinstance(name, str) or name.startswith(("http://", "https://"))):
         from .formats.apr_http import ChangedError, open_stream  # brings urllib and ssl, which most programs do without
 

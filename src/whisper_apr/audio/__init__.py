@@ -14,7 +14,7 @@ from .load import (
 )
 from .mel import HOP_LENGTH, N_FFT, N_FRAMES, MelStream, bounded, log_mel_spectrogram, mel_filters
 from .resample import Resampler, resample
-from .vad import SpeechDetector, SpeechFilter, SpeechMap, VadOptions, collect, speech_timestamps
+from .vad import SpeechDetector, SpeechFilter, SpeechMap, VadOptions, collect, speech_timestamps, vad_kind
 
 __all__ = [
     "CHUNK_LENGTH",
@@ -42,4 +42,5 @@ __all__ = [
     "resample",
     "speech_timestamps",
     "stream_audio",
+    "vad_kind",
 ]

@@ -5,15 +5,16 @@ All of it works on a stream (SpeechDetector, SpeechFilter); `speech_timestamps` 
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import simd
 from ..errors import OptionError
+from ..option_values import Kind, Refused, kinds_of, number, optional, parse_fields, refuse_unknown, whole
 from .load import SAMPLE_RATE
 from .silero import FRAME, SpeechProbabilities
 
@@ -27,21 +28,40 @@ SHORT_PAUSE = SAMPLE_RATE * 98 // 1000  # samples: a pause that a span which gro
 class VadOptions:
     """What counts as speech; names and defaults are faster-whisper's."""
 
-    threshold: float = 0.5  # a probability of at least this begins speech
-    neg_threshold: float | None = None  # one below this may end it; None: threshold - 0.15
-    min_speech_duration_ms: int = 0  # shorter speech is dropped
-    max_speech_duration_s: float = math.inf  # longer speech is cut, at a short pause where there is one
-    min_silence_duration_ms: int = 2000  # shorter silence is part of the speech around it
-    speech_pad_ms: int = 400  # added before and after each span
+    threshold: Annotated[float, number(above=0, high=1)] = 0.5  # a probability of at least this begins speech
+    # one below this may end it; None: threshold - 0.15
+    neg_threshold: Annotated[float | None, optional(number(0, 1))] = None
+    min_speech_duration_ms: Annotated[int, whole(0)] = 0  # shorter speech is dropped
+    # longer speech is cut, at a short pause where there is one
+    max_speech_duration_s: Annotated[float, number(above=0, infinite=True)] = math.inf
+    min_silence_duration_ms: Annotated[int, whole(0)] = 2000  # shorter silence is part of the speech around it
+    speech_pad_ms: Annotated[int, whole(0)] = 400  # added before and after each span
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1 or not 0 <= (self.neg_threshold or 0) <= 1:
-            raise OptionError(f"the VAD's thresholds must lie between 0 and 1: {self}")
-        durations = (self.min_speech_duration_ms, self.min_silence_duration_ms, self.speech_pad_ms)
-        if not all(0 <= d < math.inf for d in durations):
-            raise OptionError(f"the VAD's durations must not be negative: {self}")
+        parse_fields(self)
         if not self.max_speech_duration_s * 1000 > 2 * self.speech_pad_ms + 32:
-            raise OptionError(f"max_speech_duration_s must be longer than the padding and a frame of 32 ms: {self}")
+            raise OptionError(
+                "max_speech_duration_s must be longer than twice speech_pad_ms and a frame of 32 ms, "
+                f"not {self.max_speech_duration_s} s with {self.speech_pad_ms} ms"
+            )
+
+
+def vad_kind(**defaults: Any) -> Kind:
+    """Return the kind of an option that takes a VadOptions, or a mapping of those fields that differ from the defaults.
+
+    None gives the defaults, which are VadOptions's own unless given here.
+    """
+
+    def convert(value: Any) -> VadOptions:
+        if isinstance(value, VadOptions):
+            return value
+        if value is not None and not isinstance(value, Mapping):
+            raise Refused
+        given = dict(value or {})
+        refuse_unknown("VAD parameters", given, kinds_of(VadOptions))
+        return VadOptions(**(defaults | given))
+
+    return Kind("a VadOptions, a dictionary of its fields, or None", convert)
 
 
 class Span(NamedTuple):

@@ -1,10 +1,12 @@
 """Flags that subcommands share, and the types of their values."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from .. import simd
 from ..errors import OptionError
+from ..option_values import MAX_WHOLE
 from ..recognizer import Recognizer, load_model
 from ..tokenizer import to_language_code
 
@@ -62,10 +64,17 @@ def channel(text: str) -> int | str:
     return text if text in ("mix", "each") else int(text)
 
 
-def positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number
+def _at_least(low: int) -> Callable[[str], int]:
+    def integer(text: str) -> int:  # argparse names it in its error
+        if not low <= (number := int(text)) <= MAX_WHOLE:
+            raise argparse.ArgumentTypeError(f"must be at least {low} and at most {MAX_WHOLE}, not {number}")
+        return number
+
+    return integer
+
+
+positive = _at_least(1)
+not_negative = _at_least(0)
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +93,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         help="float32, float16, int8 or int4: how weights are kept and multiplied (default: as the model's file has them)",
     )
     # openai-whisper's 0 means: as many as there are
-    option(parser, "threads", type=int, default=0, help="threads (default: as many as the process may use)")
+    option(parser, "threads", type=not_negative, default=0, help="threads (default: as many as the process may use)")
     option(parser, "backend", help=f"kernels to run ({', '.join(simd.backends())}; default: the last)")
 
 

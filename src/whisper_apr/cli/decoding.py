@@ -9,6 +9,8 @@ import numpy as np
 from ..audio import ReadingOptions, VadOptions
 from ..errors import OptionError
 from ..inference.options import split_options
+from ..option_values import number, parse
+from ..option_values import optional as or_none
 from .arguments import boolean, channel, language, languages, listed, option, optional, switch
 
 # openai-whisper's command, unlike its function, searches with five beams, and samples five times where it falls back
@@ -103,11 +105,10 @@ def decoding_options(args: argparse.Namespace, names: list[str]) -> dict[str, An
     if vad and not options.get("vad_filter"):
         raise OptionError(f"--vad-{next(iter(vad)).replace('_', '-')} needs --vad-filter True")
     if vad:
-        options["vad_parameters"] = VadOptions(**vad)
+        options["vad_parameters"] = vad
     ReadingOptions(**{name: options[name] for name in READING if name in options})
-    start, step = args.temperature, args.temperature_increment_on_fallback
-    if not 0 <= start <= 1 or (step is not None and not step > 0):
-        raise OptionError("temperature must be from 0 to 1, and its increment above 0")
+    start = parse("temperature", number(0, 1), args.temperature)
+    step = parse("temperature_increment_on_fallback", or_none(number(0.01)), args.temperature_increment_on_fallback)
     options["temperature"] = (start,) if step is None else tuple(float(t) for t in np.arange(start, 1 + 1e-6, step))
     split_options({name: value for name, value in options.items() if name not in READING})
     return options

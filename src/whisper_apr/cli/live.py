@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..audio import SAMPLE_RATE, ReadingOptions
+from ..audio import SAMPLE_RATE
 from ..errors import OptionError, WhisperAprError
-from ..inference.live import LiveText, LiveTranscriber
+from ..inference.live import LiveText, LiveTranscriber, live_options
+from ..inference.options import split_options
 from .arguments import add_engine, channel, language, open_engine, option, positive, switch
 from .progress import Status
 from .terminal import fail, out
@@ -121,9 +122,8 @@ def run(args: argparse.Namespace) -> int:
     if source == "mic" and args.channels != 1:
         raise OptionError("the microphone has one channel; --channels is for the standard input")
     options = {"channel": args.channel, "strict": args.strict, "language": args.language, "task": args.task}
-    ReadingOptions(
-        args.rate, args.channel, strict=args.strict
-    )  # a value that is not allowed is told before the model is loaded
+    _, for_hearings = live_options(sampling_rate=args.rate, step=args.step, **options)
+    split_options(for_hearings)  # what is not allowed is said before the model is loaded
     with Status() as status:
         status.say(f"loading {args.model}")
         stream = LiveTranscriber(open_engine(args), sampling_rate=args.rate, step=args.step, **options)

@@ -12,6 +12,7 @@ from ..audio import CHUNK_LENGTH
 from ..errors import OptionError
 from ..model import Whisper
 from ..model.decoder import Cache
+from ..option_values import refuse_unknown, shown
 from .hotwords import HotwordBias, hotword_prompt
 from .language import LanguageChooser, by_code, check_language, embed, tokenizer_of
 from .options import DecodingOptions, prompt_tokens
@@ -38,7 +39,7 @@ class DecodingResult:
 class Request:
     """What one window of a batch is given besides its sound."""
 
-    prompt: str | Sequence[int] | None = None
+    prompt: Sequence[int] = ()  # tokens of the text that came before
     language: str | None = None  # a code; detected where None
     prefix: tuple[int, ...] = ()  # text that the result begins with; the options' prefix is not in the result
 
@@ -60,8 +61,15 @@ class DecodingTask:
         self.n_ctx = model.dims.n_text_ctx
         self.sample_len = options.sample_len or self.n_ctx // 2
         self.n_group = options.beam_size or options.best_of or 1
+        if options.beam_size is not None and options.beam_size >= model.dims.n_vocab:
+            raise OptionError(
+                f"beam_size must be below the model's {model.dims.n_vocab} tokens, not {options.beam_size}"
+            )
         self.rules = self._rules()
         self.hotwords = [] if options.hotword_bias else hotword_prompt(options.hotwords, self.tokenizer)
+        n_vocab = model.dims.n_vocab
+        self.prompt = prompt_tokens("prompt", options.prompt, self.tokenizer, n_vocab)
+        self.prefix = prompt_tokens("prefix", options.prefix, self.tokenizer, n_vocab)
 
     # ---- what a window is told before it --------------------------------------------------------------------------
 
@@ -75,9 +83,7 @@ class DecodingTask:
         without = options.without_timestamps
         tokens = list(tokenizer.sot_sequence_including_notimestamps if without else tokenizer.sot_sequence)
         room = max(0, self.n_ctx // 2 - self.sample_len)
-        prefix = prompt_tokens(options.prefix, tokenizer)[
-            -room:
-        ]  # all of it where no room is left, as openai-whisper does
+        prefix = self.prefix[-room:]  # all of it where no room is left, as openai-whisper does
         return tokens + prefix[max(0, len(prefix) - (self.n_ctx - n_before - len(tokens))) :]
 
     def _forced(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
@@ -97,18 +103,15 @@ class DecodingTask:
         beginning and the prompt its end.
         """
         room = max(0, self.n_ctx // 2 - 1 - len(request.prefix))
-        hotwords, told = self.hotwords[:room], prompt_tokens(request.prompt, self.tokenizer)
-        tokens = hotwords + told[max(0, len(told) - (room - len(hotwords))) :]
+        hotwords, told = self.hotwords[:room], request.prompt
+        tokens = [*hotwords, *told[max(0, len(told) - (room - len(hotwords))) :]]
         return [self.tokenizer.sot_prev, *tokens] if tokens else []
 
     # ---- rules and search ----------------------------------------------------------------------------------------
 
     def _suppressed(self) -> tuple[int, ...]:
-        wanted = self.options.suppress_tokens
-        try:
-            tokens = [int(t) for t in (wanted.split(",") if isinstance(wanted, str) else wanted or [])]
-        except ValueError:
-            raise OptionError(f"suppress_tokens must be token numbers with commas between, not {wanted!r}") from None
+        assert isinstance(self.options.suppress_tokens, tuple)  # parsed
+        tokens = list(self.options.suppress_tokens)
         special, n_vocab = self.tokenizer, self.model.dims.n_vocab
         if -1 in tokens:
             own = self.model.suppress_tokens
@@ -221,7 +224,7 @@ class DecodingTask:
         n_audio = len(features)
         if not n_audio:
             return []
-        requests = requests or [Request(options.prompt, self.language)] * n_audio
+        requests = requests or [Request(self.prompt, self.language)] * n_audio
         languages = [request.language or "en" for request in requests]
         probabilities: list[dict[str, float] | None] = [None] * n_audio
         if model.is_multilingual and any(request.language is None for request in requests):
@@ -275,9 +278,9 @@ def decode(
 
     Raises OptionError for options that contradict each other or that the model does not know.
     """
-    options = options or DecodingOptions()
-    if unknown := sorted(changes.keys() - DecodingOptions.__dataclass_fields__.keys()):
-        raise OptionError(f"unknown decoding options: {', '.join(unknown)}")
-    options = replace(options, **changes)  # type: ignore[arg-type]
+    if options is not None and not isinstance(options, DecodingOptions):
+        raise OptionError(f"options must be a DecodingOptions, or None, not {shown(options)}")
+    refuse_unknown("decoding options", changes, DecodingOptions.__dataclass_fields__)
+    options = replace(options or DecodingOptions(), **changes)  # type: ignore[arg-type]
     results = DecodingTask(model, options).run(mel[None] if mel.ndim == 2 else mel)
     return results[0] if mel.ndim == 2 else results

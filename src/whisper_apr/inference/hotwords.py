@@ -8,15 +8,16 @@ from ..tokenizer import Tokenizer
 from .rules import FloatArray, Tokens
 
 
-def words_of(hotwords: str | Sequence[str] | None) -> list[str]:
-    words = [hotwords] if isinstance(hotwords, str) else list(hotwords or ())
+def words_of(hotwords: str | Sequence[str]) -> list[str]:
+    """Return the words or phrases; in a text they have commas between them."""
+    words = hotwords.split(",") if isinstance(hotwords, str) else hotwords
     return [word.strip() for word in words if word.strip()]
 
 
 def hotword_prompt(hotwords: str | Sequence[str] | None, tokenizer: Tokenizer) -> list[int]:
-    """Return the tokens of the words, joined by spaces, as text that came before; as faster-whisper does."""
-    words = words_of(hotwords)
-    return tokenizer.encode(" " + " ".join(words)) if words else []
+    """Return the tokens of the words as text that came before: a text as it is, words joined by spaces; as faster-whisper does."""
+    line = hotwords.strip() if isinstance(hotwords, str) else " ".join(words_of(hotwords or ()))
+    return tokenizer.encode(" " + line) if line else []
 
 
 class Node:

@@ -5,28 +5,62 @@ that a hearing has in common with the one before it, from the first on, settle (
 sequence-to-sequence speech recognition, 2020). At the utterance's end, what is left of its last hearing settles.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..audio import SAMPLE_RATE, ReadingOptions, Resampler, SpeechDetector, VadOptions
+from ..audio import SAMPLE_RATE, Resampler, SpeechDetector, VadOptions, check_rate, vad_kind
 from ..audio.notices import Notices
-from ..audio.samples import EACH, MIX, Channel, ChannelSelector, as_array
+from ..audio.samples import EACH, MIX, Channel, ChannelSelector, as_array, check_channel
 from ..errors import OptionError
 from ..model import Whisper
+from ..option_values import Kind, boolean, kinds_of, number, parse, parse_fields
 from ..simd import FloatArray
 from .results import Word
 from .transcribe import Engine, Job
 
-UTTERANCE = VadOptions(min_silence_duration_ms=800, speech_pad_ms=300)  # a pause that ends an utterance
 LONGEST = 25 * SAMPLE_RATE  # samples: a longer utterance is cut after its settled words, for a window holds 30 s
 OVERLAP = (
     0.1  # seconds by which a word's beginning may lie before the settled words' end: its time varies between hearings
 )
+
+
+# options of `transcribe` that say where something is in a recording
+_WHOLE_ONLY = frozenset({"clip_timestamps", "initial_prefix"})
+
+
+def _one_channel(value: Any) -> Channel:
+    if check_channel(value) == EACH:
+        raise OptionError("channel='each' needs a whole recording; make a LiveTranscriber for each channel")
+    return check_channel(value)
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """How sound is taken, and cut into hearings; see LiveTranscriber."""
+
+    sampling_rate: Annotated[float, Kind("", check_rate)] = SAMPLE_RATE
+    channel: Annotated[Channel, Kind("", _one_channel)] = MIX
+    strict: Annotated[bool, boolean] = False
+    step: Annotated[float, number(above=0, high=30)] = 1.0
+    vad_options: Annotated[Any, vad_kind(min_silence_duration_ms=800, speech_pad_ms=300)] = None
+
+    def __post_init__(self) -> None:
+        parse_fields(self)
+
+
+def live_options(**options: Any) -> tuple[LiveOptions, dict[str, Any]]:
+    """Return a LiveTranscriber's own options and those of `transcribe`, for its hearings. Raises OptionError for what is not allowed."""
+    own = LiveOptions(**{name: options.pop(name) for name in kinds_of(LiveOptions) if name in options})
+    if whole_only := sorted(options.keys() & _WHOLE_ONLY):
+        raise OptionError(f"{whole_only[0]} is for whole recordings, and cannot be used while somebody speaks")
+    if not parse("word_timestamps", boolean, options.get("word_timestamps", True)):
+        raise OptionError("word_timestamps must be True here: words are what settles")
+    return own, options | {"word_timestamps": True}
 
 
 @dataclass(frozen=True)
@@ -61,29 +95,33 @@ class LiveTranscriber:
         channel: Channel = MIX,
         strict: bool = False,
         step: float = 1.0,
-        vad_options: VadOptions = UTTERANCE,
+        vad_options: VadOptions | Mapping[str, Any] | None = None,
         checkpoint: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> None:
         """Make a transcriber of sound that is to come.
 
-        `sampling_rate`: of the samples, in Hz, 1000 to 1,000,000. `channel`: the one to be transcribed, a number from 0, or "mix" for the
-        mean of all. `strict`: raise AudioError for what is otherwise an AudioWarning. `step`: seconds of speech between two hearings; more
-        costs less, and settles later. `checkpoint`: called before each token; what it raises ends the call of `push` or `finish`.
-        `options`: those of TranscribeOptions and DecodingOptions, for each hearing.
+        Args:
+            sampling_rate: of the samples, in Hz, 1000 to 1,000,000.
+            channel: the one to be transcribed, a number from 0, or "mix" for the mean of all.
+            strict: raise AudioError for what is otherwise an AudioWarning.
+            step: seconds of speech between two hearings; more costs less, and settles later. At most 30.
+            vad_options: what ends an utterance: a VadOptions, or a dictionary of the fields that differ from the defaults here, which
+                are a pause of 800 ms and a padding of 300 ms.
+            checkpoint: called before each token; what it raises ends the call of `push` or `finish`.
+            options: those of TranscribeOptions and DecodingOptions, for each hearing. word_timestamps is always True; clip_timestamps
+                and initial_prefix are for whole recordings.
 
         Raises OptionError for an option that is unknown or has a value that is not allowed.
         """
-        ReadingOptions(sampling_rate, channel, strict=strict)
-        if channel == EACH:
-            raise OptionError("channel='each' needs a whole recording; make a LiveTranscriber for each channel")
-        if not step > 0:
-            raise OptionError(f"step must be above 0 seconds, not {step}")
-        self._engine = Engine(model, checkpoint, options | {"word_timestamps": True})
-        self._step = round(step * SAMPLE_RATE)
-        self._selector = ChannelSelector("the sound", channel, Notices(strict))
-        self._resampler = Resampler(sampling_rate, SAMPLE_RATE)
-        self._detector = SpeechDetector(vad_options)
+        own, for_hearings = live_options(
+            sampling_rate=sampling_rate, channel=channel, strict=strict, step=step, vad_options=vad_options, **options
+        )
+        self._engine = Engine(model, checkpoint, for_hearings)
+        self._step = round(own.step * SAMPLE_RATE)
+        self._selector = ChannelSelector("the sound", own.channel, Notices(own.strict))
+        self._resampler = Resampler(own.sampling_rate, SAMPLE_RATE)
+        self._detector = SpeechDetector(own.vad_options)
         self._kept: FloatArray = np.zeros(0, np.float32)
         self._first = 0  # the number of the sample that is kept first
         self._heard = 0  # samples that were there at the last hearing

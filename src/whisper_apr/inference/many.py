@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any
 
 from ..audio import SAMPLE_RATE, ReadingOptions, Source
 from ..audio.samples import MIX, Channel
 from ..errors import AudioError, OptionError
 from ..model import Whisper
+from ..option_values import boolean, function, optional, parse, shown, whole
 from .heard import Heard, Progress
 from .passage import Passage
 from .results import Segment, Transcription
@@ -55,8 +57,13 @@ def transcribe_many(
     A recording that cannot be read raises its AudioError in its turn; with `return_errors` that is yielded in the result's place, and the
     others go on. Raises OptionError at once for an option that is unknown or not allowed.
     """
-    if batch_size < 1:
-        raise OptionError(f"batch_size must be at least 1, not {batch_size}")
+    if isinstance(audios, str | bytes | PathLike) or not isinstance(audios, Iterable):
+        raise OptionError(f"audios must be a sequence or an iterator of recordings, not {shown(audios)}")
+    batch_size = parse("batch_size", whole(1), batch_size)
+    independent_windows = parse("independent_windows", boolean, independent_windows)
+    return_errors = parse("return_errors", boolean, return_errors)
+    parse("on_segment", optional(function), on_segment)
+    parse("on_progress", optional(function), on_progress)
     engine = Engine(model, checkpoint, options | ({"batch_size": batch_size} if independent_windows else {}))
     reading = ReadingOptions(sampling_rate, channel, track, strict)
     found = _results(engine, audios, batch_size, reading, on_segment, on_progress)

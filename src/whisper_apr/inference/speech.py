@@ -1,26 +1,16 @@
 """Only the speech of a recording, and times in it led back to the recording."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 from .. import simd
 from ..audio import SpeechFilter, SpeechMap, VadOptions
-from ..errors import OptionError
 from .recording import Blocks
 from .results import Segment, Word
 
 FloatArray = simd.FloatArray
 
 FRAMES_PER_SECOND = 100
-
-
-def vad_options(parameters: VadOptions | Mapping[str, float] | None) -> VadOptions:
-    """`vad_parameters`, which may be a dictionary of the options' fields. OptionError for one that is unknown."""
-    if parameters is None or isinstance(parameters, VadOptions):
-        return parameters or VadOptions()
-    if unknown := sorted(set(parameters) - {field.name for field in fields(VadOptions)}):
-        raise OptionError(f"unknown vad_parameters: {', '.join(unknown)}")
-    return VadOptions(**parameters)  # type: ignore[arg-type]
 
 
 class Spoken:

@@ -11,6 +11,7 @@ from ..audio import N_FRAMES, SAMPLE_RATE, ReadingOptions, Source, pad_or_trim
 from ..audio.samples import EACH, MIX, Channel
 from ..errors import OptionError
 from ..model import Whisper
+from ..option_values import function, optional, parse
 from .batch import Piece, decode_passages, quiet_cuts
 from .fallback import Decoder
 from .heard import Heard, HeardChannels, Progress
@@ -19,23 +20,17 @@ from .options import prompt_tokens, split_options
 from .passage import FRAMES_PER_SECOND, Context, Passage
 from .recording import Blocks, Spectrogram, open_channels
 from .results import Segment, Transcription
-from .speech import Spoken, only_speech, vad_options
+from .speech import Spoken, only_speech
 from .words import add_words
 
 ROWS = 8  # channels that are decoded at once, where no batch_size is given
 
 
-def _clips(clip_timestamps: str | Sequence[float], content_frames: int) -> list[tuple[int, int]]:
-    """The stretches to transcribe, in frames."""
-    try:
-        seconds = (
-            clip_timestamps.split(",") if isinstance(clip_timestamps, str) and clip_timestamps else clip_timestamps
-        )
-        points = [round(float(t) * FRAMES_PER_SECOND) for t in seconds] or [0]
-    except (ValueError, OverflowError):
-        raise OptionError(f"clip_timestamps must be seconds with commas between, not {clip_timestamps!r}") from None
-    if any(a > b for a, b in pairwise(points)) or points[0] < 0:
-        raise OptionError(f"clip_timestamps must not be negative and must not go back: {clip_timestamps}")
+def _clips(seconds: tuple[float, ...] | None, content_frames: int) -> list[tuple[int, int]]:
+    """The stretches to transcribe, in frames. See `TranscribeOptions.clips`."""
+    points = [round(t * FRAMES_PER_SECOND) for t in seconds or (0.0,)]
+    if any(a > b for a, b in pairwise(points)):
+        raise OptionError(f"clip_timestamps must not go back: {seconds}")
     if len(points) % 2:
         points.append(max(points[-1], content_frames))
     return [(a, min(b, content_frames)) for a, b in zip(points[::2], points[1::2], strict=True)]
@@ -46,15 +41,20 @@ class Engine:
 
     def __init__(self, model: Whisper, checkpoint: Callable[[], None], options: dict[str, Any]) -> None:
         self.model = model
-        self.checkpoint = checkpoint
+        self.checkpoint: Callable[[], None] = parse("checkpoint", function, checkpoint)
         self.options, attempts = split_options(options)
         self.decoder = Decoder(model, self.options, attempts)
         self.task, language = attempts[0].task, attempts[0].language
         self.chooser = LanguageChooser(model, self.options.languages) if model.is_multilingual else None
+        if self.chooser is None and self.options.languages is not None and "en" not in self.options.languages:
+            raise OptionError(f"this model knows English only, which is not among languages={self.options.languages}")
         self.language = None if language is None else check_language(model, language)
-        # clips say what to transcribe: then there is nothing to leave out
-        wanted = self.options.vad_filter and self.options.clip_timestamps in ("0", [0], (0,))
-        self.vad = vad_options(self.options.vad_parameters) if wanted else None
+        self.vad = self.options.vad
+        tokenizer = tokenizer_of(model)
+        self.prompt = prompt_tokens("initial_prompt", self.options.initial_prompt, tokenizer, model.dims.n_vocab)
+        # a result begins with it: it can be text only. As faster-whisper cuts it, half of the text context stays free
+        prefix = prompt_tokens("initial_prefix", self.options.initial_prefix, tokenizer, tokenizer.eot)
+        self.prefix = prefix[: model.dims.n_text_ctx // 2 - 1]
 
     def decode(self, passages: Iterator[Passage], size: int) -> Iterator[tuple[Passage, list[Segment]]]:
         """See `decode_passages`."""
@@ -82,7 +82,7 @@ class Transcriber:
         self.duration = (
             spoken.n_samples / SAMPLE_RATE if spoken else self.spectrogram.duration
         )  # of the whole recording
-        self.clips = _clips(self.options.clip_timestamps, self.spectrogram.content_frames)
+        self.clips = _clips(self.options.clips, self.spectrogram.content_frames)
         self.language_probabilities: dict[str, float] | None = None  # by code; None where the language was given
         language = engine.language
         if language is None and engine.chooser is not None:
@@ -108,14 +108,11 @@ class Transcriber:
     # ---- passages ------------------------------------------------------------------------------------------------
 
     def _context(self, is_first: bool) -> Context:
-        options, tokenizer = self.options, self.tokenizer
-        told = prompt_tokens(options.initial_prompt, tokenizer)
-        always, before = (told, []) if options.carry_initial_prompt else ([], told)
-        if not is_first:
-            return Context(always, [], self.engine.decoder.prompt_room)
-        # as faster-whisper cuts it: half of the text context stays free
-        prefix = prompt_tokens(options.initial_prefix, tokenizer)[: self.engine.model.dims.n_text_ctx // 2 - 1]
-        return Context(always, before, self.engine.decoder.prompt_room, prefix)
+        engine = self.engine
+        always, before = (engine.prompt, []) if self.options.carry_initial_prompt else ([], engine.prompt)
+        if is_first:
+            return Context(always, before, engine.decoder.prompt_room, engine.prefix)
+        return Context(always, [], engine.decoder.prompt_room)
 
     def passages(self) -> Iterator[Passage]:
         """The whole recording in one; where windows are batched, pieces of at most 30 s that know nothing of each other."""
@@ -225,6 +222,8 @@ def transcribe(
     **options: Any,
 ) -> Transcription:
     """A recording's segments, joined. See `whisper_apr.transcribe`, which is this and can print."""
+    parse("on_segment", optional(function), on_segment)
+    parse("on_progress", optional(function), on_progress)
     reading = ReadingOptions(sampling_rate, channel, track, strict)
     job = Job.open(Engine(model, checkpoint, options), audio, reading)
     segments = []

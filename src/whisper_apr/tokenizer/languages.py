@@ -1,6 +1,7 @@
 """The languages that Whisper knows: code, English name, and other names."""
 
 from whisper_apr.errors import OptionError
+from whisper_apr.option_values import shown
 from whisper_apr.spelling import did_you_mean
 
 # Facts of the trained models, in the order of their tokens; the last came with large-v3. The codes are Whisper's own,
@@ -138,5 +139,5 @@ def to_language_code(language: str) -> str:
             return TO_LANGUAGE_CODE[name]
     meant = did_you_mean(language, [*TO_LANGUAGE_CODE, *LANGUAGES]) if isinstance(language, str) else ""
     raise OptionError(
-        f"language {language!r} is not known: give a code such as 'de' or an English name such as 'german'{meant}"
+        f"language {shown(language)} is not known: give a code such as 'de' or an English name such as 'german'{meant}"
     )

@@ -1,0 +1,416 @@
+"""Options at every door: values are converted once, and what is not allowed is an OptionError before anything is read."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+import whisper_apr
+from recordings import speech
+from whisper_apr import BatchedInferencePipeline, DecodingOptions, LiveTranscriber, VadOptions, WhisperModel
+from whisper_apr.cli import main
+from whisper_apr.errors import OptionError
+from whisper_apr.inference.options import TranscribeOptions, split_options
+from whisper_apr.option_values import kinds_of
+
+ENGINE = [f.name for f in fields(TranscribeOptions)] + [
+    f.name for f in fields(DecodingOptions) if f.name not in ("temperature", "prompt")
+]
+
+
+class Read(Exception):
+    """The options were taken: the recording is read."""
+
+
+class Unread:
+    """A recording, or a spectrogram, that must not be looked at."""
+
+    def __iter__(self):
+        raise Read
+
+    @property
+    def ndim(self):
+        raise Read
+
+
+@pytest.fixture(scope="module")
+def faster() -> WhisperModel:
+    return WhisperModel("digits")
+
+
+@pytest.fixture(scope="module")
+def doors(model, faster) -> dict[str, Callable[..., Any]]:
+    """Each takes options, and raises Read once it goes on to the sound."""
+
+    def live(**options):
+        LiveTranscriber(model, **options)
+        raise Read
+
+    return {
+        "transcribe": lambda **options: whisper_apr.transcribe(model, Unread(), **options),
+        "transcribe_many": lambda **options: list(whisper_apr.transcribe_many(model, [Unread()], **options)),
+        "decode": lambda **options: whisper_apr.decode(model, Unread(), **options),
+        "WhisperModel": lambda **options: faster.transcribe(Unread(), **options),
+        "Batched": lambda **options: BatchedInferencePipeline(faster).transcribe(Unread(), **options),
+        "live": live,
+    }
+
+
+def parameters(function: Callable[..., Any]) -> list[str]:
+    skipped = ("self", "model", "audio", "audios", "mel", "options")
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return [
+        p.name for p in inspect.signature(function).parameters.values() if p.kind not in kinds and p.name not in skipped
+    ]
+
+
+def options_of(door: str) -> list[str]:
+    """All that a door takes, from its signature and the classes of options."""
+    from whisper_apr.inference import many, transcribe
+
+    reading = parameters(transcribe.transcribe)
+    faster_options = parameters(WhisperModel.transcribe)
+    return {
+        "transcribe": [*parameters(whisper_apr.transcribe), *reading, *ENGINE],
+        "transcribe_many": list(dict.fromkeys([*parameters(many.transcribe_many), *ENGINE])),
+        "decode": [f.name for f in fields(DecodingOptions)],
+        "WhisperModel": faster_options,
+        "Batched": faster_options,
+        "live": [*parameters(LiveTranscriber.__init__), *ENGINE],
+    }[door]
+
+
+JUNK = [
+    *(object(), b"x", 1j, math.nan, math.inf, -math.inf, [], {}, "junk", "", True, -1.5, -1, 0, 2.5, 10**400, 10**9),
+    *(np.array([1.0, 2.0]), np.array("x"), np.float64("nan"), [None], [[1]], ["a", 5], {"start": 1}, [{"start": 1}]),
+    *(np.datetime64("2020"), [math.nan], [10**400], lambda: None, "1,2,x", "nan", "-5", [-5], Unread, "\0"),
+]
+
+
+@pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "decode", "WhisperModel", "Batched", "live"])
+def test_any_value_is_taken_or_is_an_option_error_that_names_the_option(doors, door):
+    """Of every option, before the recording is read, and in one line."""
+    names = options_of(door)
+    assert len(names) > 15
+    for name in names:
+        refused = 0
+        for value in JUNK:
+            with pytest.raises((Read, OptionError)) as caught:
+                doors[door](**{name: value})
+            if caught.type is Read:
+                continue
+            refused += 1
+            assert name in str(caught.value), (name, value)
+            assert "\n" not in str(caught.value)
+            assert len(str(caught.value)) < 400
+        assert refused >= 5, (door, name)  # each option is checked
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"beam_size": "5"}, "beam_size"),
+        ({"beam_size": True}, "beam_size"),
+        ({"temperature": None}, "temperature"),
+        ({"temperature": "0"}, "temperature"),
+        ({"temperature": [0.0, None]}, "temperature"),
+        ({"temperature": 1e-30}, "temperature"),
+        ({"best_of": 2.5}, "best_of"),
+        ({"best_of": "x", "temperature": 0.0}, "best_of"),
+        ({"patience": "x"}, "patience"),
+        ({"no_repeat_ngram_size": 2.0}, "no_repeat_ngram_size"),
+        ({"repetition_penalty": math.inf}, "repetition_penalty"),
+        ({"suppress_tokens": [51865]}, "suppress_tokens"),
+        ({"suppress_tokens": [-2]}, "suppress_tokens"),
+        ({"suppress_tokens": 5}, "suppress_tokens"),
+        ({"hotwords": 5}, "hotwords"),
+        ({"hotwords": [5]}, "hotwords"),
+        ({"without_timestamps": "False"}, "without_timestamps"),
+        ({"language": "klingon"}, "language"),
+        ({"language": 5}, "language"),
+        ({"task": ["transcribe"]}, "task"),
+        ({"max_initial_timestamp": -1.0}, "max_initial_timestamp"),
+        ({"prefix": 5}, "prefix"),
+        ({"prefix": [51865]}, "prefix"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "decode", "WhisperModel", "Batched", "live"])
+def test_bad_values_of_a_window(doors, door, options, names):
+    with pytest.raises(OptionError, match=names):
+        doors[door](**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"initial_prompt": 5}, "initial_prompt"),
+        ({"initial_prompt": [51865]}, "initial_prompt"),
+        ({"initial_prompt": ["one"]}, "initial_prompt"),
+        ({"condition_on_previous_text": None}, "condition_on_previous_text"),
+        ({"compression_ratio_threshold": "2.4"}, "compression_ratio_threshold"),
+        ({"no_speech_threshold": math.nan}, "no_speech_threshold"),
+        ({"batch_size": "4"}, "batch_size"),
+        ({"batch_size": 2.0}, "batch_size"),
+        ({"word_timestamps": "yes"}, "word_timestamps"),
+        ({"prepend_punctuations": None}, "prepend_punctuations"),
+        ({"hallucination_silence_threshold": "2", "word_timestamps": True}, "hallucination_silence_threshold"),
+        ({"language_detection_segments": 1.0}, "language_detection_segments"),
+        ({"vad_filter": "on"}, "vad_filter"),
+        ({"vad_parameters": 5}, "vad_parameters"),
+        ({"vad_parameters": {"volume": 1}}, "volume"),
+        ({"vad_parameters": {"treshold": 0.4}}, "did you mean 'threshold'"),
+        ({"vad_parameters": {5: 1}}, "vad_parameters"),
+        ({"vad_parameters": {"threshold": "0.5"}}, "threshold"),
+        ({"vad_parameters": {"min_silence_duration_ms": math.nan}}, "min_silence_duration_ms"),
+        ({"vad_parameters": {"speech_pad_ms": 10**400}}, "speech_pad_ms"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "WhisperModel", "Batched"])
+def test_bad_values_of_a_recording(doors, door, options, names):
+    with pytest.raises(OptionError, match=names):
+        doors[door](**options)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0,
+        5.0,
+        "a",
+        "1,",
+        "1,,2",
+        [None],
+        ["0"],
+        [-1.0],
+        [math.nan],
+        [math.inf],
+        [3.0, 1.0],
+        "3,1",
+        {"start": 0, "end": 1},
+        [{"start": 0}],
+        [{"start": 2, "end": 1}],
+        [{"start": 0, "end": 1, "text": ""}],
+        np.array([[0.0, 1.0]]),
+        {0.0, 1.0},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "WhisperModel", "Batched"])
+def test_bad_clips(doors, door, value):
+    with pytest.raises(OptionError, match="clip_timestamps"):
+        doors[door](clip_timestamps=value)
+
+
+@pytest.mark.parametrize(
+    ("door", "options", "names"),
+    [
+        ("live", {"nonsense": 1}, "nonsense"),
+        ("live", {"step": "1"}, "step"),
+        ("live", {"step": math.nan}, "step"),
+        ("live", {"step": 0}, "step"),
+        ("live", {"sampling_rate": "x"}, "sampling_rate"),
+        ("live", {"vad_options": 5}, "vad_options"),
+        ("live", {"vad_options": {"volume": 5}}, "volume"),
+        ("live", {"word_timestamps": False}, "word_timestamps"),
+        ("live", {"clip_timestamps": [0.0, 1.0]}, "clip_timestamps"),
+        ("live", {"initial_prefix": "one"}, "initial_prefix"),
+        ("live", {"initial_prompt": 5}, "initial_prompt"),
+        ("live", {"batch_size": "4"}, "batch_size"),
+        ("transcribe", {"nonsense": 1}, "nonsense"),
+        ("transcribe", {"beamsize": 1}, "did you mean 'beam_size'"),
+        ("transcribe", {"prompt": "x"}, "prompt"),
+        ("transcribe", {"seed": "a"}, "seed"),
+        ("transcribe", {"seed": -1}, "seed"),
+        ("transcribe", {"languages": ["en", 5]}, "languages"),
+        ("transcribe", {"languages": "en"}, "languages"),
+        ("transcribe", {"initial_prefix": [50257]}, "initial_prefix"),
+        ("transcribe", {"on_segment": 5}, "on_segment"),
+        ("transcribe", {"on_progress": "x"}, "on_progress"),
+        ("transcribe", {"checkpoint": None}, "checkpoint"),
+        ("transcribe", {"verbose": "x"}, "verbose"),
+        ("transcribe", {"sampling_rate": "16000"}, "sampling_rate"),
+        ("transcribe_many", {"independent_windows": "yes"}, "independent_windows"),
+        ("transcribe_many", {"return_errors": 5}, "return_errors"),
+        ("transcribe_many", {"batch_size": None}, "batch_size"),
+        ("decode", {"nonsense": 1}, "nonsense"),
+        ("decode", {"options": {"beam_size": 5}}, "options"),
+        ("decode", {"prompt": 5}, "prompt"),
+        ("decode", {"prompt": [60000]}, "prompt"),
+        ("WhisperModel", {"max_new_tokens": 0}, "max_new_tokens"),
+        ("WhisperModel", {"log_prob_threshold": "x"}, "log_prob_threshold"),
+        ("WhisperModel", {"chunk_length": "30"}, "chunk_length"),
+        ("WhisperModel", {"patience": "x", "beam_size": 1}, "patience"),
+        ("WhisperModel", {"log_progress": "x"}, "log_progress"),
+        ("Batched", {"batch_size": None}, "batch_size"),
+    ],
+)
+def test_bad_values_of_one_door(doors, door, options, names):
+    with pytest.raises(OptionError, match=names):
+        doors[door](**options)
+
+
+def test_recordings_that_are_not_several(model):
+    for wrong in ("one.wav", b"RIFF", 5, None):
+        with pytest.raises(OptionError, match="audios"):
+            model.transcribe_many(wrong)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"cpu_threads": value} for value in ("4", 2.0, -1, 10**10)),
+        *({"device_index": value} for value in ("0", -1, [], [0.5])),
+        *({"num_workers": value} for value in ("1", 0)),
+        *({"compute_type": value} for value in ("int3", 5, [])),
+        *({"device": value} for value in ("cuda", 5, [])),
+        *({"download_root": value} for value in (5, b"x")),
+        *({"local_files_only": value} for value in ("no", None)),
+        {"revision": 5},
+        {"files": {"a": b""}},
+        {"model_size_or_path": 5},
+        {"model_size_or_path": None},
+    ],
+    ids=str,
+)
+def test_bad_arguments_of_a_model(options):
+    (name,) = options
+    with pytest.raises(OptionError, match="name" if name == "model_size_or_path" else name):
+        WhisperModel(**({"model_size_or_path": "digits"} | options))
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(VadOptions)])
+def test_voice_activity_takes_numbers_only(field):
+    default = getattr(VadOptions(), field)
+    for value in ("1", True, math.nan, -1, [1], 10**400):
+        with pytest.raises(OptionError, match=field):
+            VadOptions(**{field: value})
+    if isinstance(default, int):
+        assert type(getattr(VadOptions(**{field: np.int16(300)}), field)) is int
+    else:
+        assert getattr(VadOptions(**{field: np.float32(1.0)}), field) == 1.0
+
+
+# ---- what is taken, and what becomes of it --------------------------------------------------------------------------
+
+
+def test_every_option_has_a_kind_and_one_owner():
+    """Only the temperature is of a recording, as a sequence, and of a window, as one of it."""
+    recording, window = ({f.name for f in fields(c)} for c in (TranscribeOptions, DecodingOptions))
+    assert recording & window == {"temperature"}
+    for options in (TranscribeOptions, DecodingOptions, VadOptions):
+        assert list(kinds_of(options)) == [f.name for f in fields(options)]
+
+
+@pytest.mark.parametrize("cls", [TranscribeOptions, DecodingOptions, VadOptions])
+def test_what_was_converted_is_converted_to_itself(cls):
+    options = cls()
+    assert cls(**{f.name: getattr(options, f.name) for f in fields(cls)}) == options
+
+
+def test_values_of_numpy_and_iterators():
+    recording, windows = split_options(
+        {
+            "temperature": np.array([0.0, 0.5], np.float32),
+            "beam_size": np.int64(5),
+            "best_of": np.uint8(3),
+            "patience": np.float32(1.0),
+            "suppress_tokens": iter([np.int32(5), -1]),  # of both temperatures
+            "hotwords": np.array(["two", " three "]),
+            "clip_timestamps": np.array([1.0, 2.0]),
+            "initial_prompt": np.array([5, 6]),
+            "languages": ("German", "en"),
+            "word_timestamps": np.True_,
+            "batch_size": np.int32(2),
+            "vad_parameters": {"threshold": np.float64(0.25)},
+            "language": "English",
+        }
+    )
+    assert recording.temperatures == (0.0, 0.5)
+    assert (recording.clips, recording.initial_prompt) == ((1.0, 2.0), (5, 6))
+    assert (recording.languages, recording.word_timestamps, recording.batch_size) == (("de", "en"), True, 2)
+    assert recording.vad_parameters == VadOptions(threshold=0.25)
+    assert [(w.temperature, w.beam_size, w.best_of, w.patience) for w in windows] == [
+        (0.0, 5, None, 1.0),
+        (0.5, None, 3, None),
+    ]
+    assert [w.suppress_tokens for w in windows] == [(5, -1)] * 2
+    assert [(w.hotwords, w.language) for w in windows] == [(("two", "three"), "en")] * 2
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "0.0", "", " 0 ", [0], [0.0], (0,), [], np.array([0.0]), np.zeros(1, int), None], ids=repr
+)
+def test_clips_that_are_the_whole_recording_leave_the_voice_activity_on(value):
+    recording, _ = split_options({"clip_timestamps": value, "vad_filter": True})
+    assert (recording.clips, recording.vad) == (None, VadOptions())
+
+
+@pytest.mark.parametrize(
+    ("value", "clips"),
+    [
+        ("1.5", (1.5,)),
+        ("0,2", (0.0, 2.0)),
+        (np.array([0.0, 2.0]), (0.0, 2.0)),
+        ([{"start": 0, "end": 2.5}, {"start": 4, "end": 5}], (0.0, 2.5, 4.0, 5.0)),
+        (range(1, 3), (1.0, 2.0)),
+    ],
+    ids=repr,
+)
+def test_clips_say_what_to_transcribe(value, clips):
+    recording, _ = split_options({"clip_timestamps": value, "vad_filter": True})
+    assert (recording.clips, recording.vad) == (clips, None)
+
+
+def test_clips_of_numpy_with_voice_activity(model, faster):
+    options = {"vad_filter": True, "temperature": 0.0, "language": "en", "beam_size": None}
+    found = model.transcribe(speech("en"), clip_timestamps=np.array([0.0, 2.0]), **options)
+    assert found == model.transcribe(speech("en"), clip_timestamps="0,2", **options)
+    assert 0 < len(found.text) < len(model.transcribe(speech("en"), **options).text)
+    segments, info = faster.transcribe(speech("en"), clip_timestamps=np.array([0.0, 2.0]), vad_filter=True, beam_size=1)
+    assert "".join(s.text for s in segments) == found.text
+    assert info.vad_options is None
+
+
+# ---- the command ----------------------------------------------------------------------------------------------------
+
+
+def flags(command: str) -> list[str]:
+    import argparse
+
+    from whisper_apr.cli import _parser
+
+    (subparsers,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    actions = subparsers.choices[command]._actions
+    return [
+        next(s for s in a.option_strings if s.startswith("--"))
+        for a in actions
+        if a.option_strings and a.dest != "help"
+    ]
+
+
+@pytest.mark.parametrize("command", ["transcribe", "live"])
+def test_any_value_of_a_flag_is_taken_or_is_bad_use(command, model, monkeypatch, capsys, tmp_path):
+    """In one line, with status 2; with status 1 it goes on to the recording, which is not there."""
+    monkeypatch.setattr(f"whisper_apr.cli.{command}.open_engine", lambda _: model)
+    monkeypatch.chdir(tmp_path)
+    source = {"transcribe": ["no.wav"], "live": ["--input", "-"]}[command]
+    if command == "live":
+        monkeypatch.setattr("whisper_apr.cli.live._stdin_blocks", lambda *_: (_ for _ in ()))
+    text = {"--model", "--model-dir", "--backend", "--compute-type", "--output-dir"}
+    for flag in flags(command):
+        statuses = []
+        for value in ("junk", "-1", "nan", "inf", "1.5", "", "9" * 400, "None", "1,x", "5"):
+            statuses.append(main([command, *source, f"{flag}={value}"]))
+            _, err = capsys.readouterr()
+            assert statuses[-1] in (0, 1, 2), (flag, value, err)
+            if statuses[-1]:
+                assert err.count("\n") == 1, (flag, value, err)
+        texts = {"--initial-prompt", "--hotwords", "--prepend-punctuations", "--append-punctuations"}
+        if flag not in text | texts:
+            assert statuses.count(2) >= 3, (flag, statuses)
