@@ -3,20 +3,20 @@
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from numbers import Real
 from os import PathLike
-from typing import IO, Any, cast
+from typing import IO, Annotated, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import simd
-from ..errors import AudioError, OptionError
+from ..errors import AudioError
+from ..option_values import Kind, boolean, number, optional, parse, parse_fields, whole
 from . import containers
 from .containers import MAX_RATE, Encoded, Recording, source_name
 from .notices import Notices
 from .resample import Resampler
-from .samples import MIX, Channel, ChannelSelector, as_array, check_channel, is_file_bytes, is_samples
+from .samples import CHANNEL, MIX, Channel, ChannelSelector, as_array, is_file_bytes, is_samples
 
 FloatArray = simd.FloatArray
 
@@ -24,6 +24,7 @@ SAMPLE_RATE = 16000
 CHUNK_LENGTH = 30  # seconds of a window
 N_SAMPLES = CHUNK_LENGTH * SAMPLE_RATE
 MIN_RATE = 1000  # Hz, of samples
+RATE = Kind(f"a number of {MIN_RATE} to {MAX_RATE} Hz", number(MIN_RATE, MAX_RATE).convert)
 
 Source = Encoded | Recording | npt.ArrayLike | Iterable[npt.ArrayLike]
 
@@ -32,26 +33,20 @@ Source = Encoded | Recording | npt.ArrayLike | Iterable[npt.ArrayLike]
 class ReadingOptions:
     """How a recording is read. Raises OptionError for values that are not allowed."""
 
-    sampling_rate: float = SAMPLE_RATE  # Hz, of samples; files say theirs themselves
-    channel: Channel = MIX  # a channel's number, from 0; "mix": the mean of all; "each": all, apart from each other
-    track: int | None = None  # the number of a file's audio track, from 0; None: the one that a player would choose
-    strict: bool = False  # what would be an AudioWarning is an AudioError
+    sampling_rate: Annotated[float, RATE] = SAMPLE_RATE  # Hz, of samples; files say theirs themselves
+    # a channel's number, from 0; "mix": the mean of all; "each": all, apart from each other
+    channel: Annotated[Channel, CHANNEL] = MIX
+    # the number of a file's audio track, from 0; None: the one that a player would choose
+    track: Annotated[int | None, optional(whole(0))] = None
+    strict: Annotated[bool, boolean] = False  # what would be an AudioWarning is an AudioError
 
     def __post_init__(self) -> None:
-        check_channel(self.channel)
-        check_rate(self.sampling_rate)
-        track = self.track
-        if track is not None and (isinstance(track, bool) or not isinstance(track, int | np.integer) or track < 0):
-            raise OptionError(f"track must be the number of an audio track, counted from 0, or None, not {track!r}")
-        if not isinstance(self.strict, bool | np.bool_):
-            raise OptionError(f"strict must be True or False, not {self.strict!r}")
+        parse_fields(self)
 
 
 def check_rate(rate: object) -> float:
     """Return a valid `sampling_rate` option, 1 kHz to 1 MHz. Raises OptionError for anything else."""
-    if isinstance(rate, Real) and not isinstance(rate, bool) and MIN_RATE <= cast(float, rate) <= MAX_RATE:
-        return float(rate)
-    raise OptionError(f"sampling_rate must be a number of {MIN_RATE} to {MAX_RATE} Hz, not {rate!r}")
+    return cast(float, parse("sampling_rate", RATE, rate))
 
 
 class AudioReader:
@@ -133,8 +128,8 @@ class AudioReader:
             step = int(containers.BLOCK_SECONDS * rate)
             for begin in range(0, len(self._samples), step) or (0,):
                 yield rate, self._samples[begin : begin + step]
-        for number, block in enumerate(self._stream):
-            yield rate, as_array(block, f"block {number} of the stream")
+        for index, block in enumerate(self._stream):
+            yield rate, as_array(block, f"block {index} of the stream")
 
 
 def _joined(columns: list[FloatArray], ndim: int) -> FloatArray:

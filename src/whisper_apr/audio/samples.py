@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import simd
-from ..errors import AudioError, OptionError
+from ..errors import AudioError
+from ..option_values import Kind, choice, either, whole
 from .containers import MAX_CHANNELS
 from .notices import Notices
 
@@ -16,6 +17,8 @@ Channel = int | Literal["mix", "each"]
 
 MIX: Final = "mix"
 EACH: Final = "each"
+
+CHANNEL = Kind("'mix', 'each' or the number of a channel, counted from 0", either(choice(MIX, EACH), whole(0)).convert)
 
 # A float sample above this is not meant for a full scale of 1. Recordings with headroom and samples that were standardised to unit
 # variance stay below it (the crest factor of speech is 4 to 20), and speech at int16's scale exceeds it unless it is 60 dB below
@@ -32,15 +35,6 @@ CANCELLED_POWER = 1e-3
 AUDIBLE_POWER = 2.0**-30  # that of the last of 16 bits: cancellation below it is no loss
 STRETCH = 1 << 18  # samples for which the powers are compared: 16 s at 16 kHz, 6 s at 44.1 kHz
 SHORTEST_STRETCH = 1 << 14  # of the samples that are left at the end
-
-
-def check_channel(channel: object) -> Channel:
-    """Return a valid `channel` option: an index from 0, "mix" or "each". Raises OptionError for anything else."""
-    if isinstance(channel, str) and channel in (MIX, EACH):
-        return channel  # type: ignore[return-value]
-    if isinstance(channel, int | np.integer) and not isinstance(channel, bool) and channel >= 0:
-        return int(channel)
-    raise OptionError(f"channel must be 'mix', 'each' or the number of a channel, counted from 0, not {channel!r}")
 
 
 # ---- forms of samples -----------------------------------------------------------------------------------------------

@@ -13,12 +13,13 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..audio import SAMPLE_RATE, Resampler, SpeechDetector, VadOptions, check_rate, vad_kind
+from ..audio import SAMPLE_RATE, Resampler, SpeechDetector, VadOptions, vad_kind
+from ..audio.load import RATE
 from ..audio.notices import Notices
-from ..audio.samples import EACH, MIX, Channel, ChannelSelector, as_array, check_channel
+from ..audio.samples import CHANNEL, EACH, MIX, Channel, ChannelSelector, as_array
 from ..errors import OptionError
 from ..model import Whisper
-from ..option_values import Kind, boolean, kinds_of, number, parse, parse_fields
+from ..option_values import boolean, kinds_of, number, parse, parse_fields
 from ..simd import FloatArray
 from .results import Word
 from .transcribe import Engine, Job
@@ -33,24 +34,20 @@ OVERLAP = (
 _WHOLE_ONLY = frozenset({"clip_timestamps", "initial_prefix"})
 
 
-def _one_channel(value: Any) -> Channel:
-    if check_channel(value) == EACH:
-        raise OptionError("channel='each' needs a whole recording; make a LiveTranscriber for each channel")
-    return check_channel(value)
-
-
 @dataclass(frozen=True)
 class LiveOptions:
     """How sound is taken, and cut into hearings; see LiveTranscriber."""
 
-    sampling_rate: Annotated[float, Kind("", check_rate)] = SAMPLE_RATE
-    channel: Annotated[Channel, Kind("", _one_channel)] = MIX
+    sampling_rate: Annotated[float, RATE] = SAMPLE_RATE
+    channel: Annotated[Channel, CHANNEL] = MIX
     strict: Annotated[bool, boolean] = False
     step: Annotated[float, number(above=0, high=30)] = 1.0
     vad_options: Annotated[Any, vad_kind(min_silence_duration_ms=800, speech_pad_ms=300)] = None
 
     def __post_init__(self) -> None:
         parse_fields(self)
+        if self.channel == EACH:
+            raise OptionError("channel='each' needs a whole recording; make a LiveTranscriber for each channel")
 
 
 def live_options(**options: Any) -> tuple[LiveOptions, dict[str, Any]]:
