@@ -113,6 +113,15 @@ def scaled(samples: npt.NDArray[Any]) -> FloatArray:
 # ---- a recording's blocks -------------------------------------------------------------------------------------------
 
 
+def _mean(samples: FloatArray) -> FloatArray:
+    """Average the channels of `(n, channels)`."""
+    n = samples.shape[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        if n <= 2:  # the numbers that `mean` gives, several times as fast
+            return samples[:, 0] if n == 1 else (samples[:, 0] + samples[:, 1]) * np.float32(0.5)
+        return samples.mean(axis=1, dtype=np.float32)
+
+
 class ChannelSelector:
     """Reduces the blocks of one recording, in their order, to float32 samples of the channels that were asked for."""
 
@@ -144,8 +153,7 @@ class ChannelSelector:
             samples = scaled(block[:, min(self.channel, here - 1)])
         else:
             whole = scaled(block)
-            with np.errstate(over="ignore", invalid="ignore"):
-                samples = whole[:, 0] if here == 1 else whole.mean(axis=1, dtype=np.float32)
+            samples = _mean(whole)
         self._check(samples)
         if self.channel == MIX and here > 1:
             self._compare(whole, samples)
