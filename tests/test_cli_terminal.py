@@ -1,6 +1,7 @@
 """What a person sees: the command on a terminal of its own."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from whisper_apr.cli import progress
+from whisper_apr.cli import main, progress
 from whisper_apr.cli.inputs import Input
 from whisper_apr.cli.progress import Status, clock
 from whisper_apr.inference.heard import Progress
@@ -253,3 +254,51 @@ def test_clock() -> None:
         "0:59:59",
         "100:00:00",
     ]
+
+
+SEQUENCE = re.compile("\x1b" + r"\[(?:38;5;\d+|39)m")
+
+
+@pytest.fixture
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("no_variables")
+@pytest.mark.parametrize("flag", ["--colours", "--colors"])
+def test_colours(flag: str) -> None:
+    status, come = transcribe(EN, flag, "--verbose", "True")
+    assert status == 0
+    (line,) = [line for line in screen(come) if "] " in line]
+    assert len(SEQUENCE.findall(line)) == 2 * len(TEXT.split())
+    assert SEQUENCE.sub("", line).endswith(f"] {TEXT}")
+    assert not SEQUENCE.search(line.partition("] ")[0])
+
+
+@pytest.mark.usefixtures("no_variables")
+def test_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with open(tmp_path / "out", "wb") as file:
+        assert transcribe(EN, "--colours", stdout=file)[0] == 0
+    assert (tmp_path / "out").read_text() == TEXT + "\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not SEQUENCE.search(transcribe(EN, "--colours")[1])
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with open(tmp_path / "out", "wb") as file:
+        assert transcribe(EN, "--colours", stdout=file)[0] == 0
+    assert SEQUENCE.search((tmp_path / "out").read_text())
+    assert SEQUENCE.sub("", (tmp_path / "out").read_text()) == TEXT + "\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output-format", "srt"], "--colours is about plain text"),
+        (["--output-dir", "out"], "--colours is about plain text"),
+        (["--word-timestamps", "False"], "--colours needs the words' probabilities"),
+    ],
+)
+def test_colours_of_nothing(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    assert main(["transcribe", str(EN), "--colours", *arguments]) == 2
+    assert message in capsys.readouterr().err

@@ -18,6 +18,7 @@ from whisper_apr.inference.results import Transcription
 from whisper_apr.output import ALL, FORMATS, write, write_files
 from written import (
     LAYOUT,
+    TEXT,
     any_transcription,
     read_srt,
     read_vtt,
@@ -126,6 +127,23 @@ def test_every_file_is_utf_8(result: Transcription, layout):
     for name in FORMATS:
         text = written(result, name, **layout)
         assert not set(text.encode()) & set(range(32)) - {9, 10}
+
+
+@given(any_transcription(), TEXT, LAYOUT)
+def test_any_speaker_is_safe(result: Transcription, speaker, layout):
+    plain = result.to_dict()
+    for part in plain["segments"]:
+        part["speaker"] = speaker
+    without = [seen(cue.text) for cue in read_vtt(written(result, "vtt", **layout))]
+    named = f"<v{seen(speaker)}>" if seen(speaker) else ""
+    assert [seen(cue.text) for cue in read_vtt(written(plain, "vtt", **layout))] == [named + text for text in without]
+    assert len(read_srt(written(plain, "srt", **layout))) == len(without)
+    assert all(len(row.split("\t")) == 3 for row in written(plain, "tsv").splitlines())
+    assert len({len(row) for row in csv.reader(io.StringIO(written(plain, "csv"), newline=""), strict=True)}) == 1
+    assert len(written(plain, "md").splitlines()) == len(written(result, "md").splitlines())
+    stamped = r"\[\d\d+:[0-5]\d\.\d\d\](?!\[[^]]*:[^]]*\])"
+    assert all(re.match(stamped, line) for line in written(plain, "lrc").splitlines())
+    assert all(line.count(",") >= 9 for line in written(plain, "ass").split("[Events]\n")[1].splitlines())
 
 
 # ---- results of others ------------------------------------------------------------------------------------------

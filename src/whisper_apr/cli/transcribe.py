@@ -14,6 +14,8 @@ from ..errors import AudioError, OptionError, WhisperAprError
 from ..inference.heard import Progress
 from ..inference.results import Segment, Transcription
 from ..output import ALL, FORMATS, LineOptions, format_timestamp, spoken_by, write
+from ..output.colours import coloured, wants_colours
+from ..output.text import clean
 from .arguments import add_engine, boolean, open_engine, option, optional, switch
 from .decoding import add_decoding, decoding_options
 from .inputs import STDIN, Input, find_inputs, problem_with
@@ -46,13 +48,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="True: print segments with their times; False: print no more than was asked for, and no last line",
     )
+    option(
+        group,
+        "colours",
+        "--colors",
+        dest="colours",
+        action="store_true",
+        help="on a terminal: colour each word from red to green by its probability; finds word times (NO_COLOR, FORCE_COLOR)",
+    )
     switch(group, "highlight-words", help="srt and vtt: underline each word as it is spoken (needs --word-timestamps)")
     for name, meaning in (
         ("max-line-width", "characters of a line"),
         ("max-line-count", "lines of a cue (needs --max-line-width)"),
         ("max-words-per-line", "words of a cue"),
     ):
-        option(group, name, type=optional(int), help=f"srt and vtt: {meaning} (needs --word-timestamps)")
+        option(group, name, type=optional(int), help=f"srt, vtt and ass: {meaning} (needs --word-timestamps)")
     parser.set_defaults(decoding_names=add_decoding(parser))
 
 
@@ -68,6 +78,21 @@ def _line_options(args: argparse.Namespace) -> LineOptions:
     return options
 
 
+def _with_colours(args: argparse.Namespace, options: dict[str, Any], lines: bool) -> bool:
+    """Whether words are coloured; their probabilities come with their times, which are then asked for."""
+    if not args.colours:
+        return False
+    if not lines:
+        raise OptionError(
+            "--colours is about plain text on the standard output: leave out --output-format, or add --verbose True"
+        )
+    if options.get("word_timestamps") is False:
+        raise OptionError("--colours needs the words' probabilities: leave out --word-timestamps False")
+    if wants := wants_colours(sys.stdout):
+        options["word_timestamps"] = True
+    return wants
+
+
 @dataclass
 class _Session:
     """What is shown and written of the recordings of a run, while they are transcribed in their order."""
@@ -78,6 +103,7 @@ class _Session:
     layout: LineOptions
     lines: bool  # segments are written to the standard output as they settle
     with_times: bool
+    with_colours: bool
     names_files: bool  # the files that were written are named on the standard output
     with_heads: bool  # several recordings share the standard output: each is named
     status: Status
@@ -96,9 +122,11 @@ class _Session:
             out(f"{space}==> {printable(name) if sys.stdout.isatty() else name} <==\n")
 
     def on_segment(self, index: int, segment: Segment) -> None:
-        text = segment.text.strip()
+        text = clean(segment.text).strip()
         if not self.lines or not text:
             return
+        if self.with_colours:
+            text = coloured(segment)
         text = spoken_by(segment.speaker, text)
         if self.with_times:
             text = f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}"
@@ -169,7 +197,10 @@ def run(args: argparse.Namespace) -> int:
     options = decoding_options(args, args.decoding_names)
     inputs, problems = find_inputs(args.audio, not args.no_recursive)
     outputs = None
-    if args.output_dir is not None or args.output_format == ALL:
+    to_files = args.output_dir is not None or args.output_format == ALL
+    lines = bool(args.verbose) if to_files else args.output_format in (None, "txt")
+    with_colours = _with_colours(args, options, lines)
+    if to_files:
         outputs = Outputs(args.output_dir or ".", args.output_format, inputs, layout)
         outputs.check(args.skip_existing, args.overwrite)
     elif args.skip_existing or args.overwrite:
@@ -193,8 +224,9 @@ def run(args: argparse.Namespace) -> int:
                     outputs=outputs,
                     format=args.output_format,
                     layout=layout,
-                    lines=bool(args.verbose) if outputs is not None else args.output_format in (None, "txt"),
+                    lines=lines,
                     with_times=bool(args.verbose),
+                    with_colours=with_colours,
                     names_files=args.verbose is not False,
                     with_heads=several,
                     status=status,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from .subtitles import Cue
-from .text import clean, escape_ass, one_line
+from .text import escape_ass
 
 PER_SECOND = 100  # the format counts in hundredths of a second
 
@@ -56,5 +56,5 @@ def write_ass(cues: Iterable[Cue], file: TextIO, *, is_timed: bool) -> None:
     style = "Karaoke" if is_timed else "Default"
     for cue in cues:
         text = _karaoke(cue) if is_timed else escape_ass("".join(word.text for word in cue.words))
-        name = one_line(clean(str(cue.words[0].speaker or ""))).replace(",", " ")
+        name = (cue.words[0].speaker or "").replace(",", " ")
         file.write(f"Dialogue: 0,{_stamp(cue.start)},{_stamp(cue.end)},{style},{name},0,0,0,,{text}\n")

@@ -86,7 +86,8 @@ def has_words(segments: Sequence[Dictionary]) -> bool:
 def cues(segments: Sequence[Dictionary], options: LineOptions, ticks_per_second: int = 1000) -> Iterator[Cue]:
     """Lay out one cue a segment or, where the segments have words, as `options` says. No cue is empty or of no length.
 
-    A cue whose end is not after its beginning is shown for 0.1 s. Where the next one begins before that is over, the two become one.
+    A cue whose end is not after its beginning is shown for 0.1 s. Where the next one, of the same speaker, begins before that is over, the
+    two become one.
     """
     groups = _grouped(segments, options) if has_words(segments) else _whole(segments)
     shortest = max(1, round(SHORTEST * ticks_per_second))
@@ -101,7 +102,8 @@ def cues(segments: Sequence[Dictionary], options: LineOptions, ticks_per_second:
         held = []
         if end - start < least:
             end = start + shortest
-            if following is not None and round(following[0].start * ticks_per_second) < end:
+            same_speaker = following is not None and following[0].speaker == group[0].speaker
+            if following is not None and same_speaker and round(following[0].start * ticks_per_second) < end:
                 held, group = group, following
                 continue
         yield Cue(start, end, tuple(group))

@@ -58,12 +58,12 @@ def _shown(
 
 
 def _srt_named(speaker: str | None, text: str) -> str:
-    return spoken_by(None if speaker is None else escape_srt(str(speaker)), text)
+    return spoken_by(None if speaker is None else escape_srt(speaker), text)
 
 
 def _vtt_named(speaker: str | None, text: str) -> str:
     """The format's voice tag, which players show as they are styled to."""
-    return text if speaker is None else f"<v {escape_vtt(one_line(clean(str(speaker))))}>{text.lstrip()}"
+    return text if speaker is None else f"<v {escape_vtt(speaker)}>{text.lstrip()}"
 
 
 def _srt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
@@ -178,6 +178,9 @@ def _part(part: Any, what: str, key: str, needs_times: bool) -> Dictionary:
     if not isinstance(checked.get(key), str):
         raise OptionError(f"{what} of the result has no text in {key!r}")
     checked[key] = clean(checked[key])
+    speaker = one_line(clean(str(checked.pop("speaker", None) or "")))
+    if not is_blank(speaker):
+        checked["speaker"] = speaker
     for name in ("start", "end") if needs_times else ():
         time = checked.get(name)
         if not isinstance(time, numbers.Real) or not 0 <= float(time) < LATEST:
