@@ -118,8 +118,10 @@ def _mean(samples: FloatArray) -> FloatArray:
     n = samples.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
         if n <= 2:  # the numbers that `mean` gives, several times as fast
-            return samples[:, 0] if n == 1 else (samples[:, 0] + samples[:, 1]) * np.float32(0.5)
-        return samples.mean(axis=1, dtype=np.float32)
+            mixed: FloatArray = samples[:, 0] if n == 1 else (samples[:, 0] + samples[:, 1]) * np.float32(0.5)
+        else:
+            mixed = samples.mean(axis=1, dtype=np.float32)
+    return mixed
 
 
 class ChannelSelector:
