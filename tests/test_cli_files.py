@@ -141,7 +141,7 @@ def no_model(monkeypatch):
     def opened(*_: object) -> None:
         raise AssertionError("a model was opened")
 
-    monkeypatch.setattr("whisper_apr.cli.transcribe.open_engine", opened)
+    monkeypatch.setattr("whisper_apr.cli.session.open_engine", opened)
 
 
 def test_inputs_are_checked_before_the_model_is_opened(tmp_path, capsys, no_model) -> None:

@@ -406,7 +406,8 @@ def test_any_value_of_a_flag_is_taken_or_is_bad_use(command, monkeypatch, capsys
     def stop(_):
         raise WhisperAprError("the options were taken")
 
-    monkeypatch.setattr(f"whisper_apr.cli.{command}.open_engine", stop)
+    opener = {"transcribe": "session", "live": "live"}[command]
+    monkeypatch.setattr(f"whisper_apr.cli.{opener}.open_engine", stop)
     monkeypatch.chdir(tmp_path)
     source = {"transcribe": [str(DATA / "en.wav")], "live": ["--input", "-"]}[command]
     opened = {"--model", "--model-dir", "--backend", "--compute-type"}  # for what opens the model to judge

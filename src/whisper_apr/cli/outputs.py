@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ..atomic import check_folder, check_target
 from ..errors import OptionError, OutputError
-from ..output import ALL, LineOptions, write_files
-from ..output.writers import OF_ALL, Result
+from ..output import ALL, LineOptions
+from ..output.writers import OF_ALL, Result, write_file
 from .inputs import STDIN, Input
 from .terminal import writing
 
 NAME_MAX = 255  # bytes, or letters, of a file's name where the system does not tell
+PARTIAL = ".partial"  # behind the name of a result that is not whole
 NAMED = 3  # files that an error names; of more it says how many there are
 
 
@@ -133,11 +134,15 @@ class Outputs:
 
     def write(self, item: Input, result: Result) -> list[Path]:
         """Write a recording's results and return their paths. Raises OutputError."""
-        return [
-            path
-            for each in self._wanted[item]
-            for path in write_files(result, each, self._folder, self._names[item], self._layout)
-        ]
+        paths = [self.path(item, each) for each in self._wanted[item]]
+        for each, path in zip(self._wanted[item], paths, strict=True):
+            write_file(result, each, path, self._layout)
+        return paths
+
+    def write_partial(self, item: Input, result: Result) -> None:
+        """Write the results that there are so far under names of their own. Raises OutputError."""
+        for each in self._wanted[item]:
+            write_file(result, each, self.path(item, each + PARTIAL), self._layout)
 
 
 def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:

@@ -3,28 +3,20 @@
 --output-format names one), whose names are written to the standard output; recordings of a folder keep the folders that they lie in."""
 
 import argparse
-import io
-import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from ..errors import AudioError, OptionError, WhisperAprError
-from ..inference.heard import Progress
-from ..inference.results import Segment, Transcription
-from ..output import ALL, FORMATS, LineOptions, format_timestamp, spoken_by, write
-from ..output.colours import coloured, wants_colours
-from ..output.text import clean
-from .arguments import add_engine, boolean, open_engine, option, optional, switch
+from ..errors import OptionError
+from ..output import ALL, FORMATS, LineOptions
+from ..output.colours import wants_colours
+from .arguments import add_engine, boolean, option, optional, switch
 from .decoding import add_decoding, decoding_options
-from .inputs import STDIN, Input, find_inputs, problem_with
+from .inputs import find_inputs, problem_with
 from .outputs import Outputs
 from .progress import Status, Tally
-from .terminal import out, printable
+from .session import Session
 
 HELP = "turn recordings into text"
-SPEAKERS = 2  # channels that are decoded at once where each is transcribed apart: the two sides of a call
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,105 +85,6 @@ def _with_colours(args: argparse.Namespace, options: dict[str, Any], lines: bool
     return wants
 
 
-@dataclass
-class _Session:
-    """What is shown and written of the recordings of a run, while they are transcribed in their order."""
-
-    inputs: Sequence[Input]
-    outputs: Outputs | None  # None: to the standard output
-    format: str | None
-    layout: LineOptions
-    lines: bool  # segments are written to the standard output as they settle
-    with_times: bool
-    with_colours: bool
-    names_files: bool  # the files that were written are named on the standard output
-    with_heads: bool  # several recordings share the standard output: each is named
-    status: Status
-    tally: Tally
-
-    def __post_init__(self) -> None:
-        self._headed = -1  # the recording whose name is on the standard output already
-        self._duration = 0.0
-
-    def _head(self, index: int) -> None:
-        """The name of a recording before its text, as `tail` has it."""
-        if self.with_heads and index != self._headed:
-            name = self.inputs[index].label
-            space = "" if self._headed < 0 else "\n"
-            self._headed = index
-            out(f"{space}==> {printable(name) if sys.stdout.isatty() else name} <==\n")
-
-    def on_segment(self, index: int, segment: Segment) -> None:
-        text = clean(segment.text).strip()
-        if not self.lines or not text:
-            return
-        if self.with_colours:
-            text = coloured(segment)
-        text = spoken_by(segment.speaker, text)
-        if self.with_times:
-            text = f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}"
-        self._head(index)
-        out(text + "\n")
-
-    def on_progress(self, index: int, progress: Progress) -> None:
-        self._duration = progress.total
-        self.status.update(index, progress)
-
-    def finish(self, index: int, result: Transcription) -> None:
-        item = self.inputs[index]
-        if self.outputs is not None:
-            for path in self.outputs.write(item, result):
-                if self.names_files:
-                    out(f"{path}\n")
-        elif self.format == "json":
-            named = {"file": item.path} if self.with_heads else {}
-            self._write(named | result.to_dict())
-            out("\n")
-        else:
-            self._head(index)
-            if not self.lines:
-                self._write(result)
-        self.tally.n_done += 1
-        self.tally.sound += self._duration
-
-    def _write(self, result: Transcription | dict[str, object]) -> None:
-        text = io.StringIO()
-        write(result, str(self.format), text, self.layout)
-        out(text.getvalue())
-
-    def run(self, args: argparse.Namespace, options: dict[str, Any]) -> None:
-        """Transcribe all of them."""
-        batch_size = options.pop("batch_size", None)
-        self.status.say(f"loading {args.model}")
-        model = open_engine(args)
-        self.tally.start_clock()
-        self.status.begin(self.inputs)
-        results = model.transcribe_many(
-            (item.source() for item in self.inputs),
-            batch_size=batch_size if batch_size is not None else SPEAKERS if options.get("channel") == "each" else 1,
-            independent_windows=batch_size is not None,
-            return_errors=True,
-            on_segment=self.on_segment,
-            on_progress=self.on_progress,
-            checkpoint=self.status.tick,
-            **options,
-        )
-        for index, result in enumerate(results):
-            if isinstance(result, AudioError):
-                self.tally.failed(self.inputs[index].label, _message(result, self.inputs[index]))
-            else:
-                self.finish(index, result)
-            self.status.ended(index, failed=isinstance(result, AudioError))
-
-
-def _message(error: WhisperAprError, item: Input) -> str:
-    """What is wrong with a recording."""
-    text = str(error)
-    if item.path == STDIN:  # a copy of it, in which a reader can go back, is named by its number
-        return re.sub(r"^(<stdin>|-|\d+|the recording): ", "", text)
-    return text
-
-
 def run(args: argparse.Namespace) -> int:
     layout = _line_options(args)
     options = decoding_options(args, args.decoding_names)
@@ -216,10 +109,11 @@ def run(args: argparse.Namespace) -> int:
         else:
             todo.append(item)
     several = len(inputs) + len(problems) > 1
+    is_reported = args.verbose is not False and (several or outputs is not None or sys.stderr.isatty())
     try:
         if todo:
             with Status() as status:
-                _Session(
+                Session(
                     inputs=todo,
                     outputs=outputs,
                     format=args.output_format,
@@ -233,8 +127,9 @@ def run(args: argparse.Namespace) -> int:
                     tally=tally,
                 ).run(args, options)
     except KeyboardInterrupt:
-        tally.report()
+        if is_reported:
+            tally.report()
         raise
-    if (tally.n_failed and several) or (args.verbose is not False and (several or outputs or sys.stderr.isatty())):
+    if is_reported or (tally.n_failed and several):
         tally.report()
     return 1 if tally.n_failed else 0

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..audio import N_FRAMES
-from .decode import FloatArray, Request
+from ..model import Whisper
+from .decode import DecodingResult, FloatArray, Request
 from .fallback import Decoder
+from .journal import Journal
 from .language import LanguageChooser, embed
 from .passage import Aligner, Frames, Passage, Window
 from .results import Segment
@@ -30,14 +32,22 @@ def decode_passages(
     checkpoint: Callable[[], None],
     chooser: LanguageChooser | None,
     aligner: Aligner | None,
+    journal: Journal | None = None,
 ) -> Iterator[tuple[Passage, list[Segment]]]:
     """Segments in the passages' order, `size` windows of different passages at a time; the passages may be of different recordings.
 
     A recording's passages follow each other. Where they are of several channels, each channel's segments come as they settle, in the
     order of that channel's passages. The text is that of one passage after the other: rows of a batch do not know each other. `chooser`
     detects each window's language; else it is its passage's. A passage that has `ended` comes once more, with its last segments, and then
-    no more.
+    no more. Windows that are in the `journal` are taken from it, and the others kept there.
     """
+
+    def decoded(todo: list[tuple[Passage, Window]]) -> list[DecodingResult]:
+        features = embed(decoder.model, np.stack([window.mel for _, window in todo]), checkpoint)
+        spoken = [passage.tokenizer.language for passage, _ in todo] if chooser is None else chooser.best(features)
+        requests = [Request(window.prompt, code, window.prefix) for (_, window), code in zip(todo, spoken, strict=True)]
+        return decoder(features, requests, checkpoint)
+
     lanes: list[Lane] = []
     while True:
         todo = [(lane, lane.window) for lane in lanes if lane.window is not None]
@@ -48,22 +58,43 @@ def decode_passages(
         if not lanes:
             return
         if todo:
-            features = embed(decoder.model, np.stack([window.mel for _, window in todo]), checkpoint)
-            spoken = (
-                [lane.passage.tokenizer.language for lane, _ in todo] if chooser is None else chooser.best(features)
-            )
-            requests = [
-                Request(window.prompt, code, window.prefix) for (_, window), code in zip(todo, spoken, strict=True)
-            ]
-            results = decoder(features, requests, checkpoint)
-            for (lane, window), result in zip(todo, results, strict=True):
+            turns = [(lane.passage, window) for lane, window in todo]
+            if journal is None:
+                results, aligners = decoded(turns), [aligner] * len(turns)
+            else:
+                results, aligners = _remembered(journal, turns, decoded, decoder.model, aligner)
+            for (lane, window), result, align in zip(todo, results, aligners, strict=True):
                 checkpoint()
-                segments = lane.passage.settle(window, result, aligner)
+                segments = lane.passage.settle(window, result, align)
                 if chooser is not None:
                     segments = [replace(segment, language=result.language) for segment in segments]
                 lane.settled += segments
                 lane.window = lane.passage.window()
         yield from _settled(lanes)
+
+
+def _remembered(
+    journal: Journal,
+    turns: list[tuple[Passage, Window]],
+    decoded: Callable[[list[tuple[Passage, Window]]], list[DecodingResult]],
+    model: Whisper,
+    aligner: Aligner | None,
+) -> tuple[list[DecodingResult], list[Aligner | None]]:
+    """Return the windows' results, those that are not in the journal by `decoded`, and for each what finds its words."""
+    places = [journal.place(*turn) for turn in turns]
+    known = [place.result for place in places]
+    fresh = iter(
+        decoded(missing) if (missing := [turn for turn, old in zip(turns, known, strict=True) if not old]) else []
+    )
+    results = []
+    for (_, window), place, old in zip(turns, places, known, strict=True):
+        result = next(fresh) if old is None else old
+        if old is None:
+            place.keep(result)
+        elif aligner is not None and not place.has_words:  # it was interrupted between the two
+            result = replace(result, audio_features=embed(model, window.mel[None])[0])
+        results.append(result)
+    return results, [None if aligner is None else place.aligner(aligner) for place in places]
 
 
 def _settled(lanes: list[Lane]) -> Iterator[tuple[Passage, list[Segment]]]:

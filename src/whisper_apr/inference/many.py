@@ -11,6 +11,7 @@ from ..errors import AudioError, OptionError
 from ..model import Whisper
 from ..option_values import boolean, function, optional, parse, shown, whole
 from .heard import Heard, Progress
+from .journal import Journal
 from .passage import Passage
 from .results import Segment, Transcription
 from .transcribe import Engine, Job
@@ -43,6 +44,7 @@ def transcribe_many(
     on_segment: Callable[[int, Segment], None] | None = None,
     on_progress: Callable[[int, Progress], None] | None = None,
     checkpoint: Callable[[], None] = lambda: None,
+    journal: Journal | None = None,
     **options: Any,
 ) -> Iterator[Result]:
     """Transcribe recordings, `batch_size` at once, and yield their results in their order.
@@ -52,7 +54,8 @@ def transcribe_many(
     full where recordings are few or of unequal length; the results are then those of `transcribe(audio, batch_size=batch_size, **options)`.
 
     `on_segment` and `on_progress` are called with a recording's number, from 0, in the recordings' order; `checkpoint` before each token:
-    what it raises ends them all. The other arguments are `transcribe`'s, and the same for all.
+    what it raises ends them all. Windows that are in the `journal` are not decoded again, and those that are decoded are kept in it.
+    The other arguments are `transcribe`'s, and the same for all.
 
     A recording that cannot be read raises its AudioError in its turn; with `return_errors` that is yielded in the result's place, and the
     others go on. Raises OptionError at once for an option that is unknown or not allowed.
@@ -64,9 +67,11 @@ def transcribe_many(
     return_errors = parse("return_errors", boolean, return_errors)
     parse("on_segment", optional(function), on_segment)
     parse("on_progress", optional(function), on_progress)
+    if journal is not None and not isinstance(journal, Journal):
+        raise OptionError(f"journal must be a Journal, or None, not {shown(journal)}")
     engine = Engine(model, checkpoint, options | ({"batch_size": batch_size} if independent_windows else {}))
     reading = ReadingOptions(sampling_rate, channel, track, strict)
-    found = _results(engine, audios, batch_size, reading, on_segment, on_progress)
+    found = _results(engine, audios, batch_size, reading, on_segment, on_progress, journal)
     return found if return_errors else map(_raised, found)
 
 
@@ -110,9 +115,10 @@ def _results(
     reading: ReadingOptions,
     on_segment: Callable[[int, Segment], None] | None,
     on_progress: Callable[[int, Progress], None] | None,
+    journal: Journal | None,
 ) -> Iterator[Result]:
     recordings: dict[int, _Recording] = {}  # whose passages have not all ended
-    for passage, segments in engine.decode(_passages(engine, audios, reading, recordings), batch_size):
+    for passage, segments in engine.decode(_passages(engine, audios, reading, recordings), batch_size, journal):
         number, recording = passage.recording, recordings[passage.recording]
         heard = recording.heard
         recording.error = recording.error or passage.error

@@ -15,6 +15,7 @@ from ..option_values import function, optional, parse
 from .batch import Piece, decode_passages, quiet_cuts
 from .fallback import Decoder
 from .heard import Heard, HeardChannels, Progress
+from .journal import Journal
 from .language import LanguageChooser, check_language, embed, tokenizer_of
 from .options import prompt_tokens, split_options
 from .passage import FRAMES_PER_SECOND, Context, Passage
@@ -56,12 +57,14 @@ class Engine:
         prefix = prompt_tokens("initial_prefix", self.options.initial_prefix, tokenizer, tokenizer.eot)
         self.prefix = prefix[: model.dims.n_text_ctx // 2 - 1]
 
-    def decode(self, passages: Iterator[Passage], size: int) -> Iterator[tuple[Passage, list[Segment]]]:
+    def decode(
+        self, passages: Iterator[Passage], size: int, journal: Journal | None = None
+    ) -> Iterator[tuple[Passage, list[Segment]]]:
         """See `decode_passages`."""
         # where the language is given, multilingual detects all the same: that is what it asks for
         chooser = self.chooser if self.options.multilingual else None
         aligner = partial(add_words, model=self.model, options=self.options) if self.options.word_timestamps else None
-        return decode_passages(passages, size, self.decoder, self.checkpoint, chooser, aligner)
+        return decode_passages(passages, size, self.decoder, self.checkpoint, chooser, aligner, journal)
 
     def nothing(self) -> Passage:
         """Return a passage with nothing in it."""

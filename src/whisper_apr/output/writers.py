@@ -5,6 +5,7 @@ import io
 import json
 import math
 import numbers
+import os
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -236,14 +237,18 @@ def write_files(
         _writer(each)
     paths = []
     for each in formats:
-        path = Path(directory, f"{name}.{each}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with write_atomically(path) as raw:
-                file = io.TextIOWrapper(raw, encoding="utf-8", newline="")  # newline="": the same bytes on every system
-                write(plain, each, file, options)
-                file.detach()  # flushed, and not closed
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-        paths.append(path)
+        paths.append(Path(directory, f"{name}.{each}"))
+        write_file(plain, each, paths[-1], options)
     return paths
+
+
+def write_file(result: Result, format: str, path: str | PathLike[str], options: LineOptions | None = None) -> None:
+    """Write a file, whatever its name ends in. See `write_files`."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(path) as raw:
+            file = io.TextIOWrapper(raw, encoding="utf-8", newline="")  # newline="": the same bytes on every system
+            write(result, format, file, options)
+            file.detach()  # flushed, and not closed
+    except OSError as error:
+        raise OutputError(f"{os.fspath(path)} cannot be written: {error.strerror or error}") from error

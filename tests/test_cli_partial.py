@@ -1,0 +1,319 @@
+"""A run that is interrupted leaves what it has, and the next one goes on from there."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recordings import speech
+from whisper_apr import simd
+from whisper_apr.cli import main
+from whisper_apr.cli.inputs import Input
+from whisper_apr.cli.outputs import Outputs
+from whisper_apr.cli.partial import Partials, fingerprint
+from whisper_apr.cli.progress import Status
+from whisper_apr.inference.decode import DecodingTask
+from whisper_apr.output import LineOptions
+from whisper_apr.output.writers import OF_ALL
+
+DATA = Path(__file__).parent / "data"
+EN = DATA / "en.wav"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """One recording of a window, one of three."""
+    import soundfile
+
+    place = tmp_path_factory.mktemp("recordings")
+    soundfile.write(place / "a.wav", speech("en"), 16000)
+    soundfile.write(place / "b.wav", np.tile(speech("en_three"), 7), 16000)
+    return place
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[int]:
+    """How many windows each call of the decoder has got."""
+    run, rows = DecodingTask.run, list[int]()
+
+    def counted(self, mel, *rest):
+        rows.append(len(mel))
+        return run(self, mel, *rest)
+
+    monkeypatch.setattr(DecodingTask, "run", counted)
+    return rows
+
+
+def transcribe(*arguments: object) -> int:
+    fixed = ["--model", "digits", "--beam-size", "None", "--temperature-increment-on-fallback", "None"]
+    return main(["transcribe", *fixed, *map(str, arguments)])
+
+
+def interrupted_after(monkeypatch, n_window: int) -> None:
+    """Ctrl-C, when the decoder is given its next window after so many."""
+    run, left = DecodingTask.run, [n_window]
+
+    def counted(self, mel, *rest):
+        left[0] -= len(mel)
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return run(self, mel, *rest)
+
+    monkeypatch.setattr(DecodingTask, "run", counted)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("flags", [[], ["--word-timestamps", "True", "--vad-filter", "True"], ["--batch-size", "2"]])
+def test_a_rerun_goes_on(tmp_path, folder, capsys, decoded, flags) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert transcribe(folder, "-o", whole, *flags) == 0
+    n_window = sum(decoded)
+    capsys.readouterr()
+    decoded.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted_after(patch, n_window - 1)
+        assert transcribe(folder, "-o", out, *flags) == 130
+    err = capsys.readouterr().err
+    left = results(out)
+    assert {name for name in left if name.startswith("a.")} == {f"a.{each}" for each in OF_ALL}
+    partial = {name for name in left if name.endswith(".partial")}
+    assert {"b.txt.partial", "b.srt.partial", "b.json.partial", "b.resume.partial"} <= partial
+    assert not any(name.startswith("b.") for name in left.keys() - partial)
+    assert str(out / "b.resume.partial") in err
+    assert "the same command with --skip-existing goes on from there" in err
+    assert err.splitlines()[-2].startswith("whisper-apr: 1 done")
+    assert err.splitlines()[-1] == "whisper-apr: interrupted"
+
+    decoded.clear()
+    assert transcribe(folder, "-o", out, "--skip-existing", *flags) == 0
+    assert 1 <= sum(decoded) <= 2 < n_window
+    assert results(out) == results(whole)
+    assert {Path(line).name for line in capsys.readouterr().out.split()} == {
+        name for name in results(whole) if name.startswith("b.")
+    }
+
+
+def test_the_segments_so_far(tmp_path, folder, capsys, monkeypatch) -> None:
+    """They are readable, in the formats that were asked for and no other."""
+    assert transcribe(folder / "b.wav", "-o", tmp_path / "whole", "-f", "txt") == 0
+    interrupted_after(monkeypatch, 2)
+    assert transcribe(folder / "b.wav", "-o", tmp_path / "out", "-f", "txt") == 130
+    assert results(tmp_path / "out").keys() == {"b.txt.partial", "b.resume.partial"}
+    part = (tmp_path / "out" / "b.txt.partial").read_text()
+    assert part
+    assert (tmp_path / "whole" / "b.txt").read_text().startswith(part)
+    err = capsys.readouterr().err
+    assert "the same command goes on from there" in err
+    assert "0 done" in err
+
+
+def test_interrupted_again_and_again(tmp_path, folder, monkeypatch) -> None:
+    """Every run comes further than the one before it; no flag is needed while nothing is finished."""
+    assert transcribe(folder / "b.wav", "-o", tmp_path / "whole") == 0
+    n_run = 0
+    while True:
+        n_run += 1
+        with pytest.MonkeyPatch.context() as patch:
+            interrupted_after(patch, 1)
+            status = transcribe(folder / "b.wav", "-o", tmp_path / "out")
+        if status == 0:
+            break
+        assert status == 130
+        assert n_run < 10
+    assert n_run > 2
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_nothing_is_left_where_nothing_was_decoded(tmp_path, folder, monkeypatch) -> None:
+    interrupted_after(monkeypatch, 0)
+    assert transcribe(folder, "-o", tmp_path / "out") == 130
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_left_of_the_standard_output(tmp_path, folder, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    interrupted_after(monkeypatch, 2)
+    assert transcribe(folder / "b.wav") == 130
+    out, err = capsys.readouterr()
+    assert out
+    assert err.splitlines()[-1] == "whisper-apr: interrupted"
+    assert list(tmp_path.iterdir()) == []
+    assert transcribe(folder / "b.wav", "-f", "srt") == 130
+    assert capsys.readouterr().out == ""  # half a file is none
+
+
+def interrupted(folder: Path, out: Path) -> Path:
+    """Leave a partial result, and return its state."""
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted_after(patch, 2)
+        assert transcribe(folder / "b.wav", "-o", out, "-f", "txt") == 130
+    return out / "b.resume.partial"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[1]",
+        b"null",
+        b'{"run": 1}',
+        b"[" * 100_000,
+        b'{"run": "mark"}',
+        b'{"run": "mark", "windows": [1]}',
+        b'{"run": "mark", "windows": {"key": {"decoded": {}}}}',
+        b'{"run": "other", "windows": {}}',
+        None,
+    ],
+    ids=lambda content: str(content)[:12],
+)
+def test_what_cannot_be_used_is_told(tmp_path, capsys, content) -> None:
+    """Once, and it is as if it was not there."""
+    state = tmp_path / "en.resume.partial"
+    if content is None:
+        state.mkdir()
+    else:
+        state.write_bytes(content)
+    item = Input(str(EN), "en.wav")
+    partials = Partials(Outputs(str(tmp_path), "txt", [item], LineOptions()), [item], "mark", 100)
+    err = capsys.readouterr().err
+    assert err.startswith(f"whisper-apr: warning: {state} is not used, and the recording begun anew: ")
+    assert err.count("\n") == 1
+    assert partials.journal.dump(0) == {}
+
+
+def test_a_damaged_state_and_a_whole_result(tmp_path, capsys) -> None:
+    (tmp_path / "en.resume.partial").write_text("{")
+    (tmp_path / "en.srt.partial").write_text("half")
+    assert transcribe(EN, "-o", tmp_path, "-f", "txt") == 0
+    assert "it is damaged" in capsys.readouterr().err
+    assert results(tmp_path) == {"en.txt": b"three one four one five\n"}
+
+
+def test_other_options_begin_anew(tmp_path, folder, capsys) -> None:
+    state = interrupted(folder, tmp_path / "out")
+    capsys.readouterr()
+    flags = ["-f", "txt", "--condition-on-previous-text", "False"]
+    assert transcribe(folder / "b.wav", "-o", tmp_path / "out", *flags) == 0
+    assert f"warning: {state} is not used" in capsys.readouterr().err
+    assert transcribe(folder / "b.wav", "-o", tmp_path / "whole", *flags) == 0
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_what_tells_runs_apart(tmp_path) -> None:
+    """Model, options and kernels; a model's file by its content's traces, under whichever path it is reached."""
+    models = [tmp_path / name for name in ("a.apr", "b.apr", "folder")]
+    for model in models[:2]:
+        model.write_bytes(b"model")
+    models[2].mkdir()
+    (models[2] / "model.bin").write_bytes(b"model")
+
+    def mark(model: object, compute_type: str = "default", **options: object) -> str:
+        return fingerprint(Namespace(model=str(model), compute_type=compute_type), options)
+
+    marks = [mark(model) for model in (*models, "digits", "base")]
+    marks += [mark("base", "int8"), mark("base", language="en"), mark("base", language="de"), mark("base", seed=0)]
+    (models[2] / "model.bin").write_bytes(b"another")
+    models[0].write_bytes(b"another")
+    marks += [mark(models[0]), mark(models[2])]
+    with simd.use_backend("scalar"):
+        marks.append(mark("base"))
+    assert len(set(marks)) == len(marks)
+    assert mark("base", a=1, b=2) == mark("base", b=2, a=1)
+    assert mark(tmp_path / "folder" / ".." / "b.apr") == mark(models[1])
+
+
+def test_another_recording_of_the_name(tmp_path, folder, decoded) -> None:
+    """Its windows have other sound: they are decoded."""
+    import soundfile
+
+    (tmp_path / "in").mkdir()
+    interrupted(folder, tmp_path / "out")
+    soundfile.write(tmp_path / "in" / "b.wav", speech("fr"), 16000)
+    decoded.clear()
+    for out in ("out", "whole"):
+        assert transcribe(tmp_path / "in" / "b.wav", "-o", tmp_path / out, "-f", "txt") == 0
+    assert decoded == [1, 1]
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_files_of_that_name_that_are_not_ours_stay(tmp_path) -> None:
+    (tmp_path / "en.txt.partial").write_text("mine")
+    assert transcribe(EN, "-o", tmp_path, "-f", "txt") == 0
+    assert (tmp_path / "en.txt.partial").read_text() == "mine"
+
+
+def test_the_disk_is_full_when_it_is_interrupted(tmp_path, folder, monkeypatch, capsys) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    interrupted_after(monkeypatch, 2)
+    monkeypatch.setattr(os, "fsync", full)
+    assert transcribe(folder / "b.wav", "-o", tmp_path / "out", "-f", "txt") == 130
+    lines = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in lines[0]
+    assert lines[-1] == "whisper-apr: interrupted"
+    assert results(tmp_path / "out") == {}
+
+
+def test_a_reader_that_leaves_is_an_interruption_too(tmp_path, folder, monkeypatch, capsys) -> None:
+    """Of the names of the files: `whisper-apr transcribe folder -o out | head -n 1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", pipe)
+        assert transcribe(folder / "b.wav", "-o", tmp_path / "out", "-f", "txt", "--verbose", "True") == 141
+    assert results(tmp_path / "out").keys() == {"b.txt.partial", "b.resume.partial"}
+
+
+def test_the_sound_of_this_run_is_counted(tmp_path, folder, capsys) -> None:
+    interrupted(folder, tmp_path / "out")
+    capsys.readouterr()
+    assert transcribe(folder / "b.wav", "-o", tmp_path / "out", "-f", "txt") == 0
+    err = capsys.readouterr().err
+    hours, minutes, seconds = err.partition("; ")[2].partition(" of sound")[0].split(":")
+    import soundfile
+
+    whole = soundfile.info(folder / "b.wav").duration
+    assert 0 < int(minutes) * 60 + int(seconds) < whole - 20
+    assert hours == "0"
+
+
+@pytest.mark.system
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's here")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_as_a_process(tmp_path, number) -> None:
+    """After the first window of a long recording."""
+    import soundfile
+
+    soundfile.write(tmp_path / "long.wav", np.tile(speech("en_three"), 20), 16000)
+    command = [sys.executable, "-m", "whisper_apr", "transcribe", "--model", "digits", "-o", str(tmp_path / "out")]
+    command += ["-f", "srt", "--verbose", "True", str(tmp_path / "long.wav")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline().startswith("[00:00.")
+        child.send_signal(number)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 128 + number
+    assert err.splitlines()[0].startswith("whisper-apr: what was decoded is kept in ")
+    assert (tmp_path / "out" / "long.srt.partial").read_text().startswith("1\n00:00:0")
+    assert len(json.loads((tmp_path / "out" / "long.resume.partial").read_bytes())["windows"]) >= 1
+    assert results(tmp_path / "out").keys() == {"long.srt.partial", "long.resume.partial"}
+
+
+def test_the_clock_goes_on(monkeypatch) -> None:
+    """Status.tick is what the engine calls before each token."""
+    calls: list[None] = []
+    monkeypatch.setattr(Status, "tick", lambda self: calls.append(None))
+    assert transcribe(EN) == 0
+    assert len(calls) > 5

@@ -1,0 +1,298 @@
+"""A transcription that was interrupted goes on from a journal, and comes to the result of one that never was."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recordings import join, noise, silence, speech
+from whisper_apr.inference.decode import DecodingTask
+from whisper_apr.inference.journal import Journal
+from whisper_apr.inference.transcribe import Engine
+
+DATA = Path(__file__).parent / "data"
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def audios() -> list:
+    """Two windows and more; none with speech; another language; two channels."""
+    long = join(speech("en_three"), silence(23), speech("de"))
+    both = np.stack([speech("en"), np.resize(speech("es"), len(speech("en")))], axis=1)
+    return [long, silence(3), str(DATA / "de.wav"), both]
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[int]:
+    """How many windows each call of the decoder has got."""
+    run, rows = DecodingTask.run, list[int]()
+
+    def counted(self, mel, *rest):
+        rows.append(len(mel))
+        return run(self, mel, *rest)
+
+    monkeypatch.setattr(DecodingTask, "run", counted)
+    return rows
+
+
+def through_json(journal: Journal, n: int, n_vocab: int) -> Journal:
+    """What another process has of it."""
+    again = Journal()
+    for recording in range(n):
+        again.load(recording, json.loads(json.dumps(journal.dump(recording))), n_vocab)
+    return again
+
+
+def interrupted_after(n: int) -> Callable[[], None]:
+    left = [n]
+
+    def check() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Interrupted
+
+    return check
+
+
+OPTIONS = [
+    {"temperature": 0.0},
+    {"vad_filter": True, "word_timestamps": True, "hallucination_silence_threshold": 2.0},
+    {"beam_size": 2, "temperature": 0.0, "initial_prompt": "one two", "carry_initial_prompt": True},
+    {"condition_on_previous_text": False, "multilingual": True, "temperature": 0.0},
+    {"clip_timestamps": [1.0, 9.0, 12.0, 40.0], "temperature": (0.0, 0.8), "logprob_threshold": 0.0},
+    {"independent_windows": True, "word_timestamps": True, "temperature": 0.0},
+    {"channel": "each", "independent_windows": True},
+]
+
+
+@pytest.mark.parametrize("number", range(len(OPTIONS)))
+def test_an_interrupted_run_comes_to_the_same_result(model, audios, number) -> None:
+    """Wherever it is interrupted, more than once, and in another process each time."""
+    options = {"seed": 1, "sample_len": 12, "batch_size": 1 + number % 3} | OPTIONS[number]
+    audios = audios[3:] if options.get("channel") == "each" else audios[:3]
+    whole = list(model.transcribe_many(audios, **options))
+    journal = Journal()
+    n_check = 30
+    for _ in range(20):
+        try:
+            found = list(
+                model.transcribe_many(audios, journal=journal, checkpoint=interrupted_after(n_check), **options)
+            )
+            break
+        except Interrupted:
+            journal = through_json(journal, len(audios), model.dims.n_vocab)
+            n_check *= 3
+    assert found == whole
+
+
+def test_what_was_decoded_is_not_decoded_again(model, audios, decoded) -> None:
+    options = {"temperature": 0.0, "batch_size": 2, "word_timestamps": True, "sample_len": 12}
+    journal = Journal()
+    whole = list(model.transcribe_many(audios[:3], journal=journal, **options))
+    n_window = sum(decoded)
+    decoded.clear()
+    again = through_json(journal, 3, model.dims.n_vocab)
+    assert list(model.transcribe_many(audios[:3], journal=again, **options)) == whole
+    assert decoded == []
+    assert again.reached(0) >= 20
+    assert again.reached(1) == 0
+    # of one recording half is there
+    half = Journal()
+    entries = journal.dump(0)
+    kept = dict(list(entries.items())[: len(entries) // 2])
+    half.load(0, kept, model.dims.n_vocab)
+    assert list(model.transcribe_many(audios[:3], journal=half, **options)) == whole
+    assert sum(decoded) == n_window - len(kept)
+
+
+def test_words_that_are_missing_are_found(model, audios, decoded) -> None:
+    """It may be interrupted between a window's text and its words."""
+    options = {"temperature": 0.0, "word_timestamps": True, "batch_size": 1, "sample_len": 12}
+    journal = Journal()
+    whole = list(model.transcribe_many(audios[:1], journal=journal, **options))
+    content = {key: entry | {"segments": None} for key, entry in journal.dump(0).items()}
+    decoded.clear()
+    again = Journal()
+    again.load(0, content, model.dims.n_vocab)
+    assert list(model.transcribe_many(audios[:1], journal=again, **options)) == whole
+    assert decoded == []
+    assert again.dump(0) == journal.dump(0)
+
+
+@pytest.mark.parametrize("change", ["sound", "prompt", "place", "language"])
+def test_another_window_is_decoded(model, decoded, change) -> None:
+    options = {"temperature": 0.0, "batch_size": 1, "sample_len": 12, "language": "en"}
+    journal = Journal()
+    list(model.transcribe_many([speech("en")], journal=journal, **options))
+    decoded.clear()
+    audio = speech("en")
+    if change == "sound":
+        audio = audio + noise(len(audio) / 16000, 1e-4)
+    elif change == "place":
+        audio = join(silence(0.5), audio)
+    elif change == "prompt":
+        options["initial_prompt"] = "four"
+    else:
+        options["language"] = "de"
+    (found,) = model.transcribe_many([audio], journal=journal, **options)
+    assert decoded == [1]
+    decoded.clear()
+    assert [found] == list(model.transcribe_many([audio], **options))
+
+
+def test_without_a_journal_nothing_is_kept(model, monkeypatch) -> None:
+    monkeypatch.setattr(Journal, "place", None)
+    assert list(model.transcribe_many([speech("en")], temperature=0.0, sample_len=12))
+
+
+def test_forget(model) -> None:
+    journal = Journal()
+    list(model.transcribe_many([speech("en")], journal=journal, temperature=0.0, sample_len=12))
+    assert journal.dump(0)
+    journal.forget(0)
+    journal.forget(0)
+    assert journal.dump(0) == journal.dump(7) == {}
+
+
+def test_numbers_that_json_lacks_are_not_kept(model, monkeypatch) -> None:
+    call = Engine.decode
+
+    def decode(self, *args):
+        inner = self.decoder.__call__
+        monkeypatch.setattr(
+            type(self.decoder), "__call__", lambda _, *a: [replace(r, avg_logprob=-np.inf) for r in inner(*a)]
+        )
+        return call(self, *args)
+
+    monkeypatch.setattr(Engine, "decode", decode)
+    journal = Journal()
+    list(model.transcribe_many([speech("en")], journal=journal, temperature=0.0, sample_len=12))
+    assert journal.dump(0) == {}
+
+
+# ---- hostile content ------------------------------------------------------------------------------------------------
+
+
+ENTRY = {
+    "decoded": {
+        "language": "en",
+        "tokens": [1, 2],
+        "text": "a",
+        "avg_logprob": -0.5,
+        "no_speech_prob": 0,
+        "temperature": 0.0,
+        "compression_ratio": 1.0,
+    },
+    "segments": [
+        {
+            "id": 0,
+            "seek": 0,
+            "start": 0.0,
+            "end": 1.0,
+            "text": "a",
+            "tokens": [1],
+            "temperature": 0.0,
+            "avg_logprob": 0.0,
+            "compression_ratio": 1.0,
+            "no_speech_prob": 0.0,
+            "words": [{"word": "a", "start": 0.0, "end": 1.0, "probability": 0.5}],
+        }
+    ],
+}
+
+
+def test_an_entry() -> None:
+    journal = Journal()
+    journal.load(0, {"key": ENTRY}, 10)
+    journal.load(1, {"key": ENTRY | {"segments": None}}, 10)
+    assert journal.dump(0)["key"]["decoded"]["tokens"] == (1, 2)
+
+
+def changed(path: tuple, value: object) -> dict:
+    """A copy of the entry with another value at a place."""
+    copy = json.loads(json.dumps(ENTRY))
+    place = copy
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return copy
+
+
+WORD = ("segments", 0, "words", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("decoded",), None),
+        (("decoded",), []),
+        (("decoded", "tokens"), "12"),
+        (("decoded", "tokens"), [10]),
+        (("decoded", "tokens"), [-1]),
+        (("decoded", "tokens"), [1.0]),
+        (("decoded", "tokens"), [True]),
+        (("decoded", "tokens"), {"0": 1}),
+        (("decoded", "text"), 1),
+        (("decoded", "language"), "klingon"),
+        (("decoded", "avg_logprob"), float("nan")),
+        (("decoded", "avg_logprob"), "0"),
+        (("decoded", "avg_logprob"), True),
+        (("decoded", "more"), 1),
+        (("segments",), {}),
+        (("segments", 0), 1),
+        (("segments", 0, "tokens"), [10]),
+        (("segments", 0, "start"), -1.0),
+        (("segments", 0, "end"), 1e12),
+        (("segments", 0, "start"), 2.0),
+        ((*WORD, "start"), -1.0),
+        ((*WORD, "end"), float("inf")),
+        ((*WORD, "probability"), None),
+        ((*WORD, "word"), ["a"]),
+    ],
+)
+def test_what_does_not_fit_is_refused(path, value) -> None:
+    journal = Journal()
+    with pytest.raises(ValueError):
+        journal.load(0, {"key": changed(path, value)}, 10)
+    assert journal.dump(0) == {}
+
+
+@pytest.mark.parametrize("name", ENTRY["decoded"])
+def test_what_is_missing_is_refused(name) -> None:
+    content = changed(("decoded", "text"), "a")
+    del content["decoded"][name]
+    with pytest.raises(ValueError):
+        Journal().load(0, {"key": content}, 10)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["decoded", "segments", "tokens", "text", "words", "start"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    JSON, st.sampled_from([("decoded",), ("segments",), ("decoded", "tokens"), ("segments", 0), WORD, (*WORD, "end")])
+)
+def test_anything_is_taken_or_refused(value, path) -> None:
+    for content in (value, {"key": value}, {"key": changed(path, value)}):
+        journal = Journal()
+        try:
+            journal.load(0, content, 10)
+        except ValueError:
+            continue
+        again = Journal()
+        again.load(0, json.loads(json.dumps(journal.dump(0))), 10)
+        assert again.dump(0) == journal.dump(0)
