@@ -1,0 +1,381 @@
+"""Fuzz the reading of recordings: `python tests/fuzz/run_audio.py [--n 1000] [--ffmpeg 100] [--seed 0] [kind ...]`.
+
+A changed file is read by each door in turn: a path, bytes, file objects with and without seeking. It must give sound or end in AudioError:
+no other exception, no crash; no more than one AudioWarning, and none where `strict` is set; not more than 2 s of the processor nor, beside ten
+times the file, 64 MiB of memory, in this process and in ffmpeg; nothing on stderr; no process and no temporary file left behind. What breaks a
+rule is kept, and named with its number, which makes it again. `--n` files of each kind are read without ffmpeg on PATH, `--ffmpeg` files
+with it. Linux only. The ordinary tests run a short form (tests/test_fuzz_audio.py).
+"""
+
+import argparse
+import faulthandler
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fuzz.audio_files import KINDS, Kind, changed
+from whisper_apr.audio import stream_audio
+from whisper_apr.audio.containers import Recording
+from whisper_apr.errors import AudioError, AudioWarning
+
+SECONDS = 2  # of the processor, for one file
+PATIENCE = 60  # seconds that may pass with one file, before the process is ended
+TIMES, BYTES = 10, 64 << 20  # of memory: times the file's size, and bytes beside
+CEILING = 4 << 30  # bytes that a process may ask for at all: the machine is others' too
+
+
+class Broken(Exception):
+    """A rule was broken."""
+
+
+class _Pipe(io.BytesIO):
+    """What cannot be sought in."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: Any) -> int:
+        raise io.UnsupportedOperation("seek")
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("tell")
+
+
+DOORS: tuple[Callable[[Path], Any], ...] = (
+    lambda path: path,
+    lambda path: path.read_bytes(),
+    lambda path: io.BytesIO(path.read_bytes()),
+    lambda path: _Pipe(path.read_bytes()),
+)
+
+
+def read(path: Path, rng: random.Random) -> int:
+    """Read a recording by one of the doors, to its end or not; the number of samples."""
+    n, only_first = 0, rng.random() < 0.1
+    blocks = stream_audio(Recording(rng.choice(DOORS)(path), strict=rng.random() < 0.2))
+    for block in blocks:
+        if block.dtype != np.float32 or block.ndim != 1 or not np.isfinite(block).all():
+            raise Broken(f"a block of {block.dtype} {block.shape}, or with numbers that are none")
+        n += len(block)
+        if only_first:
+            blocks.close()  # type: ignore[attr-defined]
+            break
+    return n
+
+
+# ---- the rules ------------------------------------------------------------------------------------------------------
+
+
+def _resident(key: str) -> int:
+    """A size of this process in bytes: VmRSS now, VmHWM at most since `_forget_peak`."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError(f"no {key} in /proc/self/status")
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _processor() -> float:
+    """Seconds of the processor that this process and its children that have ended took."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def children_peak() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
+def _has_children() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+_watched = False
+_program: str | None = None  # the one that may be run
+
+
+def audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _watched:
+        return
+    if event == "subprocess.Popen" and str(args[0]) != str(_program):
+        raise Broken(f"runs {args[0]}")
+    if event.startswith(("socket.", "os.system", "os.exec", "shutil.", "urllib.Request")):
+        raise Broken(f"{event} {args[:2]}")
+    if (
+        event == "open"
+        and isinstance(args[0], str)
+        and isinstance(args[1], str)
+        and set(args[1]) & set("wxa+")
+        and not args[0].startswith(tempfile.gettempdir())
+    ):
+        raise Broken(f"opens {args[0]} with {args[1]}")
+
+
+@dataclass
+class Rules:
+    """What a file is held to; made once in a process, since the peak of ended children cannot be forgotten."""
+
+    said: IO[bytes]  # stderr goes there
+    temporary: Path  # temporary files go there
+    children_peak: int = 0
+
+    def check(self, read_file: Callable[[], object], size: int) -> str:
+        """Read one file by the rules: "read", "warned" or "refused"; raises Broken."""
+        global _watched
+        outcome = "read"
+        self.said.seek(0)
+        self.said.truncate()
+        _forget_peak()
+        before, began = _resident("VmRSS"), _processor()
+        faulthandler.dump_traceback_later(PATIENCE, exit=True, file=sys.__stdout__)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            _watched = True
+            try:
+                read_file()
+            except AudioError as error:
+                outcome = "refused"
+                if not str(error) or "\n" in str(error):
+                    raise Broken(f"not a message of one line: {error!r}") from error
+            except Broken:
+                raise
+            except BaseException as error:
+                raise Broken(f"{type(error).__name__}: {error}") from error
+            finally:
+                _watched = False
+                faulthandler.cancel_dump_traceback_later()
+        self._measure(before, began, size)
+        if outcome != "refused" and caught:
+            outcome = "warned"
+        texts = [f"{type(warning.message).__name__}: {warning.message}" for warning in caught]
+        if len(caught) > 1 or any(warning.category is not AudioWarning for warning in caught):
+            raise Broken(f"warns: {'; '.join(texts)}")
+        return outcome
+
+    def _measure(self, before: int, began: float, size: int) -> None:
+        if _has_children():
+            raise Broken("leaves a process behind")
+        if left := [entry.name for entry in self.temporary.iterdir()]:
+            raise Broken(f"leaves files behind: {', '.join(left)}")
+        took = _processor() - began
+        if took > SECONDS:
+            raise Broken(f"took {took:.1f} s of the processor")
+        peak = _resident("VmHWM") - before
+        if peak > TIMES * size + BYTES:
+            raise Broken(f"took {peak >> 20} MiB for a file of {size} bytes")
+        if (children := children_peak()) > self.children_peak:
+            before, self.children_peak = self.children_peak, children
+            if before and children > before + TIMES * size + BYTES:
+                raise Broken(f"ffmpeg took {children >> 20} MiB for a file of {size} bytes")
+        self.said.seek(0)
+        if said := self.said.read():
+            raise Broken(f"says on stderr: {said[:200]!r}")
+
+
+@contextmanager
+def ruling(program: str | None, temporary: Path) -> Iterator[Rules]:
+    """Within, stderr is watched, `program` alone is on PATH, and temporary files go to a folder; rules for `check`."""
+    global _program
+    own, path = os.dup(2), os.environ.get("PATH")
+    _program = program
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory() as programs:
+        if program is not None:
+            _program = str(Path(programs, "ffmpeg"))
+            os.symlink(program, _program)
+        os.environ["PATH"] = programs
+        os.dup2(said.fileno(), 2)
+        before, tempfile.tempdir = tempfile.tempdir, str(temporary)
+        try:
+            yield Rules(said, temporary)
+        finally:
+            tempfile.tempdir = before
+            os.dup2(own, 2)
+            os.close(own)
+            os.environ["PATH"] = path or ""
+
+
+# ---- many files -----------------------------------------------------------------------------------------------------
+
+
+def good_files(folder: Path) -> dict[str, list[Path]]:
+    """Good files of each kind; none of the kinds that ffmpeg makes, where it is missing."""
+    made = {}
+    for kind in KINDS:
+        (folder / kind.name).mkdir(parents=True)
+        made[kind.name] = list(kind.seeds(folder / kind.name))
+    return made
+
+
+def _warm_up(paths: list[Path]) -> list[str]:
+    """Read good files by every door, so that all that is kept is there; the names of those that are refused."""
+    refused = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AudioWarning)
+        for path, door in product(paths, DOORS):
+            try:
+                sum(map(len, stream_audio(door(path))))
+            except AudioError:
+                refused.add(path.name)
+    return sorted(refused)
+
+
+def fuzz(
+    kind: Kind,
+    numbers: range,
+    seeds: dict[str, list[Path]],
+    folder: Path,
+    program: str | None,
+    keep: Path | None = None,
+) -> tuple[Counter[str], list[str]]:
+    """Read the files of these numbers. Returns how many were read, warned of and refused, and a line for each rule broken.
+
+    `seeds` are the good files of each kind; `program` is ffmpeg, or None. The file `number` in `folder` holds the number that is being read.
+    """
+    good = [path.read_bytes() for path in seeds[kind.name]]
+    strangers = [path.read_bytes() for name, paths in seeds.items() if name != kind.name for path in paths]
+    outcomes: Counter[str] = Counter()
+    broken = []
+    temporary = folder / "temporary"
+    temporary.mkdir(exist_ok=True)
+    path = folder / f"changed{seeds[kind.name][0].suffix}"
+    with ruling(program, temporary) as rules:
+        refused = _warm_up(seeds[kind.name])
+        if refused and not (kind.needs_ffmpeg and program is None):
+            broken.append(f"{kind.name}: good files are refused: {', '.join(refused)}")
+        rules.children_peak = children_peak()
+        for number in numbers:
+            path.write_bytes(changed(kind, good, strangers, number))
+            (folder / "number").write_text(str(number))
+            try:
+                outcomes[rules.check(partial(read, path, random.Random(number)), path.stat().st_size)] += 1
+            except Broken as error:
+                broken.append(f"{kind.name} {number}: {error}")
+                if keep is not None:
+                    shutil.copy(path, keep / f"{kind.name}-{number}{path.suffix}")
+    return outcomes, broken
+
+
+def _in_processes(kind: Kind, numbers: range, seeds: Path, program: str | None, keep: Path | None) -> tuple[str, bool]:
+    """`fuzz` in a process of its own; after a crash another one goes on with the next number. A report, and whether all was well."""
+    lines, total, began, at = [], Counter[str](), time.monotonic(), numbers.start
+    with tempfile.TemporaryDirectory() as folder:
+        while at < numbers.stop:
+            command = [
+                sys.executable,
+                "-X",
+                "faulthandler",
+                __file__,
+                kind.name,
+                "--here",
+                folder,
+                "--seeds",
+                str(seeds),
+            ]
+            command += ["--seed", str(at), "--n", str(numbers.stop - at)]
+            command += ["--program", program] if program else []
+            command += ["--keep", str(keep)] if keep else []
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            *found, counts = done.stdout.splitlines() or [""]
+            lines += found
+            if done.returncode == 0:
+                total.update(json.loads(counts))
+                break
+            number = Path(folder, "number")
+            at = int(number.read_text()) if number.exists() else numbers.stop
+            why = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit status {done.returncode}"
+            lines += [counts, f"{kind.name} {at}: ended the process: {why}", done.stderr[-2000:]]
+            for path in Path(folder).glob("changed.*"):
+                if keep is not None:
+                    shutil.copy(path, keep / f"{kind.name}-{at}{path.suffix}")
+            at += 1
+    how = "with ffmpeg" if program else "without ffmpeg"
+    counted = ", ".join(f"{total[outcome]} {outcome}" for outcome in ("read", "warned", "refused"))
+    lines.append(f"{kind.name} {how}: {len(numbers)} files: {counted} ({time.monotonic() - began:.0f} s)")
+    return "\n".join(lines), total.total() == len(numbers) and len(lines) == 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument(
+        "kinds", nargs="*", help=f"{', '.join(kind.name for kind in KINDS)}; all of them if none is named"
+    )
+    parser.add_argument("--n", type=int, default=1000, help="files of each kind without ffmpeg on PATH")
+    parser.add_argument("--ffmpeg", type=int, default=100, help="files of each kind with ffmpeg")
+    parser.add_argument("--seed", type=int, default=0, help="the first file's number")
+    parser.add_argument("--keep", type=Path, help="a folder for the files that break a rule")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    for name in ("--here", "--seeds", "--program"):  # of this program's own processes
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if unknown := set(options.kinds) - {kind.name for kind in KINDS}:
+        parser.error(f"no kind {', '.join(sorted(unknown))}; there are {', '.join(kind.name for kind in KINDS)}")
+    chosen = [kind for kind in KINDS if not options.kinds or kind.name in options.kinds]
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+    if options.here:
+        return _here(options, chosen[0])
+    program = shutil.which("ffmpeg")
+    if program is None:
+        parser.error("ffmpeg must be on PATH: some kinds are made with it")
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.processes) as pool:
+        good_files(Path(folder))
+        jobs = [
+            pool.submit(
+                _in_processes, kind, range(options.seed, options.seed + n), Path(folder), with_program, options.keep
+            )
+            for with_program, count in ((program, options.ffmpeg), (None, options.n))
+            for kind in chosen
+            if (n := count // 10 if kind.needs_ffmpeg and with_program is None else count)
+        ]
+        all_well = True
+        for job in as_completed(jobs):
+            report, is_well = job.result()
+            print(report, flush=True)
+            all_well &= is_well
+    return 0 if all_well else 1
+
+
+def _here(options: argparse.Namespace, kind: Kind) -> int:
+    """The work of one process: a line for each rule broken, and the outcomes' numbers as JSON."""
+    resource.setrlimit(resource.RLIMIT_DATA, (CEILING, CEILING))
+    sys.addaudithook(audit)
+    seeds = {
+        folder.name: sorted(p for p in folder.rglob("*") if p.is_file()) for folder in Path(options.seeds).iterdir()
+    }
+    numbers = range(options.seed, options.seed + options.n)
+    outcomes, broken = fuzz(kind, numbers, seeds, Path(options.here), options.program, options.keep)
+    outcomes["broken"] = len(broken)
+    print(*broken[:40], json.dumps(outcomes), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
