@@ -13,7 +13,6 @@ import io
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -102,20 +101,22 @@ def _forget_peak() -> None:
 
 def _processor() -> float:
     """Seconds of the processor that this process and its children that have ended took."""
+    import resource  # not on Windows
+
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def children_peak() -> int:
+    """The largest resident size of any process that this one has waited for, in bytes."""
+    import resource
+
     return 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 
 
-def _has_children() -> bool:
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return False
-    return True
+def _children() -> set[str]:
+    """The processes that this one started and that it has not waited for."""
+    return {number for path in Path("/proc/self/task").glob("*/children") for number in path.read_text().split()}
 
 
 _watched = False
@@ -141,11 +142,11 @@ def audit(event: str, args: tuple[Any, ...]) -> None:
 
 @dataclass
 class Rules:
-    """What a file is held to; made once in a process, since the peak of ended children cannot be forgotten."""
+    """What a file is held to. `children_peak` is what ended children have taken at most, which the system does not forget."""
 
     said: IO[bytes]  # stderr goes there
     temporary: Path  # temporary files go there
-    children_peak: int = 0
+    children_peak: int
 
     def check(self, read_file: Callable[[], object], size: int) -> str:
         """Read one file by the rules: "read", "warned" or "refused"; raises Broken."""
@@ -154,7 +155,7 @@ class Rules:
         self.said.seek(0)
         self.said.truncate()
         _forget_peak()
-        before, began = _resident("VmRSS"), _processor()
+        before, began, children = _resident("VmRSS"), _processor(), _children()
         faulthandler.dump_traceback_later(PATIENCE, exit=True, file=sys.__stdout__)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -172,7 +173,7 @@ class Rules:
             finally:
                 _watched = False
                 faulthandler.cancel_dump_traceback_later()
-        self._measure(before, began, size)
+        self._measure(before, began, children, size)
         if outcome != "refused" and caught:
             outcome = "warned"
         texts = [f"{type(warning.message).__name__}: {warning.message}" for warning in caught]
@@ -180,8 +181,8 @@ class Rules:
             raise Broken(f"warns: {'; '.join(texts)}")
         return outcome
 
-    def _measure(self, before: int, began: float, size: int) -> None:
-        if _has_children():
+    def _measure(self, before: int, began: float, children: set[str], size: int) -> None:
+        if _children() - children:
             raise Broken("leaves a process behind")
         if left := [entry.name for entry in self.temporary.iterdir()]:
             raise Broken(f"leaves files behind: {', '.join(left)}")
@@ -191,10 +192,9 @@ class Rules:
         peak = _resident("VmHWM") - before
         if peak > TIMES * size + BYTES:
             raise Broken(f"took {peak >> 20} MiB for a file of {size} bytes")
-        if (children := children_peak()) > self.children_peak:
-            before, self.children_peak = self.children_peak, children
-            if before and children > before + TIMES * size + BYTES:
-                raise Broken(f"ffmpeg took {children >> 20} MiB for a file of {size} bytes")
+        before, self.children_peak = self.children_peak, children_peak()
+        if self.children_peak > before + TIMES * size + BYTES:
+            raise Broken(f"ffmpeg took {self.children_peak >> 20} MiB for a file of {size} bytes")
         self.said.seek(0)
         if said := self.said.read():
             raise Broken(f"says on stderr: {said[:200]!r}")
@@ -214,7 +214,7 @@ def ruling(program: str | None, temporary: Path) -> Iterator[Rules]:
         os.dup2(said.fileno(), 2)
         before, tempfile.tempdir = tempfile.tempdir, str(temporary)
         try:
-            yield Rules(said, temporary)
+            yield Rules(said, temporary, children_peak())
         finally:
             tempfile.tempdir = before
             os.dup2(own, 2)
@@ -365,6 +365,8 @@ def main() -> int:
 
 def _here(options: argparse.Namespace, kind: Kind) -> int:
     """The work of one process: a line for each rule broken, and the outcomes' numbers as JSON."""
+    import resource
+
     resource.setrlimit(resource.RLIMIT_DATA, (CEILING, CEILING))
     sys.addaudithook(audit)
     seeds = {
