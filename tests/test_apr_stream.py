@@ -211,3 +211,32 @@ def test_what_is_no_model(file: io.BytesIO, message: str, background: bool) -> N
     file.seek(0)
     with pytest.raises(FormatError, match=message):
         load_model(file)
+
+
+class Failing(io.RawIOBase):
+    """A file that raises whatever it is given."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self.name = 7  # as that of a file opened by its descriptor
+
+    def read(self, _: int = -1) -> bytes:
+        raise self._error
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("error", [OSError("gone"), ValueError("closed"), EOFError(), type("ReadTimeout", (Exception,), {})("late")])  # fmt: skip
+def test_a_file_that_raises(error: Exception, background: bool) -> None:
+    with pytest.raises(FormatError, match=rf"^stream: cannot be read \({type(error).__name__}") as caught:
+        open_stream(Failing(error), background=background).checkpoint  # noqa: B018
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("piece", [None, "text", 5, [1, 2]])
+def test_a_file_that_gives_no_bytes(piece: object) -> None:
+    class Odd:
+        def read(self, _: int) -> object:
+            return piece
+
+    with pytest.raises(FormatError, match=rf"^stream: gives {type(piece).__name__} instead of bytes"):
+        open_stream(Odd()).checkpoint  # type: ignore[arg-type]  # noqa: B018

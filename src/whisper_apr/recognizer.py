@@ -14,6 +14,7 @@ from .errors import AudioError, ModelNotFoundError, OptionError
 from .formats import Checkpoint, open_checkpoint
 from .formats.cards import read_licence
 from .formats.hub import find_model, known_models, open_model
+from .formats.urls import is_url
 from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language
 from .inference.many import transcribe_many
@@ -128,7 +129,7 @@ def load_model(
     stored, computed = _COMPUTE_TYPES[compute_type]
     if not isinstance(name, str | PathLike) and not hasattr(name, "read"):
         raise OptionError(f"name must be a model's name, path or URL, or a binary file, not {shown(name)}")
-    if not isinstance(name, PathLike) and (not isinstance(name, str) or name.startswith(("http://", "https://"))):
+    if not isinstance(name, PathLike) and (not isinstance(name, str) or is_url(name)):
         from .formats.apr_http import ChangedError, open_stream  # brings urllib and ssl, which most programs do without
 
         try:

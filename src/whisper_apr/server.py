@@ -1,13 +1,11 @@
 """The web page, served on this machine: its files, the wheel that it runs, and a model. `whisper-apr web` is the door."""
 
 import hashlib
-import io
 import ipaddress
 import json
 import mimetypes
 import os
 import re
-import socket
 import stat
 import sys
 import threading
@@ -21,6 +19,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from .sockets import DeadlineReader
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 80  # of http, where a Host names none
@@ -167,24 +167,6 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class _Incoming(io.RawIOBase):
-    """What a connection brings, up to a deadline: a byte now and then does not keep it open."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self.deadline = 0.0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._connection.settimeout(left)
-        return self._connection.recv_into(buffer)
-
-
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
@@ -194,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
-        self._incoming = _Incoming(self.connection)
+        self._incoming = DeadlineReader(self.connection, time.monotonic() + self.server.time_limit)
         self.rfile = BufferedReader(self._incoming)
 
     def handle(self) -> None:

@@ -278,8 +278,8 @@ class FileFeeder:
     def pull(self, stream: AprStream) -> bool:
         try:
             piece = self._file.read(PIECE)
-        except OSError as error:
-            raise FormatError(f"{stream.where}: cannot be read ({error})") from error
+        except Exception as error:  # of whatever kind a caller's file raises
+            raise FormatError(f"{stream.where}: cannot be read ({type(error).__name__}: {error})") from error
         if not isinstance(piece, bytes | bytearray | memoryview):
             raise FormatError(f"{stream.where}: gives {type(piece).__name__} instead of bytes; open it in binary mode")
         if piece:
