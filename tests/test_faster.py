@@ -130,6 +130,23 @@ def test_hotwords_reach_every_window_as_a_prompt(model, monkeypatch):
         assert all(prompt[0] == 50361 for prompt in prompts)  # <|startofprev|>
 
 
+def test_an_initial_prompt_reaches_every_window_of_a_batch(model, monkeypatch):
+    from whisper_apr.inference.decode import DecodingTask
+
+    prompts, read = [], DecodingTask._read_prompts
+    monkeypatch.setattr(
+        DecodingTask, "_read_prompts", lambda self, told, *rest: prompts.extend(told) or read(self, told, *rest)
+    )
+    audio = np.concatenate([load_audio(DATA / "en.wav"), np.zeros(30 * 16000, np.float32), load_audio(DATA / "en.wav")])
+    options = {"initial_prompt": "seven", "language": "en", "temperature": 0, "vad_filter": False}
+    list(BatchedInferencePipeline(model).transcribe(audio, **options)[0])
+    assert len(prompts) >= 2
+    assert {prompt[0] for prompt in prompts} == {50361}  # <|startofprev|>
+    prompts.clear()
+    list(model.transcribe(audio, condition_on_previous_text=False, **options)[0])
+    assert [prompt[0] for prompt in prompts] == [50361, *[50258] * (len(prompts) - 1)]
+
+
 def test_detect_language(model):
     language, probability, ranked = model.detect_language(DATA / "fr.wav")
     assert (language, probability) == ranked[0]

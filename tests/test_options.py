@@ -411,7 +411,8 @@ def test_any_value_of_a_flag_is_taken_or_is_bad_use(command, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     source = {"transcribe": [str(DATA / "en.wav")], "live": ["--input", "-"]}[command]
     opened = {"--model", "--model-dir", "--backend", "--compute-type"}  # for what opens the model to judge
-    any_text = {"--initial-prompt", "--hotwords", "--prepend-punctuations", "--append-punctuations", "--output-dir"}
+    any_text = {"--initial-prompt", "--initial-prefix", "--prefix", "--hotwords", "--output-dir"}
+    any_text |= {"--prepend-punctuations", "--append-punctuations"}
     for flag in flags(command):
         statuses = []
         for value in ("junk", "-1", "nan", "inf", "1.5", "", "9" * 400, "None", "1,x", "5"):

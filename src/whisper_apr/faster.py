@@ -182,6 +182,8 @@ class WhisperModel:
             "no_speech_threshold": no_speech_threshold,
             "condition_on_previous_text": condition_on_previous_text,
             "initial_prompt": initial_prompt,
+            # windows of a batch are told nothing of each other: as in faster-whisper, each is told the prompt
+            "carry_initial_prompt": batch_size is not None,
             "initial_prefix": prefix,
             "suppress_blank": suppress_blank,
             "suppress_tokens": suppress_tokens,

@@ -1,0 +1,159 @@
+"""Every flag of `whisper-apr transcribe` and `whisper-apr live` changes what reaches the network, the search or the output.
+
+The flags are taken from the command's parser: one without a row fails. See test_option_wiring.py, whose rows serve here too.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from test_option_wiring import ENGINE, MARKS, Row, nothing
+from whisper_apr import simd
+from whisper_apr.cli import _parser
+from wiring import Failed, run, sound
+
+
+def srt(**more: Any) -> dict[str, Any]:
+    return {"output_format": "srt", "word_timestamps": True} | more
+
+
+TWICE = {"temperature": 0.0, "temperature_increment_on_fallback": 1.0}
+THERE = {"output_dir": "there", "output_format": "txt"}  # where a file of that name is already
+SPEECH = {"vad_filter": True}
+
+# under the names that argparse gives the flags; the source is a file's name
+TRANSCRIBE = {name: row for name, row in ENGINE.items() if name != "vad_parameters"} | {
+    "no_recursive": Row(True, {}, "folder"),
+    "model": Row("other"),
+    "model_dir": Row("models"),
+    "compute_type": Row("int8"),
+    "threads": Row(1, {"threads": 2}),
+    "backend": Row(simd.backends()[-2]),
+    "device": nothing("cpu"),  # there is one
+    "output_format": Row("srt"),
+    "output_dir": Row("out"),
+    "skip_existing": Row(True, THERE),
+    "overwrite": Row(True, THERE),
+    "verbose": Row(True),
+    # the command's temperatures go up to 1, at which the model is sure of clear speech
+    "temperature": Row(1.0, {}, "unclear"),
+    "seed": Row(2, {"temperature": 1.0}, "unclear"),
+    "best_of": Row(3, {"temperature": 1.0}),
+    "length_penalty": Row(0.0, {"beam_size": 5}, "unclear"),
+    "compression_ratio_threshold": Row(0.1, TWICE),
+    "logprob_threshold": Row(0.0, TWICE),
+    "temperature_increment_on_fallback": Row(0.9, {"compression_ratio_threshold": 0.1}),
+    "colours": Row(True),
+    "prepend_punctuations": Row("", MARKS | {"output_format": "json"}),
+    "append_punctuations": Row("", MARKS | {"output_format": "json"}),
+    "highlight_words": Row(True, srt()),
+    "max_line_width": Row(10, srt()),
+    "max_line_count": Row(1, srt(max_line_width=10)),
+    "max_words_per_line": Row(2, srt()),
+    "channel": Row(1, {}, "stereo"),
+    "track": Row(0),  # the only one, which is the default too; the reader is told
+    "strict": Row(True, {}, "loud", raises=Failed),
+    "vad_threshold": Row(0.99, SPEECH, "long"),
+    "vad_neg_threshold": Row(0.9, SPEECH, "long"),
+    "vad_min_speech_duration_ms": Row(20_000, SPEECH, "long"),
+    "vad_max_speech_duration_s": Row(1.0, SPEECH, "long"),
+    "vad_min_silence_duration_ms": Row(100, SPEECH, "long"),
+    "vad_speech_pad_ms": Row(0, SPEECH, "long"),
+}
+LIVE = {
+    "model": Row("other"),
+    "model_dir": Row("models"),
+    "compute_type": Row("int8"),
+    "threads": Row(1, {"threads": 2}),
+    "backend": Row(simd.backends()[-2]),
+    "language": Row("de"),
+    "task": Row("translate"),
+    "input": Row("mic", raises=Failed),  # the package that would listen is not there
+    "rate": Row(8000),
+    "channels": Row(2, {}, "stereo"),
+    "channel": Row(1, {"channels": 2}, "stereo"),
+    "strict": Row(True, {"sample_format": "f32le"}, "loud", raises=Failed),
+    "sample_format": Row("f32le", {}, "loud"),
+    "step": Row(1.0),
+}
+COMMANDS = {"transcribe": TRANSCRIBE, "live": LIVE}
+BASES = {
+    "transcribe": {
+        "language": "en",
+        "temperature": 0.0,
+        "temperature_increment_on_fallback": None,
+        "beam_size": None,
+        "best_of": None,
+    },
+    "live": {"language": "en", "step": 3.0, "input": "-"},
+}
+SWITCHES = ("no_recursive", "skip_existing", "overwrite", "colours")  # flags without a value
+
+
+def flags_of(command: str) -> set[str]:
+    (subparsers,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    actions = subparsers.choices[command]._actions
+    return {action.dest for action in actions if action.option_strings} - {"help"}
+
+
+def argv(options: dict[str, Any]) -> list[str]:
+    """Options as a shell would give them."""
+    found: list[str] = []
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if name in SWITCHES:
+            found += [flag] * value
+        elif name != "language" or value is not None:
+            found.append(f"{flag}={','.join(map(str, value)) if isinstance(value, list) else value}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings in files."""
+    made = tmp_path_factory.mktemp("wiring")
+    for name in ("short", "long", "stereo", "loud", "unclear"):
+        soundfile.write(made / f"{name}.wav", sound(name), 16_000, subtype="FLOAT")
+    (made / "folder" / "inner").mkdir(parents=True)
+    for name in ("folder/a.wav", "folder/inner/b.wav"):
+        shutil.copy(made / "short.wav", made / name)
+    for name in ("short", "stereo"):
+        (made / f"{name}.raw").write_bytes((sound(name) * 32767).astype("<i2").tobytes())
+    (made / "loud.raw").write_bytes(sound("loud").astype("<f4").tobytes())
+    return made
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_has_a_row(command: str) -> None:
+    assert flags_of(command) == COMMANDS[command].keys()
+
+
+@pytest.mark.parametrize(("command", "name"), [(c, name) for c in COMMANDS for name in sorted(flags_of(c))])
+def test_the_flag_arrives(
+    command: str,
+    name: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = COMMANDS[command][name]
+    base = {key: value for key, value in (BASES[command] | row.base).items() if key in flags_of(command)}
+    source = folder / row.source if row.source == "folder" else folder / f"{row.source}.wav"
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    traces = []
+    for options in (base, base | {name: row.value}):
+        where = tmp_path / str(len(traces))
+        (where / "there").mkdir(parents=True)
+        (where / "there" / f"{row.source}.txt").write_text("before")
+        monkeypatch.chdir(where)
+        line = [command, *argv(options), *([str(source)] if command == "transcribe" else [])]
+        stdin = folder / (f"{row.source}.raw" if command == "live" else "short.raw")
+        trace, error = run("command", stdin, {"argv": line, "folder": where}, capsys)
+        traces.append(trace)
+    assert isinstance(error, row.raises or type(None)), trace
+    assert (traces[0] == traces[1]) == row.is_nothing

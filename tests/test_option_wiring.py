@@ -1,0 +1,252 @@
+"""Every option of every door changes what reaches the network, the search or the output; or it is said here that it changes nothing.
+
+The options are taken from the signatures, the classes of options and the command's parser: one without a row fails.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import pytest
+
+import whisper_apr
+from whisper_apr import BatchedInferencePipeline, DecodingOptions, LiveTranscriber, WhisperModel
+from whisper_apr.errors import AudioError, OptionError
+from whisper_apr.inference import many, transcribe
+from whisper_apr.inference.journal import Journal
+from whisper_apr.inference.options import TranscribeOptions
+from wiring import Calls, Trace, model, run, sound
+
+
+@dataclass(frozen=True)
+class Row:
+    """An option's value that makes a difference to a call with the options `base`, and with the recording `source`.
+
+    raises: the difference is this error (of the command: a status other than 0). is_nothing: there is no difference.
+    """
+
+    value: Any
+    base: dict[str, Any] = field(default_factory=dict)
+    source: str = "short"
+    raises: type[Exception] | None = None
+    is_nothing: bool = False
+
+
+def nothing(value: Any) -> Row:
+    """Of an option that is documented to change nothing."""
+    return Row(value, is_nothing=True)
+
+
+def refused(value: Any) -> Row:
+    """Of an option that is there for its name's sake, and takes no other value than its default."""
+    return Row(value, raises=OptionError)
+
+
+# so hot that samples are short and long, and differ from the likeliest text (the model is trained, and sure of it)
+SAMPLES = {"temperature": 2.2, "seed": 0, "sample_len": 12}
+TWICE = {"temperature": (0.0, 2.2), "seed": 0, "sample_len": 12}
+WORDS = {"word_timestamps": True}
+MARKS = WORDS | {"initial_prefix": "one ( two, five"}
+# words that are not said, with marks between them: where a prefix is not to be had
+SAID = {
+    "hotwords": ["two, ( three"],
+    "hotword_bias": 30,
+    "no_repeat_ngram_size": 1,
+    "suppress_tokens": "",
+    "sample_len": 9,
+}
+DETECTED = {"language": None, "language_detection_segments": 2, "language_detection_threshold": 1.1}
+
+# options of how a window is decoded
+WINDOW = {
+    "task": Row("translate"),
+    "language": Row("de"),
+    "temperature": Row(2.2, {"seed": 0, "sample_len": 12}),
+    "sample_len": Row(2),
+    "best_of": Row(3, SAMPLES),
+    "beam_size": Row(3),
+    "patience": Row(3.0, {"beam_size": 3}),
+    "length_penalty": Row(0.0, SAMPLES | {"best_of": 5, "without_timestamps": True}),
+    "prompt": Row("nine"),
+    "prefix": Row("nine"),
+    "suppress_tokens": Row("5"),
+    "suppress_blank": Row(False, {"without_timestamps": True}),
+    "without_timestamps": Row(True),
+    "max_initial_timestamp": Row(0.2),
+    "fp16": nothing(False),  # the model's compute type decides
+    "repetition_penalty": Row(5.0),
+    "no_repeat_ngram_size": Row(1),
+    "hotwords": Row("nine"),
+    "hotword_bias": Row(2.0, {"hotwords": "nine"}),
+    "seed": Row(2, SAMPLES),
+}
+# options of how a recording is transcribed
+RECORDING = {
+    "temperature": Row((2.2,), {"seed": 0, "sample_len": 12}),
+    "compression_ratio_threshold": Row(0.1, TWICE),
+    "logprob_threshold": Row(0.0, TWICE),
+    "no_speech_threshold": Row(0.0, {"logprob_threshold": 0.0}),
+    "condition_on_previous_text": Row(False, {}, "long"),
+    "initial_prompt": Row("nine"),
+    "carry_initial_prompt": Row(True, {"initial_prompt": "nine", "condition_on_previous_text": False}, "long"),
+    "initial_prefix": Row("nine"),
+    "clip_timestamps": Row("0,2"),
+    "word_timestamps": Row(True),
+    "prepend_punctuations": Row("", MARKS),
+    "append_punctuations": Row("", MARKS),
+    "hallucination_silence_threshold": Row(0.0, WORDS | {"initial_prefix": "zebra zebra zebra"}),
+    "batch_size": Row(2, {}, "long"),
+    "languages": Row(["de", "fr"], {"language": None}),
+    "multilingual": Row(True, {"language": "fr"}, "long"),
+    "language_detection_segments": Row(1, DETECTED, "long"),
+    "language_detection_threshold": Row(0.1, DETECTED, "long"),
+    "vad_filter": Row(True, {}, "long"),
+    "vad_parameters": Row({"speech_pad_ms": 0}, {"vad_filter": True}, "long"),
+}
+# options of how a recording is read, and of what is told while it is transcribed
+READING = {
+    "sampling_rate": Row(8000),
+    "channel": Row(1, {}, "stereo"),
+    "track": Row(1, {}, raises=AudioError),  # there is one, number 0
+    "strict": Row(True, {}, "loud", raises=AudioError),
+}
+CALLED = {"on_segment": Row(Calls), "on_progress": Row(Calls), "checkpoint": Row(Calls)}
+
+BASE = {"language": "en", "temperature": 0.0}
+
+
+def finished() -> Journal:
+    """A journal in which the recording is."""
+    journal = Journal()
+    list(many.transcribe_many(model(), [sound("short")] * 3, journal=journal, **BASE))
+    return journal
+
+
+ENGINE = {name: row for name, row in (WINDOW | RECORDING).items() if name != "prompt"}
+
+# faster-whisper's names of the engine's options
+RENAMED = {"log_prob_threshold": "logprob_threshold", "prefix": "initial_prefix", "max_new_tokens": "sample_len"}
+OURS = ("prefix", "fp16", "languages", "carry_initial_prompt", "hotword_bias", "seed")  # which faster-whisper has not
+FASTER = {name: row for name, row in ENGINE.items() if name not in OURS} | {
+    "log_progress": Row(True),
+    "prompt_reset_on_temperature": refused(0.7),
+    "chunk_length": refused(20),
+    "strict": Row(True, {}, "loud", raises=AudioError),
+}
+
+ROWS: dict[str, dict[str, Row]] = {
+    "transcribe": ENGINE | READING | CALLED | {"verbose": Row(True)},
+    "transcribe_many": ENGINE
+    | READING
+    | CALLED
+    | {
+        "batch_size": Row(1),  # recordings at once, of three
+        "independent_windows": Row(True, {}, "long"),
+        "return_errors": Row(True, {}, "no.wav"),
+        "journal": Row(finished),
+    },
+    "decode": WINDOW,
+    "WhisperModel": FASTER | READING,
+    "BatchedInferencePipeline": FASTER
+    | READING
+    | {
+        "condition_on_previous_text": nothing(False),  # windows of a batch are told nothing of each other
+        "batch_size": Row(1, {"vad_filter": False}, "long"),
+        "clip_timestamps": Row([{"start": 0, "end": 2}]),
+        "without_timestamps": Row(False),
+        "vad_filter": Row(False, {}, "long"),
+        "language_detection_segments": Row(1, DETECTED | {"vad_filter": False}, "long"),
+        "language_detection_threshold": Row(0.1, DETECTED | {"vad_filter": False}, "long"),
+        "suppress_blank": Row(False),
+        "max_initial_timestamp": Row(0.2, {"without_timestamps": False}),
+    },
+    "LiveTranscriber": ENGINE
+    | {name: READING[name] for name in ("sampling_rate", "channel", "strict")}
+    | {
+        "checkpoint": Row(Calls),
+        "step": Row(1.0),
+        "vad_options": Row({"speech_pad_ms": 0}),
+        "vad_filter": Row(True, {"vad_parameters": {"speech_pad_ms": 0}}),
+        "vad_parameters": Row({"speech_pad_ms": 0}, {"vad_filter": True}),
+        "word_timestamps": refused(False),  # words are what settles
+        "clip_timestamps": refused("0,2"),  # of whole recordings, as is initial_prefix
+        "initial_prefix": refused("nine"),
+        "prepend_punctuations": Row("", WORDS | SAID),
+        "append_punctuations": Row("", WORDS | SAID),
+        "hallucination_silence_threshold": Row(0.1, WORDS | SAID | {"sample_len": 3}),
+    },
+}
+
+BASES = {
+    "WhisperModel": BASE | {"beam_size": 1},
+    "BatchedInferencePipeline": BASE | {"beam_size": 1},
+    "LiveTranscriber": BASE | {"step": 3.0},
+}
+
+
+def parameters(function: Callable[..., Any]) -> set[str]:
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    found = {p.name for p in inspect.signature(function).parameters.values() if p.kind not in kinds}
+    return found - {"self", "model", "audio", "audios", "mel", "options"}
+
+
+def options_of(door: str) -> set[str]:
+    """All that a door takes."""
+    recording, window = ({f.name for f in fields(c)} for c in (TranscribeOptions, DecodingOptions))
+    engine = recording | window - {"prompt"}
+    return {
+        "transcribe": parameters(whisper_apr.transcribe) | parameters(transcribe.transcribe) | engine,
+        "transcribe_many": parameters(many.transcribe_many) | engine,
+        "decode": window,
+        "WhisperModel": parameters(WhisperModel.transcribe),
+        "BatchedInferencePipeline": parameters(WhisperModel.transcribe)
+        | parameters(BatchedInferencePipeline.transcribe),
+        "LiveTranscriber": parameters(LiveTranscriber.__init__) | engine,
+    }[door]
+
+
+def named(door: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of the engine under the door's names, without those that it does not have."""
+    theirs = {ours: name for name, ours in RENAMED.items()} if "fp16" not in options_of(door) else {}
+    renamed = {theirs.get(name, name): value for name, value in options.items()}
+    return {name: value for name, value in renamed.items() if name in options_of(door)}
+
+
+def rows_of(door: str) -> dict[str, Row]:
+    return named(door, ROWS[door])
+
+
+@pytest.mark.parametrize("door", ROWS)
+def test_every_option_has_a_row(door: str) -> None:
+    assert set(rows_of(door)) == options_of(door)
+    assert set(ROWS[door]) - set(RENAMED.values()) <= options_of(door)  # and no row is of an option that is gone
+
+
+_seen: dict[tuple[str, str, str], Trace] = {}  # of calls without the option, by their options
+
+
+@pytest.mark.parametrize(("door", "name"), [(door, name) for door in ROWS for name in sorted(rows_of(door))])
+def test_the_option_arrives(door: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    row = rows_of(door)[name]
+    base = BASES.get(door, BASE) | named(door, row.base)
+    source = row.source
+    if door == "LiveTranscriber" and source == "long":
+        source, base = "unbroken", base | {"step": 30, "vad_options": {"min_silence_duration_ms": 20_000}}
+    key = door, source, repr(base)
+    if key not in _seen:
+        _seen[key] = run(door, sound(source), base, capsys)[0]
+    value = row.value() if callable(row.value) else row.value
+    changed, error = run(door, sound(source), base | {name: value}, capsys)
+    assert isinstance(error, row.raises or type(None)), error
+    assert (changed == _seen[key]) == row.is_nothing
+
+
+@pytest.mark.parametrize("door", ROWS)
+def test_the_same_call_leaves_the_same_trace(door: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise the rows would show nothing."""
+    options = BASES.get(door, BASE) | named(door, SAMPLES | TWICE if door != "decode" else SAMPLES)
+    first, error = run(door, sound("short"), options, capsys)
+    assert error is None
+    assert run(door, sound("short"), options, capsys)[0] == first
+    assert len(first) > 10

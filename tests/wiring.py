@@ -1,0 +1,219 @@
+"""What a call makes of its options: all that it gives to the network and to the search, and all that comes out of it.
+
+Every door is a function of one form here: `run(door, source, options)` returns a trace, and two calls that differ in an option that is
+wired have two traces.
+"""
+
+import re
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+import whisper_apr
+from recordings import noise, silence, speech
+from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, WhisperModel, simd
+from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
+from whisper_apr.audio.containers import Recording
+from whisper_apr.cli import main
+from whisper_apr.errors import AudioWarning, WhisperAprError
+from whisper_apr.inference.search import BeamSearch, GreedySearch
+from whisper_apr.model.decoder import TextDecoder
+from whisper_apr.model.encoder import AudioEncoder
+
+DATA = Path(__file__).parent / "data"
+
+Trace = list[Any]
+
+_features: dict[tuple[int, int], np.ndarray] = {}  # of each window that was encoded: the encoder is what takes the time
+
+
+@lru_cache
+def model() -> Recognizer:
+    return whisper_apr.load_model("digits")
+
+
+@lru_cache
+def _faster() -> WhisperModel:
+    return WhisperModel("digits")
+
+
+@lru_cache
+def sound(name: str) -> Any:
+    """What a door is given, by name."""
+    if name == "short":
+        return speech("en")
+    if name == "long":  # two windows, of two languages
+        return np.concatenate([speech("en"), silence(29.9 - len(speech("en")) / 16000), speech("de")])
+    if name == "unbroken":  # speech without a pause, for the live transcriber: two windows of one utterance
+        return np.concatenate([speech("en")] * 11)
+    if name == "unclear":
+        return speech("en") + noise(10, 0.3)[: len(speech("en"))]
+    if name == "stereo":
+        return np.stack([speech("en"), np.roll(speech("en"), 4000)], axis=1)
+    if name == "loud":  # floats at the scale of integers: an AudioWarning, or with strict=True an AudioError
+        return speech("en") * 32767
+    if name == "file":
+        return str(DATA / "en.wav")
+    return name
+
+
+def _digest(array: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).tobytes())
+
+
+@contextmanager
+def traced() -> Iterator[Trace]:
+    """Collect what is given to the reader of files, the network and the search. Samples are drawn with seed 0 where no other is given."""
+    trace: Trace = []
+    encode, decode, scores = AudioEncoder.__call__, TextDecoder.__call__, TextDecoder.cross_attention_scores
+    recording = Recording.__init__
+    greedy, beams, begin = GreedySearch.update, BeamSearch.update, GreedySearch.__init__
+
+    def reader(self: Any, source: Any, **settings: Any) -> None:
+        trace.append(("recording", settings))
+        recording(self, source, **settings)
+
+    def encoder(self: Any, mel: np.ndarray, *rest: Any) -> np.ndarray:
+        rows = []
+        for window in mel:
+            key = id(self), _digest(window)
+            trace.append(("encoder", len(mel), key[1]))
+            if key not in _features:
+                _features[key] = encode(self, window[None], *rest)[0].copy()
+            rows.append(_features[key])
+        return np.stack(rows)
+
+    def decoder(self: Any, tokens: np.ndarray, *rest: Any) -> np.ndarray:
+        trace.append(("decoder", np.asarray(tokens).tolist()))
+        return decode(self, tokens, *rest)
+
+    def alignment(self: Any, tokens: np.ndarray, *rest: Any) -> Any:
+        trace.append(("alignment", np.asarray(tokens).tolist()))
+        return scores(self, tokens, *rest)
+
+    def update(original: Callable[..., Any]) -> Callable[..., Any]:
+        def search(self: Any, sampled: np.ndarray, logits: np.ndarray, cache: Any) -> Any:
+            trace.append((type(self).__name__, _digest(logits)))
+            return original(self, sampled, logits, cache)
+
+        return search
+
+    def seeded(self: Any, n_audio: int, group: int, eot: int, temperature: float, seed: int | None = None) -> None:
+        begin(self, n_audio, group, eot, temperature, 0 if seed is None else seed)
+
+    with (
+        mock.patch.object(Recording, "__init__", reader),
+        mock.patch.object(AudioEncoder, "__call__", encoder),
+        mock.patch.object(TextDecoder, "__call__", decoder),
+        mock.patch.object(TextDecoder, "cross_attention_scores", alignment),
+        mock.patch.object(GreedySearch, "__init__", seeded),
+        mock.patch.object(GreedySearch, "update", update(greedy)),
+        mock.patch.object(BeamSearch, "update", update(beams)),
+    ):
+        yield trace
+
+
+class Failed(WhisperAprError):
+    """The command's status was not 0."""
+
+
+class Calls:
+    """A function that is given as an option: it remembers what it was called with."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def __call__(self, *arguments: Any) -> None:
+        self.seen.append(repr(arguments))
+
+
+# ---- the doors ------------------------------------------------------------------------------------------------------
+
+
+def _mel(source: Any) -> np.ndarray:
+    return pad_or_trim(log_mel_spectrogram(source), 3000)
+
+
+def _decode(source: Any, options: dict[str, Any]) -> Any:
+    result = whisper_apr.decode(model(), _mel(source), **options)
+    assert not isinstance(result, list)
+    return result.tokens, result.text, result.language, result.avg_logprob
+
+
+def _many(source: Any, options: dict[str, Any]) -> Any:
+    return [repr(result) for result in whisper_apr.transcribe_many(model(), [source] * 3, **options)]
+
+
+def _faster_result(found: Any) -> Any:
+    segments, info = found
+    return list(segments), info.language, info.duration, info.duration_after_vad, info.all_language_probs
+
+
+def _live(source: Any, options: dict[str, Any]) -> Any:
+    stream = LiveTranscriber(model(), **options)
+    return [stream.push(part) for part in np.array_split(np.asarray(source), 4)] + [stream.finish()]
+
+
+def _command(source: Any, options: dict[str, Any]) -> Any:
+    """Run the command line options["argv"] in options["folder"], with the file `source` as the standard input.
+
+    The model is not opened; how it was to be opened is told. A status other than 0 is raised.
+    """
+    opened: list[Any] = []
+
+    def load(name: Any, **settings: Any) -> Recognizer:
+        opened.append((name, settings))
+        return model()
+
+    threads = simd.get_num_threads()
+    patches = mock.patch("whisper_apr.cli.arguments.load_model", load), mock.patch.dict("sys.modules", sounddevice=None)
+    with patches[0], patches[1], simd.use_backend(simd.backend()), open(source) as file, mock.patch("sys.stdin", file):
+        status = main(options["argv"])
+        state = simd.get_num_threads(), simd.backend()
+    simd.set_num_threads(threads)
+    if status:
+        raise Failed(f"status {status}")
+    return opened, state, _contents(options["folder"])
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+DOORS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+    "transcribe": lambda source, options: whisper_apr.transcribe(model(), source, **options),
+    "transcribe_many": _many,
+    "decode": _decode,
+    "WhisperModel": lambda source, options: _faster_result(_faster().transcribe(source, **options)),
+    "BatchedInferencePipeline": lambda source, options: _faster_result(
+        BatchedInferencePipeline(_faster()).transcribe(source, **options)
+    ),
+    "LiveTranscriber": _live,
+    "command": _command,
+}
+
+
+def run(door: str, source: Any, options: dict[str, Any], capsys: Any) -> tuple[Trace, Exception | None]:
+    """Call a door and return the trace, and the error that it ended in.
+
+    The trace is of the network and the search, of the functions that were given, of what was printed, and of the result.
+    """
+    capsys.readouterr()
+    result, error = None, None
+    with warnings.catch_warnings(), traced() as trace:
+        warnings.simplefilter("ignore", AudioWarning)
+        try:
+            result = DOORS[door](source, options)
+        except WhisperAprError as caught:
+            error = caught
+    calls = {name: value.seen for name, value in options.items() if isinstance(value, Calls) and value.seen}
+    out, err = capsys.readouterr()
+    untimed = re.sub(r"[\d.:]+", "#", err)  # some of it tells how long something took
+    return [*trace, calls, out, untimed, repr(result), repr(error)], error
