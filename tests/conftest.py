@@ -63,3 +63,9 @@ def hub(tmp_path, monkeypatch):
 
     with serving_a_model(tmp_path, monkeypatch) as server:
         yield server
+
+
+@pytest.fixture
+def no_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program is found on PATH."""
+    monkeypatch.setenv("PATH", "")

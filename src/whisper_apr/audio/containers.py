@@ -1,34 +1,27 @@
-"""Encoded recordings: a source is opened, a reader chosen, and its sound yielded in the recording's own rate and channels."""
+"""Encoded recordings: which reader decodes one, and the rule that all of them follow.
 
-import io
-import os
+The rule: all the sound that is there is read, once. Where a recording's head and its sound disagree, or data is damaged, what
+can be read is read, what is missing becomes silence where its length is known, and one AudioWarning says so; or, with
+`strict=True`, an AudioError.
+"""
+
 import shutil
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from os import PathLike
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import AudioError
+from .blocks import Block, Gaps, check_head
+from .chunks import is_chunked, sounds
 from .ffmpeg import ffmpeg_blocks
-
-MAX_CHANNELS = 64
-MAX_RATE = 1_000_000
-BLOCK_SECONDS = 10
-
-Encoded = str | PathLike[str] | bytes | IO[bytes]
-Block = tuple[int, npt.NDArray[Any]]  # sampling rate in Hz, samples (n, channels)
-
-
-def check_head(name: str, rate: float, channels: int) -> None:
-    """Raise AudioError for a sampling rate or a number of channels that cannot be read."""
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(f"{name}: {channels} channels; 1 to {MAX_CHANNELS} can be read")
-    if not 100 <= rate <= MAX_RATE or rate != int(rate):
-        raise AudioError(f"{name}: a sampling rate of {rate} Hz; whole numbers from 100 to {MAX_RATE} can be read")
+from .flac import flac_blocks
+from .mpeg import mpeg_blocks, starts_mpeg, tags_end
+from .notices import Faults, Notices
+from .ogg import ogg_blocks
+from .sndfile import sound_blocks
+from .sources import Content, Encoded, Pieces, Source, Unreadable, source_name
 
 
 class Recording:
@@ -38,130 +31,103 @@ class Recording:
     """
 
     def __init__(self, source: Encoded, *, track: int | None = None, strict: bool = False) -> None:
-        """Take a path, the bytes of a file, or a binary file object, which is read from where it stands.
+        """Take a path, the bytes of a file (bytes, bytearray, memoryview), or a binary file, which is read from where it stands.
 
         `track` is the number of the audio track, counted from 0, where a file has several; the default is the one that a
         player would choose. With `strict`, damage raises AudioError; otherwise what there is is read, with an AudioWarning.
+        Raises AudioError for what is none of these.
         """
-        self.source, self.track, self.strict = source, track, strict
-        self.name = source_name(source)
+        self.name, self.track, self.strict = source_name(source), track, strict
+        self._source = Source(source, self.name)
+        self._notices = Notices(strict)
 
     def blocks(self) -> Iterator[Block]:
         """Yield `(rate, samples)` from the beginning: `rate` in Hz, samples `(n, channels)` of floats (full scale at 1) or integers.
 
         Rate and channels may change from one block to the next, where recordings of different kinds have been joined.
-        Closing the iterator releases what it holds. Raises AudioError where there is nothing to read.
+        Nothing is yielded of a recording whose head is whole but has no samples. Closing the iterator releases what it holds.
+        Raises AudioError for what is no recording, or not one that can be read here.
         """
-        yield from _file_blocks(self.source, self.name)
+        faults = Faults(self.name, self.strict)
+        n_out = 0
+        with self._source.open() as content:
+            for rate, block in self._read(content, faults):
+                check_head(self.name, rate, block.shape[1])
+                if len(block):
+                    yield rate, _finite(block, faults, n_out / rate)
+                n_out += len(block)
+        if faults.summary() and not n_out:
+            raise AudioError(f"{faults.summary()}: no samples in it")
+        if faults.summary():
+            self._notices.tell("faults", faults.summary())
 
-
-def source_name(source: object) -> str:
-    """Return what a source is called in messages."""
-    if isinstance(source, str | PathLike):
-        return os.fspath(source)
-    return str(getattr(source, "name", "the recording"))
-
-
-# ---- readers --------------------------------------------------------------------------------------------------------
-
-
-def _check_wav(file: IO[bytes], name: str) -> None:
-    """A WAV whose samples end before its head says: libsndfile would read the rest in silence. The file is left at its beginning."""
-    head = file.read(12)
-    file.seek(0, io.SEEK_END)
-    size = file.tell()
-    if len(head) == 12 and head[:4] == b"RIFF" and head[8:] == b"WAVE":
-        position = 12
-        while position + 8 <= size:
-            file.seek(position)
-            kind, length = struct.unpack("<4sI", file.read(8))
-            # a writer that could not go back leaves the length of a stream at 0 or at the largest number
-            if kind == b"data" and length not in (0, 0xFFFFFFFF) and position + 8 + length > size:
-                raise AudioError(
-                    f"{name}: cut off; its head promises {length} bytes of samples, {size - position - 8} are there"
-                )
-            position += 8 + length + length % 2
-    file.seek(0)
-
-
-def _soundfile_blocks(file: IO[bytes], name: str) -> Iterator[Block]:
-    import soundfile
-
-    with soundfile.SoundFile(file) as sound:
-        check_head(name, sound.samplerate, sound.channels)
-        while True:
-            block = sound.read(BLOCK_SECONDS * sound.samplerate, dtype="float32", always_2d=True)
-            if not len(block):
-                return
-            yield sound.samplerate, block
-
-
-def _wave_blocks(file: IO[bytes], name: str) -> Iterator[Block]:
-    """Where soundfile is missing, as in a browser: PCM WAV files by the standard library."""
-    import wave
-
-    try:
-        with wave.open(file) as sound:
-            rate, channels, width = sound.getframerate(), sound.getnchannels(), sound.getsampwidth()
-            check_head(name, rate, channels)
-            while data := sound.readframes(BLOCK_SECONDS * rate):
-                if width == 3:
-                    padded = np.zeros((len(data) // 3, 4), np.uint8)
-                    padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-                    samples = padded.view("<i4")[:, 0]
-                else:
-                    samples = np.frombuffer(data, {1: "u1", 2: "<i2", 4: "<i4"}[width])
-                yield rate, samples.reshape(-1, channels)
-    except (wave.Error, EOFError) as error:
-        raise AudioError(f"{name}: {error}; without the package soundfile only PCM WAV files can be read") from error
-
-
-@contextmanager
-def _opened(source: Encoded) -> Iterator[IO[bytes]]:
-    if isinstance(source, bytes):
-        yield io.BytesIO(source)
-    elif isinstance(source, str | PathLike):
-        name = os.fspath(source)
-        if os.path.isdir(name):
-            raise AudioError(f"{name}: a folder, not a recording; name the files in it")
+    def _read(self, content: Content, faults: Faults) -> Iterator[Block]:
+        """Try the readers of the package and libsndfile, then ffmpeg: once a block is out, no other reader begins anew."""
+        if not content.size:
+            raise AudioError(f"{self.name}: empty, not one byte to read")
+        begun = False
         try:
-            file = open(name, "rb")  # noqa: SIM115
-        except OSError as error:
-            raise AudioError(f"{name}: {error.strerror or error}") from error
-        with file:
-            yield file
-    elif hasattr(source, "read"):
-        # a pipe cannot be sought in, and every reader must
-        yield source if source.seekable() else io.BytesIO(source.read())
-    else:
-        raise AudioError(f"a recording is a path, bytes, a binary file or an array, not {type(source).__name__}")
-
-
-def _file_blocks(source: Encoded, name: str) -> Iterator[Block]:
-    with _opened(source) as file:
-        begin = file.tell()
-        first = file.read(1)
-        if not isinstance(first, bytes):
-            raise AudioError(f"{name}: opened as text; open it in binary mode, 'rb'")
-        if not first:
-            raise AudioError(f"{name}: empty, not one byte to read")
-        if begin:
-            file = io.BytesIO(file.read())
-        file.seek(0)
-        _check_wav(file, name)
-        try:
-            import soundfile
-        except ImportError:
-            yield from _wave_blocks(file, name)
+            for block in _native(content, self.track, self.name, faults):
+                begun = True
+                yield block
             return
-        try:
-            yield from _soundfile_blocks(file, name)
-        except soundfile.LibsndfileError as error:
-            program = shutil.which("ffmpeg")
-            if program is None:
-                raise AudioError(
-                    f"{name}: not a WAV, FLAC, OGG or MP3 recording that can be read ({error.error_string.rstrip('.')}); "
-                    "other kinds need the program ffmpeg, which is not on PATH"
-                ) from error
-            file.seek(0)
-            yield from ffmpeg_blocks(program, source, file, name)
+        except Unreadable as error:
+            if begun:
+                faults.note(f"the rest cannot be read ({error})")
+                return
+            problem = str(error)
+        program = shutil.which("ffmpeg")
+        if program is None:
+            raise AudioError(
+                f"{self.name}: not a WAV, FLAC, OGG or MP3 recording that can be read ({problem}); "
+                "other kinds need the program ffmpeg, which is not on PATH"
+            )
+        yield from ffmpeg_blocks(program, self._source, self.track, content.size, faults)
+
+
+def _native(content: Content, track: int | None, name: str, faults: Faults) -> Iterator[Block]:
+    """Read what this package and libsndfile can. Raises Unreadable where they cannot, mostly before the first block."""
+    gaps = Gaps(content.size)
+    start, _ = tags_end(content, 0, content.size) if content.read(0, 3) == b"ID3" else (0, 0)
+    head = content.read(start, 40)
+    if head[:4] == b"OggS":
+        yield from ogg_blocks(content, start, track, name, faults, gaps)
+        return
+    if is_chunked(head):
+        blocks = _chunked(content, name, faults, gaps)
+    elif head[:4] == b"fLaC":
+        blocks = flac_blocks(content, start, name, faults, gaps)
+    elif starts_mpeg(content, start, after_tag=start > 0):
+        blocks = mpeg_blocks(content, start, content.size, name, faults, gaps)
+    elif head[:2] == b"\xf0\x7e":
+        raise Unreadable("a MIDI sample dump")  # of whose damage libsndfile writes to standard output
+    else:
+        blocks = sound_blocks(Pieces(content, [(start, content.size)]), name, faults, quiet=head[:1] == b"\xff")
+    for block in blocks:
+        if track not in (None, 0):
+            raise AudioError(f"{name}: no audio track {track}; there is 1, counted from 0")
+        yield block
+
+
+def _chunked(content: Content, name: str, faults: Faults, gaps: Gaps) -> Iterator[Block]:
+    for sound in sounds(content, faults):
+        if sound.kind in (1, 3):
+            yield from sound.blocks(content, name)
+        elif sound.kind in (0x50, 0x55):  # MPEG audio as a WAV's samples
+            yield from mpeg_blocks(content, *sound.samples, name, faults, gaps)
+        elif sound.samples[0] < sound.samples[1]:
+            yield from sound_blocks(sound.pieces(content), name, faults)
+
+
+def _finite(block: npt.NDArray[Any], faults: Faults, at: float) -> npt.NDArray[Any]:
+    """Replace samples that are no numbers, or too large for float32, by silence."""
+    if block.dtype.kind != "f":
+        return block
+    with np.errstate(over="ignore", invalid="ignore"):
+        block = block.astype(np.float32, copy=False)
+        if np.isfinite(block.sum(dtype=np.float32)):
+            return block
+    bad = ~np.isfinite(block)
+    if bad.any():
+        faults.note(f"{np.count_nonzero(bad)} samples from {at:.2f} s on are not numbers, and taken for silence")
+    return np.where(bad, np.float32(0), block)

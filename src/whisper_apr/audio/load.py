@@ -1,10 +1,9 @@
 """Files, bytes, file objects, arrays and blocks become float32 samples at 16 kHz, block by block."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
-from typing import IO, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +11,13 @@ import numpy.typing as npt
 from .. import simd
 from ..errors import AudioError
 from ..option_values import Kind, boolean, number, optional, parse, parse_fields, whole
-from . import containers
-from .containers import MAX_RATE, Encoded, Recording, source_name
+from . import blocks
+from .blocks import MAX_RATE
+from .containers import Recording
 from .notices import Notices
 from .resample import Resampler
 from .samples import CHANNEL, MIX, Channel, ChannelSelector, as_array, is_file_bytes, is_samples
+from .sources import Encoded, source_name
 
 FloatArray = simd.FloatArray
 
@@ -64,14 +65,10 @@ class AudioReader:
         self._samples: npt.NDArray[Any] | None = None
         self._recording: Recording | None = None
         self._stream: Iterator[npt.ArrayLike] = iter(())
-        self._begin: int | None = None  # where a file that can be sought in stands
         if isinstance(source, Recording):
             self._recording = source
         elif isinstance(source, str | PathLike) or is_file_bytes(source) or hasattr(source, "read"):
-            encoded = bytes(cast(bytes, source)) if is_file_bytes(source) else cast(Encoded, source)
-            self._recording = Recording(encoded, track=options.track, strict=options.strict)
-            with suppress(AttributeError):
-                self._begin = source.tell() if source.seekable() else None  # type: ignore[union-attr]
+            self._recording = Recording(cast(Encoded, source), track=options.track, strict=options.strict)
         elif is_samples(source):
             self._samples = as_array(source, "the array")
         elif isinstance(source, Iterable) and not isinstance(source, Mapping):
@@ -121,11 +118,9 @@ class AudioReader:
         """Yield `(rate, block)` as they are in the source, `(n,)` or `(n, channels)`."""
         rate = float(self.options.sampling_rate)
         if self._recording is not None:
-            if self._begin is not None:
-                cast(IO[bytes], self._recording.source).seek(self._begin)
             yield from self._recording.blocks()
         elif self._samples is not None:
-            step = int(containers.BLOCK_SECONDS * rate)
+            step = int(blocks.BLOCK_SECONDS * rate)
             for begin in range(0, len(self._samples), step) or (0,):
                 yield rate, self._samples[begin : begin + step]
         for index, block in enumerate(self._stream):

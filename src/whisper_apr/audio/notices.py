@@ -37,3 +37,31 @@ class Notices:
         if kind not in self._told:
             self._told.add(kind)
             warn(message)
+
+
+class Faults:
+    """What one reading of a recording finds to be wrong with its file, for one message at the end."""
+
+    def __init__(self, name: str, strict: bool) -> None:
+        """Take what the recording is called in messages; with `strict`, a fault raises AudioError at once."""
+        self.name, self.strict = name, strict
+        self._found: list[str] = []
+        self._n_more = 0
+
+    def note(self, fault: str) -> None:
+        """Record a fault: what is wrong and where, in a clause without the recording's name. Repeated ones count once."""
+        if self.strict:
+            raise AudioError(f"{self.name}: {fault}")
+        if fault in self._found:
+            return
+        if len(self._found) < 2:  # a recording that is damaged throughout makes no endless message
+            self._found.append(fault)
+        else:
+            self._n_more += 1
+
+    def summary(self) -> str:
+        """Return one sentence about all faults, or an empty string where there are none."""
+        if not self._found:
+            return ""
+        more = f"; and {self._n_more} more" if self._n_more else ""
+        return f"{self.name}: {'; '.join(self._found)}{more}"

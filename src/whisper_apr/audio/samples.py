@@ -9,7 +9,7 @@ import numpy.typing as npt
 from .. import simd
 from ..errors import AudioError
 from ..option_values import Kind, choice, either, whole
-from .containers import MAX_CHANNELS
+from .blocks import MAX_CHANNELS
 from .notices import Notices
 
 FloatArray = simd.FloatArray

@@ -4,13 +4,12 @@ Neither is ever whole in memory. A file is opened anew for each reading; a strea
 temporary file.
 """
 
-import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 
@@ -45,10 +44,7 @@ def open_channels(source: Source, options: ReadingOptions, *, allow_empty: bool 
     There is one, unless the options ask for "each" of the channels. Their readings may go on side by side. A source that can be read
     only once is first copied to a temporary file.
     """
-    seekable = _seekable(source)
-    reader = AudioReader(seekable, options)
-    if seekable is not source:
-        weakref.finalize(reader, cast(IO[bytes], seekable).close)
+    reader = AudioReader(source, options)
     if reader.is_stream:
         spool = _Spool(reader, allow_empty)
         return [partial(spool.blocks, i) for i in range(spool.n_channels)]
@@ -56,21 +52,6 @@ def open_channels(source: Source, options: ReadingOptions, *, allow_empty: bool 
     if options.channel != EACH:
         return [read]
     return [partial(read, channel=i) for i in range(reader.count_channels())]
-
-
-def _seekable(source: Source) -> Source:
-    """Return the source; what is a file that cannot be sought in, as a temporary file."""
-    if not hasattr(source, "read"):
-        return source
-    file, seekable = cast(IO[bytes], source), False
-    with suppress(AttributeError):
-        seekable = file.seekable()
-    if seekable:
-        return source
-    with _temporary() as copy:
-        shutil.copyfileobj(file, copy)
-        copy.seek(0)
-        return copy
 
 
 @contextmanager

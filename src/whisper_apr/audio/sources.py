@@ -1,0 +1,296 @@
+"""Random access to the bytes of a recording, wherever they come from, and files made of pieces of it."""
+
+import io
+import os
+import stat
+import tempfile
+import weakref
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from typing import IO, Any
+
+from ..errors import AudioError
+
+Encoded = str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+Range = tuple[int, int]  # offsets in a recording: begin, end
+
+COPY_BYTES = 1 << 20
+
+
+class Unreadable(Exception):
+    """A reader cannot make sense of a recording; another may."""
+
+
+def source_name(source: object) -> str:
+    """Return what a source is called in messages: its path, "standard input", or "the recording"."""
+    if isinstance(source, str | PathLike):
+        return os.fsdecode(source)
+    name = getattr(source, "name", None)
+    if name == "<stdin>" or (isinstance(name, int) and name == 0):
+        return "standard input"
+    return name if isinstance(name, str) and name else "the recording"
+
+
+# ---- a source, which may be opened several times --------------------------------------------------------------------
+
+
+class Source:
+    """Where the bytes of a recording come from. What cannot be read twice is copied to a temporary file."""
+
+    def __init__(self, source: Encoded, name: str) -> None:
+        """Take a path, the bytes of a file, or a binary file, which is read from where it stands."""
+        self.name = name
+        self._path: str | None = None
+        self._file: IO[bytes] | None = None
+        self._begin = 0
+        self._copy: IO[bytes] | None = None
+        self._bytes: bytes | None = None
+        if isinstance(source, bytes):
+            self._bytes = source
+        elif isinstance(source, bytearray | memoryview):
+            if isinstance(source, memoryview) and source.itemsize != 1:
+                raise AudioError("a memoryview of numbers is no file; samples are given as a NumPy array")
+            self._bytes = bytes(source)
+        elif isinstance(source, str | PathLike):
+            self._path = os.fsdecode(source)
+        elif callable(getattr(source, "read", None)):
+            self._file = self._checked(source)
+        else:
+            raise AudioError(f"a recording is a path, bytes, a binary file or an array, not {type(source).__name__}")
+
+    def _checked(self, file: IO[bytes]) -> IO[bytes]:
+        if getattr(file, "closed", False):
+            raise AudioError(f"{self.name}: the file is closed")
+        if isinstance(file, io.TextIOBase):
+            raise AudioError(f"{self.name}: opened as text; open it in binary mode, 'rb'")
+        try:
+            self._begin = file.tell() if file.seekable() else -1
+        except (AttributeError, OSError, ValueError):
+            self._begin = -1
+        return file
+
+    @contextmanager
+    def open(self) -> Iterator["Content"]:
+        """Give random access to the bytes. Raises AudioError where there are none."""
+        if self._bytes is not None:
+            content = Content(io.BytesIO(self._bytes), self.name)
+        elif self._copy:
+            content = Content(self._copy, self.name)
+        elif self._file:
+            content = Content(
+                self._file if self._begin >= 0 else self._copied(_parts(self._file, self.name)), self.name, self._begin
+            )
+        else:
+            with self._opened() as file:
+                regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+                yield Content(file if regular else self._copied(_parts(file, self.name)), self.name)
+            return
+        yield content
+
+    @contextmanager
+    def descriptor(self) -> Iterator[IO[bytes]]:
+        """Give a file of the operating system, at its beginning, for another process: nobody else moves its position."""
+        if self._path is not None and not self._copy:
+            with self._opened() as file:
+                yield file
+            return
+        with self.open() as content:
+            if not self._copy:
+                self._copied(_contents(content))
+            assert self._copy
+            with self._reopened(self._copy, content) as file:
+                yield file
+
+    def _reopened(self, file: IO[bytes], content: "Content") -> IO[bytes]:
+        """Open a temporary file, which has no name, again; where the system cannot, copy it."""
+        try:
+            return open(f"/proc/self/fd/{file.fileno()}", "rb")
+        except OSError:
+            return _temporary(_contents(content), self.name)
+
+    def _opened(self) -> IO[bytes]:
+        """Open the path. A device never ends, or belongs to a person who types."""
+        assert self._path is not None
+        try:
+            if os.path.isdir(self._path):
+                raise AudioError(f"{self.name}: a folder, not a recording; name the files in it")
+            file = open(self._path, "rb")  # noqa: SIM115
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise AudioError(f"{self.name}: {reason}") from error
+        kind = os.fstat(file.fileno()).st_mode
+        if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+            file.close()
+            raise AudioError(f"{self.name}: a device, not a recording")
+        return file
+
+    def _copied(self, parts: Iterable[bytes]) -> IO[bytes]:
+        """Copy what cannot be sought in, or has no descriptor, to a temporary file that lives as long as the source."""
+        copy = _temporary(parts, self.name)
+        weakref.finalize(self, copy.close)
+        self._copy, self._begin = copy, 0
+        return copy
+
+
+def _temporary(parts: Iterable[bytes], name: str) -> IO[bytes]:
+    """Make a temporary file of these parts, at its beginning."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        for part in parts:
+            file.write(part)
+        file.seek(0)
+    except BaseException as error:
+        file.close()
+        if isinstance(error, OSError):
+            raise AudioError(f"{name}: cannot be copied to a temporary file: {error.strerror or error}") from error
+        raise
+    return file
+
+
+def _contents(content: "Content") -> Iterator[bytes]:
+    for at in range(0, content.size, COPY_BYTES):
+        yield content.read(at, COPY_BYTES)
+
+
+def _read(file: "IO[bytes] | Pieces", n: int, name: str) -> bytes:
+    """Read `n` bytes, fewer only at the end: a raw file or a pipe gives less at a time."""
+    parts: list[bytes] = []
+    while n > 0:
+        try:
+            part = file.read(n)
+        except io.UnsupportedOperation as error:
+            raise AudioError(f"{name}: not opened for reading; open it with 'rb'") from error
+        except (OSError, ValueError) as error:
+            raise AudioError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        if not isinstance(part, bytes | bytearray | memoryview):
+            problem = "opened as text; open it in binary mode, 'rb'" if isinstance(part, str) else "gives no bytes"
+            raise AudioError(f"{name}: {problem}")
+        if not part:
+            break
+        parts.append(bytes(part))
+        n -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _parts(file: IO[bytes], name: str) -> Iterator[bytes]:
+    while part := _read(file, COPY_BYTES, name):
+        yield part
+
+
+# ---- its bytes ------------------------------------------------------------------------------------------------------
+
+
+class Content:
+    """The bytes of a recording, read at any offset."""
+
+    def __init__(self, file: "IO[bytes] | Pieces", name: str, begin: int = 0) -> None:
+        """Take a file that can be sought in; offset 0 is its position `begin`."""
+        self._file, self.name, self._begin = file, name, max(0, begin)
+        try:
+            self.size = max(0, file.seek(0, io.SEEK_END) - self._begin)
+        except (OSError, ValueError) as error:
+            raise AudioError(f"{name}: cannot be read: {error}") from error
+
+    def read(self, offset: int, n: int) -> bytes:
+        """Return `n` bytes from `offset`, fewer only where the recording ends."""
+        n = min(n, self.size - offset)
+        if n <= 0:
+            return b""
+        try:
+            self._file.seek(self._begin + offset)
+        except (OSError, ValueError) as error:
+            raise AudioError(f"{self.name}: cannot be read: {error}") from error
+        data = _read(self._file, n, self.name)
+        if isinstance(self._file, Pieces) and self._file.error:
+            raise self._file.error
+        if len(data) < n:
+            raise AudioError(f"{self.name}: became shorter while it was read; it must not be written to")
+        return data
+
+
+class Pieces(io.RawIOBase):
+    """A read-only file that consists of bytes and of ranges of a recording; and of holes, in which it seems to end.
+
+    C libraries read it through callbacks, out of which no exception may come: what goes wrong is kept in `error`,
+    and the file seems to end there.
+    """
+
+    def __init__(self, content: Content, pieces: Iterable[bytes | Range | int]) -> None:
+        """Join the pieces in their order; a number is a hole of so many bytes."""
+        self._content = content
+        self._pieces: list[bytes | Range | int] = []
+        self._starts: list[int] = []
+        self.size = 0
+        for piece in pieces:
+            last = self._pieces[-1] if self._pieces else None
+            if isinstance(piece, tuple) and isinstance(last, tuple) and piece[0] == last[1]:
+                self._pieces[-1] = (last[0], piece[1])
+            else:
+                self._pieces.append(piece)
+                self._starts.append(self.size)
+            self.size += _length(piece)
+        self._position = self._ahead_from = self.n_read = 0
+        self._ahead = b""
+        self.error: BaseException | None = None
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position, which may lie behind the end."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, unless the file ends."""
+        i, n = 0, len(buffer)
+        try:
+            while i < n and self.error is None and (part := self._part(self._position, n - i)):
+                buffer[i : i + len(part)] = part
+                i += len(part)
+                self._position += len(part)
+        except BaseException as error:
+            self.error = error
+        self.n_read += i
+        return i
+
+    def read_ahead(self, n: int) -> None:
+        """Hold the next `n` bytes in memory, so that reading them calls nothing that may wait."""
+        parts, end = [], self._position
+        while n > 0 and (part := self._part(end, n)):
+            parts.append(part)
+            end += len(part)
+            n -= len(part)
+        self._ahead, self._ahead_from = b"".join(parts), self._position
+
+    def _part(self, position: int, n: int) -> bytes:
+        """Return up to `n` bytes from a position on: those of one piece."""
+        if 0 <= position - self._ahead_from < len(self._ahead):
+            return self._ahead[position - self._ahead_from :][:n]
+        if position >= self.size:
+            return b""
+        i = bisect_right(self._starts, position) - 1
+        piece, offset = self._pieces[i], position - self._starts[i]
+        if isinstance(piece, int):
+            return b""
+        if isinstance(piece, bytes):
+            return piece[offset : offset + n]
+        return self._content.read(piece[0] + offset, min(n, piece[1] - piece[0] - offset))
+
+
+def _length(piece: bytes | Range | int) -> int:
+    if isinstance(piece, int):
+        return piece
+    return len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]
