@@ -1,49 +1,81 @@
-"""Makes `assets/lowpass.npy`, the resampler's filter: python tests/make_lowpass.py
+"""Makes `assets/lowpass.npy`, the resampler's low-pass filter: python tests/make_lowpass.py
 
-A linear-phase filter at twice the lower of two sampling rates, minimax-optimal (Parks and McClellan's exchange): flat to 0.91 of the lower
-rate's Nyquist frequency within 0.05 dB, 109 dB down from that frequency on. A window's ripple is as small in the pass band as in the stop band;
-this one's is not, and so the filter is three fifths as long.
+The filter is a function of continuous time that is zero outside [-LENGTH / 2, LENGTH / 2], in samples of the lower of
+the two rates; what is stored are its coefficients `c`: `h(t) = sum_k c[k] * cos(2 pi k t / LENGTH)`. They are
+minimax-optimal under a tolerance that depends on the frequency, found by the exchange algorithm of Remez (McClellan and
+Parks, 1973, for such sums of cosines in frequency; here the functions of frequency are the Fourier transforms of the
+cosines).
 """
 
 from pathlib import Path
 
 import numpy as np
 
-HALF = 95  # 2 * HALF + 1 numbers
-PASS, STOP = 0.91 / 4, 0.25  # cycles a sample
-WEIGHT = 1500  # how much smaller the stop band's ripple is to be
+LENGTH = 124  # samples of the lower rate
+N_BASIS = 78
+# Frequencies in cycles per sample of the lower rate: its Nyquist frequency is 0.5.
+EXACT, PASS, STOP = 0.18, 0.455, 0.5
+EXACT_TOLERANCE = 4e-7  # of the gain up to EXACT, 2.9 kHz at 16 kHz: 128 dB below the signal
+PASS_TOLERANCE = 1.12e-4  # of the gain up to PASS: 0.00097 dB
+# At STOP: 103 dB, of which 3 are for the Nyquist frequency itself, where a tone and its image add up.
+STOP_TOLERANCE = 6.9e-6
+STOP_SLOPE = 1.0  # decades by which it falls per unit of frequency
+DENSITY = 24  # frequencies on the grid for each 1 / LENGTH
+
+
+def basis(frequency: np.ndarray) -> np.ndarray:
+    """Return the Fourier transforms of sums of neighbouring cosines on the support, `(n, N_BASIS)`.
+
+    They are `cos(2 pi k t / LENGTH) + cos(2 pi (k + 1) t / LENGTH)`, each zero at both ends of the support: without a
+    step there, the response falls with the square of the frequency at least.
+    """
+    k = np.arange(N_BASIS + 1)
+    x = LENGTH * frequency[:, None]
+    cosines = LENGTH / 2 * (np.sinc(x - k) + np.sinc(x + k))
+    return cosines[:, 1:] + cosines[:, :-1]
 
 
 def minimax() -> np.ndarray:
-    step = 0.5 / (16 * (HALF + 1))
-    low = np.linspace(0, PASS, int(PASS / step) + 2)
-    high = np.linspace(STOP, 0.5, int((0.5 - STOP) / step) + 2)
-    cosines = np.cos(2 * np.pi * np.concatenate([low, high])[:, None] * np.arange(HALF + 1))
+    """Return the coefficients `(N_BASIS + 1,)`."""
+    high_end = (N_BASIS + 1) / LENGTH  # above, the response only falls
+    low = np.linspace(0, PASS, int(PASS * LENGTH * DENSITY) + 2)
+    high = np.linspace(STOP, high_end, int((high_end - STOP) * LENGTH * DENSITY) + 2)
+    transforms = basis(np.concatenate([low, high]))
     wanted = np.repeat([1.0, 0.0], [len(low), len(high)])
-    weight = np.repeat([1.0, WEIGHT], [len(low), len(high)])
-    n = HALF + 2
+    weight = 1 / np.concatenate(
+        [
+            np.where(low < EXACT, EXACT_TOLERANCE, PASS_TOLERANCE),
+            STOP_TOLERANCE * 10 ** (-STOP_SLOPE * (high - STOP)),
+        ]
+    )
+    n = N_BASIS + 1
     extremes = np.round(np.linspace(0, len(wanted) - 1, n)).astype(int)
     for _ in range(50):
-        system = np.column_stack([cosines[extremes], (-1.0) ** np.arange(n) / weight[extremes]])
+        system = np.column_stack([transforms[extremes], (-1.0) ** np.arange(n) / weight[extremes]])
         *series, ripple = np.linalg.solve(system, wanted[extremes])
-        error = weight * (cosines @ np.array(series) - wanted)
+        error = weight * (transforms @ np.array(series) - wanted)
         if np.abs(error).max() <= abs(ripple) * 1.001:
-            return np.array([*series[:0:-1], 2 * series[0], *series[1:]]) / 2
-        padded = np.concatenate([[0], error, [0]])
-        padded = np.insert(padded, len(low) + 1, 0)  # the bands do not touch
-        at = np.arange(1, len(error) + 1) + (np.arange(len(error)) >= len(low))
-        sign = np.sign(error)
-        peaks = np.flatnonzero((sign * padded[at - 1] <= sign * error) & (sign * padded[at + 1] < sign * error))
-        kept: list[int] = []
-        for peak in peaks:
-            if not kept or sign[kept[-1]] != sign[peak]:
-                kept.append(peak)
-            elif abs(error[peak]) > abs(error[kept[-1]]):
-                kept[-1] = peak
-        while len(kept) > n:
-            kept.pop(0 if abs(error[kept[0]]) < abs(error[kept[-1]]) else -1)
-        extremes = np.array(kept)
+            if abs(ripple) > 1:
+                raise SystemExit(f"the tolerances cannot be kept: the error is {abs(ripple):.2f} of them")
+            return np.concatenate([series, [0]]) + np.concatenate([[0], series])
+        extremes = _alternating(error, len(low), n)
     raise SystemExit("the exchange did not converge")
+
+
+def _alternating(error: np.ndarray, n_low: int, n: int) -> np.ndarray:
+    """Return n local extremes of the error, whose signs alternate; its first n_low values are the pass band's."""
+    kept: list[int] = []
+    for begin, end in ((0, n_low), (n_low, len(error))):
+        band = error[begin:end]
+        sign, padded = np.sign(band), np.concatenate([[0], band, [0]])
+        for peak in begin + np.flatnonzero((sign * padded[:-2] <= sign * band) & (sign * padded[2:] < sign * band)):
+            if not kept or error[kept[-1]] * error[peak] < 0:
+                kept.append(int(peak))
+            elif abs(error[peak]) > abs(error[kept[-1]]):
+                kept[-1] = int(peak)
+    while len(kept) > n:
+        kept.pop(0 if abs(error[kept[0]]) < abs(error[kept[-1]]) else -1)
+    return np.array(kept)
 
 
 if __name__ == "__main__":

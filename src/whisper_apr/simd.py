@@ -12,14 +12,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ._simd import choice, numpy_kernels, numpy_lz4
-from ._simd.arrays import as_float32, as_rows, as_strided, expect, result_array
+from ._simd.arrays import (
+    as_float32,
+    as_index,
+    as_rows,
+    as_strided,
+    expect,
+    expect_array,
+    expect_type,
+    result_array,
+)
 from ._simd.choice import backend as backend
 from ._simd.choice import backends as backends
 from ._simd.choice import get_num_threads as get_num_threads
 from ._simd.choice import set_num_threads as set_num_threads
 from ._simd.choice import use_backend as use_backend
+from ._simd.filters import FilterBank as FilterBank
+from ._simd.filters import PhaseTable as PhaseTable
 from ._simd.layout import PANEL
-from ._simd.layout import FilterBank as FilterBank
 from ._simd.layout import aligned_empty as aligned_empty
 from ._simd.layout import huge_zeros as huge_zeros
 from ._simd.recording import Recording as Recording
@@ -339,19 +349,50 @@ def dtw(cost: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int6
     return np.array(rows[::-1]), np.array(columns[::-1])
 
 
-def polyphase(x: npt.ArrayLike, bank: FilterBank, n_group: int) -> FloatArray:
-    """Rational resampling: `out[n] = sum_t x[i + t] * filters[p, t]`, with `i, p = divmod(n * down, up)`, for `n_group * bank.n_out` outputs.
+def polyphase(x: npt.ArrayLike, bank: FilterBank, n_group: int, *, out: FloatArray | None = None) -> FloatArray:
+    """Resample by a ratio of whole numbers: `out[n] = sum_t x[i + t] * filters[p, t]`, where `i, p = divmod(n * down, up)`.
 
-    They are made in groups that begin `bank.n_in` samples apart; the last of n groups needs x to hold `(n - 1) * bank.n_in + bank.reach` samples.
+    Outputs are made in groups of `bank.n_out`, which begin `bank.n_in` samples apart: n groups need `(n - 1) * bank.n_in + bank.reach`
+    samples of x. Returns `(n_group * bank.n_out,)` float32, written to `out` where given. An output does not depend on the others.
     """
+    expect_type(bank, "bank", FilterBank)
     a = as_float32(x, "x", 1)
-    expect(n_group >= 0, "the number of groups must not be negative")
+    n_group = as_index(n_group, "n_group", 0)
     needed = (n_group - 1) * bank.n_in + bank.reach if n_group else 0
     expect(len(a) >= needed, f"{n_group} groups need {needed} samples, not {len(a)}")
-    out = np.empty((n_group, len(bank.panels), PANEL), np.float32)
+    out = result_array(out, (n_group * bank.n_out,), a, bank.panels, bank.offsets, bank.starts)
     if out.size:
-        choice.impl.polyphase(a, bank.panels, bank.offsets, bank.n_in, out)
-    return out.reshape(-1)
+        groups = out.reshape(n_group, len(bank.panels), PANEL)
+        choice.impl.polyphase(a, bank.panels, bank.offsets, bank.starts, bank.n_tap, bank.n_in, groups)
+    return out
+
+
+def interpolated(
+    x: npt.ArrayLike,
+    table: PhaseTable,
+    begins: npt.NDArray[np.int64],
+    phases: FloatArray,
+    *,
+    out: FloatArray | None = None,
+) -> FloatArray:
+    """Filter x at any positions: `out[n] = sum_t x[begins[n] + t] * f[t]`, f being the table's filter at `phases[n]`.
+
+    `begins` `(n,)` int64 are samples of x, `phases` `(n,)` float32 rows of `table.filters`, from 0 to `table.n_phase`; between two rows
+    a filter is interpolated linearly. Returns `(n,)` float32, written to `out` where given. An output does not depend on the others.
+    """
+    expect_type(table, "table", PhaseTable)
+    a = as_float32(x, "x", 1)
+    expect(isinstance(begins, np.ndarray) and begins.ndim == 1, "begins must be a one-dimensional array")
+    expect_array(begins, "begins", begins.shape, np.int64)
+    expect_array(phases, "phases", begins.shape, np.float32)
+    out = result_array(out, begins.shape, a, table.filters, begins, phases)
+    if out.size:
+        last = len(a) - table.n_tap
+        expect(int(begins.min()) >= 0 and int(begins.max()) <= last, f"begins must be from 0 to {last}")
+        inside = float(phases.min()) >= 0 and float(phases.max()) <= table.n_phase  # False where one is NaN
+        expect(inside, f"phases must be from 0 to {table.n_phase}")
+        choice.impl.interpolated(a, table.filters, begins, phases, out)
+    return out
 
 
 # ---- bytes ----------------------------------------------------------------------------------------------------------

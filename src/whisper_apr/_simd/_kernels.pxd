@@ -75,7 +75,16 @@ cdef extern from "kernels.h" nogil:
         const float *x
         const float *panels
         const int64_t *offsets
-        ptrdiff_t n_panel, k, step, n_group
+        const int32_t *starts
+        ptrdiff_t n_panel, k, n_tap, step, n_group
+        float *out
+
+    ctypedef struct apr_interpolated:
+        const float *x
+        const float *filters
+        const int64_t *begins
+        const float *phases
+        ptrdiff_t n_phase, n_tap, n
         float *out
 
     ctypedef struct apr_table:
@@ -97,6 +106,7 @@ cdef extern from "kernels.h" nogil:
         void (*median)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t width) noexcept nogil
         void (*dtw)(const float *x, ptrdiff_t n, ptrdiff_t m, float *cost, int8_t *trace) noexcept nogil
         void (*polyphase)(const apr_polyphase *p) noexcept nogil
+        void (*interpolated)(const apr_interpolated *p) noexcept nogil
         void (*peak)(float *out, ptrdiff_t n_task) noexcept nogil
         void (*dot_peak)(float *out, ptrdiff_t n_task) noexcept nogil
         void (*bfloat16_peak)(float *out, ptrdiff_t n_task) noexcept nogil

@@ -1,4 +1,10 @@
-"""What the operations' arguments become before a kernel reads them, and where its result goes."""
+"""Checks of what the operations are given, before a kernel reads it: arrays, whole numbers, and where a result goes."""
+
+import math
+import operator
+import sys
+from numbers import Real
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -6,21 +12,37 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 
 
-def as_float32(x: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArray:
-    array = np.asarray(x)
+def as_array(x: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    """Return an array of real numbers as it is.
+
+    Raises TypeError for other elements, ValueError for a list that is no array.
+    """
+    try:
+        array = np.asarray(x)
+    except (ValueError, OverflowError) as error:  # lists of unequal length; an array interface that lies
+        raise ValueError(f"{name} cannot be made an array: {error}") from error
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype}")
+    return array
+
+
+def as_float32(x: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArray:
+    """Return a C-contiguous, aligned float32 array, a copy only where x is not that. Raises TypeError or ValueError."""
+    array = as_array(x, name)
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions, not shape {array.shape}")
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore", under="ignore"):  # what is beyond float32's range becomes infinite
+            array = array.astype(np.float32, order="C")
     if not array.ndim:
-        return array.astype(np.float32)
-    contiguous = np.ascontiguousarray(array, np.float32)
+        return array
+    contiguous = np.ascontiguousarray(array)
     return contiguous if contiguous.flags.aligned else contiguous.copy()
 
 
 def as_rows(x: npt.ArrayLike, name: str) -> FloatArray:
     """Float32 with a contiguous last axis: 2-D views with a row stride of their own are taken as they are."""
-    array = np.asarray(x)
+    array = as_array(x, name)
     if array.dtype != np.float32 or array.ndim != 2 or array.ctypes.data % 4:
         return as_float32(array, name)
     step, item = array.strides
@@ -29,10 +51,39 @@ def as_rows(x: npt.ArrayLike, name: str) -> FloatArray:
 
 def as_strided(x: npt.ArrayLike, name: str, ndim: int) -> FloatArray:
     """Float32 with a contiguous last axis; a part of a wider array is taken as it is."""
-    a = np.asarray(x)
+    a = as_array(x, name)
     if a.dtype == np.float32 and a.ndim == ndim and a.strides[-1] == 4 and a.flags.aligned and min(a.strides) >= 0:
         return a
     return as_float32(a, name, ndim)
+
+
+def as_index(value: object, name: str, lowest: int, highest: int = sys.maxsize) -> int:
+    """Return a whole number within bounds as an int.
+
+    Raises TypeError for what is no whole number, ValueError outside the bounds.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}") from None
+    if not lowest <= number <= highest:
+        bounds = f"at least {lowest}" if highest == sys.maxsize else f"from {lowest} to {highest}"
+        shown = number if abs(number) <= sys.maxsize else "a number beyond 64 bits"
+        raise ValueError(f"{name} must be {bounds}, not {shown}")
+    return number
+
+
+def as_number(value: Any, name: str) -> float:
+    """Return a real number as a float;
+
+    One beyond the range of floats is infinite. Raises TypeError for anything else.
+    """
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be a real number, not {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if cast(int, value) > 0 else -math.inf
 
 
 def expect(condition: bool, message: str) -> None:
@@ -40,13 +91,34 @@ def expect(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def result_array(out: FloatArray | None, shape: tuple[int, ...], *inputs: FloatArray | None) -> FloatArray:
-    """`out` where it can hold the result and shares no memory with an input, else ValueError; a new array where there is none."""
+def expect_type(value: object, name: str, kind: type, hint: str = "") -> None:
+    """Raise TypeError unless the value is of this class."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}{hint}")
+
+
+def expect_array(array: object, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    """Raise TypeError or ValueError unless this is a C-contiguous, aligned array of this shape and element type."""
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, not {found}")
+    expect(array.shape == shape, f"{name} must have shape {shape}, not {array.shape}")
+    expect(bool(array.flags.c_contiguous and array.flags.aligned), f"{name} must be C-contiguous and aligned")
+
+
+def result_array(out: FloatArray | None, shape: tuple[int, ...], *inputs: npt.NDArray[Any] | None) -> FloatArray:
+    """Return where a result goes: `out`, or a new array where there is none.
+
+    `inputs` are all arrays that are read while the result is written. Raises TypeError unless `out` is an array,
+    ValueError unless it can hold the result and shares no memory with an input.
+    """
     if out is None:
         return np.empty(shape, np.float32)
-    expect(
-        out.shape == shape and out.dtype == np.float32 and out.flags.carray,
-        f"out must be C-contiguous float32 of shape {shape}, not {out.dtype} {out.shape}",
-    )
-    expect(not any(x is not None and np.may_share_memory(out, x) for x in inputs), "out must not overlap an input")
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a float32 array, not {type(out).__name__}")
+    if out.shape != shape or out.dtype != np.float32 or not out.flags.carray:
+        raise ValueError(f"out must be C-contiguous float32 of shape {shape}, not {out.dtype} {out.shape}")
+    for x in inputs:
+        if x is not None and np.may_share_memory(out, x):
+            raise ValueError("out must not overlap an input")
     return out

@@ -81,14 +81,28 @@ typedef struct apr_spectrum {
     float *out; /* (n_fft / 2 + 1, n_frame) */
 } apr_spectrum;
 
-/* out[g][j][i] = sum over t < k of x[g * step + offsets[j] + t] * panels[j][t][i], i < 16; x holds all of these */
+/* out[g][j][i] = sum over t < k of x[g * step + offsets[j] + t] * panels[j][t][i], i < 16; x holds all of these.
+ * Column i of panel j is zero outside starts[j][i] <= t < starts[j][i] + n_tap; starts ascend along a panel, and the last ends at k at most.
+ * Products with those zeros may be left out. */
 typedef struct apr_polyphase {
     const float *x;
     const float *panels; /* (n_panel, k, 16) */
     const int64_t *offsets; /* (n_panel) */
-    ptrdiff_t n_panel, k, step, n_group;
+    const int32_t *starts; /* (n_panel, 16) */
+    ptrdiff_t n_panel, k, n_tap, step, n_group;
     float *out; /* (n_group, n_panel, 16) */
 } apr_polyphase;
+
+/* out[i] = sum over t < n_tap of x[begins[i] + t] * f(phases[i])[t]: f(p) is row p of filters, linearly interpolated between rows.
+ * 0 <= phases[i] <= n_phase. x holds all that is read. */
+typedef struct apr_interpolated {
+    const float *x;
+    const float *filters; /* (n_phase + 1, n_tap) */
+    const int64_t *begins; /* (n) */
+    const float *phases; /* (n) */
+    ptrdiff_t n_phase, n_tap, n;
+    float *out; /* (n) */
+} apr_interpolated;
 
 /* For names that end in a target's. */
 #define APR_JOIN2(a, b) a##b
@@ -111,6 +125,7 @@ typedef struct apr_polyphase {
     K(median, (const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t width)) /* x (n_row, n + width - 1) */ \
     K(dtw, (const float *x, ptrdiff_t n, ptrdiff_t m, float *cost, int8_t *trace)) \
     K(polyphase, (const apr_polyphase *p)) \
+    K(interpolated, (const apr_interpolated *p)) \
     K(peak, (float *out, ptrdiff_t n_task)) \
     K(dot_peak, (float *out, ptrdiff_t n_task)) \
     K(bfloat16_peak, (float *out, ptrdiff_t n_task)) /* peak, where attention does not multiply bfloat16 */ \

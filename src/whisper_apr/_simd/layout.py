@@ -15,7 +15,6 @@ int8's panels, keys of 16 positions `(ceil(d_head / 4), 16, 4)`, values of d_hea
 import math
 import mmap
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -142,37 +141,3 @@ def values_by_position(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Pages `(n_head, n_page, ...)` as `(n_head, n_page * 16, d_head)`."""
     by_slot = values.swapaxes(3, 4) if values.dtype == np.int8 else values
     return by_slot.reshape(len(values), values.shape[1] * PANEL, -1)
-
-
-@dataclass(frozen=True)
-class FilterBank:
-    """A polyphase filter as panels: 16 outputs side by side, each column the filter of its phase, moved down to where its window begins."""
-
-    panels: npt.NDArray[np.float32]  # (n_panel, k, 16)
-    offsets: npt.NDArray[np.int64]  # (n_panel,): where a panel's windows begin in the group's
-    n_in: int  # samples from group to group
-
-    @classmethod
-    def of(cls, filters: npt.NDArray[np.float32], down: int) -> "FilterBank":
-        """From filters `(up, n_tap)` for a rate of up / down."""
-        up, n_tap = filters.shape
-        n_out = math.lcm(up, PANEL)
-        position, phase = np.divmod(np.arange(n_out, dtype=np.int64) * down, up)
-        position = position.reshape(-1, PANEL)
-        offsets = position[:, 0].copy()
-        panels = aligned_zeros((len(position), int((position[:, -1] - offsets).max()) + n_tap, PANEL), np.float32)
-        for n in range(n_out):
-            panel, column = divmod(n, PANEL)
-            begin = position[panel, column] - offsets[panel]
-            panels[panel, begin : begin + n_tap, column] = filters[phase[n]]
-        return cls(panels, offsets, n_out * down // up)
-
-    @property
-    def n_out(self) -> int:
-        """Outputs of a group."""
-        return len(self.panels) * PANEL
-
-    @property
-    def reach(self) -> int:
-        """Samples that a group reads."""
-        return int(self.offsets[-1] + self.panels.shape[1])

@@ -19,6 +19,7 @@ def gelu(x, out):
     out[...] = 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0)).astype(np.float64))
 
 
+CHUNK = 1 << 18  # numbers that are gathered at a time
 FOLD = 1024  # how many columns a row is folded into, to find its largest
 SMALLEST = np.float32(1e-30)  # a row with no magnitude above this counts as zeros
 
@@ -203,11 +204,25 @@ def dtw(x, cost, trace):
         table[i + 1, j + 1] = x[i, j] + np.choose(step, (both, row, column))
 
 
-def polyphase(x, panels, offsets, step, out):
+@_quiet
+def polyphase(x, panels, offsets, starts, n_tap, step, out):
     k = panels.shape[1]
     for j, offset in enumerate(offsets):
         windows = np.lib.stride_tricks.sliding_window_view(x[offset:], k)[::step][: len(out)]
         out[:, j] = windows @ panels[j]
+
+
+@_quiet
+def interpolated(x, filters, begins, phases, out):
+    n_tap = filters.shape[1]
+    windows = np.lib.stride_tricks.sliding_window_view(x, n_tap)
+    for at in range(0, len(out), max(1, CHUNK // n_tap)):
+        part = slice(at, at + max(1, CHUNK // n_tap))
+        row = np.minimum(phases[part].astype(np.int64), len(filters) - 2)
+        share = phases[part] - row.astype(np.float32)
+        chosen = windows[begins[part]]
+        below, above = (np.einsum("nt,nt->n", chosen, filters[row + i]) for i in (0, 1))
+        out[part] = below + share * (above - below)
 
 
 def read_all(x, times, out):

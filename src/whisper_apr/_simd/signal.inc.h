@@ -5,6 +5,7 @@ enum {
     MEL_TASK = 512,       /* frames */
     POLYPHASE_TASK = 4096, /* outputs */
     POLYPHASE_VECTORS = LANES == 16 ? 1 : 2,
+    INTERPOLATED_TASK = 1024, /* outputs */
     POLYPHASE_FEW = 3, /* groups that go together where a whole tile's are not left */
 };
 
@@ -230,18 +231,21 @@ static void mel(const float *power, const float *filters, float *out, ptrdiff_t 
 /* `rows` groups of one panel, from group `group` on */
 APR_INLINE void polyphase_tile(const apr_polyphase *p, const int rows, ptrdiff_t panel, ptrdiff_t group) {
     const float *x = p->x + group * p->step + p->offsets[panel], *weights = p->panels + panel * p->k * APR_PANEL;
+    const int32_t *starts = p->starts + panel * APR_PANEL;
     float *out = p->out + (group * p->n_panel + panel) * APR_PANEL;
     for (int lane = 0; lane < APR_PANEL; lane += POLYPHASE_VECTORS * LANES) {
+        /* a filter begins where its output does: these columns are zero before the first one's and after the last one's */
+        ptrdiff_t first = starts[lane], k = starts[lane + POLYPHASE_VECTORS * LANES - 1] + p->n_tap - first;
         vf acc[TILE_ROWS][THIN_VECTORS];
         const void *b[POLYPHASE_VECTORS];
         APR_UNROLL
-        for (int j = 0; j < POLYPHASE_VECTORS; j++) b[j] = weights + lane + j * LANES;
+        for (int j = 0; j < POLYPHASE_VECTORS; j++) b[j] = weights + first * APR_PANEL + lane + j * LANES;
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
             for (int j = 0; j < POLYPHASE_VECTORS; j++) acc[i][j] = vf_zero();
         }
-        tile(acc, rows, POLYPHASE_VECTORS, 0, x, p->step, 1, b, APR_PANEL, p->k);
+        tile(acc, rows, POLYPHASE_VECTORS, 0, x + first, p->step, 1, b, APR_PANEL, k);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
@@ -275,4 +279,43 @@ static void polyphase_task(void *context, ptrdiff_t i, void *scratch) {
 static void polyphase(const apr_polyphase *p) {
     polyphase_work work = {p, TILE_ROWS * div_up(POLYPHASE_TASK, TILE_ROWS * p->n_panel * APR_PANEL)};
     apr_parallel(polyphase_task, &work, div_up(p->n_group, work.groups_per_task), 0);
+}
+
+/* ---- resampling between the phases of a bank ---------------------------------------------------------------------- */
+
+/* The sums with the filters before and after the phase, taken together: interpolating between the sums is interpolating between the filters. */
+static float interpolated_one(const float *x, const float *low, const float *high, ptrdiff_t n, float share) {
+    vf below[2] = {vf_zero(), vf_zero()}, above[2] = {vf_zero(), vf_zero()};
+    ptrdiff_t t = 0;
+    for (; t + 2 * LANES <= n; t += 2 * LANES) {
+        APR_UNROLL
+        for (int j = 0; j < 2; j++) {
+            vf samples = vf_load(x + t + j * LANES);
+            below[j] = vf_fma(samples, vf_load(low + t + j * LANES), below[j]);
+            above[j] = vf_fma(samples, vf_load(high + t + j * LANES), above[j]);
+        }
+    }
+    for (; t < n; t += LANES) {
+        vf samples = vf_load_n(x + t, n - t);
+        below[0] = vf_fma(samples, vf_load_n(low + t, n - t), below[0]);
+        above[0] = vf_fma(samples, vf_load_n(high + t, n - t), above[0]);
+    }
+    float a = vf_sum(vf_add(below[0], below[1])), b = vf_sum(vf_add(above[0], above[1]));
+    return a + share * (b - a);
+}
+
+static void interpolated_task(void *context, ptrdiff_t i, void *scratch) {
+    const apr_interpolated *p = context;
+    ptrdiff_t end = min_size(p->n, (i + 1) * INTERPOLATED_TASK);
+    (void)scratch;
+    for (ptrdiff_t n = i * INTERPOLATED_TASK; n < end; n++) {
+        ptrdiff_t row = min_size((ptrdiff_t)p->phases[n], p->n_phase - 1);
+        const float *low = p->filters + row * p->n_tap;
+        p->out[n] = interpolated_one(p->x + p->begins[n], low, low + p->n_tap, p->n_tap, p->phases[n] - (float)row);
+    }
+}
+
+static void interpolated(const apr_interpolated *p) {
+    apr_interpolated work = *p;
+    apr_parallel(interpolated_task, &work, div_up(p->n, INTERPOLATED_TASK), 0);
 }

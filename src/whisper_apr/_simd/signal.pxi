@@ -56,7 +56,7 @@ def mel_project(power, filters, out):
         release(&held)
 
 
-def polyphase(x, panels, offsets, ptrdiff_t step, out):
+def polyphase(x, panels, offsets, starts, ptrdiff_t n_tap, ptrdiff_t step, out):
     cdef Held held
     cdef apr_polyphase p
     cdef Py_buffer *view
@@ -68,12 +68,36 @@ def polyphase(x, panels, offsets, ptrdiff_t step, out):
         p.panels = <const float *>view.buf
         p.n_panel, p.k = view.shape[0], view.shape[1]
         p.offsets = <const int64_t *>hold(&held, offsets, False).buf
+        p.starts = <const int32_t *>hold(&held, starts, False).buf
+        p.n_tap = n_tap
         p.step = step
         view = hold(&held, out, True)
         p.out = <float *>view.buf
         p.n_group = view.shape[0]
         with nogil:
             t.polyphase(&p)
+    finally:
+        release(&held)
+
+
+def interpolated(x, filters, begins, phases, out):
+    cdef Held held
+    cdef apr_interpolated p
+    cdef Py_buffer *view
+    cdef const apr_table *t = table
+    held.n = 0
+    try:
+        p.x = <const float *>hold(&held, x, False).buf
+        view = hold(&held, filters, False)
+        p.filters = <const float *>view.buf
+        p.n_phase, p.n_tap = view.shape[0] - 1, view.shape[1]
+        p.begins = <const int64_t *>hold(&held, begins, False).buf
+        p.phases = <const float *>hold(&held, phases, False).buf
+        view = hold(&held, out, True)
+        p.out = <float *>view.buf
+        p.n = view.shape[0]
+        with nogil:
+            t.interpolated(&p)
     finally:
         release(&held)
 
