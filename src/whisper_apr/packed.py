@@ -1,8 +1,9 @@
 """Weights in the kernels' layout: float32, float16, and quantized to 8 or 4 bits.
 
-`quantize_int8` and `quantize_int4` round a weight, in the plain layout `(n_out, n_in)`; `pack` lays a weight of any kind out for
-`simd.linear`, once. A `PackedMatrix` is described whole by `dtype`, `shape` and `arrays()`: a file that stores those, each at a multiple of
-64 bytes, can be mapped, and `PackedMatrix.from_arrays` takes the mapped arrays without copying.
+`quantize_int8` and `quantize_int4` round a weight, in the plain layout `(n_out, n_in)`; `pack` lays a weight of any
+kind out for `simd.linear`, once. A `PackedMatrix` is described whole by `dtype`, `shape` and `arrays()`: a file that
+stores those, each at a multiple of 64 bytes, can be mapped, and `PackedMatrix.from_arrays` takes the mapped arrays
+without copying.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from ._simd import choice
 from ._simd.arrays import FloatArray as FloatArray
+from ._simd.arrays import as_array, as_index
 from ._simd.layout import (
     GROUP,
     PANEL,
@@ -28,13 +30,15 @@ from ._simd.layout import (
     unpack_panels,
 )
 
+QUANTIZED = ("int8", "int4")
 LARGEST_INPUT = 1 << 17  # inputs of a quantized weight: 2^17 products of 127 * 127 still fit in an int32
 LARGEST_INT8 = 127  # both signs: -128 stays unused
 LOWEST_INT4, HIGHEST_INT4 = -8, 7
 SMALLEST = 1e-30  # a largest magnitude under this counts as 0: its reciprocal is no float32 to rely on
 
-# Where a group's largest number is put, in steps, when int4 looks for the scale with the least squared error. -8 is the end of the
-# range; a little beyond it, the largest is cut and the others gain; a little within, they gain by rounding otherwise.
+# Where a group's largest number is put, in steps, when int4 looks for the scale with the least squared error. -8 is the
+# end of the range; a little beyond it, the largest is cut and the others gain; a little within, they gain by rounding
+# otherwise.
 _INT4_TRIES = (-8.0, -9.0, -7.0)
 _BLOCK = 1 << 18  # numbers that are quantized at a time: temporaries stay small
 
@@ -43,8 +47,8 @@ _BLOCK = 1 << 18  # numbers that are quantized at a time: temporaries stay small
 class QuantizedWeight:
     """A rounded weight in the plain layout; `values * scales` is what it stands for.
 
-    `dtype` "int8": values -127 to 127, scales `(n_out,)` float32. "int4": values -8 to 7, scales `(n_out, ceil(n_in / 32))` float16,
-    one for each 32 inputs. Raises ValueError where the arrays do not fit each other.
+    `dtype` "int8": values -127 to 127, scales `(n_out,)` float32. "int4": values -8 to 7, scales `(n_out, ceil(n_in /
+    32))` float16, one for each 32 inputs. Raises ValueError where the arrays do not fit each other.
     """
 
     dtype: str
@@ -52,6 +56,9 @@ class QuantizedWeight:
     scales: npt.NDArray[Any]
 
     def __post_init__(self) -> None:
+        for name in ("values", "scales"):
+            if not isinstance(getattr(self, name), np.ndarray):
+                raise TypeError(f"{name} must be an array, not {type(getattr(self, name)).__name__}")
         if self.dtype not in ("int8", "int4") or self.values.dtype != np.int8 or self.values.ndim != 2:
             raise ValueError(f"{self.dtype} values must be an int8 matrix, not {self.values.dtype} {self.values.shape}")
         n_out, n_in = self.values.shape
@@ -88,6 +95,8 @@ def _dequantize(dtype: str, values: npt.NDArray[np.int8], scales: npt.NDArray[An
 
 
 def _row_blocks(weight: npt.NDArray[Any]) -> list[slice]:
+    if not isinstance(weight, np.ndarray):
+        raise TypeError(f"a weight to quantize must be an array, not {type(weight).__name__}")
     if weight.ndim != 2 or weight.dtype.kind != "f":
         raise ValueError(f"a weight to quantize must be a matrix of floats, not {weight.dtype} {weight.shape}")
     step = max(1, _BLOCK // max(1, weight.shape[1]))
@@ -95,14 +104,16 @@ def _row_blocks(weight: npt.NDArray[Any]) -> list[slice]:
 
 
 def _finite(block: npt.NDArray[Any]) -> FloatArray:
-    floats = block.astype(np.float32)
+    with np.errstate(over="ignore"):
+        floats = block.astype(np.float32)
     if not np.isfinite(floats).all():
         raise ValueError("a weight to quantize must be finite; it holds infinity or NaN")
     return floats
 
 
 def quantize_int8(weight: npt.NDArray[Any]) -> QuantizedWeight:
-    """Round `(n_out, n_in)` to 8 bits, symmetrically: `scale = max |row| / 127` (1 for a row of zeros), `round(weight / scale)`.
+    """Round `(n_out, n_in)` to 8 bits, symmetrically: `scale = max |row| / 127` (1 for a row of zeros), `round(weight /
+    scale)`.
 
     Half is rounded to even. Raises ValueError for a weight that is not a matrix of finite floats.
     """
@@ -131,10 +142,11 @@ def _as_half(scale: FloatArray) -> FloatArray:
 
 
 def quantize_int4(weight: npt.NDArray[Any]) -> QuantizedWeight:
-    """Round `(n_out, n_in)` to 4 bits, in groups of 32 inputs: the scale (of either sign) with the least squared error of a few.
+    """Round `(n_out, n_in)` to 4 bits, in groups of 32 inputs: the scale (of either sign) with the least squared error
+    of a few.
 
-    Each try puts the group's largest number at one of `_INT4_TRIES`, then fits the scale to the rounded values by least squares and
-    rounds again. Raises ValueError for a weight that is not a matrix of finite floats.
+    Each try puts the group's largest number at one of `_INT4_TRIES`, then fits the scale to the rounded values by least
+    squares and rounds again. Raises ValueError for a weight that is not a matrix of finite floats.
     """
     blocks = _row_blocks(weight)
     n_out, n_in = weight.shape
@@ -191,7 +203,10 @@ def array_forms(dtype: str, n_out: int, n_in: int) -> dict[str, tuple[tuple[int,
 
 @dataclass(frozen=True, eq=False)
 class PackedMatrix:
-    """A weight `(n_out, n_in)` as the kernels read it; `dtype` is "float32", "float16", "int8" or "int4". Made by `pack`."""
+    """A weight `(n_out, n_in)` as the kernels read it, made by `pack`; the constructor raises as `from_arrays` does.
+
+    `dtype` is "float32", "float16", "int8" or "int4".
+    """
 
     dtype: str
     shape: tuple[int, int]
@@ -199,23 +214,38 @@ class PackedMatrix:
     scales: npt.NDArray[Any] | None = None  # int8 (n_panel, 16) float32; int4 (n_panel, n_group, 16) float16
     sums: npt.NDArray[np.int32] | None = None  # int8 (n_panel, 16)
 
-    @classmethod
-    def from_arrays(cls, dtype: str, shape: tuple[int, int], arrays: Mapping[str, npt.NDArray[Any]]) -> "PackedMatrix":
-        """The inverse of `arrays`. Nothing is copied; the arrays may be read-only, and should begin at multiples of 64 bytes.
-
-        Raises ValueError where an array is missing, or has a wrong shape, element type or memory order.
-        """
-        n_out, n_in = shape
-        if n_out < 0 or n_in < 0 or (dtype in ("int8", "int4") and n_in > LARGEST_INPUT):
-            raise ValueError(f"a packed {dtype} matrix cannot have shape {shape}")
-        for name, (form, kind) in array_forms(dtype, n_out, n_in).items():
-            array = arrays.get(name)
-            if array is None or array.shape != form or array.dtype != kind:
-                found = "nothing" if array is None else f"{array.dtype} {array.shape}"
-                raise ValueError(f"{name} of a {dtype} matrix {shape} must be {np.dtype(kind)} {form}, not {found}")
+    def __post_init__(self) -> None:
+        """Raise ValueError where an array is missing, or has a wrong shape, element type or memory order."""
+        shape = self.shape
+        if not isinstance(shape, tuple) or len(shape) != 2:
+            raise TypeError(f"the shape of a packed matrix must be a pair of sizes, not {shape!r:.40}")
+        n_out, n_in = (as_index(n, "a size", 0) for n in shape)
+        if self.dtype in QUANTIZED and n_in > LARGEST_INPUT:
+            raise ValueError(f"a packed {self.dtype} matrix cannot have shape {shape}")
+        forms = array_forms(self.dtype, n_out, n_in)
+        for name in ("panels", "scales", "sums"):
+            array = getattr(self, name)
+            form, kind = forms.get(name, (None, None))
+            if array is None and form is None:
+                continue
+            if not isinstance(array, np.ndarray) or array.shape != form or array.dtype != kind:
+                found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                wanted = f"{np.dtype(kind)} {form}" if form else "nothing"
+                raise ValueError(f"{name} of a {self.dtype} matrix {shape} must be {wanted}, not {found}")
             if not (array.flags.c_contiguous and array.flags.aligned):
                 raise ValueError(f"{name} of a packed matrix must be C-contiguous and aligned to its elements")
-        return cls(dtype, (n_out, n_in), arrays["panels"], arrays.get("scales"), arrays.get("sums"))
+
+    @classmethod
+    def from_arrays(cls, dtype: str, shape: tuple[int, int], arrays: Mapping[str, npt.NDArray[Any]]) -> "PackedMatrix":
+        """The inverse of `arrays`. Nothing is copied; the arrays may be read-only, and should begin at multiples of 64
+        bytes.
+
+        Raises ValueError where an array is missing, or has a wrong shape, element type or memory order, TypeError where
+        there are no arrays or no shape.
+        """
+        if not isinstance(arrays, Mapping):
+            raise TypeError(f"arrays must be a mapping of names to arrays, not {type(arrays).__name__}")
+        return cls(dtype, shape, *(arrays.get(name) for name in ("panels", "scales", "sums")))  # type: ignore[arg-type]
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All that it is made of, by name."""
@@ -227,7 +257,10 @@ class PackedMatrix:
         return sum(array.nbytes for array in self.arrays().values())
 
     def rows(self, index: npt.NDArray[np.integer[Any]]) -> FloatArray:
-        """Rows of the weight as float32, `(*index.shape, n_in)`: the look-up in an embedding table."""
+        """Rows of the weight as float32, `(*index.shape, n_in)`: the look-up in an embedding table.
+
+        Raises IndexError for a row that is not there.
+        """
         n_out, n_in = self.shape
         if index.size and (index.min() < 0 or index.max() >= n_out):
             raise IndexError(f"row {index.max() if index.max() >= n_out else index.min()} of a table with {n_out}")
@@ -250,10 +283,12 @@ class PackedMatrix:
         lengths: npt.NDArray[np.int32],
         out: FloatArray,
     ) -> bool:
-        """One more token a row at once, without what NumPy's calls cost: `out[i] = rows(tokens[i]) + positions[lengths[i]]`, all lengths one more.
+        """One more token a row at once, without what NumPy's calls cost: `out[i] = rows(tokens[i]) +
+        positions[lengths[i]]`, all lengths one more.
 
-        tokens `(n_row, 1)` int64, positions `(n, n_in)` and out `(n_row, ..., n_in)` float32, lengths `(n_row,)` int32, contiguous. False, and
-        nothing done, where an array is another, where an index lies outside of its table, and on the backend `numpy`: then `rows` must be asked.
+        tokens `(n_row, 1)` int64, positions `(n, n_in)` and out `(n_row, ..., n_in)` float32, lengths `(n_row,)` int32,
+        contiguous. False, and nothing done, where an array is another, where an index lies outside of its table, and on
+        the backend `numpy`: then `rows` must be asked.
         """
         return bool(choice.impl.embed(tokens, self.panels, self.scales, *self.shape, positions, lengths, out))
 
@@ -286,22 +321,25 @@ def _panelled(per_output: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def pack(weight: Weight) -> PackedMatrix:
     """Lay out a weight `(n_out, n_in)` for `simd.linear`, once.
 
-    float16 stays float16, every other real type becomes float32; what is quantized stays so; what is packed is returned as it is.
+    float16 stays float16, every other real type becomes float32; what is quantized stays so; what is packed is returned
+    as it is.
     """
     if isinstance(weight, PackedMatrix):
         return weight
     if isinstance(weight, QuantizedWeight):
         if weight.dtype == "int4":
+            values = weight.values
+            if values.size and not LOWEST_INT4 <= values.min() <= values.max() <= HIGHEST_INT4:
+                raise ValueError(f"int4 values must be from {LOWEST_INT4} to {HIGHEST_INT4}")
             return PackedMatrix("int4", weight.shape, pack_int4(weight.values), _panelled(weight.scales))
         sums = weight.values.sum(axis=1, dtype=np.int32)
         return PackedMatrix("int8", weight.shape, pack_int8(weight.values), _panelled(weight.scales), _panelled(sums))
-    array = np.asarray(weight)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"weight must be an array of real numbers, not of {array.dtype}")
+    array = as_array(weight, "weight")
     if array.ndim != 2:
         raise ValueError(f"weight must have 2 dimensions, not shape {array.shape}")
     if array.dtype != np.float16:
-        array = array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
     n_out, n_in = array.shape
     return PackedMatrix(array.dtype.name, (n_out, n_in), pack_panels(array))
 
@@ -327,9 +365,15 @@ def convert(floats: npt.NDArray[Any], dtype: str) -> Weight:
 def prepare(weights: Sequence[Weight], compute_type: str = "float32") -> PackedMatrix:
     """Weights of one input, packed as one matrix with their outputs one after the other.
 
-    `compute_type` says what becomes of floats: "float32" keeps them, "float16" takes the nearest of those, "int8" and "int4" quantize them.
-    What is quantized already stays as it is; where kinds differ, all are made floats first. Raises ValueError for a number beyond float16's range.
+    `compute_type` says what becomes of floats: "float32" keeps them, "float16" takes the nearest of those, "int8" and
+    "int4" quantize them. What is quantized already stays as it is; where kinds differ, all are made floats first.
+    Raises ValueError for a number beyond float16's range, for weights with different numbers of inputs and for another
+    compute type, TypeError for what is no weight.
     """
+    if compute_type not in COMPUTE_TYPES:
+        raise ValueError(f"compute_type must be one of {', '.join(COMPUTE_TYPES)}, not {compute_type!r}")
+    if not isinstance(weights, Sequence) or not weights:
+        raise TypeError("weights must be a list of at least one weight")
     first = weights[0]
     if (
         len(weights) == 1
@@ -338,6 +382,10 @@ def prepare(weights: Sequence[Weight], compute_type: str = "float32") -> PackedM
     ):
         return first
     plain = [weight.unpack() if isinstance(weight, PackedMatrix) else weight for weight in weights]
+    plain = [weight if isinstance(weight, QuantizedWeight) else as_array(weight, "a weight") for weight in plain]
+    shapes = [weight.shape for weight in plain]
+    if any(len(shape) != 2 or shape[1] != shapes[0][1] for shape in shapes):
+        raise ValueError(f"weights must be matrices with one number of inputs, not of shapes {shapes}")
     quantized = [weight for weight in plain if isinstance(weight, QuantizedWeight)]
     if len(quantized) == len(plain) and len({weight.dtype for weight in quantized}) == 1:
         values, scales = [weight.values for weight in quantized], [weight.scales for weight in quantized]

@@ -1,4 +1,7 @@
-"""Where the key-value cache lies: pages of 16 positions, which rows name in any order. `whisper_apr.simd` writes and reads them."""
+"""The key-value cache's memory: pages of 16 positions, which rows name in any order.
+
+`whisper_apr.simd` writes and reads them.
+"""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._simd.arrays import expect
+from ._simd.arrays import as_index, expect
 from ._simd.layout import PANEL, aligned_zeros, huge_zeros, page_shapes
 
 PAGE = PANEL  # positions that one page holds
@@ -16,15 +19,23 @@ TYPES = (np.float32, np.float16, np.int8)
 
 @dataclass(frozen=True, eq=False)
 class KeyValues:
-    """Keys and values of so many pages, float32, float16 or int8; a head's pages lie together, so that they are read straight on.
+    """Keys and values of so many pages, float32, float16 or int8; a head's pages lie together, so that they are read
+    straight on.
 
-    int8: each position's keys of a head, and its values, are `round(x / step)`, half to even, with `step = max |x| / 127`. What
-    `paged_attention` multiplies them with is rounded too: queries to 16 bits, and weights to 14 bits of the largest of 64.
+    int8: each position's keys of a head, and its values, are `round(x / step)`, half to even, with `step = max |x| /
+    127`. What `paged_attention` multiplies them with is rounded too: queries to 16 bits, and weights to 14 bits of the
+    largest of 64.
     """
 
     keys: npt.NDArray[Any]  # (n_head, n_page, d_head, 16); int8: (n_head, n_page, ceil(d_head / 4), 16, 4)
     values: npt.NDArray[Any]  # (n_head, n_page, 16, d_head); int8: (n_head, n_page, 4, d_head, 4)
     steps: npt.NDArray[np.float32] | None = None  # int8: (2, n_head, n_page, 16), the keys' and the values'
+
+    def __post_init__(self) -> None:
+        for name in ("keys", "values", "steps"):
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) and (array is not None or name != "steps"):
+                raise TypeError(f"{name} must be an array, not {type(array).__name__}")
 
     @property
     def d_head(self) -> int:
@@ -66,11 +77,12 @@ class KeyValues:
         )
         expect(all(array.flags.c_contiguous for array in arrays), "pages must be C-contiguous")
         expect(width == n_head * d_head, f"width {width} does not fit pages of shape {self.keys.shape}")
-        expect(
-            pages.dtype == np.int32 and pages.ndim == 2 and len(pages) == n_row,
-            f"the page table must be int32 ({n_row}, n)",
-        )
-        expect(bool(pages.flags.c_contiguous), "the page table must be C-contiguous")
+        if not isinstance(pages, np.ndarray):
+            raise TypeError(f"the page table must be an int32 array, not {type(pages).__name__}")
+        if pages.dtype != np.int32 or pages.ndim != 2 or len(pages) != n_row:
+            raise ValueError(f"the page table must be int32 ({n_row}, n), not {pages.dtype} {pages.shape}")
+        if not pages.flags.c_contiguous:
+            raise ValueError("the page table must be C-contiguous")
         expect(
             not pages.size or (pages.min() >= 0 and pages.max() < n_page),
             f"the page table must stay within {n_page} pages",
@@ -81,8 +93,23 @@ def _steps(dtype: npt.DTypeLike, *shape: int) -> npt.NDArray[np.float32] | None:
     return aligned_zeros((*shape, PAGE), np.float32) if np.dtype(dtype) == np.int8 else None
 
 
+def _page_form(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike) -> tuple[int, int, int]:
+    """Return the sizes, checked."""
+    try:
+        known = np.dtype(dtype) in TYPES
+    except (TypeError, ValueError, SyntaxError):
+        known = False
+    if not known:
+        raise TypeError(f"pages are float32, float16 or int8, not {dtype!r:.40}")
+    return as_index(n_page, "n_page", 0), as_index(n_head, "n_head", 0), as_index(d_head, "d_head", 1)
+
+
 def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32) -> KeyValues:
-    """Storage for a key-value cache, zeroed."""
+    """Storage for a key-value cache, zeroed.
+
+    Raises TypeError or ValueError for what are no sizes or no type of pages.
+    """
+    n_page, n_head, d_head = _page_form(n_page, n_head, d_head, dtype)
     keys, values = page_shapes(d_head, dtype)
     return KeyValues(
         aligned_zeros((n_head, n_page, *keys), dtype),
@@ -94,7 +121,12 @@ def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.f
 def new_layers_of_pages(
     n_layer: int, n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
 ) -> list[KeyValues]:
-    """`new_pages` for each layer, in one piece of memory: for what is large and will be filled at once, as an audio's keys and values are."""
+    """`new_pages` for each layer, in one piece of memory.
+
+    For what is large and will be filled at once, as an audio's keys and values are.
+    """
+    n_layer = as_index(n_layer, "n_layer", 0)
+    n_page, n_head, d_head = _page_form(n_page, n_head, d_head, dtype)
     keys, values = ((n_head, n_page, *page) for page in page_shapes(d_head, dtype))
     size = math.prod(keys)
     block = huge_zeros((n_layer, size + math.prod(values)), dtype)

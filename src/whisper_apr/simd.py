@@ -1,12 +1,17 @@
 """The kernels' public face: typed, checked, documented operations, and the backend that runs them.
 
-A backend is `scalar` (plain C), an instruction set (`sse2`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16`; `neon`, `neondot`; `wasm128`), or `numpy` (the
-same operations in NumPy: slow, the tests' oracle). The best that this machine can run is picked at import; the environment variable
-`WHISPER_APR_BACKEND` overrides the choice, `use_backend` changes it. Arrays are float32 unless said otherwise; what is not
-C-contiguous float32 is copied once. Every backend raises the same errors and agrees with `scalar` within float32 rounding.
+A backend is `scalar` (plain C), an instruction set (`sse2`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16`; `neon`,
+`neondot`; `wasm128`), or `numpy` (the same operations in NumPy: slow, the tests' oracle). The best that this machine
+can run is picked at import; the environment variable `WHISPER_APR_BACKEND` overrides the choice, `use_backend` changes
+it. Arrays are float32 unless said otherwise; what is not C-contiguous float32 is copied once. Every backend raises the
+same errors and agrees with `scalar` within float32 rounding, also about NaN, infinities, subnormal numbers and -0.0.
+
+An operation raises TypeError for an argument of a wrong type (what is no array of real numbers, a weight that is not
+packed, a size that is no whole number) and ValueError for one of a wrong shape or value. `out`, where an operation
+takes it, must be a C-contiguous float32 array of the result's shape that shares no memory with any other argument.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +20,7 @@ from ._simd import choice, numpy_kernels, numpy_lz4
 from ._simd.arrays import (
     as_float32,
     as_index,
+    as_number,
     as_rows,
     as_strided,
     expect,
@@ -22,34 +28,79 @@ from ._simd.arrays import (
     expect_type,
     result_array,
 )
-from ._simd.choice import backend as backend
-from ._simd.choice import backends as backends
-from ._simd.choice import get_num_threads as get_num_threads
-from ._simd.choice import set_num_threads as set_num_threads
-from ._simd.choice import use_backend as use_backend
-from ._simd.filters import FilterBank as FilterBank
-from ._simd.filters import PhaseTable as PhaseTable
-from ._simd.layout import PANEL
-from ._simd.layout import aligned_empty as aligned_empty
-from ._simd.layout import huge_zeros as huge_zeros
-from ._simd.recording import Recording as Recording
+from ._simd.choice import backend, backends, get_num_threads, set_num_threads, use_backend
+from ._simd.filters import FilterBank, PhaseTable
+from ._simd.layout import aligned_empty, huge_zeros
+from ._simd.recording import Recording
+from ._simd.signal import dtw, interpolated, median_filter, mel_project, polyphase, power_spectrum
 from .errors import BackendError
-from .packed import COMPUTE_TYPES as COMPUTE_TYPES
-from .packed import FloatArray as FloatArray
-from .packed import PackedMatrix as PackedMatrix
-from .packed import QuantizedWeight as QuantizedWeight
-from .packed import Weight as Weight
-from .packed import pack as pack
-from .packed import prepare as prepare
-from .packed import quantize_int4 as quantize_int4
-from .packed import quantize_int8 as quantize_int8
-from .pages import PAGE as PAGE
-from .pages import KeyValues as KeyValues
-from .pages import new_layers_of_pages as new_layers_of_pages
-from .pages import new_pages as new_pages
+from .packed import (
+    COMPUTE_TYPES,
+    FloatArray,
+    PackedMatrix,
+    QuantizedWeight,
+    Weight,
+    pack,
+    prepare,
+    quantize_int4,
+    quantize_int8,
+)
+from .pages import PAGE, KeyValues, new_layers_of_pages, new_pages
+
+__all__ = [
+    "COMPUTE_TYPES",
+    "PAGE",
+    "Factor",
+    "FilterBank",
+    "FloatArray",
+    "KeyValues",
+    "PackedMatrix",
+    "PhaseTable",
+    "Precision",
+    "QuantizedWeight",
+    "Recording",
+    "Weight",
+    "aligned_empty",
+    "argmax",
+    "attention",
+    "backend",
+    "backends",
+    "dot",
+    "dtw",
+    "gelu",
+    "get_num_threads",
+    "huge_zeros",
+    "interpolated",
+    "layer_norm",
+    "linear",
+    "log_softmax",
+    "logsumexp",
+    "lz4_decode",
+    "matmul",
+    "matvec",
+    "median_filter",
+    "mel_project",
+    "new_layers_of_pages",
+    "new_pages",
+    "pack",
+    "paged_attention",
+    "polyphase",
+    "power_spectrum",
+    "prepare",
+    "quantize_int4",
+    "quantize_int8",
+    "read_all",
+    "run_peak",
+    "set_num_threads",
+    "softmax",
+    "store_pages",
+    "top_k",
+    "use_backend",
+]
 
 Precision = Literal["float32", "bfloat16"]  # of attention's factors
 Factor = Literal["float32", "int8", "bfloat16"]  # what a loop of multiply-adds multiplies
+MAX_TASKS = 1 << 24  # of run_peak
 
 # ---- products and rows ----------------------------------------------------------------------------------------------
 
@@ -63,16 +114,18 @@ def linear(
     residual: FloatArray | None = None,
     out: FloatArray | None = None,
 ) -> FloatArray:
-    """`gelu(x @ weight.T + bias) + residual`, each part where asked for: `(..., n_in)` -> `(..., n_out)`, written to `out` where given.
+    """`gelu(x @ weight.T + bias) + residual`, each part where asked for: `(..., n_in)` -> `(..., n_out)`, written to
+    `out` where given.
 
     A 2-D `x` may have rows that overlap (a stride of its own), as the windows of a convolution have.
 
     With an int8 or int4 weight each row of x is rounded to 8 bits on the way: `round(x / step)`, half to even, with
-    `step = max |row| / 127` (a row with no magnitude above 1e-30 counts as zeros; one with infinity or NaN gives NaN). int8: the whole
-    numbers' products are summed in int32, the same on every backend, then `sum * step * scale`. int4: so for each group of 32
-    inputs, the groups then summed in float32 in order.
+    `step = max |row| / 127` (a row with no magnitude above 1e-30 counts as zeros; one with infinity or NaN gives NaN).
+    int8: the whole numbers' products are summed in int32, the same on every backend, then `sum * step * scale`. int4:
+    so for each group of 32 inputs, the groups then summed in float32 in order.
     """
     a = as_rows(x, "x")
+    expect_type(weight, "weight", PackedMatrix, "; pack it once with simd.pack")
     n_out, n_in = weight.shape
     expect(a.ndim >= 1 and a.shape[-1] == n_in, f"x of shape {a.shape} does not fit a weight of shape {weight.shape}")
     shape = (*a.shape[:-1], n_out)
@@ -83,7 +136,7 @@ def linear(
         residual = as_float32(residual, "residual")
         expect(residual.shape == shape, f"residual must have shape {shape}, not {residual.shape}")
         residual = residual.reshape(-1, n_out)
-    out = result_array(out, shape, a, residual)
+    out = result_array(out, shape, a, bias, residual, weight.panels, weight.scales, weight.sums)
     if out.size:
         rows, result = a if a.ndim == 2 else a.reshape(-1, n_in), out.reshape(-1, n_out)
         choice.impl.gemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
@@ -91,7 +144,10 @@ def linear(
 
 
 def matmul(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
-    """The matrix product `(m, k) @ (k, n)` -> `(m, n)`. For a `b` that is used again, `pack(b.T)` once and call `linear`."""
+    """The matrix product `(m, k) @ (k, n)` -> `(m, n)`.
+
+    For a `b` that is used again, `pack(b.T)` once and call `linear`.
+    """
     right = as_float32(b, "b", 2)
     return linear(as_float32(a, "a", 2), pack(right.T))
 
@@ -128,7 +184,10 @@ def log_softmax(x: npt.ArrayLike) -> FloatArray:
 
 
 def logsumexp(x: npt.ArrayLike) -> FloatArray:
-    """`log(sum(exp(x)))` over the last axis; -inf where every number is."""
+    """`log(sum(exp(x)))` over the last axis.
+
+    -inf where every number of a row is; NaN where one is NaN, else infinity where one is.
+    """
     a = as_float32(x, "x")
     expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
     out = np.empty(a.shape[:-1], np.float32)
@@ -148,12 +207,14 @@ def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 
 def top_k(x: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
-    """The indices of each row's k largest values, `(..., k)`, largest first; of equals the first ones. A NaN counts as -inf.
+    """The indices of each row's k largest values, `(..., k)`, largest first; of equals the first ones. A NaN counts as
+    -inf.
 
-    Raises ValueError unless there are so many.
+    Raises ValueError unless k is from 1 to the length of the last axis.
     """
     a = as_float32(x, "x")
-    expect(a.ndim >= 1 and 1 <= k <= a.shape[-1], f"k must be from 1 to the length of x's last axis, not {k}")
+    expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
+    k = as_index(k, "k", 1, a.shape[-1])
     out = np.empty((*a.shape[:-1], k), np.int64)
     if a.size:
         choice.impl.top_k(a.reshape(-1, a.shape[-1]), out.reshape(-1, k))
@@ -163,20 +224,26 @@ def top_k(x: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
 def layer_norm(
     x: npt.ArrayLike, weight: FloatArray, bias: FloatArray, eps: float = 1e-5, *, out: FloatArray | None = None
 ) -> FloatArray:
-    """`(x - mean) / sqrt(variance + eps) * weight + bias` over the last axis; the variance is the biased one, as torch's.
+    """`(x - mean) / sqrt(variance + eps) * weight + bias` over the last axis, written to `out` where given.
 
-    Written to `out` where given."""
+    The variance is the biased one, as torch's; eps must not be negative.
+    """
     a, w, b = as_float32(x, "x"), as_float32(weight, "weight", 1), as_float32(bias, "bias", 1)
     expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
     expect(w.shape == b.shape == a.shape[-1:], f"weight {w.shape} and bias {b.shape} must fit x {a.shape}")
-    out = result_array(out, a.shape, a)
+    eps = as_number(eps, "eps")
+    expect(eps >= 0, f"eps must not be negative, but is {eps}")
+    out = result_array(out, a.shape, a, w, b)
     if a.size:
         choice.impl.layer_norm(a.reshape(-1, a.shape[-1]), w, b, eps, out.reshape(-1, a.shape[-1]))
     return out
 
 
 def gelu(x: npt.ArrayLike) -> FloatArray:
-    """`x / 2 * (1 + erf(x / sqrt(2)))`: the exact form, which Whisper was trained with, not tanh's approximation."""
+    """`x / 2 * (1 + erf(x / sqrt(2)))`: the exact form, which Whisper was trained with, not tanh's approximation.
+
+    0 for -inf, and for all x below -5.6, where the result is smaller than 4e-8.
+    """
     a = as_float32(x, "x")
     out = np.empty_like(a)
     if a.size:
@@ -199,14 +266,16 @@ def attention(
 ) -> FloatArray:
     """`softmax(q k^T * scale) v` for each batch and head; nothing of the size `n_query x n_key` is kept in memory.
 
-    q is `(batch, n_head, n_query, d_head)`, k and v `(batch, n_head, n_key, d_head)`; the result has q's shape, and lies in
-    memory as `(batch, n_query, n_head, d_head)`, the shape of `out` where it is given. `causal`: the last query sees every key, the one before it one key fewer,
-    and so on. `scale` is 1 / sqrt(d_head) unless given. Views with any strides are taken, as long as the last axis is contiguous.
+    q is `(batch, n_head, n_query, d_head)`, k and v `(batch, n_head, n_key, d_head)`; the result has q's shape, and
+    lies in memory as `(batch, n_query, n_head, d_head)`, the shape of `out` where it is given. `causal`: the last query
+    sees every key, the one before it one key fewer, and so on. `scale` is 1 / sqrt(d_head) unless given. Views with any
+    strides are taken, as long as the last axis is contiguous.
 
-    `precision` "bfloat16": a backend may round q (scaled), k, v and the softmax's weights to bfloat16, where that is faster; sums and the
-    softmax stay float32, and what rounds to infinity (above 3.39e38) is infinite. `numpy` and `avx512bf16` do so (the latter for more
-    than 8 queries), the others compute in float32. Either way a result is off by at most `exp(2 e) - 1 + 2**-6` times the largest |v|
-    of its head, and 1e-35 (subnormal numbers may count as 0), where e is 2**-7 times the largest `sum |q_i k_i| * scale` of its query over the keys; typically by far less.
+    `precision` "bfloat16": a backend may round q (scaled), k, v and the softmax's weights to bfloat16, where that is
+    faster; sums and the softmax stay float32, and what rounds to infinity (above 3.39e38) is infinite. `numpy` and
+    `avx512bf16` do so (the latter for more than 8 queries), the others compute in float32. Either way a result is off
+    by at most `exp(2 e) - 1 + 2**-6` times the largest |v| of its head, and 1e-35 (subnormal numbers may count as 0),
+    where e is 2**-7 times the largest `sum |q_i k_i| * scale` of its query over the keys; typically by far less.
     """
     expect(precision in ("float32", "bfloat16"), f"precision must be 'float32' or 'bfloat16', not {precision!r}")
     q4, k4, v4 = as_strided(q, "q", 4), as_strided(k, "k", 4), as_strided(v, "v", 4)
@@ -221,14 +290,13 @@ def attention(
     )
     result = result_array(out, (batch, n_query, n_head, d_head), q4, k4, v4).transpose(0, 2, 1, 3)
     if result.size:
-        factor = d_head**-0.5 if scale is None else scale
+        factor = d_head**-0.5 if scale is None else as_number(scale, "scale")
         choice.impl.attention(q4, k4, v4, causal, precision == "bfloat16", factor, result)
     return result
 
 
 def _check_lengths(name: str, lengths: npt.NDArray[np.int32], n_row: int, lowest: int, highest: int) -> None:
-    expect(lengths.dtype == np.int32 and lengths.shape == (n_row,), f"{name} must be int32 of shape ({n_row},)")
-    expect(bool(lengths.flags.c_contiguous), f"{name} must be C-contiguous")
+    expect_array(lengths, name, (n_row,), np.int32)
     expect(
         not n_row or (int(lengths.min()) >= lowest and int(lengths.max()) <= highest),
         f"{name} must be from {lowest} to {highest}",
@@ -243,14 +311,17 @@ def store_pages(
     cache: KeyValues,
     counts: npt.NDArray[np.int32] | None = None,
 ) -> None:
-    """Write keys and values `(n_row, n_new, n_head * d_head)` into a cache, as the last positions of rows with `lengths` positions.
+    """Write keys and values `(n_row, n_new, n_head * d_head)` into a cache, as the last positions of rows with
+    `lengths` positions.
 
-    `pages` `(n_row, n)` int32 names, for each row, the page of its positions 0-15, 16-31, and so on. `counts` `(n_row,)` int32
-    where not all n_new are real: of row i the last counts[i] count, which become its positions lengths[i] - counts[i] to lengths[i] - 1.
+    `pages` `(n_row, n)` int32 names, for each row, the page of its positions 0-15, 16-31, and so on. `counts`
+    `(n_row,)` int32 where not all n_new are real: of row i the last counts[i] count, which become its positions
+    lengths[i] - counts[i] to lengths[i] - 1.
     """
     a, b = as_strided(k, "k", 3), as_strided(v, "v", 3)
     n_row, n_new, width = a.shape
     expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
+    expect_type(cache, "cache", KeyValues)
     cache.check(pages, width, n_row)
     _check_lengths("lengths", lengths, n_row, n_new if counts is None else 0, pages.shape[1] * PAGE)
     if counts is not None:
@@ -270,11 +341,13 @@ def paged_attention(
 ) -> FloatArray:
     """Attention over a cache: q `(n_row, n_query, n_head * d_head)` -> the same shape.
 
-    `lengths` `(n_row,)` int32 says how many positions of each row are filled; `causal` as in `attention`. Where there are more
-    queries than positions, those that come before the first see the first. A query's result does not depend on the other queries and rows.
+    `lengths` `(n_row,)` int32 says how many positions of each row are filled; `causal` as in `attention`. Where there
+    are more queries than positions, those that come before the first see the first. A query's result does not depend on
+    the other queries and rows.
     """
     a = as_strided(q, "q", 3)
     n_row, _, width = a.shape
+    expect_type(cache, "cache", KeyValues)
     cache.check(pages, width, n_row)
     out = np.empty(a.shape, np.float32)
     if a.size:
@@ -284,137 +357,37 @@ def paged_attention(
     return out
 
 
-# ---- signal ---------------------------------------------------------------------------------------------------------
-
-
-def power_spectrum(audio: npt.ArrayLike, window: FloatArray, hop: int) -> FloatArray:
-    """|FFT|^2 of the windowed frames: `(n_samples,)` -> `(n_fft // 2 + 1, n_frames)`, n_fft being the window's length.
-
-    Frames begin at 0, hop, 2 hop ...; nothing is padded: `n_frames = 1 + (n_samples - n_fft) // hop`.
-    """
-    x, w = as_float32(audio, "audio", 1), as_float32(window, "window", 1)
-    expect(len(w) >= 2 and len(w) % 2 == 0, f"the window's length must be even, not {len(w)}")
-    expect(
-        hop >= 1 and len(x) >= len(w),
-        f"hop must be at least 1, and the audio ({len(x)}) no shorter than the window ({len(w)})",
-    )
-    out = np.empty((len(w) // 2 + 1, 1 + (len(x) - len(w)) // hop), np.float32)
-    choice.impl.power_spectrum(x, w, hop, out)
-    return out
-
-
-def mel_project(power: npt.ArrayLike, filters: FloatArray) -> FloatArray:
-    """Sum the spectrum into bands: filters `(n_mels, n_freq)`, power `(n_freq, n_frames)` -> `(n_mels, n_frames)`."""
-    p, f = as_float32(power, "power", 2), as_float32(filters, "filters", 2)
-    expect(f.shape[1] == p.shape[0], f"filters {f.shape} do not fit a spectrum {p.shape}")
-    out = np.empty((f.shape[0], p.shape[1]), np.float32)
-    if out.size:
-        choice.impl.mel_project(p, f, out)
-    return out
-
-
-def median_filter(x: npt.ArrayLike, width: int) -> FloatArray:
-    """The median of `width` numbers around each one, along the last axis, mirrored at the ends; `width` is odd, 63 at most.
-
-    Where the axis is no longer than half of `width`, x as it is.
-    """
-    a = as_float32(x, "x")
-    expect(a.ndim >= 1 and width % 2 == 1 and 0 < width < 64, f"width must be odd, from 1 to 63, not {width}")
-    half = width // 2
-    if a.shape[-1] <= half:
-        return a
-    padded = np.pad(a, [(0, 0)] * (a.ndim - 1) + [(half, half)], mode="reflect")
-    out = np.empty_like(a)
-    if a.size:
-        choice.impl.median(padded.reshape(-1, padded.shape[-1]), width, out.reshape(-1, a.shape[-1]))
-    return out
-
-
-def dtw(cost: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Dynamic time warping: the cheapest way through costs `(n, m)` from the first corner to the last, as the rows and the columns of its
-    places. A step goes on by a row, by a column or by both; where two are equally cheap, by a column."""
-    x = as_float32(cost, "cost", 2)
-    n, m = x.shape
-    expect(n > 0 and m > 0, f"there must be a row and a column, not shape {x.shape}")
-    trace = np.empty((n, m), np.int8)
-    choice.impl.dtw(x, np.empty(n + 1, np.float32), trace)
-    i, j = n - 1, m - 1
-    rows, columns = [i], [j]
-    while i or j:
-        step = 2 if i == 0 else 1 if j == 0 else trace[i, j]
-        i -= step != 2
-        j -= step != 1
-        rows.append(i)
-        columns.append(j)
-    return np.array(rows[::-1]), np.array(columns[::-1])
-
-
-def polyphase(x: npt.ArrayLike, bank: FilterBank, n_group: int, *, out: FloatArray | None = None) -> FloatArray:
-    """Resample by a ratio of whole numbers: `out[n] = sum_t x[i + t] * filters[p, t]`, where `i, p = divmod(n * down, up)`.
-
-    Outputs are made in groups of `bank.n_out`, which begin `bank.n_in` samples apart: n groups need `(n - 1) * bank.n_in + bank.reach`
-    samples of x. Returns `(n_group * bank.n_out,)` float32, written to `out` where given. An output does not depend on the others.
-    """
-    expect_type(bank, "bank", FilterBank)
-    a = as_float32(x, "x", 1)
-    n_group = as_index(n_group, "n_group", 0)
-    needed = (n_group - 1) * bank.n_in + bank.reach if n_group else 0
-    expect(len(a) >= needed, f"{n_group} groups need {needed} samples, not {len(a)}")
-    out = result_array(out, (n_group * bank.n_out,), a, bank.panels, bank.offsets, bank.starts)
-    if out.size:
-        groups = out.reshape(n_group, len(bank.panels), PANEL)
-        choice.impl.polyphase(a, bank.panels, bank.offsets, bank.starts, bank.n_tap, bank.n_in, groups)
-    return out
-
-
-def interpolated(
-    x: npt.ArrayLike,
-    table: PhaseTable,
-    begins: npt.NDArray[np.int64],
-    phases: FloatArray,
-    *,
-    out: FloatArray | None = None,
-) -> FloatArray:
-    """Filter x at any positions: `out[n] = sum_t x[begins[n] + t] * f[t]`, f being the table's filter at `phases[n]`.
-
-    `begins` `(n,)` int64 are samples of x, `phases` `(n,)` float32 rows of `table.filters`, from 0 to `table.n_phase`; between two rows
-    a filter is interpolated linearly. Returns `(n,)` float32, written to `out` where given. An output does not depend on the others.
-    """
-    expect_type(table, "table", PhaseTable)
-    a = as_float32(x, "x", 1)
-    expect(isinstance(begins, np.ndarray) and begins.ndim == 1, "begins must be a one-dimensional array")
-    expect_array(begins, "begins", begins.shape, np.int64)
-    expect_array(phases, "phases", begins.shape, np.float32)
-    out = result_array(out, begins.shape, a, table.filters, begins, phases)
-    if out.size:
-        last = len(a) - table.n_tap
-        expect(int(begins.min()) >= 0 and int(begins.max()) <= last, f"begins must be from 0 to {last}")
-        inside = float(phases.min()) >= 0 and float(phases.max()) <= table.n_phase  # False where one is NaN
-        expect(inside, f"phases must be from 0 to {table.n_phase}")
-        choice.impl.interpolated(a, table.filters, begins, phases, out)
-    return out
-
-
 # ---- bytes ----------------------------------------------------------------------------------------------------------
 
 
 def lz4_decode(source: memoryview, target: memoryview) -> bool:
     """Decode one block of LZ4's block format into `target` (contiguous bytes), the same code for every backend.
 
-    False where `source` is damaged or does not fill `target` exactly; then target holds anything.
+    False where `source` is damaged or does not fill `target` exactly; then target holds anything. Raises TypeError for
+    what is no contiguous memory, ValueError for a target that is read-only.
     """
-    return bool((choice.kernels or numpy_lz4).lz4_decode(source, target))
+    views = []
+    for name, memory in (("source", source), ("target", target)):
+        try:
+            views.append(memoryview(memory).cast("B"))
+        except TypeError as error:
+            raise TypeError(f"{name} must be contiguous bytes: {error}") from None
+    expect(not views[1].readonly, "target must not be read-only")
+    return bool((choice.kernels or numpy_lz4).lz4_decode(*views))
 
 
 # ---- the machine's limits -------------------------------------------------------------------------------------------
 
 
 def run_peak(n_task: int, kind: Factor = "float32") -> float:
-    """So many tasks, over all threads, of multiply-adds that never leave the registers: of floats, of bytes in dot products, or of what
-    `attention` multiplies where its precision is "bfloat16".
+    """So many tasks, over all threads, of multiply-adds that never leave the registers: of floats, of bytes in dot
+    products, or of what `attention` multiplies where its precision is "bfloat16".
 
-    Returns how many operations that were; a multiplication and an addition are two. Raises BackendError on `numpy`, which has no such loop.
+    Returns how many operations that were; a multiplication and an addition are two. Raises BackendError on `numpy`,
+    which has no such loop.
     """
+    n_task = as_index(n_task, "n_task", 1, MAX_TASKS)
+    expect(kind in get_args(Factor), f"kind must be one of {', '.join(get_args(Factor))}, not {kind!r}")
     if choice.impl is numpy_kernels:
         raise BackendError("the backend 'numpy' has no peak to measure; use a compiled one")
     out = np.empty((n_task, 2), np.float32)
@@ -425,4 +398,6 @@ def run_peak(n_task: int, kind: Factor = "float32") -> float:
 def read_all(x: FloatArray, times: int = 1) -> None:
     """Read every number of a float32 array, so many times, over all threads: for measuring bandwidth."""
     a = as_float32(x, "x").reshape(-1)
-    choice.impl.read_all(a, times, np.empty(-(-a.size // (1 << 14)), np.float32))
+    times = as_index(times, "times", 0)
+    if a.size:
+        choice.impl.read_all(a, times, np.empty(-(-a.size // (1 << 14)), np.float32))

@@ -78,6 +78,8 @@ def as_number(value: Any, name: str) -> float:
 
     One beyond the range of floats is infinite. Raises TypeError for anything else.
     """
+    if type(value) is float:  # the usual case: Real is an abstract class, which is slow to ask
+        return value
     if not isinstance(value, Real):
         raise TypeError(f"{name} must be a real number, not {type(value).__name__}")
     try:
@@ -98,12 +100,13 @@ def expect_type(value: object, name: str, kind: type, hint: str = "") -> None:
 
 
 def expect_array(array: object, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-    """Raise TypeError or ValueError unless this is a C-contiguous, aligned array of this shape and element type."""
-    if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, not {found}")
-    expect(array.shape == shape, f"{name} must have shape {shape}, not {array.shape}")
-    expect(bool(array.flags.c_contiguous and array.flags.aligned), f"{name} must be C-contiguous and aligned")
+    """Raise TypeError unless this is an array, ValueError unless it is one of this shape and type without gaps."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, not {type(array).__name__}")
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{name} must be {np.dtype(dtype)} of shape {shape}, not {array.dtype} {array.shape}")
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        raise ValueError(f"{name} must be C-contiguous and aligned")
 
 
 def result_array(out: FloatArray | None, shape: tuple[int, ...], *inputs: npt.NDArray[Any] | None) -> FloatArray:

@@ -10,6 +10,9 @@ from typing import Any
 
 from ..errors import BackendError
 from . import numpy_kernels
+from .arrays import as_index
+
+MOST_THREADS = 1 << 16  # what a larger number counts as: threads.c has a limit of its own
 
 kernels: Any
 try:
@@ -68,11 +71,13 @@ def use_backend(name: str) -> _Switch:
 
 
 def set_num_threads(n: int) -> None:
-    """How many threads a kernel may use (at least 1). No result depends on it."""
-    if n < 1:
-        raise ValueError(f"the number of threads must be at least 1, not {n}")
+    """How many threads a kernel may use (at least 1; a kernel itself uses 256 at most). No result depends on it.
+
+    Raises TypeError for what is no whole number, ValueError below 1.
+    """
+    n = as_index(n, "the number of threads", 1)
     if kernels:
-        kernels.set_num_threads(n)
+        kernels.set_num_threads(min(n, MOST_THREADS))
 
 
 def get_num_threads() -> int:

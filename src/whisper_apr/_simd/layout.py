@@ -15,16 +15,37 @@ int8's panels, keys of 16 positions `(ceil(d_head / 4), 16, 4)`, values of d_hea
 import math
 import mmap
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import as_index, expect
+
 PANEL = 16
 QUAD = 4  # inputs that lie side by side in an int8 panel
 GROUP = 32  # inputs that share a scale in an int4 panel
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+MAX_DIMENSIONS = 64  # NumPy's own limit
 HUGE_PAGE = 2 << 20  # bytes, on x86-64, and on aarch64 with pages of 4 KiB
+
+
+def _as_form(shape: Sequence[int], dtype: npt.DTypeLike) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return a shape and an element type, checked: TypeError or ValueError for what is none, or beyond all memory."""
+    try:
+        kind = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):
+        raise TypeError(f"dtype must be an element type, not {dtype!r:.40}") from None
+    if kind.hasobject or not kind.itemsize:
+        raise TypeError(f"dtype must be of numbers, not {kind}")
+    if not isinstance(shape, Sequence) or isinstance(shape, str | bytes):
+        raise TypeError(f"shape must be a tuple of whole numbers, not {type(shape).__name__}")
+    form = tuple(as_index(n, "a size", 0) for n in shape)
+    expect(len(form) <= MAX_DIMENSIONS, f"a shape has at most {MAX_DIMENSIONS} dimensions, not {len(form)}")
+    size = math.prod(n or 1 for n in form) * kind.itemsize
+    expect(size <= sys.maxsize - HUGE_PAGE, "an array of such a shape is larger than any memory")
+    return form, kind
 
 
 def _carved(
@@ -36,21 +57,24 @@ def _carved(
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An uninitialised C-contiguous array that begins at a multiple of 64 bytes."""
-    kind = np.dtype(dtype)
+    """An uninitialised C-contiguous array that begins at a multiple of 64 bytes.
+
+    Raises TypeError or ValueError for what is no shape or no element type.
+    """
+    shape, kind = _as_form(shape, dtype)
     return _carved(np.empty(math.prod(shape) * kind.itemsize + ALIGNMENT, np.uint8), ALIGNMENT, shape, kind)
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """As `aligned_empty`, of zeros; large arrays take memory only where they are written."""
-    kind = np.dtype(dtype)
+    shape, kind = _as_form(shape, dtype)
     return _carved(np.zeros(math.prod(shape) * kind.itemsize + ALIGNMENT, np.uint8), ALIGNMENT, shape, kind)
 
 
 def huge_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """As `aligned_zeros`, for what is large and will be written whole: on Linux in pages of 2 MiB, of which a new one costs a fifth of as many
     small ones, and which the processor finds faster."""
-    kind = np.dtype(dtype)
+    shape, kind = _as_form(shape, dtype)
     size = math.prod(shape) * kind.itemsize
     if size < HUGE_PAGE or sys.platform != "linux":  # WebAssembly's mmap is an allocation, twice written
         return aligned_zeros(shape, dtype)

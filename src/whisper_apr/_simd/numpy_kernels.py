@@ -12,11 +12,14 @@ from .layout import GROUP, PANEL, QUAD, keys_by_position, unpack_int4, unpack_in
 _quiet = np.errstate(all="ignore")  # as the compiled kernels: infinities and NaN pass through without a word
 
 _erf = np.frompyfunc(math.erf, 1, 1)
+GELU_END = -3.95  # of x / sqrt(2): below, GELU is smaller than float32's rounding of 1, and the kernels return 0
 
 
 @_quiet
 def gelu(x, out):
-    out[...] = 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0)).astype(np.float64))
+    z = np.maximum(x / math.sqrt(2.0), GELU_END)  # -infinity times 0 would be NaN
+    # z * 0 keeps a NaN; the sum makes -0.0 0.0
+    out[...] = np.where(z > GELU_END, 0.5 * x * (1.0 + _erf(z).astype(np.float64)), z * 0) + 0.0
 
 
 CHUNK = 1 << 18  # numbers that are gathered at a time
@@ -63,6 +66,7 @@ def gemm(x, panels, scales, sums, n_out, bias, with_gelu, residual, out):
     out[...] = y
 
 
+@_quiet
 def dot(a, b):
     return float(np.dot(a, b))
 
@@ -79,13 +83,15 @@ def softmax(x, log, out):
 @_quiet
 def logsumexp(x, out):
     top = x.max(axis=-1)
-    out[...] = np.where(np.isneginf(top), top, top + np.log(np.exp(x - top[..., None]).sum(axis=-1)))
+    total = top + np.log(np.exp(x - top[..., None]).sum(axis=-1))
+    out[...] = np.where(np.isfinite(top), total, top)
 
 
 def argmax(x, out):
     out[...] = x.argmax(axis=-1)
 
 
+@_quiet
 def top_k(x, out):
     """A row is folded into columns of a few dozen numbers: the k largest are in the k columns with the largest maxima."""
     n_row, n = x.shape
@@ -160,6 +166,7 @@ def store_pages(k, v, pages, lengths, counts, keys, values, steps):
         values[:, page, slot // QUAD, :, slot % QUAD] = new[1].swapaxes(0, 1)
 
 
+@_quiet
 def paged_attention(q, keys, values, steps, pages, lengths, causal, scale, out):
     n_row, n_query, width = q.shape
     n_head, d_head = len(values), values.shape[3]
@@ -177,19 +184,24 @@ def paged_attention(q, keys, values, steps, pages, lengths, causal, scale, out):
         out[row] = result.transpose(1, 0, 2).reshape(n_query, width)
 
 
+@_quiet
 def power_spectrum(audio, window, hop, out):
     frames = np.lib.stride_tricks.sliding_window_view(audio, len(window))[::hop]
     out[...] = np.abs(np.fft.rfft(frames * window, axis=-1).T) ** 2
 
 
+@_quiet
 def mel_project(power, filters, out):
     out[...] = filters @ power
 
 
+@_quiet
 def median(x, width, out):
+    x = np.where(np.isnan(x), np.float32(np.inf), x)
     out[...] = np.sort(np.lib.stride_tricks.sliding_window_view(x, width, axis=-1))[..., width // 2]
 
 
+@_quiet
 def dtw(x, cost, trace):
     # a diagonal at a time: what lies on one depends on the two before it only
     n, m = x.shape
@@ -225,6 +237,7 @@ def interpolated(x, filters, begins, phases, out):
         out[part] = below + share * (above - below)
 
 
+@_quiet
 def read_all(x, times, out):
     for _ in range(times):
         out[...] = np.add.reduceat(x, np.arange(0, len(x), len(x) // len(out) or 1)[: len(out)])

@@ -93,10 +93,15 @@ static void softmax(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, in
     rows_parallel(&work);
 }
 
-/* log(sum(exp(x))); -inf where every number is */
+/* log(sum(exp(x))); -inf where every number is; NaN where one is NaN, else infinity where one is */
 static float logsumexp_row(const float *x, ptrdiff_t n) {
     float top = largest(x, n);
-    if (top == -INFINITY) return top;
+    if (!(fabsf(top) < INFINITY)) {
+        for (ptrdiff_t i = 0; i < n; i++) {
+            if (x[i] != x[i]) return x[i];
+        }
+        return top;
+    }
     vf shift = vf_set1(top), sum[2] = {vf_zero(), vf_zero()};
     ptrdiff_t i = 0;
     for (; i + 2 * LANES <= n; i += 2 * LANES) {

@@ -152,6 +152,7 @@ APR_INLINE vf gelu_vector(vf x) {
     q = vf_fma(q, u, vf_set1(0.503086507f));
     p = vf_fma(p, u, vf_set1(1.12837911f));
     q = vf_fma(q, u, vf_set1(1.0f));
-    vf half = vf_mul(x, vf_set1(0.5f));
-    return vf_select_lt(whole, below, vf_zero(), vf_fma(half, vf_div(vf_mul(z, p), q), half));
+    /* not above 1, or the largest floats became infinite; in this order a NaN stays one */
+    vf half = vf_mul(x, vf_set1(0.5f)), erf = vf_min(vf_set1(1.0f), vf_div(vf_mul(z, p), q));
+    return vf_select_lt(whole, below, vf_zero(), vf_fma(half, erf, half));
 }

@@ -8,7 +8,7 @@ typedef struct median_work {
     ptrdiff_t n, width;
 } median_work;
 
-/* The middle of each run of `width` numbers: LANES runs at once are sorted by exchanging neighbours, `width` rounds of it. */
+/* The middle of each run of `width` numbers, a NaN counting as infinity: LANES runs at once are sorted by exchanging neighbours, `width` rounds of it. */
 static void median_task(void *context, ptrdiff_t row, void *scratch) {
     const median_work *work = context;
     ptrdiff_t n = work->n, width = work->width;
@@ -16,7 +16,7 @@ static void median_task(void *context, ptrdiff_t row, void *scratch) {
     vf run[MEDIAN_WIDEST];
     (void)scratch;
     for (ptrdiff_t at = 0; at < n; at += LANES) {
-        for (ptrdiff_t j = 0; j < width; j++) run[j] = vf_load_n(x + at + j, n - at);
+        for (ptrdiff_t j = 0; j < width; j++) run[j] = vf_min(vf_load_n(x + at + j, n - at), vf_set1(INFINITY)); /* in this order a NaN becomes infinity */
         for (ptrdiff_t round = 0; round < width; round++)
             for (ptrdiff_t j = round % 2; j + 1 < width; j += 2) {
                 vf low = vf_min(run[j], run[j + 1]);
