@@ -204,6 +204,7 @@ class WhisperModel:
             else language_detection_threshold,
             "language_detection_segments": language_detection_segments,
             "batch_size": batch_size,
+            "clamp_times": True,
         }
         reading: dict[str, Any] = {"sampling_rate": sampling_rate, "channel": channel, "track": track, "strict": strict}
         job = transcriber(self.recognizer, audio, allow_empty=True, **reading, **options)

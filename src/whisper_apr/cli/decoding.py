@@ -115,5 +115,6 @@ def decoding_options(args: argparse.Namespace, names: list[str]) -> dict[str, An
     start = parse("temperature", number(0, 1), args.temperature)
     step = parse("temperature_increment_on_fallback", or_none(number(0.01)), args.temperature_increment_on_fallback)
     options["temperature"] = (start,) if step is None else tuple(float(t) for t in np.arange(start, 1 + 1e-6, step))
+    options["clamp_times"] = True  # subtitles must not go on behind the sound
     split_options({name: value for name, value in options.items() if name not in READING})
     return options

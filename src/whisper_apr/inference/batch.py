@@ -1,7 +1,8 @@
 """Windows of several passages decoded at once: each weight is read once for all of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heapreplace
 
 import numpy as np
 
@@ -114,27 +115,45 @@ def _settled(lanes: list[Lane]) -> Iterator[tuple[Passage, list[Segment]]]:
             return
 
 
-def quiet_cuts(frames: Frames, clips: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], FloatArray]]:
-    """Clips, in frames, cut into pieces of at most 30 s where it is quietest, each with its spectrogram."""
-    for start, end in clips:
-        while start < end:
-            mel = frames.window(start, min(N_FRAMES, end - start))
-            size = mel.shape[1]
-            if size < 1:
-                break
-            if end - start > N_FRAMES:
-                loudness = np.convolve(mel.mean(axis=0), np.full(QUIET, 1 / QUIET), mode="valid")
-                size = SHORTEST + int(np.argmin(loudness[SHORTEST:])) + QUIET // 2
-            yield (start, start + size), mel[:, :size]
-            start += size
-
-
 class Piece:
-    """A part of a spectrogram that is kept: what a passage reads of, however far the others have come."""
+    """A part of a clip, of at most 30 s, with its spectrogram: what a passage reads of, however far the others have come."""
 
-    def __init__(self, start: int, mel: FloatArray) -> None:
+    def __init__(self, start: int, mel: FloatArray, clip: int, next_start: int | None, *, ends_clip: bool) -> None:
+        """Arguments: the first frame; `(n_mels, n_frame)`; the clip's number; where the next piece begins, None where there is none."""
         self.start = start
         self.mel = mel
+        self.clip = clip
+        self.next_start = next_start
+        self.ends_clip = ends_clip
+
+    @property
+    def end(self) -> int:
+        return self.start + int(self.mel.shape[1])
 
     def window(self, start: int, size: int) -> FloatArray:
         return self.mel[:, start - self.start : start - self.start + size]
+
+
+def quiet_cuts(frames: Frames, clips: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+    """Cut clips, in frames, into pieces of at most 30 s where it is quietest.
+
+    The clips may overlap and may be in any order. Pieces come by the time at which they begin, whichever clip they are of, so that the
+    recording is read once from its beginning to its end.
+    """
+    left = [(start, number, end) for number, (start, end) in enumerate(clips) if start < end]
+    heapify(left)
+    while left:
+        start, number, end = left[0]
+        mel = frames.window(start, min(N_FRAMES, end - start))
+        size = mel.shape[1]
+        if size < 1:
+            return
+        if end - start > N_FRAMES:
+            loudness = np.convolve(mel.mean(axis=0), np.full(QUIET, 1 / QUIET), mode="valid")
+            size = SHORTEST + int(np.argmin(loudness[SHORTEST:])) + QUIET // 2
+        if start + size < end:
+            heapreplace(left, (start + size, number, end))
+        else:
+            heappop(left)
+        following = left[0][0] if left else None
+        yield Piece(start, mel[:, :size], number, following, ends_clip=start + size >= end)

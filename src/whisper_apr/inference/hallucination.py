@@ -4,7 +4,9 @@ The rules and figures are openai-whisper's for `hallucination_silence_threshold`
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from ..audio import CHUNK_LENGTH
 from .options import APPENDED, PREPENDED
 from .results import Segment, Word
 
@@ -31,16 +33,27 @@ def _with_words(segments: Sequence[Segment]) -> Segment | None:
     return next((segment for segment in segments if segment.words), None)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a window's segments."""
+
+    segments: list[Segment]
+    seek: float | None = None  # seconds of the recording at which the next window begins; None: where it would anyway
+    is_rejected: bool = False  # the window's whole text is discarded, as if it had not been decoded
+
+
 def without_hallucinations(
     segments: list[Segment], start: float, duration: float, last_speech: float, end: float, threshold: float
-) -> tuple[list[Segment], float | None, bool]:
-    """Segments of a window that begins at `start` -> those to keep, where to go on (seconds; None: as without this), and whether to keep
-    any. `last_speech` is the end of the last word before the window, `end` that of the recording, `threshold` seconds of silence."""
-    window_end = start + 30.0
-    seek: float | None = None
+) -> Kept:
+    """Drop the segments of a window from the first that is probably invented.
+
+    Arguments, all in seconds: `start` and `duration` of the window, `last_speech` the end of the last word before it, `end` that of the
+    recording, `threshold` the silence that must surround invented text.
+    """
+    window_end = start + CHUNK_LENGTH
     first = _with_words(segments)
     if first is not None and is_strange(first) and first.start - start > threshold:
-        return [], first.start, False  # look again, from where it begins
+        return Kept([], first.start, is_rejected=True)  # decoded again, from where it begins
     before = last_speech
     for i, segment in enumerate(segments):
         if not segment.words:
@@ -55,7 +68,6 @@ def without_hallucinations(
                 next_start - segment.end > threshold or is_strange(following) or window_end - segment.end < 2.0
             )
             if silent_before and silent_after:
-                seek = end if end - segment.end < threshold else max(start + 1, segment.start)
-                return segments[:i], seek, True
+                return Kept(segments[:i], end if end - segment.end < threshold else max(start + 1, segment.start))
         before = segment.end
-    return segments, seek, True
+    return Kept(segments)

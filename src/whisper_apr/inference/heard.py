@@ -28,16 +28,37 @@ class Heard:
         self.language = language  # a code
         self._spoken = spoken  # where only the speech was transcribed
         self._n_segment = 0
+        self._place = 0  # whose turn it is
+        self._waiting: dict[int, list[Segment]] = {}  # segments of later places
+        self._ended: set[int] = set()  # later places that have no more segments to come
 
     def settle(self, passage: Passage, segments: Sequence[Segment]) -> list[Segment]:
-        """Return the recording's next segments, which are the passage's: numbered, with the recording's times."""
+        """Take the passage's next segments; return the recording's: in the order asked for, numbered, with the recording's times."""
+        return self.numbered(self._in_turn(passage, self.restored(segments)))
+
+    def restored(self, segments: Sequence[Segment]) -> list[Segment]:
+        return list(map(self._spoken.restored, segments) if self._spoken else segments)
+
+    def numbered(self, segments: Sequence[Segment]) -> list[Segment]:
         first, self._n_segment = self._n_segment, self._n_segment + len(segments)
-        restored = map(self._spoken.restored, segments) if self._spoken else segments
-        return [replace(segment, id=first + i) for i, segment in enumerate(restored)]
+        return [replace(segment, id=first + i) for i, segment in enumerate(segments)]
+
+    def _in_turn(self, passage: Passage, segments: list[Segment]) -> list[Segment]:
+        """Hold back the segments of a place until all before it have ended."""
+        self._waiting.setdefault(passage.place, []).extend(segments)
+        if passage.ended and passage.ends_place:
+            self._ended.add(passage.place)
+        settled = self._waiting.pop(self._place, [])
+        while self._place in self._ended:
+            self._ended.remove(self._place)
+            self._place += 1
+            settled += self._waiting.pop(self._place, [])
+        return settled
 
     def progress(self, passage: Passage) -> Progress:
-        """Return how much of the recording is done, the passage having come so far."""
-        done = passage.seek / FRAMES_PER_SECOND
+        """Return how much of the recording is done, the passage having come so far. It never goes back."""
+        frames = passage.seek if passage.next_start is None else min(passage.seek, passage.next_start)
+        done = frames / FRAMES_PER_SECOND
         done = self._spoken.original(done, True) if self._spoken else done
         return Progress(min(done, self.duration), self.duration)
 
@@ -65,13 +86,13 @@ class HeardChannels(Heard):
     def settle(self, passage: Passage, segments: Sequence[Segment]) -> list[Segment]:
         channel = passage.channel
         heard = self._channels[channel]
-        for segment in heard.settle(passage, segments):
+        for segment in heard.numbered(heard.restored(segments)):  # by time, whatever order was asked for
             heappush(self._held, (segment.start, channel, segment.id, self._marked(segment, channel)))
         self._come[channel] = inf if passage.ended and passage.is_last else heard.progress(passage).done
         settled = []
         while self._held and self._held[0][0] <= min(self._come):
             settled.append(heappop(self._held)[-1])
-        return super().settle(passage, settled)
+        return self.numbered(settled)
 
     def _marked(self, segment: Segment, channel: int) -> Segment:
         speaker = str(channel)

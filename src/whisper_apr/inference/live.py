@@ -21,6 +21,7 @@ from ..errors import OptionError
 from ..model import Whisper
 from ..option_values import boolean, kinds_of, number, parse, parse_fields
 from ..simd import FloatArray
+from .bounds import clamp_words
 from .results import Word
 from .transcribe import Engine, Job
 
@@ -124,6 +125,7 @@ class LiveTranscriber:
         self._heard = 0  # samples that were there at the last hearing
         self._begin = 0  # before this sample all is settled
         self._settled: list[Word] = []  # of the utterance that goes on
+        self._until = 0.0  # seconds: where the last settled word ends
         self._guess: list[Word] = []  # its other words, as they were heard last
 
     def push(self, samples: npt.ArrayLike) -> LiveText:
@@ -169,27 +171,33 @@ class LiveTranscriber:
         ]
         n = len(self._settled)
         if all(map(_same, self._settled, words[:n])) and len(words) >= n:
-            return words[n:]
-        # heard otherwise this time: what was settled stays, and words after it follow
-        until = self._settled[-1].end - OVERLAP
-        return [word for word in words if word.start >= until]
+            words = words[n:]
+        else:  # heard otherwise this time: what was settled stays, and words after it follow
+            words = [word for word in words if word.start >= self._until - OVERLAP]
+        return clamp_words(words, self._until)
 
     def _listen(self, start: int, end: int) -> tuple[Word, ...]:
         words = self._hear(start, end)
         agreed = [a for a, _ in takewhile(lambda pair: _same(*pair), zip(words, self._guess, strict=False))]
         if end - start >= LONGEST and not self._settled and not agreed:
             agreed = words  # nothing is certain after so long: what was heard has to do
+        self._settle(agreed)
         self._settled += agreed
         self._guess = words[len(agreed) :]
         if end - start >= LONGEST:
-            until = self._settled[-1].end if self._settled else end / SAMPLE_RATE
+            until = self._until if self._settled else end / SAMPLE_RATE
             self._begin = min(end, max(start + SAMPLE_RATE, round(until * SAMPLE_RATE)))
             self._settled = []
         return tuple(agreed)
 
+    def _settle(self, words: list[Word]) -> None:
+        if words:
+            self._until = words[-1].end
+
     def _close(self, start: int, end: int) -> tuple[Word, ...]:
         """An utterance has ended."""
         words = self._hear(max(start, self._begin), end)
+        self._settle(words)
         self._settled, self._guess = [], []
         self._begin = max(self._begin, end)
         return tuple(words)

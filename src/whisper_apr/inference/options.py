@@ -6,6 +6,7 @@ a sequence, of which each window's decoding is given one after the other.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Annotated, Any, cast
 
 from ..audio import VadOptions, vad_kind
@@ -171,9 +172,11 @@ class TranscribeOptions:
     carry_initial_prompt: Annotated[bool, boolean] = False  # and every other one
     # text that the first window begins with, and that is in the result: faster-whisper's prefix
     initial_prefix: Annotated[str | Sequence[int] | None, PROMPT] = None
-    # start, end, start, end ... in seconds; the last end may be missing
+    # start, end, start, end ... in seconds; the last end may be missing. With batch_size, clips may overlap and be in any order
     clip_timestamps: Annotated[str | Sequence[float | Mapping[str, float]] | None, CLIPS] = "0"
     word_timestamps: Annotated[bool, boolean] = False
+    # hold times within the sound, as word_timestamps, vad_filter and batch_size do anyway: openai-whisper's may lie beyond its end
+    clamp_times: Annotated[bool, boolean] = False
     prepend_punctuations: Annotated[str, text] = PREPENDED
     append_punctuations: Annotated[str, text] = APPENDED
     # with word_timestamps: seconds of silence around false text
@@ -195,6 +198,12 @@ class TranscribeOptions:
         parse_fields(self)
         if self.hallucination_silence_threshold is not None and not self.word_timestamps:
             raise OptionError("hallucination_silence_threshold needs word_timestamps=True")
+        if self.batch_size is None and self.clips is not None and any(a > b for a, b in pairwise(self.clips)):
+            raise OptionError(f"clip_timestamps must not go back, unless batch_size is given: {self.clips}")
+
+    @property
+    def clamps_times(self) -> bool:
+        return self.clamp_times or self.word_timestamps or self.vad_filter or self.batch_size is not None
 
     @property
     def temperatures(self) -> tuple[float, ...]:

@@ -8,15 +8,18 @@ from ..audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, pad_or_trim
 from ..errors import AudioError
 from ..model.encoder import TIME_STRIDE
 from ..tokenizer import Tokenizer
+from .bounds import clamp_segments
 from .decode import DecodingResult, FloatArray
 from .fallback import is_silence
 from .hallucination import without_hallucinations
+from .onsets import Loudness
 from .options import TranscribeOptions
 from .results import Segment
 
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH
 SECONDS_PER_POSITION = TIME_STRIDE * HOP_LENGTH / SAMPLE_RATE
 RELIABLE_TEMPERATURE = 0.5  # text sampled above it is not told to the next window
+SHORTEST_STEP = 20  # frames at least between two windows' beginnings, where words say where the next one begins
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Window:
     @property
     def duration(self) -> float:
         return self.size * HOP_LENGTH / SAMPLE_RATE
+
+    @property
+    def end(self) -> float:
+        return (self.seek + self.size) * HOP_LENGTH / SAMPLE_RATE
 
 
 class Frames(Protocol):
@@ -96,7 +103,13 @@ class Passage:
         self.clip = 0
         self.seek = self.clips[0][0] if self.clips else 0
         self.last_speech = 0.0  # seconds: where the last word before the window ends
+        self.until = 0.0  # seconds: where the last segment before the window ends
         self.error: AudioError | None = None
+        self.place = (
+            0  # of passages that are decoded in another order than was asked for: the number of what this is a part of
+        )
+        self.ends_place = False  # whether it is the last part
+        self.next_start: int | None = None  # the frame at which the channel's next passage begins, where that is known
         self.recording = 0  # the number of the recording, of several that are transcribed together
         self.channel = 0  # the number of its channel, of those that are transcribed apart from each other
         self.is_last = False  # whether it is the last one of its channel
@@ -110,7 +123,7 @@ class Passage:
         while self.clip < len(self.clips) and self.seek >= min(self.clips[self.clip][1], self.content_frames):
             self.clip += 1
             if self.clip < len(self.clips):
-                self.seek = max(self.seek, self.clips[self.clip][0])
+                self.seek = self.clips[self.clip][0]  # back, too, where a timestamp lay beyond the clip before
         if self.frames is None or self.clip == len(self.clips):
             self.frames = None
             return None
@@ -127,21 +140,28 @@ class Passage:
         if is_silence(result, self.options):
             self.seek += window.size
             return []
-        segments, done = cut(result, window, self.tokenizer)
-        self.seek = window.seek + done
+        text = cut(result, window, self.tokenizer)
+        self.seek = window.seek + text.n_done
+        segments = [_without_nothing(segment) for segment in text.segments]
+        if self.options.clamps_times:
+            segments = clamp_segments(segments, max(window.start, self.until), window.end)
         if aligner is not None:
-            segments = aligner(segments, window, result, self.tokenizer)
+            earliest = max(window.start, self.until)
+            segments = aligner(segments, window, result, self.tokenizer, earliest, text.is_open)
+            if text.is_open:
+                is_last = window.seek + window.size >= min(self.clips[self.clip][1], self.content_frames)
+                self.seek = window.seek + _n_heard(segments, window, is_last)
             threshold = self.options.hallucination_silence_threshold
             if threshold is not None:
                 end = self.content_frames / FRAMES_PER_SECOND
-                segments, seek, keep = without_hallucinations(
-                    segments, window.start, window.duration, self.last_speech, end, threshold
-                )
-                self.seek = self.seek if seek is None else max(window.seek + 1, round(seek * FRAMES_PER_SECOND))
-                if not keep:
+                kept = without_hallucinations(segments, window.start, window.duration, self.last_speech, end, threshold)
+                if kept.seek is not None:
+                    self.seek = max(window.seek + SHORTEST_STEP, round(kept.seek * FRAMES_PER_SECOND))
+                if kept.is_rejected:
                     return []
+                segments = kept.segments
             self.last_speech = next((s.words[-1].end for s in reversed(segments) if s.words), self.last_speech)
-        segments = [_without_nothing(segment) for segment in segments]
+        self.until = segments[-1].end if segments else self.until
         self.context.add([token for segment in segments for token in segment.tokens])
         if not self.options.condition_on_previous_text or result.temperature > RELIABLE_TEMPERATURE:
             self.context.forget()
@@ -150,9 +170,15 @@ class Passage:
 
 class Aligner(Protocol):
     def __call__(
-        self, segments: list[Segment], window: Window, result: DecodingResult, tokenizer: Tokenizer
+        self,
+        segments: list[Segment],
+        window: Window,
+        result: DecodingResult,
+        tokenizer: Tokenizer,
+        earliest: float,
+        is_open: bool,
     ) -> list[Segment]:
-        """The segments with their words."""
+        """See `words.add_words`."""
 
 
 def _without_nothing(segment: Segment) -> Segment:
@@ -162,8 +188,33 @@ def _without_nothing(segment: Segment) -> Segment:
     return replace(segment, text="", tokens=(), words=None if segment.words is None else ())
 
 
-def cut(result: DecodingResult, window: Window, tokenizer: Tokenizer) -> tuple[list[Segment], int]:
-    """A window's segments, and how many frames of it are done: up to the last timestamp where speech goes on after it."""
+def _n_heard(segments: Sequence[Segment], window: Window, is_last: bool) -> int:
+    """Count the frames up to the last word's end, or all of the window's where nothing that may be speech follows it."""
+    words = [word for segment in segments for word in segment.words or ()]
+    spans = [
+        (round((word.start - window.start) * FRAMES_PER_SECOND), round((word.end - window.start) * FRAMES_PER_SECOND))
+        for word in words
+    ]
+    if not spans or not SHORTEST_STEP <= spans[-1][1] < window.size:
+        return window.size
+    n = spans[-1][1]
+    return n if Loudness(window.mel[:, : window.size]).has_speech_after(spans, n, is_last) else window.size
+
+
+@dataclass(frozen=True)
+class WindowText:
+    """A window's text in segments, as its timestamps divide it."""
+
+    segments: list[Segment]
+    n_done: int  # frames of the window after which the next one begins
+    is_open: bool  # it stopped without a timestamp: where it ends is not known; then there is one segment
+
+
+def cut(result: DecodingResult, window: Window, tokenizer: Tokenizer) -> WindowText:
+    """Cut a window's text into segments, by openai-whisper's rules.
+
+    The next window begins at the last timestamp where text goes on after it, else behind this window.
+    """
     begin, tokens = tokenizer.timestamp_begin, result.tokens
     stamped = [token >= begin for token in tokens]
 
@@ -191,7 +242,9 @@ def cut(result: DecodingResult, window: Window, tokenizer: Tokenizer) -> tuple[l
             cuts.append(len(tokens))
         parts = [tokens[first:last] for first, last in zip([0, *cuts], cuts, strict=False)]
         segments = [segment(time(part[0]), time(part[-1]), part) for part in parts]
-        return segments, window.size if ends_with_one else (tokens[cuts[-1] - 1] - begin) * TIME_STRIDE
+        # nothing is done only where tokens break the rules on timestamps: then this window is passed, as none could follow it
+        n_done = window.size if ends_with_one else (tokens[cuts[-1] - 1] - begin) * TIME_STRIDE or window.size
+        return WindowText(segments, n_done, is_open=False)
     stamps = [token for token in tokens if token >= begin]
     end = time(stamps[-1]) if stamps and stamps[-1] != begin else window.start + window.duration
-    return [segment(window.start, end, tokens)], window.size
+    return WindowText([segment(window.start, end, tokens)], window.size, is_open=not ends_with_one)

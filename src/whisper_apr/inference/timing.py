@@ -38,6 +38,9 @@ class Listening:
 
     matrix: FloatArray  # (n_text + 1, n_position): how much each token, and the end, listens to each position
     probabilities: FloatArray  # (n_text,) of the tokens
+    end: float | None = (
+        None  # seconds from the window's beginning at which the text ends; None where it was not asked for
+    )
 
 
 def heads_of(model: Whisper) -> npt.NDArray[np.int64]:
@@ -50,11 +53,17 @@ def heads_of(model: Whisper) -> npt.NDArray[np.int64]:
 
 
 def listen(
-    model: Whisper, tokenizer: Tokenizer, text_tokens: list[int], features: FloatArray, n_position: int
+    model: Whisper,
+    tokenizer: Tokenizer,
+    text_tokens: list[int],
+    features: FloatArray,
+    n_position: int,
+    finds_end: bool = False,
 ) -> Listening:
     """Read the text once more, without timestamps, and keep what the alignment heads attend to in the first `n_position` positions.
 
-    features is `(n_audio_ctx, n_audio_state)`.
+    features is `(n_audio_ctx, n_audio_state)`. `finds_end` is for a text that may leave part of the sound out: attention as it is then
+    says where the text ends, since normalised over tokens it is noise at positions that no token attends to.
     """
     begin = tokenizer.sot_sequence_including_notimestamps
     tokens = np.array([*begin, *text_tokens, tokenizer.eot])
@@ -63,10 +72,17 @@ def listen(
     logits = model.decoder.logits(states[first : first + len(text_tokens)])[:, : tokenizer.eot]
     probabilities = np.exp(logits[np.arange(len(text_tokens)), text_tokens] - simd.logsumexp(logits))
     weights = simd.softmax(scores[:, :, :n_position])
+    end = int(jumps(_smoothed(weights)[first:-1])[-1]) / POSITIONS_PER_SECOND if finds_end else None
     weights -= weights.mean(axis=1, keepdims=True)
-    weights /= np.sqrt(np.mean(weights * weights, axis=1, keepdims=True))
-    matrix = simd.median_filter(weights, MEDIAN_WIDTH).mean(axis=0)
-    return Listening(matrix[first:-1], probabilities)
+    deviation = np.sqrt(np.mean(weights * weights, axis=1, keepdims=True))
+    weights /= np.maximum(deviation, np.finfo(np.float32).tiny)  # 0 where there is one position alone
+    return Listening(_smoothed(weights)[first:-1], probabilities, end)
+
+
+def _smoothed(weights: FloatArray) -> FloatArray:
+    """Average `(n_head, n_token, n_position)` over the heads, each row behind a running median."""
+    matrix: FloatArray = simd.median_filter(weights, MEDIAN_WIDTH).mean(axis=0)
+    return matrix
 
 
 def jumps(matrix: FloatArray) -> npt.NDArray[np.int64]:
@@ -81,7 +97,7 @@ def find_alignment(
     """The words of a window's text with openai-whisper's times: over `n_frames` of its mel, whatever its segments say."""
     if not text_tokens:
         return []
-    listening = listen(model, tokenizer, text_tokens, features, n_frames // TIME_STRIDE)
+    listening = listen(model, tokenizer, text_tokens, features, max(1, n_frames // TIME_STRIDE))
     times = jumps(listening.matrix) / POSITIONS_PER_SECOND
     words, word_tokens = tokenizer.split_to_word_tokens(text_tokens)
     ends = np.cumsum([len(tokens) for tokens in word_tokens])
@@ -118,3 +134,18 @@ def merge_punctuations(words: list[WordTiming], prepended: str, appended: str) -
         else:
             merged.append(word)
     return merged
+
+
+def spread(words: list[WordTiming], least: float, low: float, high: float) -> list[WordTiming]:
+    """Hold words in order between `low` and `high` seconds, each at least `least` long, or its even share where that is less."""
+    least = min(least, (high - low) / max(1, len(words)))
+    starts, ends, at = [], [], low
+    for word in words:
+        starts.append(max(word.start, at))
+        at = max(word.end, starts[-1] + least)
+        ends.append(at)
+    at = high
+    for i in range(len(words) - 1, -1, -1):
+        ends[i] = min(ends[i], at)
+        starts[i] = at = max(low, min(starts[i], ends[i] - least))
+    return [replace(word, start=start, end=end) for word, start, end in zip(words, starts, ends, strict=True)]

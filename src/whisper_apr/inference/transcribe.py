@@ -4,15 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from heapq import merge
-from itertools import pairwise
 from typing import Any
 
 from ..audio import N_FRAMES, SAMPLE_RATE, ReadingOptions, Source, pad_or_trim
 from ..audio.samples import EACH, MIX, Channel
-from ..errors import OptionError
 from ..model import Whisper
 from ..option_values import function, optional, parse
-from .batch import Piece, decode_passages, quiet_cuts
+from .batch import decode_passages, quiet_cuts
 from .fallback import Decoder
 from .heard import Heard, HeardChannels, Progress
 from .journal import Journal
@@ -28,13 +26,12 @@ ROWS = 8  # channels that are decoded at once, where no batch_size is given
 
 
 def _clips(seconds: tuple[float, ...] | None, content_frames: int) -> list[tuple[int, int]]:
-    """The stretches to transcribe, in frames. See `TranscribeOptions.clips`."""
+    """Return the clips to transcribe, in frames: those that have any sound. See `TranscribeOptions.clips`."""
     points = [round(t * FRAMES_PER_SECOND) for t in seconds or (0.0,)]
-    if any(a > b for a, b in pairwise(points)):
-        raise OptionError(f"clip_timestamps must not go back: {seconds}")
     if len(points) % 2:
-        points.append(max(points[-1], content_frames))
-    return [(a, min(b, content_frames)) for a, b in zip(points[::2], points[1::2], strict=True)]
+        points.append(content_frames)
+    clips = [(start, min(end, content_frames)) for start, end in zip(points[::2], points[1::2], strict=True)]
+    return [(start, end) for start, end in clips if start < end]
 
 
 class Engine:
@@ -118,15 +115,21 @@ class Transcriber:
         return Context(always, [], engine.decoder.prompt_room)
 
     def passages(self) -> Iterator[Passage]:
-        """The whole recording in one; where windows are batched, pieces of at most 30 s that know nothing of each other."""
+        """Yield the whole recording as one; where windows are batched, pieces of at most 30 s that know nothing of each other.
+
+        They come by the time at which they begin.
+        """
         n = self.spectrogram.content_frames
         make = partial(Passage, tokenizer=self.tokenizer, content_frames=n)
         if self.options.batch_size is None:
             yield make(self.spectrogram, self.clips, options=self.options, context=self._context(True))
             return
         alone = replace(self.options, condition_on_previous_text=False)
-        for i, (clip, mel) in enumerate(quiet_cuts(self.spectrogram, self.clips)):
-            yield make(Piece(clip[0], mel), [clip], options=alone, context=self._context(i == 0))
+        for piece in quiet_cuts(self.spectrogram, self.clips):
+            is_first = piece.clip == 0 and piece.start == self.clips[0][0]
+            passage = make(piece, [(piece.start, piece.end)], options=alone, context=self._context(is_first))
+            passage.place, passage.ends_place, passage.next_start = piece.clip, piece.ends_clip, piece.next_start
+            yield passage
 
 
 class Job:

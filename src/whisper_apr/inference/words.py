@@ -11,15 +11,17 @@ import numpy as np
 from ..model import Whisper
 from ..model.encoder import TIME_STRIDE
 from ..tokenizer import Tokenizer
+from .bounds import emptied
 from .decode import DecodingResult
 from .language import tokenizer_of
 from .onsets import Loudness
 from .options import TranscribeOptions
 from .passage import Window
 from .results import Segment, Word
-from .timing import POSITIONS_PER_SECOND, Listening, WordTiming, jumps, listen, mean, merge_punctuations
+from .timing import POSITIONS_PER_SECOND, Listening, WordTiming, jumps, listen, mean, merge_punctuations, spread
 
 MARGIN = 0.2  # seconds by which speech may go beyond a segment's own times, which are the model's guess
+LEAST = 0.02  # seconds that each word has, where there are so many: a position of the encoder
 
 
 def add_words(
@@ -27,32 +29,47 @@ def add_words(
     window: Window,
     result: DecodingResult,
     tokenizer: Tokenizer,
+    earliest: float,
+    is_open: bool,
     *,
     model: Whisper,
     options: TranscribeOptions,
 ) -> list[Segment]:
-    """A window's segments with their words; a segment begins and ends with its words, as openai-whisper's do."""
+    """Return a window's segments with their words; a segment begins and ends with its words, as openai-whisper's do.
+
+    Segments must be in order and within the window. Every segment that has text has words, in order and within the window; none
+    begins before `earliest` (seconds of the recording), where the words before the window end. `is_open`: the text stopped without a
+    timestamp, so that the end of the last segment is not known, and the sound after its words may not be in the text.
+    """
     tokenizer = tokenizer_of(model, result.language, tokenizer.task)
     texts = [[token for token in segment.tokens if token < tokenizer.eot] for segment in segments]
     tokens = [token for text in texts for token in text]
     if not tokens:
         return [replace(segment, words=()) for segment in segments]
-    heard = listen(model, tokenizer, tokens, result.audio_features, window.size // TIME_STRIDE)
+    heard = listen(model, tokenizer, tokens, result.audio_features, max(1, window.size // TIME_STRIDE), is_open)
     loudness = Loudness(window.mel[:, : window.size])
-    done, first, out = 0.0, 0, []
+    done, first, out = earliest - window.start, 0, []
     for i, (segment, text) in enumerate(zip(segments, texts, strict=True)):
+        if not text:
+            out.append(emptied(segment, window.start + done))
+            continue
         start, end = segment.start - window.start, segment.end - window.start
+        if heard.end is not None:  # then the window has one segment
+            end = heard.end
         following = next(
             (s.start - window.start for s, t in zip(segments[i + 1 :], texts[i + 1 :], strict=True) if t), None
         )
         latest = window.duration if following is None else max(following, end)
-        low, high = max(done, start - MARGIN), min(latest, end + MARGIN)
-        words: list[WordTiming] = []
-        if text and high > low:
-            words = _align(heard, loudness, tokenizer, text, first, low, high)
-            words = merge_punctuations(words, options.prepend_punctuations, options.append_punctuations)
-            words = loudness.refine(words, low, high)
-            done = words[-1].end
+        low = max(done, start - MARGIN)
+        # the words before may have taken all of the segment's sound: then it takes what follows, while there is any
+        high = min(max(min(latest, end + MARGIN), low + LEAST), window.duration)
+        words = _align(heard, loudness, tokenizer, text, first, low, high)
+        words = merge_punctuations(words, options.prepend_punctuations, options.append_punctuations)
+        words = loudness.refine(words, low, high)
+        if heard.end is not None and words[-1].end > high - LEAST:  # the sound goes on, without a pause
+            high = min(high, max(low + LEAST, loudness.dip(heard.end)))
+        words = spread(words, LEAST, low, high)
+        done = words[-1].end
         first += len(text)
         out.append(_with_words(segment, words, window.start))
     return out
@@ -61,7 +78,7 @@ def add_words(
 def _align(
     heard: Listening, loudness: Loudness, tokenizer: Tokenizer, text: list[int], first: int, low: float, high: float
 ) -> list[WordTiming]:
-    """The words of tokens `first` and on, somewhere between `low` and `high` seconds."""
+    """Return the words of tokens `first` and on, between `low` and `high` seconds of the window."""
     begin, end = round(low * POSITIONS_PER_SECOND), round(high * POSITIONS_PER_SECOND)
     begin = min(begin, heard.matrix.shape[1] - 1)
     matrix = heard.matrix[first : first + len(text), begin : max(end, begin + 1)]
@@ -82,6 +99,4 @@ def _with_words(segment: Segment, timings: list[WordTiming], offset: float) -> S
     words = tuple(
         Word(t.word, round(offset + t.start, 2), round(offset + t.end, 2), t.probability) for t in timings if t.word
     )
-    if not words:
-        return replace(segment, words=())
     return replace(segment, words=words, start=words[0].start, end=words[-1].end)
