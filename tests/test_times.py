@@ -7,16 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import models
-from invariants import check_segments, check_words
+from invariants import check_segments
 from recordings import join, noise, silence, speech
-from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, WhisperModel, load_model
+from whisper_apr import Recognizer, load_model
 from whisper_apr.audio import SAMPLE_RATE
-from whisper_apr.errors import OptionError
 
 DATA = Path(__file__).parent / "data"
 SMALL = models.dimensions(32, 2, 2)
@@ -35,7 +33,9 @@ def digits() -> Recognizer:
 @lru_cache
 def long() -> np.ndarray:
     """47 s: digits, pauses, noise."""
-    return join(speech("en_three"), silence(3), speech("es"), speech("en_late")[16_000 * 12 :], noise(3, 0.05), speech("fr"))
+    return join(
+        speech("en_three"), silence(3), speech("es"), speech("en_late")[16_000 * 12 :], noise(3, 0.05), speech("fr")
+    )
 
 
 SECONDS = len(long()) / SAMPLE_RATE
@@ -50,7 +50,11 @@ sounds = st.one_of(
 def option_sets(draw):
     options = draw(
         st.fixed_dictionaries(
-            {"sample_len": st.sampled_from([1, 4, 12, 40]), "seed": st.just(1), "language": st.sampled_from([None, "en", "ja"])},
+            {
+                "sample_len": st.sampled_from([1, 4, 12, 40]),
+                "seed": st.just(1),
+                "language": st.sampled_from([None, "en", "ja"]),
+            },
             optional={
                 "word_timestamps": st.booleans(),
                 "without_timestamps": st.booleans(),

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..audio import N_FRAMES, SAMPLE_RATE, ReadingOptions, Source, pad_or_trim
 from ..audio.samples import EACH, MIX, Channel
+from ..errors import OptionError
 from ..model import Whisper
 from ..option_values import function, optional, parse
 from .batch import decode_passages, quiet_cuts
