@@ -541,7 +541,7 @@ class FakePassage:
     """How far a channel has come."""
 
     def __init__(self, channel: int) -> None:
-        self.channel, self.seek, self.ended, self.is_last = channel, 0, False, True
+        self.channel, self.seek, self.ended, self.is_last, self.next_start = channel, 0, False, True, None
 
 
 @given(st.data(), st.integers(1, 5))

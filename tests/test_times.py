@@ -3,18 +3,25 @@
 Models of random weights stand beside the bundled one: they write timestamps and texts that no trained model does.
 """
 
+import difflib
+import json
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import models
-from invariants import check_segments
+from invariants import check_segments, check_words
 from recordings import join, noise, silence, speech
-from whisper_apr import Recognizer, load_model
+from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, WhisperModel, load_model
 from whisper_apr.audio import SAMPLE_RATE
+from whisper_apr.cli import main
+from whisper_apr.errors import OptionError
+from whisper_apr.inference.batch import quiet_cuts
 
 DATA = Path(__file__).parent / "data"
 SMALL = models.dimensions(32, 2, 2)
@@ -96,3 +103,184 @@ def test_times_in_every_option_set(options, sound, seed):
         clips = list(zip(edges[::2], edges[1::2], strict=True))
         for segment in result.segments:
             assert any(start - 1e-6 <= segment.start <= segment.end <= end + 1e-6 for start, end in clips)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.01, 0.02, 0.03, 0.05, 0.09, 0.3])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"without_timestamps": True}, {"batch_size": 2}, {"hallucination_silence_threshold": 0.5}, {"beam_size": 2}],
+    ids=str,
+)
+def test_words_of_next_to_no_sound(model, seconds, options):
+    """Of one frame, or of one position of the encoder, there is nothing to compare."""
+    samples = speech("en")[8000:][: round(seconds * SAMPLE_RATE)]
+    options = {"language": "en", "temperature": 0.0, "no_speech_threshold": None, "word_timestamps": True} | options
+    check_segments(model.transcribe(samples, **options).segments, seconds)
+
+
+# ---- which doors clamp -----------------------------------------------------------------------------------------------
+
+SHORT = 0.2  # seconds of a word of which the model says that it ends later
+
+
+def test_doors_that_hold_times_within_the_sound_and_the_one_that_has_openai_whispers(model, tmp_path, capsys):
+    samples = speech("en")[8000:][: round(SHORT * SAMPLE_RATE)]
+    options = {"language": "en", "temperature": 0.0}
+    theirs = model.transcribe(samples, **options)
+    assert theirs.segments[-1].end > SHORT
+    assert next(iter(model.transcribe_many([samples], **options))) == theirs
+    ends = {}
+    for name, more in {
+        "clamp_times": {"clamp_times": True},
+        "words": {"word_timestamps": True},
+        "vad": {"vad_filter": True},
+        "batch": {"batch_size": 1},
+    }.items():
+        ours = model.transcribe(samples, **options, **more)
+        assert ours.text == theirs.text
+        ends[name] = ours.segments[-1].end
+        assert next(iter(model.transcribe_many([samples], **options, **more))) == ours
+    faster = WhisperModel("digits")
+    ends["WhisperModel"] = list(faster.transcribe(samples, beam_size=1, **options)[0])[-1].end
+    batched = BatchedInferencePipeline(faster).transcribe(samples, beam_size=1, without_timestamps=False, **options)
+    ends["batched"] = list(batched[0])[-1].end
+    import soundfile
+
+    path = tmp_path / "short.wav"
+    soundfile.write(path, samples, SAMPLE_RATE, subtype="FLOAT")
+    assert main(["transcribe", "--model", "digits", "--language", "en", "-f", "tsv", str(path)]) == 0
+    ends["command"] = int(capsys.readouterr().out.splitlines()[-1].split("\t")[1]) / 1000
+    assert all(0 < end <= SHORT for end in ends.values()), ends
+
+
+# ---- text that stops before the sound does ---------------------------------------------------------------------------
+
+
+def true_words(name: str) -> list[str]:
+    truth = {r["file"].split(".")[0]: r for r in json.loads((DATA / "words.json").read_text())}
+    return [word["word"] for phrase in truth[name]["phrases"] for word in phrase["words"]]
+
+
+def n_found(true: list[str], text: str) -> int:
+    matcher = difflib.SequenceMatcher(None, true, text.split(), autojunk=False)
+    return sum(block.size for block in matcher.get_matching_blocks())
+
+
+@pytest.mark.parametrize("timestamps", ["with timestamps", "without"])
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_words_say_where_to_go_on_where_a_text_stops(model, timestamps, batch_size):
+    """After four tokens at most, here: a digit each, and perhaps a timestamp before them."""
+    true = true_words("en_long")
+    options = {"sample_len": 4, "temperature": 0.0, "language": "en", "batch_size": batch_size}
+    options["without_timestamps"] = timestamps == "without"
+    lost = model.transcribe(speech("en_long"), **options)
+    found = model.transcribe(speech("en_long"), word_timestamps=True, **options)
+    assert n_found(true, lost.text) <= len(true) / 2  # as in openai-whisper
+    assert n_found(true, found.text) >= len(true) * 0.85
+    assert len(found.text.split()) <= len(true)  # and none comes twice
+    check_segments(found.segments, len(speech("en_long")) / SAMPLE_RATE)
+
+
+def test_the_batched_pipeline_goes_on_too(model):
+    true = true_words("en_three")
+    batched = BatchedInferencePipeline(WhisperModel("digits"))
+    options = {"language": "en", "beam_size": 1, "temperature": 0.0, "max_new_tokens": 3, "word_timestamps": True}
+    segments = list(batched.transcribe(speech("en_three"), **options)[0])
+    assert n_found(true, "".join(segment.text for segment in segments)) >= len(true) - 1
+    check_segments(segments, len(speech("en_three")) / SAMPLE_RATE, first_id=1)
+
+
+def test_nothing_is_made_up_after_a_text_that_is_whole(model):
+    """Silence, faint noise, a click: no window is decoded for what is left."""
+    for rest in (silence(4), noise(4, 0.001), join(silence(1), np.full(300, 0.2, np.float32), silence(3))):
+        samples = join(speech("en"), rest)
+        found = model.transcribe(samples, without_timestamps=True, word_timestamps=True, temperature=0.0)
+        assert found.text.split() == true_words("en")
+
+
+# ---- clips that overlap, and clips in any order -----------------------------------------------------------------------
+
+TURNS = [(20.0, 31.5), (0.0, 12.0), (8.0, 24.0), (31.5, 46.0), (5.0, 5.0), (90.0, 95.0), (2.0, 40.0), (45.0, 400.0)]
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("size", [1, 3])
+def test_clips_are_independent_and_in_the_order_given(model, words, size):
+    options = {"batch_size": size, "language": "en", "temperature": 0.0, "word_timestamps": words}
+    seen, progress = [], []
+    edges = [edge for clip in TURNS for edge in clip]
+    result = model.transcribe(
+        long(), clip_timestamps=edges, on_segment=seen.append, on_progress=progress.append, **options
+    )
+    alone = [model.transcribe(long(), clip_timestamps=clip, **options).segments for clip in TURNS]
+    content = [(s.seek, s.start, s.end, s.text, s.tokens, s.words) for s in result.segments]
+    assert content == [(s.seek, s.start, s.end, s.text, s.tokens, s.words) for part in alone for s in part]
+    assert tuple(seen) == result.segments
+    assert [segment.id for segment in seen] == list(range(len(seen)))
+    assert [p.done for p in progress] == sorted(p.done for p in progress)
+    for part in alone:
+        check_segments(part, SECONDS)
+    many = model.transcribe_many(
+        [long(), long()], independent_windows=True, clip_timestamps=edges, **(options | {"batch_size": 2})
+    )
+    assert [each.segments for each in many] == [result.segments, result.segments]
+
+
+def test_clips_of_the_batched_pipeline(model):
+    batched = BatchedInferencePipeline(WhisperModel("digits"))
+    options = {"language": "en", "beam_size": 1, "temperature": 0.0}
+    clips = [{"start": start, "end": end} for start, end in TURNS]
+    segments = list(batched.transcribe(long(), clip_timestamps=clips, **options)[0])
+    alone = [list(batched.transcribe(long(), clip_timestamps=[clip], **options)[0]) for clip in clips]
+    assert [(s.start, s.end, s.text) for s in segments] == [(s.start, s.end, s.text) for part in alone for s in part]
+
+
+def test_one_window_after_the_other_needs_clips_in_order(model):
+    for edges in ([20.0, 30.0, 0.0, 10.0], [0.0, 20.0, 10.0, 30.0]):
+        with pytest.raises(OptionError, match="batch_size"):
+            model.transcribe(silence(1), clip_timestamps=edges)
+        with pytest.raises(OptionError, match="batch_size"):
+            model.transcribe_many([silence(1)], clip_timestamps=edges)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 9000)), max_size=9))
+def test_pieces_of_clips_come_by_time_and_each_clip_is_whole(clips):
+    """So the recording is read from its beginning to its end once, however many clips overlap."""
+    mel = np.random.default_rng(0).random((2, 9000), np.float32)
+
+    class Forwards:
+        at = 0
+
+        def window(self, start, size):
+            assert start >= self.at
+            self.at = start
+            return mel[:, start : start + size]
+
+    clips = [(min(clip), max(clip)) for clip in clips]
+    pieces = list(quiet_cuts(Forwards(), clips))
+    for piece, following in pairwise(pieces):
+        assert piece.next_start == following.start
+    for number, (start, end) in enumerate(clips):
+        ours = [piece for piece in pieces if piece.clip == number]
+        edges = [start, *(piece.end for piece in ours)]
+        assert [piece.start for piece in ours] == edges[:-1]
+        assert edges[-1] == end
+        assert [piece.ends_clip for piece in ours] == [False] * (len(ours) - 1) + [True] * bool(ours)
+        assert all(piece.end - piece.start <= 3000 for piece in ours)
+
+
+# ---- live ------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=8)
+@given(st.lists(st.integers(1, 40_000), min_size=1, max_size=12), st.sampled_from([None, 0, 1, 3]))
+def test_live_words_are_in_order_and_of_what_was_heard(sizes, seed):
+    model = digits() if seed is None else random_model(seed)
+    stream = LiveTranscriber(model, step=1.5, temperature=0.0, language="en", sample_len=20)
+    n, until = 0, 0.0
+    for size in [*sizes, None]:
+        text = stream.finish() if size is None else stream.push(long()[n : n + size])
+        n += size or 0
+        words = text.settled + text.tentative
+        check_words(words, until, n / SAMPLE_RATE)
+        until = text.settled[-1].end if text.settled else until

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from .. import simd
-from ..audio import SpeechFilter, SpeechMap, VadOptions
+from ..audio import SAMPLE_RATE, SpeechFilter, SpeechMap, VadOptions
 from .recording import Blocks
 from .results import Segment, Word
 
@@ -21,7 +21,8 @@ class Spoken:
         self.n_samples = 0  # of the whole recording
 
     def original(self, seconds: float, is_end: bool = False) -> float:
-        return round(self.map.original(seconds, is_end), 3)
+        """Return the time in the recording, to a millisecond, of one in the speech. See `SpeechMap.original`."""
+        return min(round(self.map.original(seconds, is_end), 3), self.n_samples / SAMPLE_RATE)
 
     def restored(self, segment: Segment) -> Segment:
         """The segment with the recording's times."""

@@ -1,0 +1,90 @@
+"""A passage's windows: where each begins, and what becomes of times beyond the sound, of tokens written by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_apr.inference.decode import DecodingResult
+from whisper_apr.inference.options import TranscribeOptions
+from whisper_apr.inference.passage import Context, Passage, Window, cut
+from whisper_apr.tokenizer import get_tokenizer
+
+TOKENIZER = get_tokenizer(True)
+TEXT = TOKENIZER.encode(" one two")
+MEL = np.zeros((80, 3000), np.float32)
+
+
+class Quiet:
+    def window(self, start, size):
+        return MEL[:, :size]
+
+
+def tokens(*parts: float | str) -> tuple[int, ...]:
+    """Seconds as timestamps, and text."""
+    return tuple(
+        token
+        for part in parts
+        for token in (
+            TOKENIZER.encode(part) if isinstance(part, str) else [TOKENIZER.timestamp_begin + round(part * 50)]
+        )
+    )
+
+
+def result(*parts: float | str) -> DecodingResult:
+    return DecodingResult(MEL, "en", tokens=tokens(*parts), avg_logprob=-0.1, no_speech_prob=0.0, temperature=0.0)
+
+
+def passage(clips: list[tuple[int, int]], n_frame: int, **options) -> Passage:
+    return Passage(Quiet(), clips, TOKENIZER, TranscribeOptions(**options), Context((), (), 100), n_frame)
+
+
+def times(segments):
+    return [(round(s.start, 2), round(s.end, 2), s.text) for s in segments]
+
+
+def test_times_beyond_the_sound_are_openai_whispers_unless_they_are_to_be_clamped():
+    written = result(0.0, " a", 3.0, 3.0, " b", 4.5, 5.0, " c", 6.0)
+    plain, clamped = passage([(0, 396)], 396), passage([(0, 396)], 396, clamp_times=True)
+    theirs = plain.settle(plain.window(), written)
+    assert times(theirs) == [(0, 3, " a"), (3, 4.5, " b"), (5, 6, " c")]
+    ours = clamped.settle(clamped.window(), written)
+    assert times(ours) == [(0, 3, " a"), (3, 3.96, " b"), (3.96, 3.96, "")]
+    assert ours[-1].tokens == ()
+    assert plain.seek == clamped.seek
+    assert clamped.window() is None
+
+
+@pytest.mark.parametrize("option", [{"word_timestamps": True}, {"vad_filter": True}, {"batch_size": 2}])
+def test_options_that_clamp(option):
+    each = passage([(0, 396)], 396, **option)
+    assert times(each.settle(each.window(), result(0.0, " a", 26.94))) == [(0, 3.96, " a")]
+
+
+def test_a_timestamp_beyond_its_clip_does_not_skip_the_next_one():
+    """As openai-whisper goes on; a later clip was passed over here."""
+    each = passage([(0, 200), (250, 600), (650, 700)], 1000)
+    each.settle(each.window(), result(0.0, " a", 9.0, 9.0, " b"))
+    assert (each.window().seek, each.window().size) == (250, 350)
+    each.settle(each.window(), result(0.0, " a", 9.0))
+    assert each.window().seek == 650
+
+
+def test_text_that_is_dropped_is_not_told_to_the_next_window():
+    each = passage([(0, 200), (250, 600)], 1000, clamp_times=True)
+    each.settle(each.window(), result(0.0, " a", 1.0, 2.5, " b", 3.0))
+    assert TOKENIZER.encode(" b")[0] not in each.window().prompt
+    assert TOKENIZER.encode(" a")[0] in each.window().prompt
+
+
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(TEXT), st.integers(0, 1500).map(lambda i: TOKENIZER.timestamp_begin + i)), max_size=12
+    ),
+    st.integers(1, 3000),
+)
+def test_any_tokens_come_to_an_end(written, size):
+    """A window that would begin where it began is passed, whatever the model writes."""
+    text = cut(DecodingResult(MEL, "en", tokens=tuple(written)), Window(500, size, MEL, ()), TOKENIZER)
+    assert text.n_done > 0
+    assert len(text.segments) == 1 or not text.is_open

@@ -1,0 +1,33 @@
+"""Times in the speech alone lead back to the recording: in order, inside it, and words inside their segment."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invariants import check_segments
+from whisper_apr.audio import SpeechMap
+from whisper_apr.audio.vad import Span
+from whisper_apr.inference.results import Segment, Word
+from whisper_apr.inference.speech import Spoken
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40_000), st.integers(160, 90_000)), min_size=1, max_size=5),
+    st.lists(st.integers(0, 100), min_size=6, max_size=6),
+)
+def test_order_is_kept(parts, hundredths):
+    """Times at the seams, too, where one moment of the speech is two of the recording."""
+    spans, at = [], 0
+    for gap, length in parts:
+        spans.append(Span(at + gap, at + gap + length))
+        at = spans[-1].end
+    spoken = Spoken()
+    spoken.map, spoken.n_samples = SpeechMap(spans), at
+    seams = [length / 16_000 for _, length in parts]
+    total = sum(seams)
+    moments = [*(sum(seams[:i]) for i in range(len(seams) + 1)), *(total * part / 100 for part in hundredths)]
+    points = sorted(moments)
+    segments = []
+    for number, (a, b, c, d) in enumerate(zip(*[iter(points)] * 4, strict=False)):
+        words = (Word(" a", a, b, 1.0), Word(" b", c, d, 1.0))
+        segments.append(Segment(number, int(a * 100), a, d, " a b", (1,), 0.0, 0.0, 1.0, 0.0, words))
+    check_segments([spoken.restored(segment) for segment in segments], at / 16_000)
