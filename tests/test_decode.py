@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import whisper_apr
+from recordings import speech
 from whisper_apr import DecodingOptions
+from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
 from whisper_apr.errors import OptionError
 from whisper_apr.inference.decode import DecodingTask, Request
 from whisper_apr.tokenizer import get_tokenizer
@@ -186,3 +188,14 @@ def test_an_empty_batch(model, features):
 def test_what_makes_no_sense_is_refused(model, features, options, message):
     with pytest.raises(OptionError, match=message):
         model.decode(features[0], **options)
+
+
+def test_a_text_that_had_as_many_tokens_as_it_may_is_cut(model):
+    mel = pad_or_trim(log_mel_spectrogram(speech("en")), 3000)
+    for options in ({}, {"beam_size": 3}, {"temperature": 0.5, "best_of": 2, "seed": 1}):
+        whole = model.decode(mel, language="en", **options)
+        assert not whole.is_cut
+        for n in (1, len(whole.tokens)):
+            found = model.decode(mel, language="en", sample_len=n, **options)
+            assert found.is_cut
+        assert not model.decode(mel, language="en", sample_len=len(whole.tokens) + 1, **options).is_cut

@@ -1,5 +1,7 @@
 """A passage's windows: where each begins, and what becomes of times beyond the sound, of tokens written by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from whisper_apr.inference.decode import DecodingResult
 from whisper_apr.inference.options import TranscribeOptions
 from whisper_apr.inference.passage import Context, Passage, Window, cut
+from whisper_apr.inference.results import Word
 from whisper_apr.tokenizer import get_tokenizer
 
 TOKENIZER = get_tokenizer(True)
@@ -77,6 +80,32 @@ def test_text_that_is_dropped_is_not_told_to_the_next_window():
     assert TOKENIZER.encode(" a")[0] in each.window().prompt
 
 
+def align(segments, *_):
+    """Stands in for `add_words`: one word a segment."""
+    return [replace(s, words=(Word(s.text, s.start, s.end, 1.0),) if s.text else ()) for s in segments]
+
+
+@pytest.mark.parametrize(
+    ("written", "cut_at", "whole_at"),
+    [
+        ((0.0, " a", 2.0), 200, None),
+        ((0.0, " a", 2.0, 3.0, " b", 4.0), 400, None),
+        ((0.0, " a", 2.0, 2.0, " b"), 200, 200),
+        ((0.0, " a", 2.0, 2.0), 200, 200),
+    ],
+)
+def test_text_that_had_as_many_tokens_as_it_may_goes_on_at_its_last_timestamp(written, cut_at, whole_at):
+    """A timestamp that ends a text says that nobody speaks after it, but not where the text was cut there."""
+    for is_cut, expected in ((True, cut_at), (False, whole_at)):
+        each = passage([(0, 3000)], 3000, word_timestamps=True)
+        each.settle(each.window(), replace(result(*written), is_cut=is_cut), align)
+        window = each.window()
+        assert (None if window is None else window.seek) == expected
+    plain = passage([(0, 3000)], 3000)
+    plain.settle(plain.window(), replace(result(*written), is_cut=True))
+    assert plain.seek == (3000 if whole_at is None else whole_at)  # as openai-whisper
+
+
 @given(
     st.lists(
         st.one_of(st.sampled_from(TEXT), st.integers(0, 1500).map(lambda i: TOKENIZER.timestamp_begin + i)), max_size=12
@@ -85,6 +114,8 @@ def test_text_that_is_dropped_is_not_told_to_the_next_window():
 )
 def test_any_tokens_come_to_an_end(written, size):
     """A window that would begin where it began is passed, whatever the model writes."""
-    text = cut(DecodingResult(MEL, "en", tokens=tuple(written)), Window(500, size, MEL, ()), TOKENIZER)
-    assert text.n_done > 0
-    assert len(text.segments) == 1 or not text.is_open
+    for goes_on in (False, True):
+        written_ = DecodingResult(MEL, "en", tokens=tuple(written))
+        text = cut(written_, Window(500, size, MEL, ()), TOKENIZER, goes_on)
+        assert text.n_done > 0
+        assert len(text.segments) == 1 or not text.is_open

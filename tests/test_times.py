@@ -139,7 +139,8 @@ def test_doors_that_hold_times_within_the_sound_and_the_one_that_has_openai_whis
         ours = model.transcribe(samples, **options, **more)
         assert ours.text == theirs.text
         ends[name] = ours.segments[-1].end
-        assert next(iter(model.transcribe_many([samples], **options, **more))) == ours
+        many = model.transcribe_many([samples], independent_windows=name == "batch", **options, **more)
+        assert next(iter(many)) == ours
     faster = WhisperModel("digits")
     ends["WhisperModel"] = list(faster.transcribe(samples, beam_size=1, **options)[0])[-1].end
     batched = BatchedInferencePipeline(faster).transcribe(samples, beam_size=1, without_timestamps=False, **options)
@@ -166,18 +167,18 @@ def n_found(true: list[str], text: str) -> int:
     return sum(block.size for block in matcher.get_matching_blocks())
 
 
-@pytest.mark.parametrize("timestamps", ["with timestamps", "without"])
 @pytest.mark.parametrize("batch_size", [None, 4])
-def test_words_say_where_to_go_on_where_a_text_stops(model, timestamps, batch_size):
-    """After four tokens at most, here: a digit each, and perhaps a timestamp before them."""
+def test_words_say_where_to_go_on_where_a_text_stops(model, batch_size):
+    """After three tokens at most, here."""
     true = true_words("en_long")
-    options = {"sample_len": 4, "temperature": 0.0, "language": "en", "batch_size": batch_size}
-    options["without_timestamps"] = timestamps == "without"
-    lost = model.transcribe(speech("en_long"), **options)
-    found = model.transcribe(speech("en_long"), word_timestamps=True, **options)
-    assert n_found(true, lost.text) <= len(true) / 2  # as in openai-whisper
-    assert n_found(true, found.text) >= len(true) * 0.85
-    assert len(found.text.split()) <= len(true)  # and none comes twice
+    options = {"sample_len": 3, "temperature": 0.0, "language": "en", "batch_size": batch_size}
+    lost = model.transcribe(speech("en_long"), without_timestamps=True, **options)
+    found = model.transcribe(speech("en_long"), without_timestamps=True, word_timestamps=True, **options)
+    assert n_found(true, lost.text) <= len(true) * 0.25  # as in openai-whisper
+    assert n_found(true, found.text) >= len(true) * 0.7  # the model overhears some, where it writes no timestamps
+    assert len(found.text.split()) <= len(true)  # none comes twice
+    points = [0.0, *(t for segment in found.segments for word in segment.words for t in (word.start, word.end))]
+    assert max(after - before for before, after in pairwise(points)) < 4  # seconds: no stretch is passed over
     check_segments(found.segments, len(speech("en_long")) / SAMPLE_RATE)
 
 

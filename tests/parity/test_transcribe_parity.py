@@ -125,6 +125,8 @@ def test_random_weights(torch: Any, random_pair: Callable[..., Any], dims: Any) 
         assert ours.avg_logprob == pytest.approx(theirs.avg_logprob, abs=1e-3)
         assert ours.no_speech_prob == pytest.approx(theirs.no_speech_prob, abs=1e-4)
         check(pair, name, temperature=0.0, sample_len=12)
+        # timestamps beyond a clip, and beyond the next one's beginning
+        check(pair, name, temperature=0.0, sample_len=12, clip_timestamps="0,1,1,2.5,2.8,4,4")
 
 
 def test_a_batch_of_windows(torch: Any, digits: Any) -> None:

@@ -33,6 +33,7 @@ class DecodingResult:
     no_speech_prob: float = np.nan
     temperature: float = np.nan
     compression_ratio: float = np.nan
+    is_cut: bool = False  # whether the text stopped because it had as many tokens as it may have
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,11 @@ class DecodingTask:
         no_speech = simd.softmax(both[:, 0])[:, self.tokenizer.no_speech]
         return np.repeat(both[:, 1], self.n_group, axis=0), no_speech
 
+    def _limit(self, prompt: Sequence[int], prefix: Sequence[int]) -> int:
+        """Return how many tokens a candidate may have, the prefix that it begins with among them."""
+        # a sampled token beyond the context is the last one
+        return min(len(prefix) + self.sample_len, self.n_ctx + 1 - len(prompt))
+
     def _sample(
         self,
         features: FloatArray,
@@ -187,8 +193,7 @@ class DecodingTask:
         found: list[tuple[Candidates, list[float]]] = [([], [])] * n_audio
         active = np.arange(n_audio)
         n_prefix = len(prefixes[0])
-        # a sampled token beyond the context is the last one
-        limits = np.array([min(n_prefix + self.sample_len, self.n_ctx + 1 - len(prompt)) for prompt in prompts])
+        limits = np.array([self._limit(prompt, prefix) for prompt, prefix in zip(prompts, prefixes, strict=True)])
         sampled: Tokens = np.repeat(np.array(prefixes, np.int64).reshape(n_audio, n_prefix), group, axis=0)
         checkpoint()
         begins = [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)]
@@ -266,6 +271,7 @@ class DecodingTask:
                     no_speech_prob=float(no_speech[i]),
                     temperature=options.temperature,
                     compression_ratio=compression_ratio(text),
+                    is_cut=len(candidates[best]) >= self._limit(prompts[i], forced[i]),
                 )
             )
         return results

@@ -140,7 +140,8 @@ class Passage:
         if is_silence(result, self.options):
             self.seek += window.size
             return []
-        text = cut(result, window, self.tokenizer)
+        # without words, the window is left where openai-whisper leaves it
+        text = cut(result, window, self.tokenizer, goes_on=result.is_cut and aligner is not None)
         self.seek = window.seek + text.n_done
         segments = [_without_nothing(segment) for segment in text.segments]
         if self.options.clamps_times:
@@ -210,10 +211,11 @@ class WindowText:
     is_open: bool  # it stopped without a timestamp: where it ends is not known; then there is one segment
 
 
-def cut(result: DecodingResult, window: Window, tokenizer: Tokenizer) -> WindowText:
+def cut(result: DecodingResult, window: Window, tokenizer: Tokenizer, goes_on: bool = False) -> WindowText:
     """Cut a window's text into segments, by openai-whisper's rules.
 
-    The next window begins at the last timestamp where text goes on after it, else behind this window.
+    The next window begins at the last timestamp where text goes on after it, else behind this window. `goes_on`: it does, although this
+    text ends there.
     """
     begin, tokens = tokenizer.timestamp_begin, result.tokens
     stamped = [token >= begin for token in tokens]
@@ -235,6 +237,10 @@ def cut(result: DecodingResult, window: Window, tokenizer: Tokenizer) -> WindowT
     def time(token: int) -> float:
         return window.start + (token - begin) * SECONDS_PER_POSITION
 
+    def done(last: int) -> int:
+        # nothing is done only where tokens break the rules on timestamps: then this window is passed, as none could follow it
+        return (tokens[last] - begin) * TIME_STRIDE or window.size
+
     ends_with_one = stamped[-2:] == [False, True]
     cuts = [i + 1 for i in range(len(tokens) - 1) if stamped[i] and stamped[i + 1]]
     if cuts:
@@ -242,9 +248,9 @@ def cut(result: DecodingResult, window: Window, tokenizer: Tokenizer) -> WindowT
             cuts.append(len(tokens))
         parts = [tokens[first:last] for first, last in zip([0, *cuts], cuts, strict=False)]
         segments = [segment(time(part[0]), time(part[-1]), part) for part in parts]
-        # nothing is done only where tokens break the rules on timestamps: then this window is passed, as none could follow it
-        n_done = window.size if ends_with_one else (tokens[cuts[-1] - 1] - begin) * TIME_STRIDE or window.size
+        n_done = done(cuts[-1] - 1) if goes_on or not ends_with_one else window.size
         return WindowText(segments, n_done, is_open=False)
-    stamps = [token for token in tokens if token >= begin]
-    end = time(stamps[-1]) if stamps and stamps[-1] != begin else window.start + window.duration
-    return WindowText([segment(window.start, end, tokens)], window.size, is_open=not ends_with_one)
+    stamps = [i for i in range(len(tokens)) if stamped[i]]
+    end = time(tokens[stamps[-1]]) if stamps and tokens[stamps[-1]] != begin else window.end
+    n_done = done(stamps[-1]) if goes_on and ends_with_one else window.size
+    return WindowText([segment(window.start, end, tokens)], n_done, is_open=not ends_with_one)
