@@ -1,0 +1,72 @@
+"""Times of real models on every recording: in order, without overlap, within the sound. Text that stops goes on behind its last word."""
+
+from pathlib import Path
+
+import pytest
+
+from invariants import check_segments
+from whisper_apr import BatchedInferencePipeline, Recognizer, WhisperModel, load_audio
+from whisper_apr.audio import SAMPLE_RATE
+
+OPTIONS = {
+    "words": {"word_timestamps": True},
+    "words, hallucinations": {"word_timestamps": True, "hallucination_silence_threshold": 1.0},
+    "words, without timestamps": {"word_timestamps": True, "without_timestamps": True},
+    "words, speech": {"word_timestamps": True, "vad_filter": True},
+    "words, windows apart": {"word_timestamps": True, "independent_windows": True},
+    "speech, windows apart": {"vad_filter": True, "independent_windows": True},
+    "clamped": {"clamp_times": True},
+}
+
+
+@pytest.fixture(scope="module")
+def sounds(recordings: Path) -> dict[str, tuple[Path, float]]:
+    """Each recording's path and its seconds, by name."""
+    kinds = (".wav", ".flac", ".mp3")
+    paths = [path for path in sorted(recordings.rglob("*")) if path.suffix in kinds]
+    assert len(paths) >= 30
+    return {path.name: (path, len(load_audio(path)) / SAMPLE_RATE) for path in paths}
+
+
+@pytest.mark.filterwarnings("ignore::whisper_apr.errors.AudioWarning")  # az_katie.wav
+@pytest.mark.parametrize(("model", "name"), [*(("base", name) for name in OPTIONS), ("tiny_en", "words")])
+def test_times_of_every_recording(request, sounds, model, name):
+    recognizer: Recognizer = request.getfixturevalue(model)
+    paths = [path for path, _ in sounds.values()]
+    results = recognizer.transcribe_many(paths, batch_size=4, temperature=0.0, **OPTIONS[name])
+    for (path, duration), result in zip(sounds.values(), results, strict=True):
+        try:
+            check_segments(result.segments, duration)
+        except AssertionError as error:
+            raise AssertionError(path.name) from error
+
+
+@pytest.mark.filterwarnings("ignore::whisper_apr.errors.AudioWarning")
+def test_text_that_stops_goes_on(base, recordings, texts):
+    """After twelve tokens, here: without words all that follows is lost, as in openai-whisper; with them next to nothing is."""
+    for name in ("jfk.flac", "LJ001-0001.flac", "az_katie.wav"):
+        options = {"temperature": 0.0, "without_timestamps": True, "sample_len": 12}
+        n_word = len(base.transcribe(recordings / name, temperature=0.0).text.split())
+        lost = base.transcribe(recordings / name, **options)
+        found = base.transcribe(recordings / name, word_timestamps=True, **options)
+        assert len(lost.text.split()) <= 12
+        assert abs(len(found.text.split()) - n_word) <= 2, (name, found.text)
+
+
+def test_nothing_is_made_up_behind_a_text_that_is_whole(base, recordings):
+    """What sounds on behind the last word is no speech, where all was written."""
+    for name in ("lp_test.wav", "lp_test_fr.wav", "jfk.flac", "sense_0880.wav", "LJ001-0004.flac"):
+        plain = base.transcribe(recordings / name, temperature=0.0, without_timestamps=True)
+        timed = base.transcribe(recordings / name, temperature=0.0, without_timestamps=True, word_timestamps=True)
+        assert timed.text == plain.text
+
+
+def test_doors_that_clamp_and_the_one_that_has_openai_whispers_times(base, base_folder, recordings):
+    """base has the end of 1.90 s at 2.00."""
+    path = recordings / "LJ001-0002.flac"
+    duration = len(load_audio(path)) / SAMPLE_RATE
+    assert base.transcribe(path, temperature=0.0).segments[-1].end > duration
+    faster = WhisperModel(base_folder)
+    for door in (faster, BatchedInferencePipeline(faster)):
+        segments = list(door.transcribe(str(path), temperature=0.0, without_timestamps=False)[0])
+        assert segments[-1].end <= duration
