@@ -25,7 +25,7 @@ class Interrupted(Exception):
 @pytest.fixture(scope="module")
 def audios() -> list:
     """Two windows and more; none with speech; another language; two channels."""
-    long = join(speech("en_three"), silence(23), speech("de"))
+    long = join(speech("en_three"), silence(21), speech("de"))
     both = np.stack([speech("en"), np.resize(speech("es"), len(speech("en")))], axis=1)
     return [long, silence(3), str(DATA / "de.wav"), both]
 
@@ -77,7 +77,7 @@ OPTIONS = [
 def test_an_interrupted_run_comes_to_the_same_result(model, audios, number) -> None:
     """Wherever it is interrupted, more than once, and in another process each time."""
     options = {"seed": 1, "sample_len": 12, "batch_size": 1 + number % 3} | OPTIONS[number]
-    audios = audios[3:] if options.get("channel") == "each" else audios[:3]
+    audios = audios[3:] if options.get("channel") == "each" else audios[:2]
     whole = list(model.transcribe_many(audios, **options))
     journal = Journal()
     n_check = 30
@@ -102,8 +102,6 @@ def test_what_was_decoded_is_not_decoded_again(model, audios, decoded) -> None:
     again = through_json(journal, 3, model.dims.n_vocab)
     assert list(model.transcribe_many(audios[:3], journal=again, **options)) == whole
     assert decoded == []
-    assert again.reached(0) >= 20
-    assert again.reached(1) == 0
     # of one recording half is there
     half = Journal()
     entries = journal.dump(0)
@@ -111,6 +109,9 @@ def test_what_was_decoded_is_not_decoded_again(model, audios, decoded) -> None:
     half.load(0, kept, model.dims.n_vocab)
     assert list(model.transcribe_many(audios[:3], journal=half, **options)) == whole
     assert sum(decoded) == n_window - len(kept)
+    first_missing = list(entries)[len(kept)].split()
+    assert half.reached(0) == int(first_missing[1]) / 100 > 0
+    assert half.reached(1) == journal.reached(0) == 0
 
 
 def test_words_that_are_missing_are_found(model, audios, decoded) -> None:

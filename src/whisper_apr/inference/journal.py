@@ -48,6 +48,7 @@ class Journal:
     def __init__(self) -> None:
         self._entries: dict[int, dict[str, _Entry]] = {}
         self._reached: dict[int, float] = {}
+        self._went_on: set[int] = set()  # the recordings of which a window was missing after some that were there
 
     def dump(self, recording: int) -> dict[str, Any]:
         """Return what there is of a recording, in dictionaries, lists, texts and numbers; empty where nothing was decoded."""
@@ -69,16 +70,21 @@ class Journal:
         """Drop a recording, which is finished."""
         self._entries.pop(recording, None)
         self._reached.pop(recording, None)
+        self._went_on.discard(recording)
 
     def reached(self, recording: int) -> float:
-        """Return the beginning, in seconds, of the last window that was taken from the journal; 0 where none was."""
+        """Return where, in seconds, windows were decoded again after those that were taken from the journal; 0 where none was."""
         return self._reached.get(recording, 0.0)
 
     def place(self, passage: Passage, window: Window) -> "Place":
         """Return the window's place, which is empty where it has not been decoded before."""
-        place = Place(self._entries.setdefault(passage.recording, {}), _key(passage, window))
-        if place.result is not None:
-            self._reached[passage.recording] = max(window.start, self._reached.get(passage.recording, 0.0))
+        recording = passage.recording
+        place = Place(self._entries.setdefault(recording, {}), _key(passage, window))
+        is_known = place.result is not None
+        if recording not in self._went_on and (is_known or recording in self._reached):
+            self._reached[recording] = max(window.start, self._reached.get(recording, 0.0))
+            if not is_known:
+                self._went_on.add(recording)
         return place
 
 
