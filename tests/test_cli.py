@@ -169,6 +169,23 @@ def test_options_reach_the_engine(capsys, texts):
     assert all(len(cue.split()) <= 2 for cue in cues)
 
 
+# openai-whisper's flags, with the values that its help gives as examples or defaults
+OPENAI = """--model digits --model_dir models --device cpu --output_dir . --output_format all --verbose True --task transcribe --language English
+--temperature 0 --best_of 5 --beam_size 5 --patience 1 --length_penalty 0.5 --suppress_tokens -1 --initial_prompt one
+--carry_initial_prompt False --condition_on_previous_text True --fp16 True --temperature_increment_on_fallback 0.2
+--compression_ratio_threshold 2.4 --logprob_threshold -1.0 --no_speech_threshold 0.6 --word_timestamps True
+--prepend_punctuations \"'“¿([{- --append_punctuations \"'.。,，!！?？:：”)]}、 --highlight_words False --max_line_width 20
+--max_line_count 2 --max_words_per_line 3 --threads 1 --clip_timestamps 0,3 --hallucination_silence_threshold 2"""  # noqa: RUF001
+
+
+def test_openai_whispers_flags(tmp_path, monkeypatch, capsys):
+    """All are taken, in its spelling, and the files are those that it writes."""
+    monkeypatch.chdir(tmp_path)
+    assert run("transcribe", EN, *OPENAI.split()) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"en.txt", "en.srt", "en.vtt", "en.tsv", "en.json"}
+    assert "] three one four one five\n" in capsys.readouterr().out
+
+
 # ---- live -----------------------------------------------------------------------------------------------------------
 
 

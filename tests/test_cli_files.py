@@ -6,11 +6,14 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from privileges import without_privileges
+from recordings import speech
 from whisper_apr.cli import inputs, main
 from whisper_apr.cli.inputs import STDIN, Input, find_inputs, problem_with
 from whisper_apr.cli.outputs import output_names
@@ -453,6 +456,23 @@ def test_json_of_several_is_an_object_a_line(tmp_path, capsys) -> None:
     assert [(row["file"], row["language"]) for row in rows] == [(str(EN), "en"), (str(DE), "de")]
     assert transcribe(EN, "-f", "json") == 0
     assert "file" not in json.loads(capsys.readouterr().out)
+
+
+def test_a_doubtful_recording_is_said_once(tmp_path, monkeypatch, capsys) -> None:
+    """Also one so long that it is read twice; with --strict it is a failure."""
+    samples = np.tile(speech("en"), 36)[: 16000 * 125]
+    names = ("a.wav", "b.wav")
+    for name, n in zip(names, (len(samples), 16000), strict=True):
+        soundfile.write(tmp_path / name, np.stack([samples[:n], -samples[:n]], axis=1), 16000)
+    monkeypatch.chdir(tmp_path)
+    assert transcribe(*names, "--temperature-increment-on-fallback", "None") == 0
+    *warned, last = capsys.readouterr().err.splitlines()
+    assert [line.partition(".wav: ")[0] for line in warned] == ["whisper-apr: warning: a", "whisper-apr: warning: b"]
+    assert "2 done" in last
+    assert transcribe(*names, "--strict") == 1
+    *failed, last = capsys.readouterr().err.splitlines()
+    assert [line.partition(".wav: ")[0] for line in failed] == ["whisper-apr: a", "whisper-apr: b"]
+    assert "0 done, 2 failed (2: its channels cancel each other out" in last
 
 
 def test_the_last_line_groups_what_failed(tmp_path, capsys) -> None:

@@ -157,6 +157,19 @@ def test_loading_fails(tmp_path: Path) -> None:
     assert [line[:37] for line in screen(come) if line] == ["whisper-apr: no model named 'nonsense"]
 
 
+@pytest.mark.parametrize("arguments", [["transcribe", "-"], ["live", "--input", "-"]])
+def test_nobody_types_a_recording(arguments) -> None:
+    """Without this the command would wait for ever for what is not to come."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    status, come = on_terminal(*arguments, "--model", "digits", stdin=theirs)
+    os.close(ours)
+    os.close(theirs)
+    assert status == 2
+    assert "the standard input is a terminal" in come
+
+
 def test_live() -> None:
     with EN.open("rb") as sound:
         sound.seek(44)

@@ -74,6 +74,16 @@ class _StandardInput(io.BufferedReader):
         return cls._opened
 
 
+def check_stdin() -> None:
+    """Raise OptionError where no recording can come from the standard input."""
+    if sys.stdin is None:
+        raise OptionError(f"{STDIN}: the {STANDARD_INPUT} is closed")
+    if sys.stdin.isatty():
+        raise OptionError(
+            f"{STDIN}: the {STANDARD_INPUT} is a terminal; pipe a recording in, or redirect it from a file"
+        )
+
+
 def find_inputs(arguments: Sequence[str], recursive: bool = True) -> tuple[list[Input], list[Problem]]:
     """Return the recordings that are meant, each once and in order, and the folders that could not be read, each with the reason.
 
@@ -81,14 +91,13 @@ def find_inputs(arguments: Sequence[str], recursive: bool = True) -> tuple[list[
     with `recursive` also those in its folders; hidden files and folders are passed over, and each folder is read once, whichever links
     lead to it. A pattern that is no file's name gives the files that match it.
 
-    Raises OptionError for a folder without recordings and a pattern that matches nothing.
+    Raises OptionError for a folder without recordings, a pattern that matches nothing, and a standard input that gives none.
     """
     found: list[Input] = []
     problems: list[Problem] = []
     for argument in arguments:
         if argument == STDIN:
-            if sys.stdin is None:
-                raise OptionError(f"{STDIN}: the {STANDARD_INPUT} is closed")
+            check_stdin()
             found.append(Input(STDIN, "stdin"))
         elif os.path.isdir(argument):
             n_problem = len(problems)

@@ -17,6 +17,7 @@ from ..errors import OptionError, WhisperAprError
 from ..inference.live import LiveText, LiveTranscriber, live_options
 from ..inference.options import split_options
 from .arguments import add_engine, channel, language, open_engine, option, positive, switch
+from .inputs import check_stdin
 from .progress import Status
 from .terminal import fail, out
 
@@ -116,9 +117,9 @@ class _Line:
 
 
 def run(args: argparse.Namespace) -> int:
-    if sys.stdin is None and args.input != "mic":
-        raise OptionError("the standard input is closed; --input mic listens to the microphone")
-    source = args.input or ("mic" if sys.stdin.isatty() else "-")
+    source = args.input or ("mic" if sys.stdin is not None and sys.stdin.isatty() else "-")
+    if source == "-":
+        check_stdin()
     if source == "mic" and args.channels != 1:
         raise OptionError("the microphone has one channel; --channels is for the standard input")
     options = {"channel": args.channel, "strict": args.strict, "language": args.language, "task": args.task}

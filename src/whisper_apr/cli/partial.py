@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, simd
+from .. import simd
 from ..atomic import write_atomically
 from ..errors import OutputError
 from ..inference.journal import Journal
@@ -28,6 +28,8 @@ STATE = "resume"  # stands where a result has its format
 
 def fingerprint(args: argparse.Namespace, options: Mapping[str, Any]) -> str:
     """Tell apart runs whose windows may have other texts: by model, options, kernels and version."""
+    from .. import __version__
+
     about = [
         __version__,
         simd.backend(),
