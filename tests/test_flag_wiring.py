@@ -26,7 +26,8 @@ THERE = {"output_dir": "there", "output_format": "txt"}  # where a file of that 
 SPEECH = {"vad_filter": True}
 
 # under the names that argparse gives the flags; the source is a file's name
-TRANSCRIBE = {name: row for name, row in ENGINE.items() if name != "vad_parameters"} | {
+# the flags of voice activity have names of their own, and the command always holds times within the sound
+TRANSCRIBE = {name: row for name, row in ENGINE.items() if name not in ("vad_parameters", "clamp_times")} | {
     "no_recursive": Row(True, {}, "folder"),
     "model": Row("other"),
     "model_dir": Row("models"),

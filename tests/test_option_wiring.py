@@ -93,6 +93,7 @@ RECORDING = {
     "initial_prefix": Row("nine"),
     "clip_timestamps": Row("0,2"),
     "word_timestamps": Row(True),
+    "clamp_times": Row(True, {}, "brief"),
     "prepend_punctuations": Row("", MARKS),
     "append_punctuations": Row("", MARKS),
     "hallucination_silence_threshold": Row(0.0, WORDS | {"initial_prefix": "zebra zebra zebra"}),
@@ -127,7 +128,7 @@ ENGINE = {name: row for name, row in (WINDOW | RECORDING).items() if name != "pr
 
 # faster-whisper's names of the engine's options
 RENAMED = {"log_prob_threshold": "logprob_threshold", "prefix": "initial_prefix", "max_new_tokens": "sample_len"}
-OURS = ("prefix", "fp16", "languages", "carry_initial_prompt", "hotword_bias", "seed")  # which faster-whisper has not
+OURS = ("prefix", "fp16", "languages", "carry_initial_prompt", "hotword_bias", "seed", "clamp_times")  # which faster-whisper has not
 FASTER = {name: row for name, row in ENGINE.items() if name not in OURS} | {
     "log_progress": Row(True),
     "prompt_reset_on_temperature": refused(0.7),
@@ -170,6 +171,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "vad_filter": Row(True, {"vad_parameters": {"speech_pad_ms": 0}}),
         "vad_parameters": Row({"speech_pad_ms": 0}, {"vad_filter": True}),
         "word_timestamps": refused(False),  # words are what settles
+        "clamp_times": nothing(True),  # of words, times are held within the sound anyway
         "clip_timestamps": refused("0,2"),  # of whole recordings, as is initial_prefix
         "initial_prefix": refused("nine"),
         "prepend_punctuations": Row("", WORDS | SAID),
