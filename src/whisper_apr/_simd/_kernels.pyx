@@ -10,6 +10,8 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 
 
+INTERFACE = 2  # counts changes of what these functions take; choice.py holds it against its own
+
 cdef const apr_table *tables[8]
 cdef int n_table = apr_tables(tables, 8)
 cdef const apr_table *table = tables[n_table - 1]

@@ -14,6 +14,7 @@ from .arrays import as_index
 
 MOST_THREADS = 1 << 16  # what a larger number counts as: threads.c has a limit of its own
 
+INTERFACE = 2  # of the compiled kernels that these modules call
 kernels: Any
 try:
     from . import _kernels as _compiled
@@ -23,6 +24,11 @@ except ImportError as error:
     if find_spec("whisper_apr._simd._kernels"):  # it is there and refuses: a subinterpreter, or another machine's file
         raise BackendError(f"the compiled kernels cannot be loaded here: {error}") from error
     kernels = None  # none was built for this interpreter: NumPy remains
+if kernels is not None and getattr(kernels, "INTERFACE", 1) != INTERFACE:
+    raise BackendError(
+        "the compiled kernels are of another version than the package; build them again: "
+        "python setup.py build_ext --inplace"
+    )
 impl: Any = numpy_kernels
 current = "numpy"
 

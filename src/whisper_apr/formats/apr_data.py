@@ -12,6 +12,7 @@ from .. import simd
 from ..errors import FormatError
 from ..packed import PackedMatrix, Weight
 from .apr_head import BLOCK, Entry, Head, block_size, fail
+from .finite import check_finite
 
 MAX_SCALE = float(np.finfo(np.float32).max) / 128  # times the largest value it is still finite
 
@@ -93,15 +94,18 @@ class Tensors(Mapping[str, Weight]):
         entry = self._head.entries[name]
         arrays = read_arrays(entry, self._data)
         if entry.layout != "panels":
+            check_finite(arrays["values"], name, self._where)
             return arrays["values"]
         n_out, n_in = entry.shape
         scales = arrays.get("scales")
         if scales is not None and not (np.abs(scales, dtype=np.float32) <= MAX_SCALE).all():
             fail(self._where, f"tensor {name!r} has a scale that is not finite")
         try:
-            return PackedMatrix.from_arrays(entry.dtype, (n_out, n_in), arrays)
+            matrix = PackedMatrix.from_arrays(entry.dtype, (n_out, n_in), arrays)
         except ValueError as error:
             raise FormatError(f"{self._where}: tensor {name!r}: {error}") from error
+        check_finite(matrix, name, self._where)
+        return matrix
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would fetch the tensor
         return name in self._head.entries

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..packed import Weight
+from .finite import FiniteTensors
 
 
 @dataclass(frozen=True)
@@ -187,11 +188,12 @@ def make_checkpoint(
     """A checkpoint that is complete: what a file has beyond the model's own tensors is left out.
 
     alignment_heads is as the file has it, see `pairs_of`. Raises FormatError that names the tensors which are missing, of a wrong shape, or
-    of a type that is no float.
+    of a type that is no float. One that holds infinity or NaN raises FormatError when it is asked for.
     """
     shapes = expected_shapes(dims)
     check_shapes(dims, {name: tensor.shape for name, tensor in tensors.items()}, where)
     typed = [f"{name} ({tensors[name].dtype})" for name in shapes if tensors[name].dtype.kind != "f"]
     if typed:
         raise FormatError(f"{where}: tensors that are not float32 or float16: {_listed(typed)}")
-    return Checkpoint(dims, {name: tensors[name] for name in shapes}, pairs_of(alignment_heads, dims))
+    known = FiniteTensors({name: tensors[name] for name in shapes}, where)
+    return Checkpoint(dims, known, pairs_of(alignment_heads, dims))

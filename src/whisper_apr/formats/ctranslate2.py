@@ -23,6 +23,7 @@ from ..packed import QuantizedWeight, Weight
 from .cards import read_licence
 from .checkpoint import Checkpoint, ModelDimensions, check_shapes, expected_shapes, make_dimensions, pairs_of, tokens_of
 from .files import map_bytes, read_json
+from .finite import FiniteTensors
 from .vocabulary import read_vocabulary
 
 VERSION = 6
@@ -272,7 +273,7 @@ def read_ctranslate2(path: str | PathLike[str]) -> Checkpoint:
     said = read_json(config) if config.exists() else {}
     return Checkpoint(
         dims,
-        _Tensors({name: parts[name] for name in expected_shapes(dims)}, where),
+        FiniteTensors(_Tensors({name: parts[name] for name in expected_shapes(dims)}, where), where),
         pairs_of(said.get("alignment_heads"), dims),
         tokens_of(said.get("suppress_ids"), dims),
         vocabulary=read_vocabulary(file.parent, dims),

@@ -27,6 +27,7 @@ from .checkpoint import (
     make_dimensions,
 )
 from .files import map_bytes
+from .finite import FiniteTensors
 from .vocabulary import vocabulary_of
 
 MAGIC = struct.pack("<I", 0x67676D6C)
@@ -119,8 +120,6 @@ class _Entry:
             blocks = self.raw.reshape(-1, self.kind.size)
             values = _nibbles(blocks, 2).astype(np.int8) - np.int8(8)
             scales = np.ascontiguousarray(blocks[:, :2]).view("<f2").astype(np.float16)
-            if not np.isfinite(scales).all():
-                raise ValueError("a weight must be finite; its scales hold infinity or NaN")
             return QuantizedWeight("int4", values.reshape(self.shape), scales.reshape(self.shape[0], -1))
         return quantize_int8(self.floats())
 
@@ -213,7 +212,7 @@ def read_ggml(path: str | PathLike[str], *, exact: bool = False) -> Checkpoint:
         entries[name] = entry
         if len(entries) > 2 * n_known:
             reader.fail(f"damaged: more than {2 * n_known} tensors, and a model of its dimensions has {n_known}")
-    tensors = _Tensors(_as_expected(entries, dims, where), exact, where)
+    tensors = FiniteTensors(_Tensors(_as_expected(entries, dims, where), exact, where), where)
     # fewer than there are bytes are no vocabulary: whisper.cpp's own test files have none
     vocabulary = vocabulary_of(words, dims, where) if len(words) >= 256 else b""
     return Checkpoint(dims, tensors, vocabulary=vocabulary)

@@ -10,6 +10,7 @@ from .. import simd
 from ..errors import OptionError
 from ..model import Whisper
 from ..tokenizer import Task, Tokenizer, get_tokenizer, to_language_code
+from .search import require_numbers
 
 FloatArray = simd.FloatArray
 IntArray = npt.NDArray[np.integer[Any]]
@@ -36,6 +37,7 @@ def embed(model: Whisper, mel: FloatArray, checkpoint: Callable[[], None] = lamb
 def scores_at_start(model: Whisper, features: FloatArray, tokenizer: Tokenizer) -> tuple[FloatArray, FloatArray]:
     """What the model says before any text: each language's probability `(batch, n_language)`, and that nobody speaks `(batch,)`."""
     logits = model.logits(np.full((len(features), 1), tokenizer.sot), features)[:, 0]
+    require_numbers(simd.logsumexp(logits))
     languages = simd.softmax(logits[:, list(tokenizer.all_language_tokens)])
     return languages, simd.softmax(logits)[:, tokenizer.no_speech]
 

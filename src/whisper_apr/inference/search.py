@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import simd
+from ..errors import FormatError, OptionError
 from ..model.decoder import Cache
 
 FloatArray = simd.FloatArray
@@ -44,12 +45,14 @@ class GreedySearch:
         ]
 
     def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
+        ended = sampled[:, -1] == self.eot if sampled.shape[1] else np.zeros(len(sampled), np.bool_)
+        total = simd.logsumexp(logits)
+        require_numbers(total)
+        require_a_choice(total[~ended])
         chosen = simd.argmax(logits) if self.temperature == 0 else self._draw(logits)
-        logprobs = logits[np.arange(len(chosen)), chosen] - simd.logsumexp(logits)
-        if sampled.shape[1]:
-            ended = sampled[:, -1] == self.eot
-            logprobs[ended] = 0
-            chosen[ended] = self.eot
+        chosen[ended], total[ended] = self.eot, 0
+        logprobs = logits[np.arange(len(chosen)), chosen] - total
+        logprobs[ended] = 0
         self.sums += logprobs
         done = (chosen == self.eot).reshape(-1, self.group).all(axis=1)
         return np.concatenate([sampled, chosen[:, None]], axis=1), done
@@ -86,8 +89,11 @@ class BeamSearch:
     def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
         size = self.beam_size
         # one more than there are beams: one of them may be the end
+        total = simd.logsumexp(logits)
+        require_numbers(total)
+        require_a_choice(total)
         best = simd.top_k(logits, size + 1)
-        logprobs = np.take_along_axis(logits, best, axis=1) - simd.logsumexp(logits)[:, None]
+        logprobs = np.take_along_axis(logits, best, axis=1) - total[:, None]
         scores = self.sums[:, None] + logprobs
         if self._equal:
             scores.reshape(-1, size, size + 1)[:, 1:] = -np.inf
@@ -128,6 +134,25 @@ class BeamSearch:
     def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
         self.sums = self.sums[rows_of(audios, self.beam_size)]
         self.finished = [self.finished[i] for i in audios]
+
+
+def require_numbers(values: FloatArray) -> None:
+    """Raise FormatError where one of these, which were computed from logits, is NaN or infinite.
+
+    -infinity passes: it is what forbids a token, and `logsumexp` of tokens that are all forbidden. Weights are finite
+    when they are loaded; finite ones can still lead to infinities where they are damaged.
+    """
+    if not (values < np.inf).all():
+        raise FormatError(
+            "the model computes infinity or NaN in place of logits: its weights are damaged or from a failed training; "
+            "load it again from where it came"
+        )
+
+
+def require_a_choice(total: FloatArray) -> None:
+    """Raise OptionError where `logsumexp` of a row's logits is -infinity, as every token is forbidden."""
+    if (total == -np.inf).any():
+        raise OptionError("suppress_tokens and the other options leave no token to choose; suppress fewer")
 
 
 def rows_of(audios: npt.NDArray[np.integer[Any]], group: int) -> npt.NDArray[np.int64]:
