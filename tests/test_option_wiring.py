@@ -128,7 +128,15 @@ ENGINE = {name: row for name, row in (WINDOW | RECORDING).items() if name != "pr
 
 # faster-whisper's names of the engine's options
 RENAMED = {"log_prob_threshold": "logprob_threshold", "prefix": "initial_prefix", "max_new_tokens": "sample_len"}
-OURS = ("prefix", "fp16", "languages", "carry_initial_prompt", "hotword_bias", "seed", "clamp_times")  # which faster-whisper has not
+OURS = (
+    "prefix",
+    "fp16",
+    "languages",
+    "carry_initial_prompt",
+    "hotword_bias",
+    "seed",
+    "clamp_times",
+)  # which faster-whisper has not
 FASTER = {name: row for name, row in ENGINE.items() if name not in OURS} | {
     "log_progress": Row(True),
     "prompt_reset_on_temperature": refused(0.7),
