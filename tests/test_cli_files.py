@@ -340,6 +340,13 @@ def test_skip_existing(tmp_path, capsys, request) -> None:
 
 
 @pytest.mark.parametrize("flag", [[], ["--overwrite"], ["--skip-existing"]])
+def test_a_folder_is_no_result(tmp_path, capsys, no_model, flag) -> None:
+    (tmp_path / "en.txt").mkdir()
+    assert transcribe(EN, "-o", tmp_path, "-f", "txt", *flag) == 1
+    assert capsys.readouterr().err == f"whisper-apr: {tmp_path / 'en.txt'} cannot be written: it is a folder\n"
+
+
+@pytest.mark.parametrize("flag", [[], ["--overwrite"], ["--skip-existing"]])
 def test_a_recording_is_never_written_over(tmp_path, capsys, no_model, flag) -> None:
     recording = tmp_path / "talk.txt"
     shutil.copy(EN, recording)

@@ -114,12 +114,12 @@ class Outputs:
                     raise OptionError(
                         f"{path} is one of the recordings, and would be written over; choose another folder"
                     )
+                if overwrite or path.is_dir():
+                    with writing(path):
+                        check_target(path)
                 existing.append(path)
                 if skip_existing:
                     formats.remove(each)
-                elif overwrite:
-                    with writing(path):
-                        check_target(path)
         if existing and not skip_existing and not overwrite:
             named = ", ".join(map(str, existing[:NAMED]))
             more = f" and {len(existing) - NAMED} more" if len(existing) > NAMED else ""
