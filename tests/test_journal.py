@@ -70,6 +70,13 @@ OPTIONS = [
     {"clip_timestamps": [1.0, 9.0, 12.0, 40.0], "temperature": (0.0, 0.8), "logprob_threshold": 0.0},
     {"independent_windows": True, "word_timestamps": True, "temperature": 0.0},
     {"channel": "each", "independent_windows": True},
+    {"word_timestamps": True, "without_timestamps": True, "temperature": 0.0, "sample_len": 3},
+    {
+        "independent_windows": True,
+        "word_timestamps": True,
+        "clip_timestamps": [5, 9, 0, 9, 0, 6, 2, 40],
+        "temperature": 0.0,
+    },
 ]
 
 
@@ -91,6 +98,29 @@ def test_an_interrupted_run_comes_to_the_same_result(model, audios, number) -> N
             journal = through_json(journal, len(audios), model.dims.n_vocab)
             n_check *= 3
     assert found == whole
+
+
+def test_text_that_had_as_many_tokens_as_it_may_goes_on_where_it_did(model, decoded) -> None:
+    """At the timestamp that ends it, which says otherwise that nothing follows."""
+    sound = speech("en_long")[: 12 * 16_000]
+    options = {"temperature": 0.0, "language": "en", "word_timestamps": True, "sample_len": 4}
+    journal = Journal()
+    whole = list(model.transcribe_many([sound], journal=journal, **options))
+    entries = journal.dump(0).values()
+    assert any(entry["decoded"]["is_cut"] for entry in entries)
+    decoded.clear()
+    assert (
+        list(model.transcribe_many([sound], journal=through_json(journal, 1, model.dims.n_vocab), **options)) == whole
+    )
+    assert decoded == []
+
+
+def test_clips_that_overlap_have_windows_of_their_own(model) -> None:
+    sound, clips = speech("en_three"), [0.0, 8.0, 0.0, 8.0]
+    options = {"temperature": 0.0, "language": "en", "independent_windows": True, "clip_timestamps": clips}
+    journal = Journal()
+    list(model.transcribe_many([sound], journal=journal, **options))
+    assert len(journal.dump(0)) == 2
 
 
 def test_what_was_decoded_is_not_decoded_again(model, audios, decoded) -> None:
@@ -191,6 +221,7 @@ ENTRY = {
         "no_speech_prob": 0,
         "temperature": 0.0,
         "compression_ratio": 1.0,
+        "is_cut": False,
     },
     "segments": [
         {
@@ -246,6 +277,7 @@ WORD = ("segments", 0, "words", 0)
         (("decoded", "avg_logprob"), float("nan")),
         (("decoded", "avg_logprob"), "0"),
         (("decoded", "avg_logprob"), True),
+        (("decoded", "is_cut"), 0),
         (("decoded", "more"), 1),
         (("segments",), {}),
         (("segments", 0), 1),

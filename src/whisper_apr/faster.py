@@ -148,8 +148,8 @@ class WhisperModel:
     ) -> tuple[Iterator[Segment], TranscriptionInfo]:
         """-> (segments, info): the language is known at once, segments are made while they are iterated over.
 
-        Arguments are those of `whisper_apr.transcribe` under faster-whisper's names. A recording without samples has no segments. Raises
-        OptionError and AudioError.
+        Arguments are those of `whisper_apr.transcribe` under faster-whisper's names. Times are held within the sound, and text that begins
+        behind its end is dropped. A recording without samples has no segments. Raises OptionError and AudioError.
         """
         if parse("chunk_length", optional(number()), chunk_length) not in (None, CHUNK_LENGTH):
             raise OptionError(
@@ -279,7 +279,12 @@ class BatchedInferencePipeline:
         clip_timestamps: Clips = None,
         **options: Any,
     ) -> tuple[Iterator[Segment], TranscriptionInfo]:
-        """As `WhisperModel.transcribe`, `batch_size` windows at a time. clip_timestamps is a list of `{"start": s, "end": s}`."""
+        """As `WhisperModel.transcribe`, `batch_size` windows at a time.
+
+        clip_timestamps is a list of `{"start": s, "end": s}`; clips may overlap and be in any order, which is that of their segments. Where
+        a text stops before its window's sound does, which is possible without timestamps, the rest of the window is not transcribed;
+        `word_timestamps=True` or `without_timestamps=False` finds it.
+        """
         batch_size = parse("batch_size", whole(1), batch_size)
         pieces = vad_kind(max_speech_duration_s=float(CHUNK_LENGTH), min_silence_duration_ms=BATCH_SILENCE_MS)
         return self.model.transcribe(

@@ -63,9 +63,23 @@ def transcribe(model: Whisper, audio: Source, *, verbose: bool | None = None, **
     as a recording of its own; their segments come in the order in which they begin, and the `speaker` of a segment and of its words is the
     number of its channel, as text ("0", "1"). A segment is held back until the other channels have come to its beginning.
 
-    `options` are those of TranscribeOptions and DecodingOptions. `on_segment` is called with each segment as it settles, `on_progress`
-    after each window, `checkpoint` before each token: what it raises ends the transcription, and leaves the model as it was. With
-    `verbose=True` segments are printed as they settle, unless `on_segment` is given.
+    A segment's times are openai-whisper's, which may lie behind the end of the recording or of a clip. With
+    `clamp_times=True`, and always with `word_timestamps`, `vad_filter` or `batch_size`, they are held within the sound,
+    segments and words are in order without overlap, and text that begins behind the sound's end is dropped;
+    `WhisperModel`, `LiveTranscriber` and the command do the same.
+
+    A text may stop before its window's sound does: where `without_timestamps=True`, or after `sample_len` tokens. The
+    rest of the window is then not transcribed, as in openai-whisper, unless `word_timestamps=True`: then the next window
+    begins behind the last word.
+
+    `clip_timestamps` must be in order, unless `batch_size` is given: then clips may overlap and be in any order. Each is
+    transcribed as if it were the only one, and their segments come in the order given. The sound is still read once from
+    its beginning to its end, so the segments of a clip wait for those before it in that order.
+
+    `options` are those of TranscribeOptions and DecodingOptions. `on_segment` is called with each segment as it settles,
+    `on_progress` after each window, with a time that never goes back; `checkpoint` before each token: what it raises ends
+    the transcription, and leaves the model as it was. With `verbose=True` segments are printed as they settle, unless
+    `on_segment` is given.
 
     Raises AudioError for a recording that cannot be read, OptionError for an option that is unknown or not allowed.
     """

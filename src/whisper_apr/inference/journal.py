@@ -34,6 +34,7 @@ class _Decoded:
     no_speech_prob: float
     temperature: float
     compression_ratio: float
+    is_cut: bool
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,10 @@ class Place:
 
 
 def _key(passage: Passage, window: Window) -> str:
-    """Where a window is, and checksums of its sound and of what it is told."""
+    """Where a window is, of which clip, and checksums of its sound and of what it is told."""
     told = repr((window.prompt, window.prefix, passage.tokenizer.language)).encode()
     sound = zlib.crc32(np.ascontiguousarray(window.mel).data)
-    return f"{passage.channel} {window.seek} {window.size} {sound:08x} {zlib.crc32(told):08x}"
+    return f"{passage.channel} {passage.place} {window.seek} {window.size} {sound:08x} {zlib.crc32(told):08x}"
 
 
 # ---- from JSON ------------------------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ def _read(kind: Any, value: Any) -> Any:
     """Make a record, or a part of one, of what JSON has of it. Raises ValueError where it does not fit."""
     if kind is float and type(value) in (int, float) and isfinite(value):
         return float(value)
-    if kind in (int, str) and type(value) is kind:
+    if kind in (bool, int, str) and type(value) is kind:
         return value
     if get_origin(kind) in (Union, UnionType):
         (inner,) = [each for each in get_args(kind) if each is not NoneType]

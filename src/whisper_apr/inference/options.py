@@ -129,6 +129,7 @@ class DecodingOptions:
     prefix: Annotated[str | Sequence[int] | None, PROMPT] = None
     suppress_tokens: Annotated[str | Iterable[int] | None, SUPPRESSED] = "-1"  # -1: what is not speech
     suppress_blank: Annotated[bool, boolean] = True
+    # a text that stops before its window's sound does then loses the rest, unless word_timestamps says where it stopped
     without_timestamps: Annotated[bool, boolean] = False
     max_initial_timestamp: Annotated[float | None, optional(number(0))] = 1.0  # seconds; 0 is no limit, as None is
     fp16: Annotated[bool, boolean] = True  # for openai-whisper's scripts; the model's compute type decides
