@@ -78,7 +78,7 @@ def sound() -> None:
             used(simd.polyphase(cases.normal(2, (n - 1) * bank.n_in + bank.reach), bank, n))
     for n_tap in LENGTHS:
         table = simd.PhaseTable(cases.normal(1, 4, n_tap))
-        begins, phases = np.arange(6), np.linspace(0, 3, 6, dtype=np.float32)
+        begins, phases = np.arange(6, dtype=np.int64), np.linspace(0, 3, 6, dtype=np.float32)
         used(simd.interpolated(cases.normal(2, n_tap + 5), table, begins, phases))
 
 

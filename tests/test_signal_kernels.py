@@ -92,7 +92,7 @@ def test_interpolated(backend, n_phase, n_tap):
 
 def test_an_output_between_phases_does_not_depend_on_the_others(compiled_backend):
     table = simd.PhaseTable(cases.normal(1, 6, 50))
-    x, begins = cases.normal(2, 3000), np.arange(2900)
+    x, begins = cases.normal(2, 3000), np.arange(2900, dtype=np.int64)
     phases = np.linspace(0, 5, 2900, dtype=np.float32)
     whole = simd.interpolated(x, table, begins, phases)
     for at in (0, 1, 1500, 2899):
@@ -104,13 +104,13 @@ def test_what_lies_outside_is_not_read(backend):
     """A window's end, a phase below 0 or beyond the last filter, or one that is no number, is refused."""
     table = simd.PhaseTable(np.ones((3, 8), np.float32))
     x, one = np.ones(20), np.ones(1, np.float32)
-    assert simd.interpolated(x, table, np.array([12]), 2 * one)[0] == 8
+    assert simd.interpolated(x, table, np.array([12], np.int64), 2 * one)[0] == 8
     for begin in (-1, 13, 2**62, -(2**62)):
         with pytest.raises(ValueError, match="begins must be from 0 to 12"):
-            simd.interpolated(x, table, np.array([begin]), one)
+            simd.interpolated(x, table, np.array([begin], np.int64), one)
     for phase in (-0.001, 2.001, np.nan, np.inf):
         with pytest.raises(ValueError, match="phases must be from 0 to 2"):
-            simd.interpolated(x, table, np.array([0]), np.full(1, phase, np.float32))
+            simd.interpolated(x, table, np.array([0], np.int64), np.full(1, phase, np.float32))
 
 
 def test_a_bank_that_does_not_fit_itself():
