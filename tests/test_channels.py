@@ -494,7 +494,7 @@ def test_the_live_command_hears_one_channel(capsys: pytest.CaptureFixture[str]) 
 # ---- memory, and readings side by side ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["path", "blocks"])
+@pytest.mark.parametrize("kind", ["path", "file", "blocks"])
 def test_memory_does_not_grow_with_the_recording(kind: str, tmp_path: Path) -> None:
     """4 minutes of 4 channels are 61 MB as float32; a block of each channel is far less."""
     path = tmp_path / "long.wav"
@@ -516,9 +516,9 @@ def test_memory_does_not_grow_with_the_recording(kind: str, tmp_path: Path) -> N
     assert peak < 40e6
 
 
-@pytest.mark.parametrize("kind", ["path", "bytes", "blocks", "array"])
+@pytest.mark.parametrize("kind", ["path", "file", "bytes", "blocks", "array"])
 def test_channels_are_read_side_by_side(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whisper_apr.audio.containers.BLOCK_SECONDS", 1)
+    monkeypatch.setattr("whisper_apr.audio.blocks.BLOCK_SECONDS", 1)
     monkeypatch.setattr("whisper_apr.inference.recording.SPOOL_SAMPLES", 5000)
     x = (np.random.default_rng(0).uniform(-0.5, 0.5, (60_000, 3)) * 2**15).astype(np.int16)
     path = tmp_path / "x.flac"

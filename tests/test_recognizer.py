@@ -12,7 +12,7 @@ import models
 import whisper_apr
 from recordings import DATA, RECORDINGS, speech
 from whisper_apr import Segment, load_model, simd
-from whisper_apr.errors import AudioError, FormatError, ModelNotFoundError, OptionError
+from whisper_apr.errors import AudioError, AudioWarning, FormatError, ModelNotFoundError, OptionError
 
 TRUTH = {entry["file"]: entry for entry in json.loads((DATA / "words.json").read_text())}
 
@@ -181,7 +181,6 @@ def test_a_recording_for_a_model() -> None:
     [
         pytest.param(b"", id="empty"),
         pytest.param(b"hello, this is no recording", id="text"),
-        pytest.param((DATA / "en.wav").read_bytes()[:70_000], id="cut"),
         pytest.param(DATA, id="folder"),
         pytest.param("nowhere.wav", id="nothing there"),
         pytest.param(np.zeros(0, np.float32), id="no samples"),
@@ -197,6 +196,15 @@ def test_bad_recordings(model: whisper_apr.Recognizer, source: Any, monkeypatch:
     with pytest.raises(AudioError) as caught:
         model.transcribe(source)
     assert "\n" not in str(caught.value)
+
+
+def test_a_recording_that_is_cut(model: whisper_apr.Recognizer) -> None:
+    """What there is of it is transcribed, with a warning; with `strict` it is an error."""
+    source = (DATA / "en.wav").read_bytes()[:70_000]
+    with pytest.warns(AudioWarning, match="cut off"):
+        assert model.transcribe(source).text == model.transcribe(np.frombuffer(source[44:], "<i2")).text
+    with pytest.raises(AudioError, match="cut off"):
+        model.transcribe(source, strict=True)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ its standard input; no protocol by which it could open another one; and of its d
 import io
 import os
 import re
+import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -99,7 +101,7 @@ class _Output(io.RawIOBase):
             since = self._waiting_since
             if since is not None and time.monotonic() - since > STALL_SECONDS:
                 self.stalled = True
-                self._child.kill()
+                _kill(self._child)
                 return
 
 
@@ -126,13 +128,25 @@ def _running(
     try:
         yield output, messages, child
     finally:
-        child.kill()
+        _kill(child)
         child.wait()
+        if child.stdout:
+            child.stdout.close()
         reader.join(STALL_SECONDS)
         output.close()
         for pipe in (child.stdout, child.stderr):
             if pipe:
                 pipe.close()
+
+
+def _kill(child: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and, where there are process groups, what it has started: a wrapper script's ffmpeg would keep the pipes open."""
+    if child.poll() is not None:
+        return
+    if sys.platform == "win32":
+        child.kill()
+    else:
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _keep(pipe: IO[bytes], messages: list[str]) -> None:
