@@ -1,9 +1,7 @@
 """openai-whisper and torch, and the same weights in both engines. Run by `pytest -m parity tests/parity`."""
 
-import gc
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 import models
 import whisper_apr
+from openai_engine import Pair, openai_whisper, torch_with
 from whisper_apr.formats import ModelDimensions
 
 THREADS = 1  # of torch: its threads wait by spinning, which costs more than they bring on tensors as small as these
@@ -20,35 +19,13 @@ THREADS = 1  # of torch: its threads wait by spinning, which costs more than the
 
 @pytest.fixture(scope="session")
 def torch() -> Iterator[Any]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    with torch.inference_mode():
-        yield torch
-    torch.set_num_threads(before)
+    with torch_with(THREADS) as module:
+        yield module
 
 
 @pytest.fixture(scope="session")
 def openai(torch: Any) -> Any:
-    """The package `whisper`. It leaves its vocabularies' files open: read here once, where nobody minds."""
-    import whisper
-    from whisper.tokenizer import get_tokenizer
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        for multilingual, num_languages in ((False, 99), (True, 99), (True, 100)):
-            get_tokenizer(multilingual, num_languages=num_languages)
-        gc.collect()
-    return whisper
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One set of weights, in both engines."""
-
-    ours: whisper_apr.Recognizer
-    theirs: Any
+    return openai_whisper()
 
 
 @pytest.fixture(scope="session")

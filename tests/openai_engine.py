@@ -1,0 +1,57 @@
+"""openai-whisper and torch, as the tests that compare with them need both."""
+
+import gc
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from whisper_apr import Recognizer
+from whisper_apr.formats import Checkpoint
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One set of weights, in both engines."""
+
+    ours: Recognizer
+    theirs: Any
+
+
+@contextmanager
+def torch_with(threads: int) -> Iterator[Any]:
+    """The package `torch`, without gradients, on so many threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    with torch.inference_mode():
+        yield torch
+    torch.set_num_threads(before)
+
+
+def openai_whisper() -> Any:
+    """The package `whisper`. It leaves its vocabularies' files open: they are read here once, with that warning off."""
+    import whisper
+    from whisper.tokenizer import get_tokenizer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for multilingual, num_languages in ((False, 99), (True, 99), (True, 100)):
+            get_tokenizer(multilingual, num_languages=num_languages)
+        gc.collect()
+    return whisper
+
+
+def openai_model(checkpoint: Checkpoint) -> Any:
+    """openai-whisper's model with the weights of a file of any kind, as its `load_model` makes one of its own files."""
+    import torch
+    from whisper.model import ModelDimensions, Whisper
+
+    model = Whisper(ModelDimensions(**asdict(checkpoint.dims)))
+    weights = {name: torch.from_numpy(np.array(value)) for name, value in checkpoint.tensors.items()}
+    model.load_state_dict(weights)
+    return model.eval()
