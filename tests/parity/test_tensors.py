@@ -44,6 +44,7 @@ def test_tensors_are_samples(form: Callable) -> None:
         (lambda x: x + 1j * x, "complex64"),
     ],
 )
+@torch.enable_grad()  # other tests disable it, and a tensor then converts
 def test_tensors_that_are_refused(form: Callable, message: str) -> None:
     import torch
 
