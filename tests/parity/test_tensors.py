@@ -44,9 +44,9 @@ def test_tensors_are_samples(form: Callable) -> None:
         (lambda x: x + 1j * x, "complex64"),
     ],
 )
-@torch.enable_grad()  # other tests disable it, and a tensor then converts
 def test_tensors_that_are_refused(form: Callable, message: str) -> None:
     import torch
 
-    with pytest.raises(AudioError, match=message):
+    # other tests disable gradients, and a tensor then converts
+    with torch.enable_grad(), pytest.raises(AudioError, match=message):
         whisper_apr.load_audio(form(torch.from_numpy(X.copy())))
