@@ -90,21 +90,20 @@ class AudioReader:
         read, and, without `allow_empty`, for a source without samples.
         """
         selector = ChannelSelector(self.name, self.options.channel if channel is None else channel, self._notices)
-        resampler: list[Resampler] = []  # one for each channel
+        resampler: Resampler | None = None
         rate_in = 0.0
         for block_rate, block in self._raw():
             samples = selector.push(block)
-            columns = [samples] if samples.ndim == 1 else list(samples.T)
-            if block_rate != rate_in:
-                if resampler:
-                    yield _joined([each.finish() for each in resampler], samples.ndim)
-                resampler, rate_in = [Resampler(block_rate, rate) for _ in columns], block_rate
-            yield _joined([each.push(column) for each, column in zip(resampler, columns, strict=True)], samples.ndim)
+            if resampler is None or block_rate != rate_in:
+                if resampler is not None:
+                    yield resampler.finish()
+                resampler, rate_in = Resampler(block_rate, rate, axis=0), block_rate
+            yield resampler.push(samples)
         if not selector.n_samples and not allow_empty:
             raise AudioError(f"{self.name}: no samples in it")
         selector.finish()
-        if resampler:
-            yield _joined([each.finish() for each in resampler], samples.ndim)
+        if resampler is not None:
+            yield resampler.finish()
 
     def count_channels(self) -> int:
         """Return the number of channels, for which the beginning is read; 1 where there are no samples. Not of a stream."""
@@ -125,10 +124,6 @@ class AudioReader:
                 yield rate, self._samples[begin : begin + step]
         for index, block in enumerate(self._stream):
             yield rate, as_array(block, f"block {index} of the stream")
-
-
-def _joined(columns: list[FloatArray], ndim: int) -> FloatArray:
-    return columns[0] if ndim == 1 else np.stack(columns, axis=1)
 
 
 # ---- the public functions -------------------------------------------------------------------------------------------
