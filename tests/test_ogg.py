@@ -12,6 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from damage import flipped
 from recordings import speech
 from whisper_apr.audio import SAMPLE_RATE, load_audio
 from whisper_apr.audio.ogg import page_checksum
@@ -204,11 +205,7 @@ def test_a_position_far_away_makes_no_endless_silence(codec: str) -> None:
 @settings(max_examples=30)
 @given(st.data())
 def test_damage_is_no_error_but_of_ours(data: st.DataObject) -> None:
-    whole = an_ogg(data.draw(st.sampled_from(CODECS)), 2.0)
-    content = bytearray(whole)
-    for _ in range(data.draw(st.integers(1, 5))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at] ^= 1 << data.draw(st.integers(0, 7))
+    content = flipped(data, an_ogg(data.draw(st.sampled_from(CODECS)), 2.0))
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", AudioWarning)
         patch.setenv("PATH", "")
