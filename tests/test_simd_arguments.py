@@ -47,6 +47,17 @@ def wrong_arrays(valid: Any) -> list[Any]:
     return [*NO_ARRAYS, array[..., None, None, None], np.float32(1)]
 
 
+def not_quantizable(valid: np.ndarray) -> list[Any]:
+    """Weights that `quantize_int8` and `quantize_int4` refuse."""
+    return [
+        *wrong_arrays(valid),
+        valid.tolist(),
+        valid.astype(int),
+        valid * np.float32(np.nan),
+        valid.astype(np.float64) * 1e300,
+    ]
+
+
 def wrong_kinds(valid: np.ndarray) -> list[Any]:
     """For an argument that a kernel reads as it is: other element types, and memory with gaps."""
     return [
@@ -362,28 +373,12 @@ ROWS: dict[str, Row] = {
     "quantize_int8": Row(
         simd.quantize_int8,
         lambda: {"weight": W},
-        {
-            "weight": lambda valid: [
-                *wrong_arrays(valid),
-                valid.tolist(),
-                valid.astype(int),
-                valid * np.float32(np.nan),
-                valid.astype(np.float64) * 1e300,
-            ]
-        },
+        {"weight": not_quantizable},
     ),
     "quantize_int4": Row(
         simd.quantize_int4,
         lambda: {"weight": W},
-        {
-            "weight": lambda valid: [
-                *wrong_arrays(valid),
-                valid.tolist(),
-                valid.astype(int),
-                valid * np.float32(np.nan),
-                valid.astype(np.float64) * 1e300,
-            ]
-        },
+        {"weight": not_quantizable},
     ),
     "new_pages": Row(
         simd.new_pages,
