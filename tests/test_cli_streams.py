@@ -56,12 +56,17 @@ def test_every_command_is_in_the_table() -> None:
     assert set(COMMANDS) <= set(WRITING)
 
 
-@needs_dev_full
-@pytest.mark.parametrize("name", WRITING)
-def test_a_full_disk_behind_stdout(tmp_path: Path, monkeypatch, capsys, name: str) -> None:
+@pytest.fixture
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with what the commands of WRITING need, and no network."""
     monkeypatch.chdir(tmp_path)
     Path("wheel").touch()
     monkeypatch.setattr(hub, "fetch", lambda *_: "a folder")
+
+
+@needs_dev_full
+@pytest.mark.parametrize("name", WRITING)
+def test_a_full_disk_behind_stdout(in_a_folder: None, monkeypatch, capsys, name: str) -> None:
     with open("/dev/full", "w") as full, EN.open("rb") as sound:
         monkeypatch.setattr(sys, "stdout", full)
         monkeypatch.setattr(sys, "stdin", sound)
@@ -74,10 +79,7 @@ def test_a_full_disk_behind_stdout(tmp_path: Path, monkeypatch, capsys, name: st
 
 @posix
 @pytest.mark.parametrize("name", WRITING)
-def test_a_reader_that_has_left(tmp_path: Path, monkeypatch, capsys, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("wheel").touch()
-    monkeypatch.setattr(hub, "fetch", lambda *_: "a folder")
+def test_a_reader_that_has_left(in_a_folder: None, monkeypatch, capsys, name: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe, EN.open("rb") as sound:
