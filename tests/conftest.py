@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from arriving import written
 from whisper_apr import Recognizer, load_model, simd
+from whisper_apr.inference.decode import DecodingTask
 
 # No clock decides whether a test passes: hypothesis would fail an example of more than 200 ms, which a busy machine makes of any.
 settings.register_profile("no clock", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -69,3 +70,16 @@ def hub(tmp_path, monkeypatch):
 def no_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     """No program is found on PATH."""
     monkeypatch.setenv("PATH", "")
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of windows in each call of the decoder so far."""
+    run, rows = DecodingTask.run, list[int]()
+
+    def counted(self: DecodingTask, mel: simd.FloatArray, *rest: object) -> object:
+        rows.append(len(mel))
+        return run(self, mel, *rest)
+
+    monkeypatch.setattr(DecodingTask, "run", counted)
+    return rows

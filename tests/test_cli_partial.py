@@ -38,19 +38,6 @@ def folder(tmp_path_factory) -> Path:
     return place
 
 
-@pytest.fixture
-def decoded(monkeypatch) -> list[int]:
-    """How many windows each call of the decoder has got."""
-    run, rows = DecodingTask.run, list[int]()
-
-    def counted(self, mel, *rest):
-        rows.append(len(mel))
-        return run(self, mel, *rest)
-
-    monkeypatch.setattr(DecodingTask, "run", counted)
-    return rows
-
-
 def transcribe(*arguments: object) -> int:
     fixed = ["--model", "digits", "--beam-size", "None", "--temperature-increment-on-fallback", "None"]
     return main(["transcribe", *fixed, *map(str, arguments)])

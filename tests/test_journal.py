@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recordings import join, noise, silence, speech
-from whisper_apr.inference.decode import DecodingTask
-from whisper_apr.inference.journal import Journal
+from whisper_apr.inference.decode import DecodingResult
+from whisper_apr.inference.journal import Journal, _Decoded
 from whisper_apr.inference.transcribe import Engine
 
 DATA = Path(__file__).parent / "data"
@@ -28,19 +28,6 @@ def audios() -> list:
     long = join(speech("en_three"), silence(21), speech("de"))
     both = np.stack([speech("en"), np.resize(speech("es"), len(speech("en")))], axis=1)
     return [long, silence(3), str(DATA / "de.wav"), both]
-
-
-@pytest.fixture
-def decoded(monkeypatch) -> list[int]:
-    """How many windows each call of the decoder has got."""
-    run, rows = DecodingTask.run, list[int]()
-
-    def counted(self, mel, *rest):
-        rows.append(len(mel))
-        return run(self, mel, *rest)
-
-    monkeypatch.setattr(DecodingTask, "run", counted)
-    return rows
 
 
 def through_json(journal: Journal, n: int, n_vocab: int) -> Journal:
@@ -329,3 +316,10 @@ def test_anything_is_taken_or_refused(value, path) -> None:
         again = Journal()
         again.load(0, json.loads(json.dumps(journal.dump(0))), 10)
         assert again.dump(0) == journal.dump(0)
+
+
+def test_a_journal_keeps_every_field_of_a_result() -> None:
+    """But for the features, which are large, and the languages' probabilities, which no segment has."""
+    kept = {field.name for field in fields(_Decoded)}
+    assert {field.name for field in fields(DecodingResult)} - kept == {"audio_features", "language_probs"}
+    assert kept <= {field.name for field in fields(DecodingResult)}
