@@ -23,7 +23,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -119,7 +119,11 @@ def children_peak() -> int:
 
 def _children() -> set[str]:
     """The processes that this one started and that it has not waited for."""
-    return {number for path in Path("/proc/self/task").glob("*/children") for number in path.read_text().split()}
+    numbers: set[str] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # of a thread that has ended meanwhile
+            numbers |= set(path.read_text().split())
+    return numbers
 
 
 _watched = False
