@@ -146,6 +146,13 @@ def test_any_speaker_is_safe(result: Transcription, speaker, layout):
     assert all(line.count(",") >= 9 for line in written(plain, "ass").split("[Events]\n")[1].splitlines())
 
 
+@pytest.mark.parametrize("speaker", ["-", "--", "a--", "-->"])
+def test_a_speaker_makes_no_arrow(speaker):
+    result = {"segments": [{"start": 0, "end": 1, "text": "a", "speaker": speaker}]}
+    for name, read in (("srt", read_srt), ("vtt", read_vtt)):
+        assert read(written(result, name))[0].text.endswith("a")
+
+
 # ---- results of others ------------------------------------------------------------------------------------------
 
 

@@ -63,8 +63,11 @@ def _srt_named(speaker: str | None, text: str) -> str:
 
 
 def _vtt_named(speaker: str | None, text: str) -> str:
-    """The format's voice tag, which players show as they are styled to."""
-    return text if speaker is None else f"<v {escape_vtt(speaker)}>{text.lstrip()}"
+    """The format's voice tag, which players show as they are styled to. A name's last dash is kept apart from ">": "-->" ends a cue's text."""
+    if speaker is None:
+        return text
+    name = escape_vtt(speaker)
+    return f"<v {name}{' ' if name.endswith('-') else ''}>{text.lstrip()}"
 
 
 def _srt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
