@@ -284,7 +284,7 @@ def test_a_wrong_size_of_a_sample(align: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [32, 64])
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300, 1e30, -2.2e9])
 def test_samples_that_are_no_numbers_become_silence(bits: int, bad: float) -> None:
     x = EXPECTED.astype(f"<f{bits // 8}")
     with np.errstate(over="ignore"):
@@ -297,6 +297,14 @@ def test_samples_that_are_no_numbers_become_silence(bits: int, bad: float) -> No
     np.testing.assert_array_equal(samples, expected)
     with pytest.raises(AudioError, match="10 samples"):
         load_audio(content, strict=True)
+
+
+@pytest.mark.parametrize("largest", [2.0**31, -(2.0**31), 32768.0])
+def test_floats_at_the_scale_of_integers_are_kept(largest: float) -> None:
+    """They are doubtful, which is told, but not damaged."""
+    x = (EXPECTED / np.abs(EXPECTED).max() * largest).astype("<f4")
+    with pytest.warns(AudioWarning, match="where full scale is 1"):
+        np.testing.assert_array_equal(load_audio(wav(x.tobytes(), kind=3, bits=32)), x)
 
 
 # ---- hostile heads --------------------------------------------------------------------------------------------------

@@ -23,6 +23,10 @@ from .ogg import ogg_blocks
 from .sndfile import sound_blocks
 from .sources import Content, Encoded, Pieces, Source, Unreadable, source_name
 
+# Of float samples: some programs keep them at the scale of 32-bit integers, none at a larger one. A bit that is flipped in an exponent
+# makes a number far above it, beside which the rest of the recording would be silence.
+MAX_SAMPLE = np.float32(2**31)
+
 
 class Recording:
     """A recording that is a file of some kind, of which `blocks` reads the sound as often as it is asked.
@@ -54,7 +58,7 @@ class Recording:
             for rate, block in self._read(content, faults):
                 check_head(self.name, rate, block.shape[1])
                 if len(block):
-                    yield rate, _finite(block, faults, n_out / rate)
+                    yield rate, _plausible(block, faults, n_out / rate)
                 n_out += len(block)
         if faults.summary() and not n_out:
             raise AudioError(f"{faults.summary()}: no samples in it")
@@ -119,15 +123,16 @@ def _chunked(content: Content, name: str, faults: Faults, gaps: Gaps) -> Iterato
             yield from sound_blocks(sound.pieces(content), name, faults)
 
 
-def _finite(block: npt.NDArray[Any], faults: Faults, at: float) -> npt.NDArray[Any]:
-    """Replace samples that are no numbers, or too large for float32, by silence."""
-    if block.dtype.kind != "f":
+def _plausible(block: npt.NDArray[Any], faults: Faults, at: float) -> npt.NDArray[Any]:
+    """Replace float samples that are no numbers, or larger than those of any format, by silence."""
+    if block.dtype.kind != "f" or not block.size:
         return block
     with np.errstate(over="ignore", invalid="ignore"):
         block = block.astype(np.float32, copy=False)
-        if np.isfinite(block.sum(dtype=np.float32)):
+        if max(block.max(), -block.min()) <= MAX_SAMPLE:  # false where one is NaN
             return block
-    bad = ~np.isfinite(block)
-    if bad.any():
-        faults.note(f"{np.count_nonzero(bad)} samples from {at:.2f} s on are not numbers, and taken for silence")
+    bad = ~(np.abs(block) <= MAX_SAMPLE)
+    faults.note(
+        f"{np.count_nonzero(bad)} samples from {at:.2f} s on are not numbers or far too large, and taken for silence"
+    )
     return np.where(bad, np.float32(0), block)
