@@ -169,27 +169,26 @@ def test_a_streams_memory_does_not_grow(rate):
 
 
 COST = """
-import resource, sys, time
+import resource, sys
 import numpy as np
 from whisper_apr.audio import resample
 resample(np.zeros(1500, np.float32), 48000, 16000)
 for rate in (65_537, 319_993, 999_983, 1_000_000, 1009, 44_099.5, 33_333.3):
-    begin, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     resample(np.zeros(1500, np.float32), rate, 16000)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
     grown /= 1 << 20 if sys.platform == "darwin" else 1 << 10
-    print(rate, time.process_time() - begin, grown)
+    print(rate, grown)
 """
 
 
 @pytest.mark.system
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no module resource")
-def test_what_odd_rates_cost():
-    """0.3 s and 30 MB at most, for any rate: 65,537 Hz once took 16 s and 893 MB, 319,993 Hz did not end."""
+def test_odd_rates_need_little_memory():
+    """30 MB at most, for any rate: 65,537 Hz once took 893 MB and 16 s, and 319,993 Hz did not end."""
     run = subprocess.run([sys.executable, "-c", COST], capture_output=True, text=True, timeout=60, check=True)
     for line in run.stdout.splitlines():
-        rate, seconds, megabytes = map(float, line.split())
-        assert seconds < 0.3, rate
+        rate, megabytes = map(float, line.split())
         assert megabytes < 30, rate
     assert len(run.stdout.splitlines()) == 7
 
