@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SIMD = "src/whisper_apr/_simd"
-HEADERS = [*sorted(glob.glob(f"{SIMD}/*.h")), *sorted(glob.glob(f"{SIMD}/vec/*.h"))]
+HEADERS = sorted(glob.glob(f"{SIMD}/**/*.h", recursive=True))
 
 # The target's name ends in its architecture: linux-x86_64, macosx-11.0-arm64, win-amd64, pyemscripten_2026_0_wasm32.
 platform = os.environ.get("_PYTHON_HOST_PLATFORM", sysconfig.get_platform())
@@ -64,7 +64,7 @@ libraries = [
     (
         f"whisper_apr_{name}",
         {
-            "sources": [f"{SIMD}/target_{name}.c"],
+            "sources": [f"{SIMD}/targets/{name}.c"],
             "include_dirs": [SIMD],
             "cflags": common + flags,
             "obj_deps": {"": [*HEADERS, "setup.py"]},
@@ -81,7 +81,7 @@ extension = Extension(
         *HEADERS,
         f"{SIMD}/_kernels.pxd",
         *sorted(glob.glob(f"{SIMD}/*.pxi")),
-        *sorted(glob.glob(f"{SIMD}/target_*.c")),
+        *sorted(glob.glob(f"{SIMD}/targets/*.c")),
         "setup.py",
     ],
     define_macros=[("Py_LIMITED_API", "0x030b0000")] if limited_api else [],

@@ -35,7 +35,7 @@ for kind in ${*:-address thread valgrind}; do
         # Python's own leaks at exit are not ours; test_threads starts processes of its own, which inherit all this
         ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
             LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $(gcc -print-file-name=libstdc++.so)" \
-            check address tests/test_kernels.py tests/test_paged_kernels.py tests/test_bfloat16_kernels.py tests/test_quantized_kernels.py tests/test_signal_kernels.py tests/test_kernels_special.py tests/test_simd_arguments.py tests/test_resample.py tests/test_packed.py tests/test_decoder.py tests/test_threads.py
+            check address tests/test_kernels.py tests/test_paged_kernels.py tests/test_bfloat16_kernels.py tests/test_quantized_kernels.py tests/test_signal_kernels.py tests/test_kernels_special.py tests/test_simd_arguments.py tests/test_resample.py tests/test_weights.py tests/test_decoder.py tests/test_threads.py
         ;;
     thread)
         build thread "-fsanitize=thread"

@@ -25,7 +25,7 @@ from whisper_apr.formats.apr_v1 import write_apr_v1
 from whisper_apr.formats.apr_write import _lay_out
 from whisper_apr.formats.checkpoint import Checkpoint, expected_shapes
 from whisper_apr.model import Whisper
-from whisper_apr.packed import PackedMatrix
+from whisper_apr.simd.weights import PackedMatrix
 from whisper_apr.tokenizer.bpe import packed_vocabulary
 
 DTYPES = ("float32", "float16", "int8", "int4")

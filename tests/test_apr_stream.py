@@ -16,7 +16,7 @@ from whisper_apr.formats import apr_stream
 from whisper_apr.formats.apr_http import open_stream
 from whisper_apr.formats.apr_stream import AprStream
 from whisper_apr.formats.apr_v1 import write_apr_v1
-from whisper_apr.packed import PackedMatrix
+from whisper_apr.simd.weights import PackedMatrix
 
 # ---- fed --------------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ from whisper_apr.formats.apr_http import open_stream
 from whisper_apr.formats.checkpoint import Checkpoint
 from whisper_apr.formats.finite import FiniteTensors, check_finite
 from whisper_apr.inference.search import BeamSearch, GreedySearch
-from whisper_apr.packed import PackedMatrix, pack, quantize_int4, quantize_int8
 from whisper_apr.recognizer import Recognizer, find_checkpoint
+from whisper_apr.simd.weights import PackedMatrix, pack, quantize_int4, quantize_int8
 
 BAD = [np.nan, -np.nan, np.inf, -np.inf]
 TENSORS = random_tensors(ODD, 0)

@@ -146,7 +146,7 @@ def test_what_follows_missing_pages_keeps_its_time(codec: str, change: str) -> N
     assert likeness(samples, whole, 0, 3) > 0.9
 
 
-def test_pages_of_a_flac_that_are_missing() -> None:
+def test_kv_cache_of_a_flac_that_are_missing() -> None:
     content, whole = bytearray(an_ogg("FLAC")), load_audio(an_ogg("FLAC"))
     begins = pages(content)
     content[begins[30] : begins[33]] = b""

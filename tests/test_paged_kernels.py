@@ -6,7 +6,7 @@ import pytest
 import cases
 from test_kernels import as_rows, exact_attention, qkv
 from whisper_apr import simd
-from whisper_apr._simd.layout import keys_by_position, values_by_position
+from whisper_apr.simd.layout import keys_by_position, values_by_position
 
 
 def as_stored(x, dtype):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import cases
-from whisper_apr import packed, simd
+from whisper_apr import simd
+from whisper_apr.simd import weights
 
 QUANTIZERS = {"int8": simd.quantize_int8, "int4": simd.quantize_int4}
 SMALL_PRODUCTS = [shape for shape in cases.PRODUCTS if 0 not in shape]
@@ -43,10 +44,10 @@ def test_int8_sums_of_extremes_are_whole(backend, m, k):
     """127 and -127 everywhere: what a saturating instruction gets wrong. A row's step is 1 and each scale 1: the sums themselves."""
     rng = np.random.default_rng(m * k)
     patterns = [np.full((m, k), 127), np.full((m, k), -127), rng.choice([-127, 127], (m, k))]
-    weights = [np.full((33, k), 127), np.full((33, k), -127), rng.choice([-127, 127], (33, k))]
+    matrices = [np.full((33, k), 127), np.full((33, k), -127), rng.choice([-127, 127], (33, k))]
     for x in patterns:
-        for w in weights:
-            weight = packed.QuantizedWeight("int8", w.astype(np.int8), np.ones(33, np.float32))
+        for w in matrices:
+            weight = weights.QuantizedWeight("int8", w.astype(np.int8), np.ones(33, np.float32))
             y = simd.linear(x.astype(np.float32), simd.pack(weight))
             np.testing.assert_array_equal(y, (x @ w.T).astype(np.float32))
 
@@ -54,7 +55,7 @@ def test_int8_sums_of_extremes_are_whole(backend, m, k):
 @pytest.mark.parametrize("m", [1, 3, 30])
 def test_every_int8_value_is_read_exactly(backend, m):
     values = np.arange(-128, 128).astype(np.int8)
-    weight = packed.QuantizedWeight("int8", values[:, None], np.ones(256, np.float32))
+    weight = weights.QuantizedWeight("int8", values[:, None], np.ones(256, np.float32))
     for factor in (127, -127, 1):
         x = np.full((m, 1), factor, np.float32)
         step = np.float32(abs(factor)) / np.float32(127)
@@ -63,8 +64,8 @@ def test_every_int8_value_is_read_exactly(backend, m):
 
 
 def test_the_largest_sums_fit(backend):
-    k = packed.LARGEST_INPUT
-    weight = packed.QuantizedWeight("int8", np.full((1, k), -127, np.int8), np.ones(1, np.float32))
+    k = weights.LARGEST_INPUT
+    weight = weights.QuantizedWeight("int8", np.full((1, k), -127, np.int8), np.ones(1, np.float32))
     expected = np.float32(-127 * 127 * k)
     np.testing.assert_array_equal(
         simd.linear(np.full((2, k), 3, np.float32), simd.pack(weight)), expected * (np.float32(3) / np.float32(127))
@@ -73,7 +74,7 @@ def test_the_largest_sums_fit(backend):
 
 def test_inputs_are_rounded_half_to_even(backend):
     x = np.array([[127, 0.5, 1.5, -0.5, -1.5, 2.5, -2.5, 126.5, 3.49999, 3.50001]], np.float32)
-    weight = packed.QuantizedWeight("int8", np.eye(10, dtype=np.int8), np.ones(10, np.float32))
+    weight = weights.QuantizedWeight("int8", np.eye(10, dtype=np.int8), np.ones(10, np.float32))
     np.testing.assert_array_equal(simd.linear(x, simd.pack(weight))[0], [127, 0, 2, 0, -2, 2, -2, 126, 3, 4])
 
 
@@ -124,7 +125,7 @@ def test_every_int4_value_is_read_exactly(backend, m):
     values = rng.integers(-8, 8, (35, 200)).astype(np.int8)
     values[0], values[1] = -8, 7
     scales = (2.0 ** rng.integers(-3, 4, (35, 7))).astype(np.float16)
-    weight = packed.QuantizedWeight("int4", values, scales)
+    weight = weights.QuantizedWeight("int4", values, scales)
     x = rng.integers(-127, 128, (m, 200)).astype(np.float32)
     x[:, 0] = 127
     np.testing.assert_array_equal(simd.linear(x, simd.pack(weight)), x @ weight.dequantize().T)

@@ -449,7 +449,7 @@ ROWS: dict[str, Row] = {
     "read_all": Row(simd.read_all, lambda: {"x": X, "times": 1}, {"x": NO_ARRAYS, "times": NO_INDICES}),
 }
 WITHOUT_ARGUMENTS = ("Recording", "backend", "backends", "get_num_threads")
-NO_FUNCTIONS = ("COMPUTE_TYPES", "PAGE", "Factor", "FloatArray", "Precision", "Weight")
+NO_FUNCTIONS = ("COMPUTE_TYPES", "PAGE", "BackendError", "Factor", "FloatArray", "Precision", "Weight")
 
 
 def test_every_public_name_and_every_parameter_is_in_the_table():

@@ -25,7 +25,7 @@ NEEDED = ("whisper_apr/py.typed", "whisper_apr/assets/digits.pt", "whisper_apr/a
 
 # Source files, and functions that they offer the dispatcher, whose code only runs where the processor has what they were built for; and
 # GCC's atomics, which ask the processor themselves. All else is the baseline.
-WIDE = re.compile(r"target_(avx\w*|neondot)\.c|apr_\w+_(avx\w*|neondot)|__aarch64_\w+")
+WIDE = re.compile(r"\b(avx\w*|neondot)\.c|apr_\w+_(avx\w*|neondot)|__aarch64_\w+")
 # What x86-64's baseline (SSE2) has not: everything in VEX and EVEX coding begins with v; then SSE3 to SSE4.2, AES, BMI and their like.
 # tzcnt is not among them: compilers write it as `rep bsf`, which older processors run as bsf with the same result.
 WIDE_X86 = re.compile(

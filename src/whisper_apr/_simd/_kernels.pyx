@@ -155,7 +155,7 @@ cdef class Recording:
             raise MemoryError("not enough memory for a kernel's scratch space")
 
 
-cdef Recording recording = None  # one at a time: simd.py sees to it
+cdef Recording recording = None  # one at a time: simd.graph sees to it
 cdef unsigned long recording_thread = 0
 
 

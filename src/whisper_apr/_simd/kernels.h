@@ -1,6 +1,6 @@
 /* Every kernel's signature, once: the table, its type and each target's definition come from APR_KERNELS below.
  *
- * Matrices are row-major float32. "Panels" are layout.py's: (n_panel, k, 16), float32 or float16 (as uint16_t), or its int8 and int4 forms.
+ * Matrices are row-major float32. "Panels" are simd/layout.py's: (n_panel, k, 16), float32 or float16 (as uint16_t), or its int8 and int4 forms.
  * Sizes are in elements, not bytes. A kernel spreads its work with apr_parallel; no result depends on the number of threads.
  */
 #ifndef WHISPER_APR_KERNELS_H
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* layout.py's: outputs of a panel; inputs of an output that lie together; inputs that share an int4 scale */
+/* simd/layout.py's: outputs of a panel; inputs of an output that lie together; inputs that share an int4 scale */
 enum { APR_PANEL = 16, APR_QUAD = 4, APR_GROUP = 32 };
 
 /* What a matrix's panels hold; gemm takes the first two, qgemm the others; pages of a key-value cache hold the first three. */
@@ -20,7 +20,7 @@ typedef struct apr_gemm {
     ptrdiff_t m, n, k;
     const float *a; /* (m, k), rows a_stride apart; rows may overlap */
     ptrdiff_t a_stride;
-    const void *b; /* panels (ceil(n / 16), k, 16), or as layout.py says */
+    const void *b; /* panels (ceil(n / 16), k, 16), or as simd/layout.py says */
     int b_type;
     const void *scales;  /* int8: (n_panel, 16) float32; int4: (n_panel, ceil(k / 32), 16) float16 */
     const int32_t *sums; /* int8: (n_panel, 16), of each output's values */
@@ -41,7 +41,7 @@ typedef struct apr_attention {
     ptrdiff_t q_row, q_head, q_time;
     float *out; /* likewise */
     ptrdiff_t out_row, out_head, out_time;
-    const void *keys;       /* pages: (n_head, n_page, d_head, 16), or int8's as layout.py says; strided: float32 rows of d_head */
+    const void *keys;       /* pages: (n_head, n_page, d_head, 16), or int8's as simd/layout.py says; strided: float32 rows of d_head */
     const void *values;     /* pages: (n_head, n_page, 16, d_head), likewise; strided: float32 rows of d_head */
     int type;               /* pages only: APR_FLOAT32, APR_FLOAT16, or APR_INT8 ... */
     const float *steps;     /* ... with what a step of each position's keys is worth, (n_head, n_page, 16), then of its values */

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .. import simd
 from ..errors import FormatError
-from ..packed import PackedMatrix, Weight
+from ..simd.weights import PackedMatrix, Weight
 from .apr_head import BLOCK, Entry, Head, block_size, fail
 from .finite import check_finite
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
-from ..packed import array_forms
+from ..simd.weights import array_forms
 from .apr_layout import MATRIX_DTYPES, VECTOR_DTYPES, model_parts
 from .checkpoint import ModelDimensions, make_dimensions, tokens_of
 

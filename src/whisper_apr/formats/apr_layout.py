@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
-from ..packed import PackedMatrix, QuantizedWeight, Weight, cast, convert, pack, prepare
+from ..simd.weights import PackedMatrix, QuantizedWeight, Weight, cast, convert, pack, prepare
 from .checkpoint import ModelDimensions, expected_shapes
 
 MATRIX_DTYPES = ("float32", "float16", "int8", "int4")

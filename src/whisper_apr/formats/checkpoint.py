@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import FormatError
-from ..packed import Weight
+from ..simd.weights import Weight
 from .finite import FiniteTensors
 
 

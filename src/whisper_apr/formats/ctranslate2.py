@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
-from ..packed import QuantizedWeight, Weight
+from ..simd.weights import QuantizedWeight, Weight
 from .cards import read_licence
 from .checkpoint import Checkpoint, ModelDimensions, check_shapes, expected_shapes, make_dimensions, pairs_of, tokens_of
 from .files import map_bytes, read_json

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
-from ..packed import QuantizedWeight, Weight, quantize_int8
+from ..simd.weights import QuantizedWeight, Weight, quantize_int8
 from .checkpoint import (
     VOCABULARY_FIRST,
     Checkpoint,

@@ -49,7 +49,7 @@ APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t o
 }
 
 #if defined(APR_BFLOAT16)
-/* ---- pairs of bfloat16 (target_avx512bf16.c) ----
+/* ---- pairs of bfloat16 (targets/avx512bf16.c) ----
  * Two numbers side by side in each lane, rounded to nearest, ties to even; vb_dot adds both products to a float32. */
 typedef __m512i vb;
 APR_INLINE vb vb_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
@@ -67,7 +67,7 @@ APR_INLINE vb vb_pair(vf first, vf second) {
 #endif
 
 /* ---- quantized products ----
- * With VNNI (target_avx512vnni.c) one instruction sums four products of an unsigned and a signed byte: int8 inputs become unsigned by an
+ * With VNNI (targets/avx512vnni.c) one instruction sums four products of an unsigned and a signed byte: int8 inputs become unsigned by an
  * offset, which the packed weights' sums take away again; int4 weights are unsigned as they lie. Without it: as avx2.h. */
 
 typedef __m512i vi, vq, v4;

@@ -64,7 +64,7 @@ APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t o
     vst1q_f32(out + 3 * out_step, vcombine_f32(vget_high_f32(top.val[1]), vget_high_f32(bottom.val[1])));
 }
 
-/* ---- quantized products: the dot product where it is built in (target_neondot.c, Apple's compiler), else a widening product, whose pairs
+/* ---- quantized products: the dot product where it is built in (targets/neondot.c, Apple's compiler), else a widening product, whose pairs
  * are added up into two neighbouring lanes an output ---- */
 
 typedef int32x4_t vi;

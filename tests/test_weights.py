@@ -6,18 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cases
-from whisper_apr import packed, simd
+from whisper_apr import simd
+from whisper_apr.simd import weights
 
 SHAPES = [(1, 1), (3, 0), (0, 5), (16, 32), (17, 33), (33, 31), (15, 4), (61, 97), (48, 240)]
 QUANTIZERS = {"int8": simd.quantize_int8, "int4": simd.quantize_int4}
 
 
-def made(dtype: str, n_out: int, n_in: int) -> packed.Weight:
+def made(dtype: str, n_out: int, n_in: int) -> weights.Weight:
     weight = cases.normal(1, n_out, n_in)
     return QUANTIZERS[dtype](weight) if dtype in QUANTIZERS else weight.astype(dtype)
 
 
-def floats(weight: packed.Weight) -> np.ndarray:
+def floats(weight: weights.Weight) -> np.ndarray:
     return weight.astype(np.float32) if isinstance(weight, np.ndarray) else weight.dequantize()
 
 
@@ -87,18 +88,18 @@ def test_what_cannot_be_quantized_is_refused(quantize):
         with pytest.raises(ValueError, match="matrix of floats"):
             quantize(array)
     with pytest.raises(ValueError, match="at most"):
-        quantize(np.zeros((1, packed.LARGEST_INPUT + 1), np.float32))
+        quantize(np.zeros((1, weights.LARGEST_INPUT + 1), np.float32))
 
 
 def test_quantized_weights_are_checked():
     values, scales = np.zeros((3, 40), np.int8), np.ones(3, np.float32)
     for wrong in (
-        lambda: packed.QuantizedWeight("int8", values.astype(np.uint8), scales),
-        lambda: packed.QuantizedWeight("int8", values[0], scales),
-        lambda: packed.QuantizedWeight("int8", values, scales[:2]),
-        lambda: packed.QuantizedWeight("int8", values, scales.astype(np.float16)),
-        lambda: packed.QuantizedWeight("int4", values, scales.astype(np.float16)),
-        lambda: packed.QuantizedWeight("int2", values, scales),
+        lambda: weights.QuantizedWeight("int8", values.astype(np.uint8), scales),
+        lambda: weights.QuantizedWeight("int8", values[0], scales),
+        lambda: weights.QuantizedWeight("int8", values, scales[:2]),
+        lambda: weights.QuantizedWeight("int8", values, scales.astype(np.float16)),
+        lambda: weights.QuantizedWeight("int4", values, scales.astype(np.float16)),
+        lambda: weights.QuantizedWeight("int2", values, scales),
     ):
         with pytest.raises(ValueError):
             wrong()
@@ -109,14 +110,14 @@ def test_quantized_weights_are_checked():
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_packed_and_unpacked_is_the_same(shape, dtype):
+def test_weights_and_unpacked_is_the_same(shape, dtype):
     weight = made(dtype, *shape)
     matrix = simd.pack(weight)
     assert (matrix.dtype, matrix.shape) == (dtype, shape)
     assert simd.pack(matrix) is matrix
     back = matrix.unpack()
     np.testing.assert_array_equal(floats(back), floats(weight))
-    if isinstance(back, packed.QuantizedWeight):
+    if isinstance(back, weights.QuantizedWeight):
         np.testing.assert_array_equal(back.values, weight.values)
         np.testing.assert_array_equal(back.scales, weight.scales)
 
@@ -244,36 +245,36 @@ def test_numpy_does_not_embed():
 # ---- prepared for a model -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("compute_type", packed.COMPUTE_TYPES)
+@pytest.mark.parametrize("compute_type", weights.COMPUTE_TYPES)
 @pytest.mark.parametrize("kinds", [("float32",), ("float16", "float16"), ("int8", "int8", "int8"), ("int4", "int4")])
 def test_stacked_equals_the_parts(kinds, compute_type):
     """Quantized before or after stacking, packed before or not: the same matrix."""
     parts = [made(kind, n_out, 40) for n_out, kind in zip((16, 5, 33), kinds, strict=False)]
     expected = compute_type if kinds[0].startswith("float") and compute_type != "float32" else kinds[0]
-    whole = packed.prepare(parts, compute_type)
+    whole = weights.prepare(parts, compute_type)
     assert whole.dtype == expected
-    single = [floats(packed.prepare([part], compute_type).unpack()) for part in parts]
+    single = [floats(weights.prepare([part], compute_type).unpack()) for part in parts]
     np.testing.assert_array_equal(floats(whole.unpack()), np.concatenate(single))
-    again = packed.prepare([simd.pack(part) for part in parts], compute_type)
+    again = weights.prepare([simd.pack(part) for part in parts], compute_type)
     np.testing.assert_array_equal(again.panels, whole.panels)
 
 
 def test_kinds_that_differ_meet_as_floats():
     parts = [made("int8", 8, 40), made("float16", 8, 40)]
-    assert packed.prepare(parts).dtype == "float32"
-    assert packed.prepare(parts, "int8").dtype == "int8"
+    assert weights.prepare(parts).dtype == "float32"
+    assert weights.prepare(parts, "int8").dtype == "int8"
 
 
 @pytest.mark.parametrize("large", [65520.0, np.float32(3e38)])
 def test_beyond_float16(large):
     """What is not finite to begin with is not beyond it."""
     weight = np.array([[1, 65504, np.inf, np.nan]], np.float32)
-    kept = packed.prepare([weight], "float16").unpack()
+    kept = weights.prepare([weight], "float16").unpack()
     np.testing.assert_array_equal(kept, weight)
     weight[0, 0] = large
     for given_as in (weight, simd.pack(weight)):
         with pytest.raises(ValueError, match="float16's 65504"):
-            packed.prepare([given_as], "float16")
+            weights.prepare([given_as], "float16")
 
 
 @given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 2**31), st.sampled_from(["int8", "int4"]))

@@ -1,23 +1,13 @@
-"""The kernels' public face: typed, checked, documented operations, and the backend that runs them.
-
-A backend is `scalar` (plain C), an instruction set (`sse2`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16`; `neon`,
-`neondot`; `wasm128`), or `numpy` (the same operations in NumPy: slow, the tests' oracle). The best that this machine
-can run is picked at import; the environment variable `WHISPER_APR_BACKEND` overrides the choice, `use_backend` changes
-it. Arrays are float32 unless said otherwise; what is not C-contiguous float32 is copied once. Every backend raises the
-same errors and agrees with `scalar` within float32 rounding, also about NaN, infinities, subnormal numbers and -0.0.
-
-An operation raises TypeError for an argument of a wrong type (what is no array of real numbers, a weight that is not
-packed, a size that is no whole number) and ValueError for one of a wrong shape or value. `out`, where an operation
-takes it, must be a C-contiguous float32 array of the result's shape that shares no memory with any other argument.
-"""
+"""Matrix products, attention, softmax and the other operations of a model, checked and typed, on the backend in use."""
 
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from ._simd import choice, numpy_kernels, numpy_lz4
-from ._simd.arrays import (
+from ..errors import BackendError
+from . import dispatch, reference, reference_lz4
+from .checks import (
     as_float32,
     as_index,
     as_number,
@@ -28,75 +18,8 @@ from ._simd.arrays import (
     expect_type,
     result_array,
 )
-from ._simd.choice import backend, backends, get_num_threads, set_num_threads, use_backend
-from ._simd.filters import FilterBank, PhaseTable
-from ._simd.layout import aligned_empty, huge_zeros
-from ._simd.recording import Recording
-from ._simd.signal import dtw, interpolated, median_filter, mel_project, polyphase, power_spectrum
-from .errors import BackendError
-from .packed import (
-    COMPUTE_TYPES,
-    FloatArray,
-    PackedMatrix,
-    QuantizedWeight,
-    Weight,
-    pack,
-    prepare,
-    quantize_int4,
-    quantize_int8,
-)
-from .pages import PAGE, KeyValues, new_layers_of_pages, new_pages
-
-__all__ = [
-    "COMPUTE_TYPES",
-    "PAGE",
-    "Factor",
-    "FilterBank",
-    "FloatArray",
-    "KeyValues",
-    "PackedMatrix",
-    "PhaseTable",
-    "Precision",
-    "QuantizedWeight",
-    "Recording",
-    "Weight",
-    "aligned_empty",
-    "argmax",
-    "attention",
-    "backend",
-    "backends",
-    "dot",
-    "dtw",
-    "gelu",
-    "get_num_threads",
-    "huge_zeros",
-    "interpolated",
-    "layer_norm",
-    "linear",
-    "log_softmax",
-    "logsumexp",
-    "lz4_decode",
-    "matmul",
-    "matvec",
-    "median_filter",
-    "mel_project",
-    "new_layers_of_pages",
-    "new_pages",
-    "pack",
-    "paged_attention",
-    "polyphase",
-    "power_spectrum",
-    "prepare",
-    "quantize_int4",
-    "quantize_int8",
-    "read_all",
-    "run_peak",
-    "set_num_threads",
-    "softmax",
-    "store_pages",
-    "top_k",
-    "use_backend",
-]
+from .kv_cache import PAGE, KeyValues
+from .weights import FloatArray, PackedMatrix, pack
 
 Precision = Literal["float32", "bfloat16"]  # of attention's factors
 Factor = Literal["float32", "int8", "bfloat16"]  # what a loop of multiply-adds multiplies
@@ -139,7 +62,7 @@ def linear(
     out = result_array(out, shape, a, bias, residual, weight.panels, weight.scales, weight.sums)
     if out.size:
         rows, result = a if a.ndim == 2 else a.reshape(-1, n_in), out.reshape(-1, n_out)
-        choice.impl.gemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
+        dispatch.impl.gemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
     return out
 
 
@@ -161,7 +84,7 @@ def dot(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     """The sum of the products of two vectors of equal length."""
     left, right = as_float32(a, "a", 1), as_float32(b, "b", 1)
     expect(left.shape == right.shape, f"a and b must have one length, not {left.size} and {right.size}")
-    return float(choice.impl.dot(left, right))
+    return float(dispatch.impl.dot(left, right))
 
 
 def _softmax(x: npt.ArrayLike, log: bool) -> FloatArray:
@@ -169,7 +92,7 @@ def _softmax(x: npt.ArrayLike, log: bool) -> FloatArray:
     expect(a.ndim >= 1, "x must have at least one dimension")
     out = np.empty_like(a)
     if a.size:
-        choice.impl.softmax(a.reshape(-1, a.shape[-1]), log, out.reshape(-1, a.shape[-1]))
+        dispatch.impl.softmax(a.reshape(-1, a.shape[-1]), log, out.reshape(-1, a.shape[-1]))
     return out
 
 
@@ -192,7 +115,7 @@ def logsumexp(x: npt.ArrayLike) -> FloatArray:
     expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
     out = np.empty(a.shape[:-1], np.float32)
     if a.size:
-        choice.impl.logsumexp(a.reshape(-1, a.shape[-1]), out.reshape(-1))
+        dispatch.impl.logsumexp(a.reshape(-1, a.shape[-1]), out.reshape(-1))
     return out
 
 
@@ -202,7 +125,7 @@ def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
     expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
     out = np.empty(a.shape[:-1], np.int64)
     if a.size:
-        choice.impl.argmax(a.reshape(-1, a.shape[-1]), out.reshape(-1))
+        dispatch.impl.argmax(a.reshape(-1, a.shape[-1]), out.reshape(-1))
     return out
 
 
@@ -217,7 +140,7 @@ def top_k(x: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
     k = as_index(k, "k", 1, a.shape[-1])
     out = np.empty((*a.shape[:-1], k), np.int64)
     if a.size:
-        choice.impl.top_k(a.reshape(-1, a.shape[-1]), out.reshape(-1, k))
+        dispatch.impl.top_k(a.reshape(-1, a.shape[-1]), out.reshape(-1, k))
     return out
 
 
@@ -235,7 +158,7 @@ def layer_norm(
     expect(eps >= 0, f"eps must not be negative, but is {eps}")
     out = result_array(out, a.shape, a, w, b)
     if a.size:
-        choice.impl.layer_norm(a.reshape(-1, a.shape[-1]), w, b, eps, out.reshape(-1, a.shape[-1]))
+        dispatch.impl.layer_norm(a.reshape(-1, a.shape[-1]), w, b, eps, out.reshape(-1, a.shape[-1]))
     return out
 
 
@@ -247,7 +170,7 @@ def gelu(x: npt.ArrayLike) -> FloatArray:
     a = as_float32(x, "x")
     out = np.empty_like(a)
     if a.size:
-        choice.impl.gelu(a.reshape(-1), out.reshape(-1))
+        dispatch.impl.gelu(a.reshape(-1), out.reshape(-1))
     return out
 
 
@@ -291,7 +214,7 @@ def attention(
     result = result_array(out, (batch, n_query, n_head, d_head), q4, k4, v4).transpose(0, 2, 1, 3)
     if result.size:
         factor = d_head**-0.5 if scale is None else as_number(scale, "scale")
-        choice.impl.attention(q4, k4, v4, causal, precision == "bfloat16", factor, result)
+        dispatch.impl.attention(q4, k4, v4, causal, precision == "bfloat16", factor, result)
     return result
 
 
@@ -328,7 +251,7 @@ def store_pages(
         _check_lengths("counts", counts, n_row, 0, n_new)
         expect(bool((counts <= lengths).all()), "counts must not be above lengths")
     if a.size:
-        choice.impl.store_pages(a, b, pages, lengths, counts, cache.keys, cache.values, cache.steps)
+        dispatch.impl.store_pages(a, b, pages, lengths, counts, cache.keys, cache.values, cache.steps)
 
 
 def paged_attention(
@@ -353,7 +276,7 @@ def paged_attention(
     if a.size:
         _check_lengths("lengths", lengths, n_row, 1, pages.shape[1] * PAGE)
         scale = cache.d_head**-0.5
-        choice.impl.paged_attention(a, cache.keys, cache.values, cache.steps, pages, lengths, causal, scale, out)
+        dispatch.impl.paged_attention(a, cache.keys, cache.values, cache.steps, pages, lengths, causal, scale, out)
     return out
 
 
@@ -373,7 +296,7 @@ def lz4_decode(source: memoryview, target: memoryview) -> bool:
         except TypeError as error:
             raise TypeError(f"{name} must be contiguous bytes: {error}") from None
     expect(not views[1].readonly, "target must not be read-only")
-    return bool((choice.kernels or numpy_lz4).lz4_decode(*views))
+    return bool((dispatch.kernels or reference_lz4).lz4_decode(*views))
 
 
 # ---- the machine's limits -------------------------------------------------------------------------------------------
@@ -388,10 +311,10 @@ def run_peak(n_task: int, kind: Factor = "float32") -> float:
     """
     n_task = as_index(n_task, "n_task", 1, MAX_TASKS)
     expect(kind in get_args(Factor), f"kind must be one of {', '.join(get_args(Factor))}, not {kind!r}")
-    if choice.impl is numpy_kernels:
+    if dispatch.impl is reference:
         raise BackendError("the backend 'numpy' has no peak to measure; use a compiled one")
     out = np.empty((n_task, 2), np.float32)
-    choice.impl.peak(out, kind)
+    dispatch.impl.peak(out, kind)
     return float(out[:, 1].sum(dtype=np.float64))
 
 
@@ -400,4 +323,4 @@ def read_all(x: FloatArray, times: int = 1) -> None:
     a = as_float32(x, "x").reshape(-1)
     times = as_index(times, "times", 0)
     if a.size:
-        choice.impl.read_all(a, times, np.empty(-(-a.size // (1 << 14)), np.float32))
+        dispatch.impl.read_all(a, times, np.empty(-(-a.size // (1 << 14)), np.float32))

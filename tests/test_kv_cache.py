@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whisper_apr import simd
-from whisper_apr.pages import TYPES
+from whisper_apr.simd.kv_cache import TYPES
 
 
 def arrays_of(pages):
@@ -62,7 +62,7 @@ def test_keys_of_a_head(dtype, step):
     assert (np.abs(keys - exact) <= step * np.abs(exact).max(axis=1, keepdims=True)).all()
 
 
-def test_pages_that_do_not_fit_are_refused():
+def test_kv_cache_that_do_not_fit_are_refused():
     good = simd.new_pages(2, 1, 16, np.int8)
     table = np.zeros((1, 2), np.int32)
     good.check(table, 16, 1)

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from . import choice
-from .arrays import FloatArray, as_float32, as_index, expect, expect_array, expect_type, result_array
+from . import dispatch
+from .checks import FloatArray, as_float32, as_index, expect, expect_array, expect_type, result_array
 from .filters import FilterBank, PhaseTable
 from .layout import PANEL
 
@@ -19,7 +19,7 @@ def power_spectrum(audio: npt.ArrayLike, window: FloatArray, hop: int) -> FloatA
     hop = as_index(hop, "hop", 1)
     expect(len(x) >= len(w), f"the audio ({len(x)}) must not be shorter than the window ({len(w)})")
     out = np.empty((len(w) // 2 + 1, 1 + (len(x) - len(w)) // hop), np.float32)
-    choice.impl.power_spectrum(x, w, hop, out)
+    dispatch.impl.power_spectrum(x, w, hop, out)
     return out
 
 
@@ -29,7 +29,7 @@ def mel_project(power: npt.ArrayLike, filters: FloatArray) -> FloatArray:
     expect(f.shape[1] == p.shape[0], f"filters {f.shape} do not fit a spectrum {p.shape}")
     out = np.empty((f.shape[0], p.shape[1]), np.float32)
     if out.size:
-        choice.impl.mel_project(p, f, out)
+        dispatch.impl.mel_project(p, f, out)
     return out
 
 
@@ -48,7 +48,7 @@ def median_filter(x: npt.ArrayLike, width: int) -> FloatArray:
     padded = np.pad(a, [(0, 0)] * (a.ndim - 1) + [(half, half)], mode="reflect")
     out = np.empty_like(a)
     if a.size:
-        choice.impl.median(padded.reshape(-1, padded.shape[-1]), width, out.reshape(-1, a.shape[-1]))
+        dispatch.impl.median(padded.reshape(-1, padded.shape[-1]), width, out.reshape(-1, a.shape[-1]))
     return out
 
 
@@ -60,7 +60,7 @@ def dtw(cost: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int6
     n, m = x.shape
     expect(n > 0 and m > 0, f"there must be a row and a column, not shape {x.shape}")
     trace = np.empty((n, m), np.int8)
-    choice.impl.dtw(x, np.empty(n + 1, np.float32), trace)
+    dispatch.impl.dtw(x, np.empty(n + 1, np.float32), trace)
     i, j = n - 1, m - 1
     rows, columns = [i], [j]
     while i or j:
@@ -87,7 +87,7 @@ def polyphase(x: npt.ArrayLike, bank: FilterBank, n_group: int, *, out: FloatArr
     out = result_array(out, (n_group * bank.n_out,), a, bank.panels, bank.offsets, bank.starts)
     if out.size:
         groups = out.reshape(n_group, len(bank.panels), PANEL)
-        choice.impl.polyphase(a, bank.panels, bank.offsets, bank.starts, bank.n_tap, bank.n_in, groups)
+        dispatch.impl.polyphase(a, bank.panels, bank.offsets, bank.starts, bank.n_tap, bank.n_in, groups)
     return out
 
 
@@ -116,5 +116,5 @@ def interpolated(
         expect(int(begins.min()) >= 0 and int(begins.max()) <= last, f"begins must be from 0 to {last}")
         inside = float(phases.min()) >= 0 and float(phases.max()) <= table.n_phase  # False where one is NaN
         expect(inside, f"phases must be from 0 to {table.n_phase}")
-        choice.impl.interpolated(a, table.filters, begins, phases, out)
+        dispatch.impl.interpolated(a, table.filters, begins, phases, out)
     return out

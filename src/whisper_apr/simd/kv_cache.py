@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._simd.arrays import as_index, expect
-from ._simd.layout import PANEL, aligned_zeros, huge_zeros, page_shapes
+from .checks import as_index, expect
+from .layout import PANEL, aligned_zeros, huge_zeros, page_shapes
 
 PAGE = PANEL  # positions that one page holds
 TYPES = (np.float32, np.float16, np.int8)

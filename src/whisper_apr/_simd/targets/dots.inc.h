@@ -4,12 +4,12 @@
 
 #include <math.h>
 
-#include "tile.inc.h"
+#include "kernels/tile.inc.h"
 
-#include "attention_int8.inc.h"
-#include "finish.inc.h"
-#include "qgemm.inc.h"
-#include "qpeak.inc.h"
+#include "kernels/attention_int8.inc.h"
+#include "kernels/epilogue.inc.h"
+#include "kernels/qgemm.inc.h"
+#include "kernels/qpeak.inc.h"
 
 extern const apr_table APR_JOIN(apr_table_, APR_BASE);
 

@@ -6,9 +6,9 @@
 
 #include <math.h>
 
-#include "tile.inc.h"
+#include "kernels/tile.inc.h"
 
-#include "attention_many.inc.h"
+#include "kernels/encoder_attention.inc.h"
 
 void apr_attention_avx512vnni(const apr_attention *a);
 

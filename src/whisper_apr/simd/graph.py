@@ -4,7 +4,7 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from . import choice
+from . import dispatch
 
 _recorder = threading.Lock()
 
@@ -18,12 +18,12 @@ class Recording:
     """
 
     def __init__(self) -> None:
-        self._calls: Any = choice.kernels.Recording() if choice.kernels else None
+        self._calls: Any = dispatch.kernels.Recording() if dispatch.kernels else None
         self._active = False
         self.usable = False
 
     def __enter__(self) -> None:
-        self._active = choice.current != "numpy" and _recorder.acquire(blocking=False)
+        self._active = dispatch.current != "numpy" and _recorder.acquire(blocking=False)
         if self._active:
             self._calls.start()
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import as_float32, as_index, expect, expect_array
+from .checks import as_float32, as_index, expect, expect_array
 from .layout import PANEL, aligned_zeros, div_up
 
 

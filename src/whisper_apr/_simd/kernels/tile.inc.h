@@ -25,7 +25,7 @@ APR_INLINE vf load_weight(const void *p, ptrdiff_t i, int type) {
     return type == APR_FLOAT32 ? vf_load(at) : vf_load_half(at);
 }
 
-/* Where a number of a page lies: slot 0..15's dimension d, in layout.py's order. */
+/* Where a number of a page lies: slot 0..15's dimension d, in simd/layout.py's order. */
 APR_INLINE ptrdiff_t key_index(ptrdiff_t page, ptrdiff_t slot, ptrdiff_t d, ptrdiff_t d_head, int type) {
     if (type != APR_INT8) return (page * d_head + d) * APR_PANEL + slot;
     return ((page * div_up(d_head, APR_QUAD) + d / APR_QUAD) * APR_PANEL + slot) * APR_QUAD + d % APR_QUAD;

@@ -1,6 +1,6 @@
 """Which backend runs, and on how many threads: chosen at import, changed by `use_backend` and `set_num_threads`.
 
-Whoever calls a kernel takes it from `impl` at that moment: the functions of `_kernels`, or the same of `numpy_kernels`.
+Whoever calls a kernel takes it from `impl` at that moment: the functions of `_kernels`, or the same of `reference`.
 """
 
 import os
@@ -9,15 +9,15 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import BackendError
-from . import numpy_kernels
-from .arrays import as_index
+from . import reference
+from .checks import as_index
 
 MOST_THREADS = 1 << 16  # what a larger number counts as: threads.c has a limit of its own
 
 INTERFACE = 2  # of the compiled kernels that these modules call
 kernels: Any
 try:
-    from . import _kernels as _compiled
+    from .._simd import _kernels as _compiled
 
     kernels = _compiled
 except ImportError as error:
@@ -29,7 +29,7 @@ if kernels is not None and getattr(kernels, "INTERFACE", 1) != INTERFACE:
         "the compiled kernels are of another version than the package; build them again: "
         "python setup.py build_ext --inplace"
     )
-impl: Any = numpy_kernels
+impl: Any = reference
 current = "numpy"
 
 
@@ -68,7 +68,7 @@ def use_backend(name: str) -> _Switch:
         raise BackendError(f"backend {name!r} cannot be used here; this machine runs: {', '.join(backends())}")
     switch = _Switch(current)
     if name == "numpy":
-        impl = numpy_kernels
+        impl = reference
     else:
         kernels.use_backend(name)
         impl = kernels

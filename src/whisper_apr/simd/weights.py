@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._simd import choice
-from ._simd.arrays import FloatArray as FloatArray
-from ._simd.arrays import as_array, as_index
-from ._simd.layout import (
+from . import dispatch
+from .checks import FloatArray as FloatArray
+from .checks import as_array, as_index
+from .layout import (
     GROUP,
     PANEL,
     QUAD,
@@ -210,7 +210,7 @@ class PackedMatrix:
 
     dtype: str
     shape: tuple[int, int]
-    panels: npt.NDArray[Any]  # see _simd/layout.py
+    panels: npt.NDArray[Any]  # see layout.py
     scales: npt.NDArray[Any] | None = None  # int8 (n_panel, 16) float32; int4 (n_panel, n_group, 16) float16
     sums: npt.NDArray[np.int32] | None = None  # int8 (n_panel, 16)
 
@@ -290,7 +290,7 @@ class PackedMatrix:
         contiguous. False, and nothing done, where an array is another, where an index lies outside of its table, and on
         the backend `numpy`: then `rows` must be asked.
         """
-        return bool(choice.impl.embed(tokens, self.panels, self.scales, *self.shape, positions, lengths, out))
+        return bool(dispatch.impl.embed(tokens, self.panels, self.scales, *self.shape, positions, lengths, out))
 
     def unpack(self) -> "npt.NDArray[Any] | QuantizedWeight":
         """The plain layout: an array, or the quantized weight that was packed."""

@@ -3,4 +3,4 @@
 #define APR_BASE neon
 #include "vec/neon.h"
 
-#include "target_dots.inc.h"
+#include "dots.inc.h"

@@ -4,4 +4,4 @@
 #define APR_VNNI
 #include "vec/avx512.h"
 
-#include "target_dots.inc.h"
+#include "dots.inc.h"

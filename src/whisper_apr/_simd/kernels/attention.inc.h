@@ -1,5 +1,5 @@
 /* Attention: out = softmax(q keys^T * scale) values, a row, a head and a few queries at a time: over pages (a token, beams, a prompt), or where
- * there are few. Many queries over strided arrays (the encoder) are attention_many.inc.h's.
+ * there are few. Many queries over strided arrays (the encoder) are encoder_attention.inc.h's.
  *
  * Lanes are keys for the scores and dimensions for the sum; pages are read where they lie, strided arrays are gathered as pages first. What
  * a query gets does not depend on how many others there are, nor on other rows' lengths.

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import as_index, expect
+from .checks import as_index, expect
 
 PANEL = 16
 QUAD = 4  # inputs that lie side by side in an int8 panel
