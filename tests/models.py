@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from whisper_apr.checkpoint import expected_shapes, make_checkpoint
 from whisper_apr.formats import Checkpoint, ModelDimensions
-from whisper_apr.formats.checkpoint import expected_shapes, make_checkpoint
 from whisper_apr.model import Whisper
 
 

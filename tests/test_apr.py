@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from models import ODD, TINY, random_checkpoint
 from whisper_apr import load_model
+from whisper_apr.checkpoint import Checkpoint, expected_shapes
 from whisper_apr.errors import FormatError, OptionError
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.apr import check_apr, open_head, parse_apr, read_apr, write_apr
 from whisper_apr.formats.apr_layout import model_parts, part_dtype, plain_tensor
 from whisper_apr.formats.apr_v1 import write_apr_v1
 from whisper_apr.formats.apr_write import _lay_out
-from whisper_apr.formats.checkpoint import Checkpoint, expected_shapes
 from whisper_apr.model import Whisper
 from whisper_apr.simd.weights import PackedMatrix
 from whisper_apr.tokenizer.bpe import packed_vocabulary

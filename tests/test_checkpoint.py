@@ -8,9 +8,9 @@ import pytest
 
 import models
 from models import SMALLEST, random_tensors
+from whisper_apr.checkpoint import expected_shapes, make_checkpoint, make_dimensions
 from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint
-from whisper_apr.formats.checkpoint import expected_shapes, make_checkpoint, make_dimensions
 
 
 def test_the_parameters_of_the_known_sizes() -> None:

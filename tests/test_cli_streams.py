@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from whisper_apr import AudioWarning, __version__
+from whisper_apr import AudioWarning, __version__, hub
 from whisper_apr.cli import COMMANDS, main
 from whisper_apr.cli import info as info_command
-from whisper_apr.formats import hub
 from whisper_apr.spelling import did_you_mean
 
 EN = Path(__file__).parent / "data" / "en.wav"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whisper_apr import simd
-from whisper_apr.formats.checkpoint import ModelDimensions
+from whisper_apr.checkpoint import ModelDimensions
 from whisper_apr.model.decoder import TextDecoder
 from whisper_apr.model.layers import Tensors
 

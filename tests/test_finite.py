@@ -13,13 +13,14 @@ import ct2_files
 import ggml_files
 from models import ODD, random_checkpoint, random_tensors, write_huggingface, write_pt
 from whisper_apr import load_model, log_mel_spectrogram, pad_or_trim
+from whisper_apr.checkpoint import Checkpoint
 from whisper_apr.errors import FormatError, OptionError
+from whisper_apr.finite import FiniteTensors, check_finite
 from whisper_apr.formats import open_checkpoint, read_apr, write_apr, write_apr_v1
 from whisper_apr.formats.apr_http import open_stream
-from whisper_apr.formats.checkpoint import Checkpoint
-from whisper_apr.formats.finite import FiniteTensors, check_finite
+from whisper_apr.hub import find_checkpoint
 from whisper_apr.inference.search import BeamSearch, GreedySearch
-from whisper_apr.recognizer import Recognizer, find_checkpoint
+from whisper_apr.recognizer import Recognizer
 from whisper_apr.simd.weights import PackedMatrix, pack, quantize_int4, quantize_int8
 
 BAD = [np.nan, -np.nan, np.inf, -np.inf]

@@ -19,11 +19,11 @@ import models
 from hub_server import COMMIT, NAME, TENSORS, expected, get_only
 from models import logits
 from whisper_apr import available_models, load_model
+from whisper_apr import hub as formats_hub
 from whisper_apr.cli import main
 from whisper_apr.errors import FormatError, ModelNotFoundError, OptionError
-from whisper_apr.formats import hub as formats_hub
 from whisper_apr.formats.apr import read_apr
-from whisper_apr.formats.hub import HubModel, fetch, find_model, known_models
+from whisper_apr.hub import HubModel, fetch, find_model, known_models
 
 
 def test_fetched_once_then_no_request(hub, tmp_path):

@@ -15,7 +15,7 @@ from models import logits
 from whisper_apr import load_model
 from whisper_apr.cli import main
 from whisper_apr.formats.apr import check_apr
-from whisper_apr.formats.hub import HubModel, fetch
+from whisper_apr.hub import HubModel, fetch
 
 pytestmark = pytest.mark.system
 

@@ -12,15 +12,16 @@ import ggml_files
 import models
 from models import SPOKEN, WORDS
 from whisper_apr import load_model
+from whisper_apr.checkpoint import Checkpoint, make_checkpoint
 from whisper_apr.cli import main
 from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.apr import read_apr, write_apr
 from whisper_apr.formats.apr_v1 import write_apr_v1
-from whisper_apr.formats.checkpoint import Checkpoint, make_checkpoint
-from whisper_apr.formats.vocabulary import read_vocabulary, tokenizer_of, vocabulary_of
+from whisper_apr.formats.vocabulary import read_vocabulary, vocabulary_of
 from whisper_apr.tokenizer import get_tokenizer
 from whisper_apr.tokenizer.bpe import load_ranks, pack_vocabulary, unpack_vocabulary
+from whisper_apr.tokenizer.kind import tokenizer_kind
 
 PACKED = pack_vocabulary(WORDS)
 SAID = (257, 258, 256, 0x21)  # " ja", " naja", "oü", "!"
@@ -183,7 +184,7 @@ def test_refused_in_an_apr(tmp_path, vocabulary, monkeypatch):
     checkpoint = replace(models.random_checkpoint(SPOKEN), vocabulary=vocabulary)
     with pytest.raises(FormatError):
         write_apr(checkpoint, tmp_path / "model.apr")
-    monkeypatch.setattr("whisper_apr.formats.apr_write.tokenizer_of", lambda *_: ("multilingual", ("en", "zh")))
+    monkeypatch.setattr("whisper_apr.formats.apr_write.tokenizer_kind", lambda *_: ("multilingual", ("en", "zh")))
     write_apr(checkpoint, tmp_path / "model.apr")
     with pytest.raises(FormatError, match=r"model\.apr: (the|a) vocabulary"):
         read_apr(tmp_path / "model.apr")
@@ -191,9 +192,9 @@ def test_refused_in_an_apr(tmp_path, vocabulary, monkeypatch):
 
 def test_packing():
     assert unpack_vocabulary(PACKED) == list(WORDS)
-    assert tokenizer_of(SPOKEN, PACKED) == ("multilingual", ("en", "zh"))
+    assert tokenizer_kind(SPOKEN.n_vocab, PACKED) == ("multilingual", ("en", "zh"))
     for n_vocab, found in ((51864, ("gpt2", 99)), (51865, ("multilingual", 99)), (51866, ("multilingual", 100))):
-        kind, languages = tokenizer_of(replace(SPOKEN, n_vocab=n_vocab))
+        kind, languages = tokenizer_kind(n_vocab)
         assert (kind, len(languages)) == found
     assert isinstance(models.random_checkpoint(models.SMALLEST), Checkpoint)
-    assert tokenizer_of(models.SMALLEST) == ("unknown", ())
+    assert tokenizer_kind(models.SMALLEST.n_vocab) == ("unknown", ())

@@ -10,6 +10,7 @@ from . import tokenizer, utils
 from .audio import VadOptions, load_audio, log_mel_spectrogram, pad_or_trim
 from .errors import AudioWarning
 from .faster import BatchedInferencePipeline, TranscriptionInfo, WhisperModel, decode_audio
+from .hub import available_models
 from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language
 from .inference.live import LiveText, LiveTranscriber
@@ -17,7 +18,7 @@ from .inference.many import transcribe_many
 from .inference.options import DecodingOptions
 from .inference.results import Segment, Transcription, Word
 from .output import format_timestamp
-from .recognizer import Recognizer, available_models, load_model, transcribe
+from .recognizer import Recognizer, load_model, transcribe
 
 __all__ = [
     "AudioWarning",

@@ -22,7 +22,7 @@ from . import simd
 from .audio import CHUNK_LENGTH, SAMPLE_RATE, AudioReader, ReadingOptions, Source, VadOptions, check_rate, vad_kind
 from .audio.samples import EACH, MIX, Channel
 from .errors import AudioError, ModelNotFoundError, OptionError
-from .formats.hub import cached_folder, converted_files, find_model
+from .hub import cached_folder, converted_files, find_model
 from .inference.options import APPENDED, MAX_GROUP, PREPENDED, DecodingOptions, TranscribeOptions
 from .inference.results import Segment
 from .inference.transcribe import Job, transcriber

@@ -1,20 +1,15 @@
 """A model with everything that can be done with it: openai-whisper's methods, on a network that was opened by name or path."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from importlib.resources import as_file, files
 from os import PathLike
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from .audio import Source
-from .errors import AudioError, ModelNotFoundError, OptionError
-from .formats import Checkpoint, open_checkpoint
-from .formats.cards import read_licence
-from .formats.hub import find_model, known_models, open_model
+from .errors import AudioError, OptionError
 from .formats.urls import is_url
+from .hub import find_checkpoint
 from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language
 from .inference.many import transcribe_many
@@ -25,10 +20,6 @@ from .model import Whisper
 from .model.layers import FloatArray
 from .option_values import boolean, choice, function, optional, parse, path, shown
 from .output import format_timestamp, spoken_by
-from .spelling import did_you_mean
-
-# shipped with the package, opened without any network; with their alignment heads (assets/digits.md says how they were found)
-BUNDLED = {"digits": ((3, 0),)}
 
 
 class Recognizer(Whisper):
@@ -106,11 +97,6 @@ _COMPUTE_TYPES: dict[str, tuple[str | None, str]] = {
 }
 
 
-def available_models() -> list[str]:
-    """The names that `load_model` knows; of `digits` nothing has to be fetched."""
-    return [*BUNDLED, *known_models()]
-
-
 def load_model(
     name: str | PathLike[str] | BinaryIO,
     device: str | None = None,
@@ -154,30 +140,3 @@ def load_model(
     model = Recognizer(checkpoint, computed)
     _ = model.decoder  # what is damaged is found now
     return model
-
-
-def find_checkpoint(
-    name: str | PathLike[str],
-    dtype: str | None = None,
-    download_root: str | PathLike[str] | None = None,
-    exact: bool = False,
-) -> Checkpoint:
-    """What `load_model` opens for a name or a path; a named model is fetched first, and kept in matrices of `dtype`."""
-    if name in BUNDLED:
-        assets = files("whisper_apr").joinpath("assets")
-        with as_file(assets.joinpath(f"{name}.pt")) as path, as_file(assets.joinpath(f"{name}.md")) as card:
-            return replace(
-                open_checkpoint(path),
-                alignment_heads=BUNDLED[str(name)],
-                licence=read_licence(card),
-                provenance={"source": f"whisper_apr's {name}"},
-            )
-    is_named = isinstance(name, str) and name in known_models()
-    if not is_named and os.path.exists(name):
-        return open_checkpoint(name, exact=exact)
-    model = find_model(name) if isinstance(name, str) else None
-    if model is None:
-        names = available_models()
-        meant = did_you_mean(os.fspath(name), names) or f"; the names are {', '.join(names)}"
-        raise ModelNotFoundError(f"no model named {os.fspath(name)!r}, and no such file{meant}")
-    return open_model(model, dtype, download_root)

@@ -7,7 +7,7 @@ the bandwidth at which as many bytes are read again and again (small models stay
 import numpy as np
 
 from .. import simd
-from ..formats.checkpoint import ModelDimensions
+from ..checkpoint import ModelDimensions
 from .measure import fastest_time
 
 AT_LEAST = 8_000_000  # bytes that one call reads: what the call itself costs does not show

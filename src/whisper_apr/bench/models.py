@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..formats.checkpoint import Checkpoint, ModelDimensions, expected_shapes
+from ..checkpoint import Checkpoint, ModelDimensions, expected_shapes
 
 
 def _dims(width: int, heads: int, layers: int) -> ModelDimensions:

@@ -31,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..formats.apr import write_apr
-    from ..formats.hub import source_of
-    from ..recognizer import find_checkpoint
+    from ..hub import find_checkpoint, source_of
 
     with writing(args.target):
         check_writable(args.target)

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..formats.hub import fetch, find_model
+    from ..hub import fetch, find_model
 
     model = find_model(args.name)
     if model is None:

@@ -41,7 +41,7 @@ def _n_block(path: Path) -> int | None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..recognizer import find_checkpoint
+    from ..hub import find_checkpoint
     from ..tokenizer.bpe import unpack_vocabulary
 
     path = Path(args.file)

@@ -16,8 +16,7 @@ def megabytes(size: int) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..formats.hub import cached_folder, converted_files, known_models
-    from ..recognizer import BUNDLED
+    from ..hub import BUNDLED, cached_folder, converted_files, known_models
 
     for name in BUNDLED:
         out(f"{name:16}{'':>8}  comes with the package\n")

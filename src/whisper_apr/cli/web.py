@@ -57,7 +57,7 @@ def _servable(name: str, folder: Path) -> Path:
     from ..formats.apr import is_version_2
     from ..formats.apr_head import MAGIC
     from ..formats.apr_write import write_apr
-    from ..recognizer import find_checkpoint
+    from ..hub import find_checkpoint
 
     if Path(name).is_file():
         with open(name, "rb") as file:

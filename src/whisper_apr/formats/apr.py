@@ -2,13 +2,14 @@
 
 from os import PathLike
 
+from ..checkpoint import Checkpoint
+from ..tokenizer.kind import tokenizer_kind
 from .apr_data import Bytes, Data, FileData, Tensors, read_arrays
 from .apr_head import PREFIX, VERSION, VOCABULARY, Head, fail, read_head, read_sizes
 from .apr_v1 import checkpoint_of, parse_apr_v1
 from .apr_write import write_apr
-from .checkpoint import Checkpoint
 from .files import map_bytes
-from .vocabulary import check_vocabulary, tokenizer_of
+from .vocabulary import check_vocabulary
 
 __all__ = ["check_apr", "checkpoint_from", "open_head", "parse_apr", "read_apr", "write_apr"]
 
@@ -60,7 +61,7 @@ def checkpoint_from(head: Head, data: Data, where: str) -> Checkpoint:
             fail(where, f"tensor {VOCABULARY!r} must be bytes that zlib packed")
         (values,) = read_arrays(entry, data).values()
         vocabulary = check_vocabulary(values.tobytes(), head.dims, where)
-    languages = tokenizer_of(head.dims, vocabulary)[1]
+    languages = tokenizer_kind(head.dims.n_vocab, vocabulary)[1]
     if head.languages != languages:
         fail(
             where,

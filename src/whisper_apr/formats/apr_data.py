@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from .. import simd
 from ..errors import FormatError
+from ..finite import check_finite
 from ..simd.weights import PackedMatrix, Weight
 from .apr_head import BLOCK, Entry, Head, block_size, fail
-from .finite import check_finite
 
 MAX_SCALE = float(np.finfo(np.float32).max) / 128  # times the largest value it is still finite
 

@@ -18,9 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..atomic import write_atomically
-from ..errors import FormatError
-from .apr_layout import plain_tensor
-from .checkpoint import (
+from ..checkpoint import (
     VOCABULARY_FIRST,
     Checkpoint,
     ModelDimensions,
@@ -28,7 +26,10 @@ from .checkpoint import (
     make_checkpoint,
     make_dimensions,
 )
-from .vocabulary import MULTILINGUAL_VOCABULARY, vocabulary_of
+from ..errors import FormatError
+from ..tokenizer.kind import MULTILINGUAL_SIZE
+from .apr_layout import plain_tensor
+from .vocabulary import vocabulary_of
 
 MAGIC = b"APR1"
 MAX_VERSION = 1  # 0 and 1 are one layout
@@ -254,7 +255,7 @@ def _read_filterbank(reader: _Reader, n_mels: int) -> npt.NDArray[np.float32]:
 
 def _model_type(dims: ModelDimensions) -> int:
     """The number that names a model by its size; those that are none of openai's get the number of the next larger one."""
-    multilingual = dims.n_vocab >= MULTILINGUAL_VOCABULARY
+    multilingual = dims.n_vocab >= MULTILINGUAL_SIZE
     for (width, layers), number in _MODEL_TYPES.items():
         if dims.n_audio_state <= width and dims.n_audio_layer <= layers:
             return number + (not multilingual)

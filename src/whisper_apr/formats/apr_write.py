@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..atomic import write_atomically
+from ..checkpoint import Checkpoint
 from ..errors import OptionError
 from ..tokenizer.bpe import packed_vocabulary
+from ..tokenizer.kind import tokenizer_kind
 from .apr_head import (
     BLOCK,
     MAX_INFLATION,
@@ -35,8 +37,6 @@ from .apr_layout import (
     model_parts,
     part_dtype,
 )
-from .checkpoint import Checkpoint
-from .vocabulary import tokenizer_of
 
 _HC_LEVEL = 9  # of lz4's slow compressor; higher gains nothing on weights
 
@@ -61,7 +61,7 @@ def write_apr(
         raise OptionError(f"dtype must be {', '.join(MATRIX_DTYPES)}, not {dtype!r}")
     packer = _packer() if compress else None
     tensors, dims = checkpoint.tensors, checkpoint.dims
-    kind, languages = tokenizer_of(dims, checkpoint.vocabulary)
+    kind, languages = tokenizer_kind(dims.n_vocab, checkpoint.vocabulary)
     own = b"" if kind == "unknown" else packed_vocabulary(kind)
     vocabulary = np.frombuffer(checkpoint.vocabulary or own, np.uint8)
     parts = [(part, part_dtype(tensors, part, dtype)) for part in model_parts(dims)]

@@ -18,12 +18,20 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from ..checkpoint import (
+    Checkpoint,
+    ModelDimensions,
+    check_shapes,
+    expected_shapes,
+    make_dimensions,
+    pairs_of,
+    tokens_of,
+)
 from ..errors import FormatError
+from ..finite import FiniteTensors
 from ..simd.weights import QuantizedWeight, Weight
-from .cards import read_licence
-from .checkpoint import Checkpoint, ModelDimensions, check_shapes, expected_shapes, make_dimensions, pairs_of, tokens_of
 from .files import map_bytes, read_json
-from .finite import FiniteTensors
+from .model_card import read_licence
 from .vocabulary import read_vocabulary
 
 VERSION = 6

@@ -16,18 +16,11 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from ..checkpoint import VOCABULARY_FIRST, Checkpoint, ModelDimensions, check_shapes, expected_shapes, make_dimensions
 from ..errors import FormatError
+from ..finite import FiniteTensors
 from ..simd.weights import QuantizedWeight, Weight, quantize_int8
-from .checkpoint import (
-    VOCABULARY_FIRST,
-    Checkpoint,
-    ModelDimensions,
-    check_shapes,
-    expected_shapes,
-    make_dimensions,
-)
 from .files import map_bytes
-from .finite import FiniteTensors
 from .vocabulary import vocabulary_of
 
 MAGIC = struct.pack("<I", 0x67676D6C)

@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..checkpoint import Checkpoint, make_checkpoint, make_dimensions
 from ..errors import FormatError
-from .checkpoint import Checkpoint, make_checkpoint, make_dimensions
-from .pickles import check_pickle
+from .pickle_guard import check_pickle
 
 ZIP = b"PK\x03\x04"
 MAX_PICKLE = 3 << 18  # bytes; large-v3's has 0.2 MiB, and loaded it takes up to 80 times as much

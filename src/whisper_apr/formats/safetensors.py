@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..checkpoint import Checkpoint, make_checkpoint, make_dimensions, tokens_of
 from ..errors import FormatError
-from .cards import read_licence
-from .checkpoint import Checkpoint, make_checkpoint, make_dimensions, tokens_of
 from .files import MAX_JSON, read_json
+from .model_card import read_licence
 from .openai import is_archive, read_archive_tensors
 from .vocabulary import read_vocabulary
 

@@ -8,58 +8,29 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint import ModelDimensions
 from ..errors import FormatError
-from ..tokenizer.bpe import load_ranks, pack_vocabulary, packed_vocabulary, unpack_vocabulary
-from ..tokenizer.languages import LANGUAGES
+from ..tokenizer.bpe import load_ranks, pack_vocabulary, packed_vocabulary
+from ..tokenizer.kind import LARGEST_SIZE, own_kind, tokenizer_kind
 from ..tokenizer.tokenizer import special_names
-from .checkpoint import ModelDimensions
 from .files import read_json
 
-MULTILINGUAL_VOCABULARY = 51865  # tokens; from this size on, Whisper's vocabulary has languages and tasks
-ENGLISH_VOCABULARY = 51864
-LARGEST_VOCABULARY = 51866  # of OpenAI's models; what others have beyond it is theirs
-BESIDE_LANGUAGES = 51765  # what an English-only vocabulary has besides its languages; the multilingual one has one more
 END_OF_TEXT = "<|endoftext|>"  # the first special token
 MAX_VOCABULARY = 3 << 20  # bytes of a JSON file; large-v3-turbo's tokenizer.json has 2.6 MiB
 
 
-def tokenizer_of(dims: ModelDimensions, vocabulary: bytes = b"") -> tuple[str, tuple[str, ...]]:
-    """The kind of tokenizer and the languages' codes, in the order of their tokens. vocabulary: the model's own, where it has one.
-
-    Kinds: "multilingual", "gpt2" (English-only), "unknown" (fewer tokens than Whisper's). Raises FormatError where a vocabulary has not as
-    many ordinary tokens as the model leaves for them.
-    """
-    if not vocabulary:
-        kind = _own_kind(dims)
-        n_language = max(0, dims.n_vocab - BESIDE_LANGUAGES - (kind == "multilingual"))
-        return kind, tuple(LANGUAGES)[:n_language]
-    n_token, n_special = len(unpack_vocabulary(vocabulary)), len(special_names(0))
-    n_language = dims.n_vocab - n_token - n_special
-    if not 1 <= n_language <= len(LANGUAGES):
-        raise FormatError(
-            f"a vocabulary of {n_token} tokens is not that of a model of {dims.n_vocab}: beside them Whisper has {n_special} special ones and 1 to {len(LANGUAGES)} languages"
-        )
-    return "gpt2" if dims.n_vocab == ENGLISH_VOCABULARY else "multilingual", tuple(LANGUAGES)[:n_language]
-
-
-def _own_kind(dims: ModelDimensions) -> str:
-    if dims.n_vocab >= MULTILINGUAL_VOCABULARY:
-        return "multilingual"
-    return "gpt2" if dims.n_vocab == ENGLISH_VOCABULARY else "unknown"
-
-
 def _own_tokens(dims: ModelDimensions) -> list[bytes]:
-    kind = _own_kind(dims)
+    kind = own_kind(dims.n_vocab)
     return [] if kind == "unknown" else list(load_ranks(kind))
 
 
 def check_vocabulary(packed: bytes, dims: ModelDimensions, where: str) -> bytes:
     """A packed vocabulary that a file holds, or nothing where it is the one that comes with the package. Raises FormatError."""
-    kind = _own_kind(dims)
+    kind = own_kind(dims.n_vocab)
     if kind != "unknown" and packed == packed_vocabulary(kind):
         return b""
     try:
-        tokenizer_of(dims, packed)
+        tokenizer_kind(dims.n_vocab, packed)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from error
     return packed
@@ -130,8 +101,8 @@ def read_vocabulary(folder: Path, dims: ModelDimensions) -> bytes:
         if number < end:
             tokens[number] = _as_bytes(text)
     vocabulary = vocabulary_of([*tokens, END_OF_TEXT.encode()], dims, str(path))
-    if vocabulary or dims.n_vocab > LARGEST_VOCABULARY:
-        _check_special(numbers, end, tokenizer_of(dims, vocabulary)[1], path)
+    if vocabulary or dims.n_vocab > LARGEST_SIZE:
+        _check_special(numbers, end, tokenizer_kind(dims.n_vocab, vocabulary)[1], path)
     return vocabulary
 
 

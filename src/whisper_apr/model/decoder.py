@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import simd
-from ..formats.checkpoint import ModelDimensions
+from ..checkpoint import ModelDimensions
 from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, stacked
 
 Indices = npt.NDArray[np.int32]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import simd
-from ..formats.checkpoint import ModelDimensions
+from ..checkpoint import ModelDimensions
 from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, stacked
 
 KERNEL = 3  # positions that each of the two convolutions sees

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import simd
+from ..checkpoint import Checkpoint
 from ..errors import OptionError
-from ..formats.checkpoint import Checkpoint
-from ..formats.vocabulary import tokenizer_of
+from ..tokenizer.kind import tokenizer_kind
 from .decoder import TextDecoder
 from .encoder import AudioEncoder
 from .layers import FloatArray, Tensors
@@ -33,7 +33,7 @@ class Whisper:
         self.alignment_heads = checkpoint.alignment_heads
         self.suppress_tokens = checkpoint.suppress_tokens
         self.vocabulary = checkpoint.vocabulary
-        kind, languages = tokenizer_of(checkpoint.dims, checkpoint.vocabulary)
+        kind, languages = tokenizer_kind(checkpoint.dims.n_vocab, checkpoint.vocabulary)
         self.is_multilingual = kind == "multilingual"
         self.num_languages = len(languages)
         self.encoder = AudioEncoder(tensors, checkpoint.dims)

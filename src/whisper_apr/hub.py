@@ -10,21 +10,26 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
+from importlib.resources import as_file, files
 from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from ..errors import FormatError, ModelNotFoundError
-from .apr import check_apr, read_apr, write_apr
 from .checkpoint import Checkpoint
-from .opening import open_checkpoint
-from .safetensors import WEIGHTS, shard_names
+from .errors import FormatError, ModelNotFoundError
+from .formats.apr import check_apr, read_apr, write_apr
+from .formats.detect import open_checkpoint
+from .formats.model_card import read_licence
+from .formats.safetensors import WEIGHTS, shard_names
+from .spelling import did_you_mean
 
 ELSEWHERE = "give a path, or 'digits', which comes with the package"
 OPTIONAL = ("generation_config.json", "README.md")  # read where a repository has them
+
+# shipped with the package, opened without any network; with their alignment heads (assets/digits.md says how they were found)
+BUNDLED = {"digits": ((3, 0),)}
 
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w.-]{1,100}))?")
 _CACHED = re.compile(r"models--(.+?)--(.+)")  # huggingface_hub's name of a repository's folder
@@ -285,3 +290,35 @@ def open_model(model: HubModel, dtype: str | None = None, root: str | PathLike[s
     except OSError:  # no room, or not ours to write: what was fetched still serves
         return checkpoint
     return read_apr(path, verify=False)
+
+
+def available_models() -> list[str]:
+    """The names that `load_model` knows; of `digits` nothing has to be fetched."""
+    return [*BUNDLED, *known_models()]
+
+
+def find_checkpoint(
+    name: str | PathLike[str],
+    dtype: str | None = None,
+    download_root: str | PathLike[str] | None = None,
+    exact: bool = False,
+) -> Checkpoint:
+    """What `load_model` opens for a name or a path; a named model is fetched first, and kept in matrices of `dtype`."""
+    if name in BUNDLED:
+        assets = files("whisper_apr").joinpath("assets")
+        with as_file(assets.joinpath(f"{name}.pt")) as path, as_file(assets.joinpath(f"{name}.md")) as card:
+            return replace(
+                open_checkpoint(path),
+                alignment_heads=BUNDLED[str(name)],
+                licence=read_licence(card),
+                provenance={"source": f"whisper_apr's {name}"},
+            )
+    is_named = isinstance(name, str) and name in known_models()
+    if not is_named and os.path.exists(name):
+        return open_checkpoint(name, exact=exact)
+    model = find_model(name) if isinstance(name, str) else None
+    if model is None:
+        names = available_models()
+        meant = did_you_mean(os.fspath(name), names) or f"; the names are {', '.join(names)}"
+        raise ModelNotFoundError(f"no model named {os.fspath(name)!r}, and no such file{meant}")
+    return open_model(model, dtype, download_root)

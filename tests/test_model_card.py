@@ -7,7 +7,7 @@ from hub_server import COMMIT, NAME
 from whisper_apr import load_model
 from whisper_apr.cli import main
 from whisper_apr.formats.apr import read_apr
-from whisper_apr.formats.cards import read_licence
+from whisper_apr.formats.model_card import read_licence
 
 CARDS = {
     "---\nlanguage: en\nlicense: apache-2.0\ntags:\n- a\n---\n# Model\nlicense: mit\n": "apache-2.0",

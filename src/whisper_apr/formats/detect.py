@@ -3,10 +3,10 @@
 from os import PathLike
 from pathlib import Path
 
+from ..checkpoint import Checkpoint
 from ..errors import FormatError, ModelNotFoundError
 from . import apr_head
 from .apr import read_apr
-from .checkpoint import Checkpoint
 from .ctranslate2 import BEGINNING, read_ctranslate2
 from .ggml import MAGIC, read_ggml
 from .openai import ZIP, read_openai

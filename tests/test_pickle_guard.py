@@ -8,7 +8,7 @@ import pytest
 
 from models import Made, Name, pickled
 from whisper_apr.errors import FormatError
-from whisper_apr.formats.pickles import MAX_DEPTH, check_pickle
+from whisper_apr.formats.pickle_guard import MAX_DEPTH, check_pickle
 
 
 def nested(depth: int) -> bytes:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import FormatError
-from ..simd.weights import Weight
+from .errors import FormatError
 from .finite import FiniteTensors
+from .simd.weights import Weight
 
 
 @dataclass(frozen=True)
