@@ -36,7 +36,7 @@ def model() -> Checkpoint:
     return replace(
         random_checkpoint(ODD),
         alignment_heads=((1, 2),),
-        licence="MIT",
+        license="MIT",
         provenance={"source": "random", "converter": "tests"},
     )
 
@@ -67,7 +67,7 @@ def test_written_again_it_is_the_same_file(written: Path, tmp_path: Path) -> Non
 
 def test_words_about_the_model_come_back(written: Path, model: Checkpoint) -> None:
     back = read_apr(written)
-    for name in ("dims", "alignment_heads", "licence", "provenance", "vocabulary"):
+    for name in ("dims", "alignment_heads", "license", "provenance", "vocabulary"):
         assert getattr(back, name) == getattr(model, name)
 
 
@@ -226,7 +226,7 @@ def rewritten(raw: bytes, change, tmp_path: Path) -> Path:
     [
         (lambda c: c["dims"].update(n_mels=0), "n_mels must be"),
         (lambda c: c["dims"].update(n_text_head=True), "n_text_head must be"),
-        (lambda c: c.pop("licence"), "lacks something"),
+        (lambda c: c.pop("license"), "lacks something"),
         (lambda c: c["tokenizer"].update(languages=["xx"]), "languages"),
         (lambda c: c.update(alignment_heads=[[2, 0]]), "alignment heads"),
         (lambda c: c.update(alignment_heads=[[1]]), "lacks something"),

@@ -56,7 +56,7 @@ class Checkpoint:
     suppress_tokens: tuple[int, ...] | None = None
     # of the ordinary tokens, see `tokenizer.bpe.pack_vocabulary`; empty: the one that comes with the package
     vocabulary: bytes = field(default=b"", repr=False)
-    licence: str = ""  # as the source names it
+    license: str = ""  # as the source names it
     provenance: Mapping[str, str] = field(default_factory=dict)  # where it came from, in words
 
 

@@ -21,7 +21,7 @@ from .checkpoint import Checkpoint
 from .errors import FormatError, ModelNotFoundError
 from .formats.apr import check_apr, read_apr, write_apr
 from .formats.detect import open_checkpoint
-from .formats.model_card import read_licence
+from .formats.model_card import read_license
 from .formats.safetensors import WEIGHTS, shard_names
 from .spelling import did_you_mean
 
@@ -310,7 +310,7 @@ def find_checkpoint(
             return replace(
                 open_checkpoint(path),
                 alignment_heads=BUNDLED[str(name)],
-                licence=read_licence(card),
+                license=read_license(card),
                 provenance={"source": f"whisper_apr's {name}"},
             )
     is_named = isinstance(name, str) and name in known_models()

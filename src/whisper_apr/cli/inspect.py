@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     for kind, (count, size) in types.items():
         rows[kind] = f"{count} tensors, {megabytes(size)}"
     rows |= checkpoint.provenance
-    rows["licence"] = checkpoint.licence or "not said"
+    rows["license"] = checkpoint.license or "not said"
     if checkpoint.vocabulary:
         rows["vocabulary"] = (
             f"its own, {len(unpack_vocabulary(checkpoint.vocabulary))} tokens beside Whisper's special ones"

@@ -73,6 +73,6 @@ def checkpoint_from(head: Head, data: Data, where: str) -> Checkpoint:
         head.alignment_heads,
         head.suppress_tokens,
         vocabulary=vocabulary,
-        licence=head.licence,
+        license=head.license,
         provenance=head.provenance,
     )

@@ -129,7 +129,7 @@ class Head:
     alignment_heads: tuple[tuple[int, int], ...]
     suppress_tokens: tuple[int, ...] | None
     languages: tuple[str, ...]
-    licence: str
+    license: str
     provenance: Mapping[str, str]
     entries: Mapping[str, Entry] = field(repr=False)
     lengths: npt.NDArray[np.int64] = field(repr=False)  # of each block as it lies in the file
@@ -183,7 +183,7 @@ def _read_json(sizes: Sizes, text: bytes, where: str, *blocks: npt.NDArray[Any])
         suppressed = content.get("suppress_tokens")
         languages = tuple(map(str, content["tokenizer"]["languages"]))
         provenance = {str(key): str(value) for key, value in content["provenance"].items()}
-        licence = str(content["licence"])
+        license = str(content["license"])
     except FormatError as error:
         raise FormatError(f"{where}: {error}" if not str(error).startswith(where) else str(error)) from error
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
@@ -193,7 +193,7 @@ def _read_json(sizes: Sizes, text: bytes, where: str, *blocks: npt.NDArray[Any])
     if not known.issuperset(heads):
         fail(where, "names alignment heads that the model does not have")
     suppress_tokens = tokens_of(suppressed, dims)
-    return Head(sizes, dims, heads, suppress_tokens, languages, licence, provenance, entries, *blocks)
+    return Head(sizes, dims, heads, suppress_tokens, languages, license, provenance, entries, *blocks)
 
 
 def _read_entries(listed: Iterable[Any]) -> dict[str, Entry]:

@@ -47,13 +47,13 @@ def write_apr(
     dtype: str | None = None,
     compress: bool = False,
     provenance: Mapping[str, str] | None = None,
-    licence: str | None = None,
+    license: str | None = None,
 ) -> None:
     """Write a model as an `.apr` version 2 file, which appears whole or not at all.
 
     dtype: of the matrices, "float32", "float16", "int8" or "int4"; None keeps each as it is. Biases and norms are float32, tables of positions float16
     unless dtype is float32. compress: LZ4 (needs the `lz4` package); such a file is smaller, but is unpacked when it is opened instead of
-    mapped. provenance, licence: texts to keep in the file; None takes the checkpoint's.
+    mapped. provenance, license: texts to keep in the file; None takes the checkpoint's.
 
     Raises OptionError for an unknown dtype or a missing package, FormatError for numbers that the dtype cannot hold.
     """
@@ -70,7 +70,7 @@ def write_apr(
         "dims": asdict(dims),
         "tokenizer": {"kind": kind, "languages": languages},
         "alignment_heads": checkpoint.alignment_heads,
-        "licence": checkpoint.licence if licence is None else licence,
+        "license": checkpoint.license if license is None else license,
         "provenance": dict(checkpoint.provenance if provenance is None else provenance),
         "tensors": [_description(entry) for entry in entries],
     }
@@ -79,7 +79,7 @@ def write_apr(
     text = json.dumps(content, separators=(",", ":")).encode()
     if len(text) > MAX_JSON:
         raise OptionError(
-            f"provenance and licence are too long: the head would have {len(text)} bytes, {MAX_JSON} are possible"
+            f"provenance and license are too long: the head would have {len(text)} bytes, {MAX_JSON} are possible"
         )
     data_length = entries[-1].end
     n_block = -(-data_length // BLOCK)

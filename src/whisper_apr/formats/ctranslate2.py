@@ -31,7 +31,7 @@ from ..errors import FormatError
 from ..finite import FiniteTensors
 from ..simd.weights import QuantizedWeight, Weight
 from .files import map_bytes, read_json
-from .model_card import read_licence
+from .model_card import read_license
 from .vocabulary import read_vocabulary
 
 VERSION = 6
@@ -285,5 +285,5 @@ def read_ctranslate2(path: str | PathLike[str]) -> Checkpoint:
         pairs_of(said.get("alignment_heads"), dims),
         tokens_of(said.get("suppress_ids"), dims),
         vocabulary=read_vocabulary(file.parent, dims),
-        licence=read_licence(file.with_name("README.md")),
+        license=read_license(file.with_name("README.md")),
     )

@@ -13,7 +13,7 @@ import numpy as np
 from ..checkpoint import Checkpoint, make_checkpoint, make_dimensions, tokens_of
 from ..errors import FormatError
 from .files import MAX_JSON, read_json
-from .model_card import read_licence
+from .model_card import read_license
 from .openai import is_archive, read_archive_tensors
 from .vocabulary import read_vocabulary
 
@@ -184,5 +184,5 @@ def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
         checkpoint,
         suppress_tokens=tokens_of(said.get("suppress_tokens"), dims),
         vocabulary=read_vocabulary(folder, dims),
-        licence=read_licence(folder / "README.md"),
+        license=read_license(folder / "README.md"),
     )
