@@ -20,10 +20,10 @@ from whisper_apr import load_model
 from whisper_apr.checkpoint import Checkpoint, expected_shapes
 from whisper_apr.errors import FormatError, OptionError
 from whisper_apr.formats import open_checkpoint
-from whisper_apr.formats.apr import check_apr, open_head, parse_apr, read_apr, write_apr
-from whisper_apr.formats.apr_layout import model_parts, part_dtype, plain_tensor
-from whisper_apr.formats.apr_v1 import write_apr_v1
-from whisper_apr.formats.apr_write import _lay_out
+from whisper_apr.formats.apr import write_apr_v1
+from whisper_apr.formats.apr.reader import check_apr, open_head, parse_apr, read_apr, write_apr
+from whisper_apr.formats.apr.schema import model_parts, part_dtype, plain_tensor
+from whisper_apr.formats.apr.writer import _lay_out
 from whisper_apr.model import Whisper
 from whisper_apr.simd.weights import PackedMatrix
 from whisper_apr.tokenizer.bpe import packed_vocabulary
@@ -330,7 +330,7 @@ def test_what_would_unpack_to_far_more_is_refused() -> None:
 
 
 def test_zeros_are_stored_rather_than_packed_too_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("whisper_apr.formats.apr_write.MAX_INFLATION_BYTES", 0)
+    monkeypatch.setattr("whisper_apr.formats.apr.writer.MAX_INFLATION_BYTES", 0)
     model = random_checkpoint(ODD)
     zeros = replace(model, tensors={name: np.zeros_like(value) for name, value in model.tensors.items()})
     write_apr(zeros, tmp_path / "zeros.apr", compress=True)

@@ -17,10 +17,9 @@ from arriving import DECODER, ENCODER, equal, head_of, written
 from models import ODD, dimensions, random_checkpoint
 from whisper_apr import load_model
 from whisper_apr.errors import FormatError, ModelNotFoundError
-from whisper_apr.formats import apr_http
-from whisper_apr.formats.apr import write_apr
-from whisper_apr.formats.apr_http import open_stream
-from whisper_apr.formats.apr_stream import AprStream
+from whisper_apr.formats.apr import AprStream, write_apr
+from whisper_apr.formats.apr import http as apr_http
+from whisper_apr.formats.apr.http import open_stream
 
 # ---- over HTTP --------------------------------------------------------------------------------------------------
 
@@ -302,7 +301,7 @@ def test_memory_is_the_model_and_little_more(tmp_path: Path, serve, compress: bo
     url, _ = serve(path.read_bytes())
     code = """
 import sys, tracemalloc
-import whisper_apr, whisper_apr.formats.apr_http
+import whisper_apr, whisper_apr.formats.apr.http
 tracemalloc.start()
 model = whisper_apr.load_model(sys.argv[1])
 model.decoder

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from arriving import equal
 from whisper_apr import load_model
 from whisper_apr.errors import FormatError, ModelNotFoundError
-from whisper_apr.formats import apr_http
-from whisper_apr.formats.apr_http import open_stream
+from whisper_apr.formats.apr import http as apr_http
+from whisper_apr.formats.apr.http import open_stream
 
 pytestmark = pytest.mark.system
 

@@ -12,10 +12,9 @@ from arriving import DECODER, ENCODER, equal, head_of, written
 from models import ODD, random_checkpoint
 from whisper_apr import load_model
 from whisper_apr.errors import FormatError
-from whisper_apr.formats import apr_stream
-from whisper_apr.formats.apr_http import open_stream
-from whisper_apr.formats.apr_stream import AprStream
-from whisper_apr.formats.apr_v1 import write_apr_v1
+from whisper_apr.formats.apr import AprStream, write_apr_v1
+from whisper_apr.formats.apr import stream as apr_stream
+from whisper_apr.formats.apr.http import open_stream
 from whisper_apr.simd.weights import PackedMatrix
 
 # ---- fed --------------------------------------------------------------------------------------------------------

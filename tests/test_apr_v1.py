@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from whisper_apr.checkpoint import Checkpoint, ModelDimensions, expected_shapes
 from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint, read_apr, write_apr_v1
-from whisper_apr.formats.apr_v1 import parse_apr_v1
+from whisper_apr.formats.apr.v1 import parse_apr_v1
 
 # int8; tiny's head; one tensor t = [[1, -2], [0.5, 2]]; the tokens a and b; one merge (a, b)
 EXAMPLE = bytes.fromhex(

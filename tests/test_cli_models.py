@@ -10,7 +10,7 @@ from whisper_apr import DecodingOptions, load_model
 from whisper_apr.cli import main
 from whisper_apr.formats import ModelDimensions
 from whisper_apr.formats.apr import read_apr
-from whisper_apr.formats.apr_layout import plain_tensor
+from whisper_apr.formats.apr.schema import plain_tensor
 from whisper_apr.inference.decode import DecodingTask
 
 DIMS = ModelDimensions(4, 6, 32, 2, 1, 11, 5, 32, 2, 2)

@@ -14,7 +14,7 @@ import pytest
 from whisper_apr import __version__, load_model
 from whisper_apr.browser import PIECE, Session
 from whisper_apr.cli import main
-from whisper_apr.formats.apr_write import write_apr
+from whisper_apr.formats.apr import write_apr
 from whisper_apr.hub import find_checkpoint
 
 pytestmark = pytest.mark.system

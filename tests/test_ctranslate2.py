@@ -10,7 +10,7 @@ import models
 from whisper_apr import load_model
 from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint
-from whisper_apr.formats.apr_layout import plain_tensor
+from whisper_apr.formats.apr.schema import plain_tensor
 from whisper_apr.formats.ctranslate2 import read_ctranslate2
 from whisper_apr.simd.weights import QuantizedWeight
 

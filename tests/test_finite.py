@@ -17,7 +17,7 @@ from whisper_apr.checkpoint import Checkpoint
 from whisper_apr.errors import FormatError, OptionError
 from whisper_apr.finite import FiniteTensors, check_finite
 from whisper_apr.formats import open_checkpoint, read_apr, write_apr, write_apr_v1
-from whisper_apr.formats.apr_http import open_stream
+from whisper_apr.formats.apr.http import open_stream
 from whisper_apr.hub import find_checkpoint
 from whisper_apr.inference.search import BeamSearch, GreedySearch
 from whisper_apr.recognizer import Recognizer

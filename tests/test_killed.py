@@ -24,7 +24,7 @@ _CHILD = """
 import sys
 from huggingface_hub import constants
 from whisper_apr.cli import main
-from whisper_apr.formats import apr_write
+from whisper_apr.formats.apr import writer
 
 constants.DOWNLOAD_CHUNK_SIZE = 1000  # not 10 MB, which no model of the tests has
 
@@ -32,13 +32,13 @@ def stop(*_):
     print("inside", flush=True)
     sys.stdin.read()
 
-make_matrix = apr_write.make_matrix
+make_matrix = writer.make_matrix
 def make(tensors, part, dtype):
     if part.name.startswith(sys.argv[1]):
         stop()
     return make_matrix(tensors, part, dtype)
 
-apr_write.make_matrix = make
+writer.make_matrix = make
 if sys.argv[1] == "the end":
     import os
     os.fsync = stop

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from whisper_apr import load_model
 from whisper_apr.errors import ModelNotFoundError
-from whisper_apr.formats import apr_http
+from whisper_apr.formats.apr import http as apr_http
 from whisper_apr.formats.urls import SHOWN, is_url, prepared_url, shown_url
 
 

@@ -16,8 +16,7 @@ from whisper_apr.checkpoint import Checkpoint, make_checkpoint
 from whisper_apr.cli import main
 from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint
-from whisper_apr.formats.apr import read_apr, write_apr
-from whisper_apr.formats.apr_v1 import write_apr_v1
+from whisper_apr.formats.apr import read_apr, write_apr, write_apr_v1
 from whisper_apr.formats.vocabulary import read_vocabulary, vocabulary_of
 from whisper_apr.tokenizer import get_tokenizer
 from whisper_apr.tokenizer.bpe import load_ranks, pack_vocabulary, unpack_vocabulary
@@ -125,7 +124,7 @@ def test_tokens_of_a_model_of_whispers_size(n_vocab):
     for tokens in ([*own, b"[_EOT_]"], own[:1000]):
         tokens[500] = b"another"
         assert unpack_vocabulary(vocabulary_of(tokens, dims, "here")) == [*own[:500], b"another", *own[501:]]
-    with pytest.raises(FormatError, match=f"here: a vocabulary of 1000 tokens is not that of a model of {n_vocab}"):
+    with pytest.raises(FormatError, match=f"here: a vocabulary of 1000 tokens does not fit a model of {n_vocab}"):
         vocabulary_of([*own[:1000], end], dims, "here")
 
 
@@ -168,7 +167,7 @@ def test_refused(tmp_path, kind):
 def test_an_end_in_another_place_is_refused(tmp_path):
     """In a model of Whisper's size: what its tokens are cannot be told."""
     (tmp_path / "vocab.json").write_text(json.dumps(models.vocabulary_of_signs()))
-    with pytest.raises(FormatError, match=r"vocab\.json: a vocabulary of 259 tokens is not that of a model of 51865"):
+    with pytest.raises(FormatError, match=r"vocab\.json: a vocabulary of 259 tokens does not fit a model of 51865"):
         read_vocabulary(tmp_path, models.TINY)
 
 
@@ -184,7 +183,7 @@ def test_refused_in_an_apr(tmp_path, vocabulary, monkeypatch):
     checkpoint = replace(models.random_checkpoint(SPOKEN), vocabulary=vocabulary)
     with pytest.raises(FormatError):
         write_apr(checkpoint, tmp_path / "model.apr")
-    monkeypatch.setattr("whisper_apr.formats.apr_write.tokenizer_kind", lambda *_: ("multilingual", ("en", "zh")))
+    monkeypatch.setattr("whisper_apr.formats.apr.writer.tokenizer_kind", lambda *_: ("multilingual", ("en", "zh")))
     write_apr(checkpoint, tmp_path / "model.apr")
     with pytest.raises(FormatError, match=r"model\.apr: (the|a) vocabulary"):
         read_apr(tmp_path / "model.apr")

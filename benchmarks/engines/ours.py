@@ -8,7 +8,7 @@ from engines import PROMPT
 from whisper_apr import load_model, simd
 from whisper_apr.audio import log_mel_spectrogram
 from whisper_apr.formats import Checkpoint
-from whisper_apr.formats.apr_write import write_apr
+from whisper_apr.formats.apr import write_apr
 from whisper_apr.inference.search import BeamSearch
 
 COMPUTE_TYPES = ("float32", "float16", "int8", "int4")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .errors import WhisperAprError
-from .formats.apr_stream import AprStream
+from .formats.apr import AprStream
 from .inference.results import Segment, Transcription
 from .output import write
 from .recognizer import Recognizer

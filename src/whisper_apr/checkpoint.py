@@ -45,8 +45,8 @@ VOCABULARY_FIRST = (
 class Checkpoint:
     """A model as it was read. Tensors carry openai-whisper's names, shapes and layout, in the dtype that the file has.
 
-    Where a file holds matrices quantized or packed, they are that; projections of one input may then stand together (`apr_layout`), and
-    `apr_layout.plain_tensor` gives any of the model's tensors in floats.
+    Where a file holds matrices quantized or packed, they are that; projections of one input may then stand together (`formats.apr.schema`), and
+    `formats.apr.schema.plain_tensor` gives any of the model's tensors in floats.
     """
 
     dims: ModelDimensions

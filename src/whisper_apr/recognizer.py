@@ -130,7 +130,7 @@ def load_model(
     if not isinstance(name, str | PathLike) and not hasattr(name, "read"):
         raise OptionError(f"name must be a model's name, path or URL, or a binary file, not {shown(name)}")
     if not isinstance(name, PathLike) and (not isinstance(name, str) or is_url(name)):
-        from .formats.apr_http import ChangedError, open_stream  # brings urllib and ssl, which most programs do without
+        from .formats.apr.http import ChangedError, open_stream  # brings urllib and ssl, which most programs do without
 
         try:
             return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, computed)

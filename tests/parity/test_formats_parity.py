@@ -13,7 +13,7 @@ import models
 from whisper_apr import load_model
 from whisper_apr.checkpoint import expected_shapes
 from whisper_apr.formats import Checkpoint, ModelDimensions, open_checkpoint
-from whisper_apr.formats.apr_layout import plain_tensor
+from whisper_apr.formats.apr.schema import plain_tensor
 from whisper_apr.formats.vocabulary import read_vocabulary
 from whisper_apr.tokenizer import get_tokenizer
 from whisper_apr.tokenizer.bpe import unpack_vocabulary

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import simd
 from ..audio import N_SAMPLES, log_mel_spectrogram
-from ..formats.apr_write import write_apr
+from ..formats.apr import write_apr
 from ..model import Whisper
 from ..recognizer import load_model
 from .limits import floors

@@ -54,9 +54,8 @@ def _find_wheel() -> Path:
 
 def _servable(name: str, folder: Path) -> Path:
     """An `.apr` file that can be read as it comes: the one that is named, as it is, or what the name leads to, written into the folder."""
-    from ..formats.apr import is_version_2
-    from ..formats.apr_head import MAGIC
-    from ..formats.apr_write import write_apr
+    from ..formats.apr import is_version_2, write_apr
+    from ..formats.apr.header import MAGIC
     from ..hub import find_checkpoint
 
     if Path(name).is_file():

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from ..checkpoint import Checkpoint
 from ..errors import FormatError, ModelNotFoundError
-from . import apr_head
-from .apr import read_apr
+from .apr import header, read_apr
 from .ctranslate2 import BEGINNING, read_ctranslate2
 from .ggml import MAGIC, read_ggml
 from .openai import ZIP, read_openai
@@ -26,7 +25,7 @@ def open_checkpoint(path: str | PathLike[str], *, exact: bool = False) -> Checkp
         return read_ctranslate2(place) if is_converted else read_safetensors(place)
     with open(place, "rb") as file:
         head = file.read(max(10, len(BEGINNING)))
-    if head[:4] == apr_head.MAGIC:
+    if head[:4] == header.MAGIC:
         return read_apr(place)
     if head[:4] == MAGIC:
         return read_ggml(place, exact=exact)

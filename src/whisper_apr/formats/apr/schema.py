@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checkpoint import ModelDimensions, expected_shapes
-from ..errors import FormatError
-from ..simd.weights import PackedMatrix, QuantizedWeight, Weight, cast, convert, pack, prepare
+from ...checkpoint import ModelDimensions, expected_shapes
+from ...errors import FormatError
+from ...simd.weights import PackedMatrix, QuantizedWeight, Weight, cast, convert, pack, prepare
 
 MATRIX_DTYPES = ("float32", "float16", "int8", "int4")
 VECTOR_DTYPES = ("float32", "float16")

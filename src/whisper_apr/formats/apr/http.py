@@ -12,10 +12,10 @@ from http import HTTPStatus
 from typing import Any, BinaryIO
 from urllib.parse import urljoin
 
-from ..errors import FormatError, ModelNotFoundError
-from ..sockets import DeadlineReader
-from .apr_stream import HAS_THREADS, PIECE, AprStream, ChangedError, FileFeeder, Progress
-from .urls import is_url, prepared_url, shown_url
+from ...errors import FormatError, ModelNotFoundError
+from ...sockets import DeadlineReader
+from ..urls import is_url, prepared_url, shown_url
+from .stream import HAS_THREADS, PIECE, AprStream, ChangedError, FileFeeder, Progress
 
 TIMEOUT = 30.0  # seconds for a connection, for the head of an answer, and without a byte of its body
 RETRIES = 5  # in a row, none of which brought a byte further

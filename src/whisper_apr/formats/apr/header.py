@@ -20,10 +20,10 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from ..checkpoint import ModelDimensions, make_dimensions, tokens_of
-from ..errors import FormatError
-from ..simd.weights import array_forms
-from .apr_layout import MATRIX_DTYPES, VECTOR_DTYPES, model_parts
+from ...checkpoint import ModelDimensions, make_dimensions, tokens_of
+from ...errors import FormatError
+from ...simd.weights import array_forms
+from .schema import MATRIX_DTYPES, VECTOR_DTYPES, model_parts
 
 MAGIC = b"APR1"
 VERSION = 2

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from ..atomic import write_atomically
-from ..checkpoint import (
+from ...atomic import write_atomically
+from ...checkpoint import (
     VOCABULARY_FIRST,
     Checkpoint,
     ModelDimensions,
@@ -26,10 +26,10 @@ from ..checkpoint import (
     make_checkpoint,
     make_dimensions,
 )
-from ..errors import FormatError
-from ..tokenizer.kind import MULTILINGUAL_SIZE
-from .apr_layout import plain_tensor
-from .vocabulary import vocabulary_of
+from ...errors import FormatError
+from ...tokenizer.kind import MULTILINGUAL_SIZE
+from ..vocabulary import vocabulary_of
+from .schema import plain_tensor
 
 MAGIC = b"APR1"
 MAX_VERSION = 1  # 0 and 1 are one layout

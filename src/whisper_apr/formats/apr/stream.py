@@ -12,12 +12,12 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from .. import simd
-from ..checkpoint import Checkpoint
-from ..errors import FormatError
-from .apr import checkpoint_from, is_version_2
-from .apr_data import Bytes, unpack_block
-from .apr_head import BLOCK, MAGIC, PREFIX, Head, Sizes, block_size, fail, read_head, read_sizes
+from ... import simd
+from ...checkpoint import Checkpoint
+from ...errors import FormatError
+from .blocks import Bytes, unpack_block
+from .header import BLOCK, MAGIC, PREFIX, Head, Sizes, block_size, fail, read_head, read_sizes
+from .reader import checkpoint_from, is_version_2
 
 Progress = Callable[[int, int], None]  # bytes that have come, bytes in all
 

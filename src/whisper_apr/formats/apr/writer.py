@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..atomic import write_atomically
-from ..checkpoint import Checkpoint
-from ..errors import OptionError
-from ..tokenizer.bpe import packed_vocabulary
-from ..tokenizer.kind import tokenizer_kind
-from .apr_head import (
+from ...atomic import write_atomically
+from ...checkpoint import Checkpoint
+from ...errors import OptionError
+from ...tokenizer.bpe import packed_vocabulary
+from ...tokenizer.kind import tokenizer_kind
+from .header import (
     BLOCK,
     MAX_INFLATION,
     MAX_INFLATION_BYTES,
@@ -29,14 +29,7 @@ from .apr_head import (
     part_entry,
     table_entry,
 )
-from .apr_layout import (
-    MATRIX_DTYPES,
-    Part,
-    make_matrix,
-    make_vector,
-    model_parts,
-    part_dtype,
-)
+from .schema import MATRIX_DTYPES, Part, make_matrix, make_vector, model_parts, part_dtype
 
 _HC_LEVEL = 9  # of lz4's slow compressor; higher gains nothing on weights
 

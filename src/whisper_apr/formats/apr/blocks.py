@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .. import simd
-from ..errors import FormatError
-from ..finite import check_finite
-from ..simd.weights import PackedMatrix, Weight
-from .apr_head import BLOCK, Entry, Head, block_size, fail
+from ... import simd
+from ...errors import FormatError
+from ...finite import check_finite
+from ...simd.weights import PackedMatrix, Weight
+from .header import BLOCK, Entry, Head, block_size, fail
 
 MAX_SCALE = float(np.finfo(np.float32).max) / 128  # times the largest value it is still finite
 

@@ -2,14 +2,14 @@
 
 from os import PathLike
 
-from ..checkpoint import Checkpoint
-from ..tokenizer.kind import tokenizer_kind
-from .apr_data import Bytes, Data, FileData, Tensors, read_arrays
-from .apr_head import PREFIX, VERSION, VOCABULARY, Head, fail, read_head, read_sizes
-from .apr_v1 import checkpoint_of, parse_apr_v1
-from .apr_write import write_apr
-from .files import map_bytes
-from .vocabulary import check_vocabulary
+from ...checkpoint import Checkpoint
+from ...tokenizer.kind import tokenizer_kind
+from ..files import map_bytes
+from ..vocabulary import check_vocabulary
+from .blocks import Bytes, Data, FileData, Tensors, read_arrays
+from .header import PREFIX, VERSION, VOCABULARY, Head, fail, read_head, read_sizes
+from .v1 import checkpoint_of, parse_apr_v1
+from .writer import write_apr
 
 __all__ = ["check_apr", "checkpoint_from", "open_head", "parse_apr", "read_apr", "write_apr"]
 
