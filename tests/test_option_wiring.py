@@ -13,7 +13,7 @@ import pytest
 import whisper_apr
 from whisper_apr import BatchedInferencePipeline, DecodingOptions, LiveTranscriber, WhisperModel
 from whisper_apr.errors import AudioError, OptionError
-from whisper_apr.inference import many, transcribe
+from whisper_apr.inference import transcribe, transcribe_many
 from whisper_apr.inference.journal import Journal
 from whisper_apr.inference.options import TranscribeOptions
 from wiring import Calls, Trace, model, run, sound
@@ -120,7 +120,7 @@ BASE = {"language": "en", "temperature": 0.0}
 def finished() -> Journal:
     """A journal in which the recording is."""
     journal = Journal()
-    list(many.transcribe_many(model(), [sound("short")] * 3, journal=journal, **BASE))
+    list(transcribe_many.transcribe_many(model(), [sound("short")] * 3, journal=journal, **BASE))
     return journal
 
 
@@ -207,7 +207,7 @@ def options_of(door: str) -> set[str]:
     engine = recording | window - {"prompt"}
     return {
         "transcribe": parameters(whisper_apr.transcribe) | parameters(transcribe.transcribe) | engine,
-        "transcribe_many": parameters(many.transcribe_many) | engine,
+        "transcribe_many": parameters(transcribe_many.transcribe_many) | engine,
         "decode": window,
         "WhisperModel": parameters(WhisperModel.transcribe),
         "BatchedInferencePipeline": parameters(WhisperModel.transcribe)

@@ -70,13 +70,13 @@ def parameters(function: Callable[..., Any]) -> list[str]:
 
 def options_of(door: str) -> list[str]:
     """All that a door takes, from its signature and the classes of options."""
-    from whisper_apr.inference import many, transcribe
+    from whisper_apr.inference import transcribe, transcribe_many
 
     reading = parameters(transcribe.transcribe)
     faster_options = parameters(WhisperModel.transcribe)
     return {
         "transcribe": [*parameters(whisper_apr.transcribe), *reading, *ENGINE],
-        "transcribe_many": list(dict.fromkeys([*parameters(many.transcribe_many), *ENGINE])),
+        "transcribe_many": list(dict.fromkeys([*parameters(transcribe_many.transcribe_many), *ENGINE])),
         "decode": [f.name for f in fields(DecodingOptions)],
         "WhisperModel": faster_options,
         "Batched": faster_options,

@@ -149,7 +149,7 @@ def test_a_token_that_stands_twice_or_is_empty():
 
 REFUSED = {
     "too few": ({"a": 0, "<|endoftext|>": 1}, "lacks 255 of the 256 bytes"),
-    "does not fit": (models.vocabulary_of_signs() | {"<|endoftext|>": 400}, "a vocabulary of 400 tokens is not that"),
+    "does not fit": (models.vocabulary_of_signs() | {"<|endoftext|>": 400}, "a vocabulary of 400 tokens does not fit"),
     "no end": ({"a": 0}, "endoftext.* has no number"),
     "another order": (models.vocabulary_of_signs() | {"<|notimestamps|>": EOT + 1}, r"<\|notimestamps\|> is token 260"),
     "no number": ({"a": "b"}, "whose number is none"),

@@ -14,9 +14,9 @@ from .hub import available_models
 from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language
 from .inference.live import LiveText, LiveTranscriber
-from .inference.many import transcribe_many
 from .inference.options import DecodingOptions
 from .inference.results import Segment, Transcription, Word
+from .inference.transcribe_many import transcribe_many
 from .output import format_timestamp
 from .recognizer import Recognizer, load_model, transcribe
 

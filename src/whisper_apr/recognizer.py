@@ -12,10 +12,10 @@ from .formats.urls import is_url
 from .hub import find_checkpoint
 from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language
-from .inference.many import transcribe_many
 from .inference.options import DecodingOptions
 from .inference.results import Segment, Transcription
 from .inference.transcribe import transcribe as _transcribe
+from .inference.transcribe_many import transcribe_many
 from .model import Whisper
 from .model.layers import FloatArray
 from .option_values import boolean, choice, function, optional, parse, path, shown

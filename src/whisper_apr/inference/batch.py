@@ -12,8 +12,8 @@ from .decode import DecodingResult, FloatArray, Request
 from .fallback import Decoder
 from .journal import Journal
 from .language import LanguageChooser, embed
-from .passage import Aligner, Frames, Passage, Window
 from .results import Segment
+from .windows import Aligner, Frames, Passage, Window
 
 SHORTEST = 2 * N_FRAMES // 3  # frames of a window before which no cut is looked for
 QUIET = 30  # frames that must be quiet together: a third of a second, longer than the closure of a consonant

@@ -15,8 +15,8 @@ from ..model.decoder import Cache
 from ..option_values import refuse_unknown, shown
 from .hotwords import HotwordBias, hotword_prompt
 from .language import LanguageChooser, by_code, check_language, embed, tokenizer_of
+from .logit_filters import NoRepeatNgram, RepetitionPenalty, Rule, SuppressBlank, SuppressTokens, TimestampRules, Tokens
 from .options import DecodingOptions, prompt_tokens
-from .rules import NoRepeatNgram, RepetitionPenalty, Rule, SuppressBlank, SuppressTokens, TimestampRules, Tokens
 from .search import BeamSearch, Candidates, GreedySearch, Search, rank, rows_of
 
 FloatArray = simd.FloatArray

@@ -6,9 +6,9 @@ from heapq import heappop, heappush
 from math import inf
 
 from ..tokenizer import Tokenizer
-from .passage import FRAMES_PER_SECOND, Passage
 from .results import Segment, Transcription
-from .speech import Spoken
+from .vad_filter import Spoken
+from .windows import FRAMES_PER_SECOND, Passage
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..tokenizer import Tokenizer
-from .rules import FloatArray, Tokens
+from .logit_filters import FloatArray, Tokens
 
 
 def words_of(hotwords: str | Sequence[str]) -> list[str]:

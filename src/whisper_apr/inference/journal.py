@@ -16,8 +16,8 @@ import numpy as np
 
 from ..tokenizer import LANGUAGES
 from .decode import DecodingResult
-from .passage import Aligner, Passage, Window
 from .results import Segment, Word
+from .windows import Aligner, Passage, Window
 
 LATEST = 1e9  # seconds: 30 years of sound
 NO_FEATURES = np.zeros((0, 0), np.float32)

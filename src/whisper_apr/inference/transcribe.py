@@ -17,11 +17,11 @@ from .heard import Heard, HeardChannels, Progress
 from .journal import Journal
 from .language import LanguageChooser, check_language, embed, tokenizer_of
 from .options import prompt_tokens, split_options
-from .passage import FRAMES_PER_SECOND, Context, Passage
 from .recording import Blocks, Spectrogram, open_channels
 from .results import Segment, Transcription
-from .speech import Spoken, only_speech
-from .words import add_words
+from .vad_filter import Spoken, only_speech
+from .windows import FRAMES_PER_SECOND, Context, Passage
+from .word_timestamps.words import add_words
 
 ROWS = 8  # channels that are decoded at once, where no batch_size is given
 

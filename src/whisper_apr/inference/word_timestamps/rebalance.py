@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import simd
+from ... import simd
 
 FloatArray = simd.FloatArray
 IntArray = npt.NDArray[np.int64]

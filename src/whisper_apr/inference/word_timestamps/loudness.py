@@ -12,9 +12,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from .. import simd
-from .division import FRAMES_PER_SECOND, divide, letters
-from .timing import POSITIONS_PER_SECOND, WordTiming
+from ... import simd
+from .alignment import POSITIONS_PER_SECOND, WordTiming
+from .rebalance import FRAMES_PER_SECOND, divide, letters
 
 FloatArray = simd.FloatArray
 Times = npt.NDArray[np.float64]

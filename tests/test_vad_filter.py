@@ -7,7 +7,7 @@ from invariants import check_segments
 from whisper_apr.audio import SpeechMap
 from whisper_apr.audio.vad import Span
 from whisper_apr.inference.results import Segment, Word
-from whisper_apr.inference.speech import Spoken
+from whisper_apr.inference.vad_filter import Spoken
 
 
 @given(

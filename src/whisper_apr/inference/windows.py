@@ -12,9 +12,9 @@ from .bounds import clamp_segments
 from .decode import DecodingResult, FloatArray
 from .fallback import is_silence
 from .hallucination import without_hallucinations
-from .onsets import Loudness
 from .options import TranscribeOptions
 from .results import Segment
+from .word_timestamps.loudness import Loudness
 
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH
 SECONDS_PER_POSITION = TIME_STRIDE * HOP_LENGTH / SAMPLE_RATE

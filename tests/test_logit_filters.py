@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_apr.inference.hotwords import HotwordBias, hotword_prompt
-from whisper_apr.inference.rules import NoRepeatNgram, RepetitionPenalty, SuppressTokens, TimestampRules
+from whisper_apr.inference.logit_filters import NoRepeatNgram, RepetitionPenalty, SuppressTokens, TimestampRules
 from whisper_apr.tokenizer import get_tokenizer
 
 TOKENS = SimpleNamespace(timestamp_begin=20, eot=10, no_timestamps=19)

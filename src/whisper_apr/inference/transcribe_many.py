@@ -12,9 +12,9 @@ from ..model import Whisper
 from ..option_values import boolean, function, optional, parse, shown, whole
 from .heard import Heard, Progress
 from .journal import Journal
-from .passage import Passage
 from .results import Segment, Transcription
 from .transcribe import Engine, Job
+from .windows import Passage
 
 Result = Transcription | AudioError
 

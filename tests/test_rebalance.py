@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_apr.inference.division import divide, letters
+from whisper_apr.inference.word_timestamps.rebalance import divide, letters
 
 
 def laid(rng, sizes, frames_per_letter=10):

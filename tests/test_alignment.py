@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_apr import simd
-from whisper_apr.inference.onsets import Loudness
-from whisper_apr.inference.timing import WordTiming, merge_punctuations
+from whisper_apr.inference.word_timestamps.alignment import WordTiming, merge_punctuations
+from whisper_apr.inference.word_timestamps.loudness import Loudness
 
 DATA = Path(__file__).parent / "data"
 

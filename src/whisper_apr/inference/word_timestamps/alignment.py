@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from .. import simd
-from ..audio import HOP_LENGTH, SAMPLE_RATE
-from ..model import Whisper
-from ..model.encoder import TIME_STRIDE
-from ..tokenizer import Tokenizer
+from ... import simd
+from ...audio import HOP_LENGTH, SAMPLE_RATE
+from ...model import Whisper
+from ...model.encoder import TIME_STRIDE
+from ...tokenizer import Tokenizer
 
 FloatArray = simd.FloatArray
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from whisper_apr.inference.decode import DecodingResult
 from whisper_apr.inference.options import TranscribeOptions
-from whisper_apr.inference.passage import Context, Passage, Window, cut
 from whisper_apr.inference.results import Word
+from whisper_apr.inference.windows import Context, Passage, Window, cut
 from whisper_apr.tokenizer import get_tokenizer
 
 TOKENIZER = get_tokenizer(True)

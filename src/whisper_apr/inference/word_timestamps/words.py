@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..model import Whisper
-from ..model.encoder import TIME_STRIDE
-from ..tokenizer import Tokenizer
-from .bounds import emptied
-from .decode import DecodingResult
-from .language import tokenizer_of
-from .onsets import Loudness
-from .options import TranscribeOptions
-from .passage import Window
-from .results import Segment, Word
-from .timing import POSITIONS_PER_SECOND, Listening, WordTiming, jumps, listen, mean, merge_punctuations, spread
+from ...model import Whisper
+from ...model.encoder import TIME_STRIDE
+from ...tokenizer import Tokenizer
+from ..bounds import emptied
+from ..decode import DecodingResult
+from ..language import tokenizer_of
+from ..options import TranscribeOptions
+from ..results import Segment, Word
+from ..windows import Window
+from .alignment import POSITIONS_PER_SECOND, Listening, WordTiming, jumps, listen, mean, merge_punctuations, spread
+from .loudness import Loudness
 
 MARGIN = 0.2  # seconds by which speech may go beyond a segment's own times, which are the model's guess
 LEAST = 0.02  # seconds that each word has, where there are so many: a position of the encoder
