@@ -41,7 +41,7 @@ for kind in ${*:-address thread valgrind}; do
         build thread "-fsanitize=thread"
         TSAN_OPTIONS="halt_on_error=1:exitcode=66:report_signal_unsafe=0" OPENBLAS_NUM_THREADS=1 \
             LD_PRELOAD="$(gcc -print-file-name=libtsan.so)" \
-            check thread tests/test_threads.py tests/test_simd.py -k "(thread or number or recording or exit or idle) and not fork and not child"
+            check thread tests/test_threads.py tests/test_simd.py -k "(thread or number or graph or exit or idle) and not fork and not child"
         ;;
     valgrind)
         build plain ""

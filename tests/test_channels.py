@@ -25,8 +25,8 @@ from whisper_apr import AudioWarning, LiveTranscriber, Segment, load_audio
 from whisper_apr.audio import SAMPLE_RATE, ReadingOptions, load
 from whisper_apr.cli import main
 from whisper_apr.errors import AudioError, OptionError
-from whisper_apr.inference.heard import Heard, HeardChannels
-from whisper_apr.inference.recording import open_channels
+from whisper_apr.inference.audio_source import open_channels
+from whisper_apr.inference.recording_info import MultichannelInfo, RecordingInfo
 
 N = 12_000
 THREE = np.round(np.stack([speech(name)[4000 : 4000 + N] for name in ("en", "de", "fr")], axis=1) * 2**15) / 2**15
@@ -397,7 +397,7 @@ def test_many_recordings_of_many_channels(model: Any, tmp_path: Path) -> None:
 def test_a_channel_that_becomes_shorter_while_it_is_read(
     model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whisper_apr.inference.recording.KEPT_FRAMES", 100)
+    monkeypatch.setattr("whisper_apr.inference.spectrogram.KEPT_FRAMES", 100)
     path = tmp_path / "call.wav"
     sides = np.stack([noise(150, 0.1, i) for i in range(2)], axis=1)
     path.write_bytes(wav((sides * 2**15).astype("<i2").tobytes(), channels=2))
@@ -519,7 +519,7 @@ def test_memory_does_not_grow_with_the_recording(kind: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", ["path", "file", "bytes", "blocks", "array"])
 def test_channels_are_read_side_by_side(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("whisper_apr.audio.blocks.BLOCK_SECONDS", 1)
-    monkeypatch.setattr("whisper_apr.inference.recording.SPOOL_SAMPLES", 5000)
+    monkeypatch.setattr("whisper_apr.inference.audio_source.SPOOL_SAMPLES", 5000)
     x = (np.random.default_rng(0).uniform(-0.5, 0.5, (60_000, 3)) * 2**15).astype(np.int16)
     path = tmp_path / "x.flac"
     path.write_bytes(flac(x))
@@ -547,8 +547,8 @@ class FakePassage:
 @given(st.data(), st.integers(1, 5))
 def test_segments_are_merged_by_time(data: st.DataObject, n_channels: int) -> None:
     """Whatever the channels' windows are, and in whatever order they are decoded: none is lost, and none comes late."""
-    heard = [Heard(100.0, None, "en", None) for _ in range(n_channels)]  # type: ignore[arg-type]
-    merged = HeardChannels(heard, "en")
+    heard = [RecordingInfo(100.0, None, "en", None) for _ in range(n_channels)]  # type: ignore[arg-type]
+    merged = MultichannelInfo(heard, "en")
     passages = [FakePassage(i) for i in range(n_channels)]
     given_, found = [], []
     while waiting := [passage for passage in passages if not passage.ended]:

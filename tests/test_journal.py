@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from recordings import join, noise, silence, speech
 from whisper_apr.inference.decode import DecodingResult
 from whisper_apr.inference.journal import Journal, _Decoded
-from whisper_apr.inference.transcribe import Engine
+from whisper_apr.inference.transcribe import Pipeline
 
 DATA = Path(__file__).parent / "data"
 
@@ -78,7 +78,7 @@ def test_an_interrupted_run_comes_to_the_same_result(model, audios, number) -> N
     for _ in range(20):
         try:
             found = list(
-                model.transcribe_many(audios, journal=journal, checkpoint=interrupted_after(n_check), **options)
+                model.transcribe_many(audios, journal=journal, check_cancelled=interrupted_after(n_check), **options)
             )
             break
         except Interrupted:
@@ -181,7 +181,7 @@ def test_forget(model) -> None:
 
 
 def test_numbers_that_json_lacks_are_not_kept(model, monkeypatch) -> None:
-    call = Engine.decode
+    call = Pipeline.decode
 
     def decode(self, *args):
         inner = self.decoder.__call__
@@ -190,7 +190,7 @@ def test_numbers_that_json_lacks_are_not_kept(model, monkeypatch) -> None:
         )
         return call(self, *args)
 
-    monkeypatch.setattr(Engine, "decode", decode)
+    monkeypatch.setattr(Pipeline, "decode", decode)
     journal = Journal()
     list(model.transcribe_many([speech("en")], journal=journal, temperature=0.0, sample_len=12))
     assert journal.dump(0) == {}

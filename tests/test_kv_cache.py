@@ -23,7 +23,7 @@ def filled(dtype, n=37):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_layers_in_one_piece(dtype):
     """Large enough for huge pages, where the system has them: zeroed, aligned, none overlapping another, and of new_pages' shapes."""
-    layers = simd.new_layers_of_pages(3, 376, 6, 64, dtype)
+    layers = simd.new_kv_caches(3, 376, 6, 64, dtype)
     arrays = [x for layer in layers for x in arrays_of(layer)]
     assert sum(x.nbytes for x in arrays) > 4 << 20
     for i, x in enumerate(arrays):
@@ -68,14 +68,14 @@ def test_kv_cache_that_do_not_fit_are_refused():
     good.check(table, 16, 1)
     keys, values, steps = good.keys, good.values, good.steps
     for wrong, message in [
-        (simd.KeyValues(keys, values), "int8 pages have steps"),
-        (simd.KeyValues(keys.astype(np.float32), values.astype(np.float32), steps), "int8 pages have steps"),
-        (simd.KeyValues(keys.astype(np.int16), values.astype(np.int16), steps), "float32, float16 or int8"),
-        (simd.KeyValues(keys, values.astype(np.float32), steps), "float32, float16 or int8"),
-        (simd.KeyValues(keys, values[:, :1], steps), "pages of shape"),
-        (simd.KeyValues(keys, values, steps.astype(np.float64)), "steps of pages"),
-        (simd.KeyValues(keys, values, steps[:1]), "steps of pages"),
-        (simd.KeyValues(keys[:, ::-1], values, steps), "C-contiguous"),
+        (simd.KVCache(keys, values), "int8 pages have steps"),
+        (simd.KVCache(keys.astype(np.float32), values.astype(np.float32), steps), "int8 pages have steps"),
+        (simd.KVCache(keys.astype(np.int16), values.astype(np.int16), steps), "float32, float16 or int8"),
+        (simd.KVCache(keys, values.astype(np.float32), steps), "float32, float16 or int8"),
+        (simd.KVCache(keys, values[:, :1], steps), "pages of shape"),
+        (simd.KVCache(keys, values, steps.astype(np.float64)), "steps of pages"),
+        (simd.KVCache(keys, values, steps[:1]), "steps of pages"),
+        (simd.KVCache(keys[:, ::-1], values, steps), "C-contiguous"),
     ]:
         with pytest.raises(ValueError, match=message):
             wrong.check(table, 16, 1)

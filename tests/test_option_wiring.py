@@ -112,7 +112,7 @@ READING = {
     "track": Row(1, {}, raises=AudioError),  # there is one, number 0
     "strict": Row(True, {}, "loud", raises=AudioError),
 }
-CALLED = {"on_segment": Row(Calls), "on_progress": Row(Calls), "checkpoint": Row(Calls)}
+CALLED = {"on_segment": Row(Calls), "on_progress": Row(Calls), "check_cancelled": Row(Calls)}
 
 BASE = {"language": "en", "temperature": 0.0}
 
@@ -173,7 +173,7 @@ ROWS: dict[str, dict[str, Row]] = {
     "LiveTranscriber": ENGINE
     | {name: READING[name] for name in ("sampling_rate", "channel", "strict")}
     | {
-        "checkpoint": Row(Calls),
+        "check_cancelled": Row(Calls),
         "step": Row(1.0),
         "vad_options": Row({"speech_pad_ms": 0}),
         "vad_filter": Row(True, {"vad_parameters": {"speech_pad_ms": 0}}),

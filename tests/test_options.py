@@ -232,7 +232,7 @@ def test_bad_clips(doors, door, value):
         ("transcribe", {"initial_prefix": [50257]}, "initial_prefix"),
         ("transcribe", {"on_segment": 5}, "on_segment"),
         ("transcribe", {"on_progress": "x"}, "on_progress"),
-        ("transcribe", {"checkpoint": None}, "checkpoint"),
+        ("transcribe", {"check_cancelled": None}, "check_cancelled"),
         ("transcribe", {"verbose": "x"}, "verbose"),
         ("transcribe", {"sampling_rate": "16000"}, "sampling_rate"),
         ("transcribe", {"sampling_rate": math.nan}, "sampling_rate"),

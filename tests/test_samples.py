@@ -336,7 +336,7 @@ def test_a_long_recording_that_is_read_twice_is_warned_of_once(
     finished = []
     finish = MelStream.finish
     monkeypatch.setattr(MelStream, "finish", lambda self, padding=0: finished.append(1) or finish(self, padding))
-    monkeypatch.setattr("whisper_apr.inference.recording.KEPT_FRAMES", 100)
+    monkeypatch.setattr("whisper_apr.inference.spectrogram.KEPT_FRAMES", 100)
     long = np.concatenate([noise(32, 900), X * 2**15]).astype("<f4")
     (message,) = warned(doors.TRANSCRIBING[door], make(long))
     assert "scale" in message

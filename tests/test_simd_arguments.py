@@ -293,8 +293,8 @@ ROWS: dict[str, Row] = {
         lambda: {"filters": TABLE.filters},
         {"filters": lambda valid: [*wrong_kinds(valid), valid[..., None], valid[:1], valid[:, :0]]},
     ),
-    "KeyValues": Row(
-        simd.KeyValues,
+    "KVCache": Row(
+        simd.KVCache,
         lambda: {"keys": np.zeros((2, 3, 8, 16), np.float32), "values": np.zeros((2, 3, 16, 8), np.float32)},
         {"keys": [None, [1.0], "a"], "values": [None, [1.0], "a"], "steps": [[1.0], "a", 3]},
     ),
@@ -390,8 +390,8 @@ ROWS: dict[str, Row] = {
             "dtype": ["float", 3, ["float32"], np.float64, np.int32, "complex64", "f4,f4", object],
         },
     ),
-    "new_layers_of_pages": Row(
-        simd.new_layers_of_pages,
+    "new_kv_caches": Row(
+        simd.new_kv_caches,
         lambda: {"n_layer": 2, "n_page": 2, "n_head": 2, "d_head": 8, "dtype": np.int8},
         {
             "n_layer": index(),
@@ -448,7 +448,7 @@ ROWS: dict[str, Row] = {
     ),
     "read_all": Row(simd.read_all, lambda: {"x": X, "times": 1}, {"x": NO_ARRAYS, "times": NO_INDICES}),
 }
-WITHOUT_ARGUMENTS = ("Recording", "backend", "backends", "get_num_threads")
+WITHOUT_ARGUMENTS = ("Graph", "backend", "backends", "get_num_threads")
 NO_FUNCTIONS = ("COMPUTE_TYPES", "PAGE", "BackendError", "Factor", "FloatArray", "Precision", "Weight")
 
 

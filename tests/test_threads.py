@@ -143,33 +143,33 @@ def test_the_number_of_threads_changes_under_running_calls():
     assert not wrong
 
 
-def test_recordings_of_several_threads_do_not_mix():
+def test_graphs_of_several_threads_do_not_mix():
     """While one thread records, another's calls are its own."""
     norm, bias = np.ones(32, np.float32), np.zeros(32, np.float32)
-    started, recorded = threading.Event(), threading.Event()
+    started, captured = threading.Event(), threading.Event()
 
     def other() -> None:
         started.wait()
         for _ in range(50):
             simd.layer_norm(cases.normal(5, 3, 32), norm, bias)
-        recorded.set()
+        captured.set()
 
     thread = threading.Thread(target=other)
     thread.start()
     x = cases.normal(1, 2, 32)
-    recording, second = simd.Recording(), simd.Recording()
-    with recording:
+    graph, second = simd.Graph(), simd.Graph()
+    with graph:
         started.set()
-        assert recorded.wait(30)
+        assert captured.wait(30)
         y = simd.layer_norm(x, norm, bias)
         with second:  # one records at a time
             simd.layer_norm(x, norm, bias)
     thread.join()
-    assert recording.usable == (simd.backend() != "numpy")
+    assert graph.usable == (simd.backend() != "numpy")
     assert not second.usable
-    if recording.usable:
+    if graph.usable:
         x[...] = cases.normal(2, 2, 32)
-        recording.run()
+        graph.replay()
         np.testing.assert_array_equal(y, simd.layer_norm(x, norm, bias))
 
 

@@ -12,7 +12,8 @@ import pytest
 from recordings import noise, silence, speech, triangle
 from whisper_apr.audio import ReadingOptions, log_mel_spectrogram
 from whisper_apr.errors import AudioError, OptionError
-from whisper_apr.inference.recording import Spectrogram, open_channels
+from whisper_apr.inference.audio_source import open_channels
+from whisper_apr.inference.spectrogram import Spectrogram
 from whisper_apr.inference.transcribe import transcriber
 
 DATA = Path(__file__).parent / "data"
@@ -187,14 +188,14 @@ def test_cancelling_stops_at_the_next_token_and_leaves_the_model_usable(model, n
     expected = model.transcribe(speech("en"))
     calls = 0
 
-    def checkpoint():
+    def check_cancelled():
         nonlocal calls
         calls += 1
         if calls > n:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        model.transcribe(speech("en_three"), checkpoint=checkpoint)
+        model.transcribe(speech("en_three"), check_cancelled=check_cancelled)
     assert calls == n + 1
     assert model.transcribe(speech("en")) == expected
 

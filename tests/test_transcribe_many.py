@@ -172,14 +172,14 @@ class Cancelled(Exception):
 def test_cancelling_ends_them_all_and_leaves_the_model_usable(model, audios, n):
     calls = Counter[str]()
 
-    def checkpoint():
-        calls["checkpoint"] += 1
-        if calls["checkpoint"] > n:
+    def check_cancelled():
+        calls["check_cancelled"] += 1
+        if calls["check_cancelled"] > n:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        list(model.transcribe_many(audios, checkpoint=checkpoint, return_errors=True))
-    assert calls["checkpoint"] == n + 1
+        list(model.transcribe_many(audios, check_cancelled=check_cancelled, return_errors=True))
+    assert calls["check_cancelled"] == n + 1
     assert model.transcribe(speech("en"), temperature=0.0).text.split() == ["three", "one", "four", "one", "five"]
 
 

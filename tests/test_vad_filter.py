@@ -7,7 +7,7 @@ from invariants import check_segments
 from whisper_apr.audio import SpeechMap
 from whisper_apr.audio.vad import Span
 from whisper_apr.inference.results import Segment, Word
-from whisper_apr.inference.vad_filter import Spoken
+from whisper_apr.inference.vad_filter import SpeechTimeMap
 
 
 @given(
@@ -20,7 +20,7 @@ def test_order_is_kept(parts, hundredths):
     for gap, length in parts:
         spans.append(Span(at + gap, at + gap + length))
         at = spans[-1].end
-    spoken = Spoken()
+    spoken = SpeechTimeMap()
     spoken.map, spoken.n_samples = SpeechMap(spans), at
     seams = [length / 16_000 for _, length in parts]
     total = sum(seams)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from whisper_apr.inference.decode import DecodingResult
 from whisper_apr.inference.options import TranscribeOptions
 from whisper_apr.inference.results import Word
-from whisper_apr.inference.windows import Context, Passage, Window, cut
+from whisper_apr.inference.windows import Context, SeekWindow, WindowSequence, cut
 from whisper_apr.tokenizer import get_tokenizer
 
 TOKENIZER = get_tokenizer(True)
@@ -38,8 +38,8 @@ def result(*parts: float | str) -> DecodingResult:
     return DecodingResult(MEL, "en", tokens=tokens(*parts), avg_logprob=-0.1, no_speech_prob=0.0, temperature=0.0)
 
 
-def passage(clips: list[tuple[int, int]], n_frame: int, **options) -> Passage:
-    return Passage(Quiet(), clips, TOKENIZER, TranscribeOptions(**options), Context((), (), 100), n_frame)
+def passage(clips: list[tuple[int, int]], n_frame: int, **options) -> WindowSequence:
+    return WindowSequence(Quiet(), clips, TOKENIZER, TranscribeOptions(**options), Context((), (), 100), n_frame)
 
 
 def times(segments):
@@ -116,6 +116,6 @@ def test_any_tokens_come_to_an_end(written, size):
     """A window that would begin where it began is passed, whatever the model writes."""
     for goes_on in (False, True):
         written_ = DecodingResult(MEL, "en", tokens=tuple(written))
-        text = cut(written_, Window(500, size, MEL, ()), TOKENIZER, goes_on)
+        text = cut(written_, SeekWindow(500, size, MEL, ()), TOKENIZER, goes_on)
         assert text.n_done > 0
         assert len(text.segments) == 1 or not text.is_open

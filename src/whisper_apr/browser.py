@@ -53,7 +53,7 @@ class Session:
         if self._model is None:
             raise WhisperAprError("no model is open; load one first")
 
-        def checkpoint() -> None:
+        def check_cancelled() -> None:
             if is_cancelled():
                 raise Cancelled("the transcription was cancelled")
 
@@ -64,7 +64,7 @@ class Session:
             np.asarray(samples, np.float32),
             on_segment=settled,
             on_progress=lambda progress: on_progress(progress.done, progress.total),
-            checkpoint=checkpoint,
+            check_cancelled=check_cancelled,
             **options,
         )
         return self._result.to_dict()

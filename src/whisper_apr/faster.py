@@ -25,7 +25,7 @@ from .errors import AudioError, ModelNotFoundError, OptionError
 from .hub import cached_folder, converted_files, find_model
 from .inference.options import APPENDED, MAX_GROUP, PREPENDED, DecodingOptions, TranscribeOptions
 from .inference.results import Segment
-from .inference.transcribe import Job, transcriber
+from .inference.transcribe import TranscriptionJob, transcriber
 from .option_values import boolean, either, kinds_of, number, optional, parse, path, sequence, text, whole
 from .recognizer import Recognizer, load_model
 from .simd import FloatArray
@@ -304,7 +304,7 @@ def _by_likelihood(probabilities: dict[str, float] | None) -> list[tuple[str, fl
     return None if probabilities is None else sorted(probabilities.items(), key=lambda item: -item[1])
 
 
-def _segments(job: Job, log_progress: bool) -> Iterator[Segment]:
+def _segments(job: TranscriptionJob, log_progress: bool) -> Iterator[Segment]:
     """Numbered from 1, as faster-whisper does, and without the empty ones."""
     if log_progress:
         from tqdm import tqdm

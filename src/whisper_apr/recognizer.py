@@ -68,7 +68,7 @@ def transcribe(model: Whisper, audio: Source, *, verbose: bool | None = None, **
     its beginning to its end, so the segments of a clip wait for those before it in that order.
 
     `options` are those of TranscribeOptions and DecodingOptions. `on_segment` is called with each segment as it settles,
-    `on_progress` after each window, with a time that never goes back; `checkpoint` before each token: what it raises ends
+    `on_progress` after each window, with a time that never goes back; `check_cancelled` before each token: what it raises ends
     the transcription, and leaves the model as it was. With `verbose=True` segments are printed as they settle, unless
     `on_segment` is given.
 

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Buffers become pointers, the GIL is released, a kernel runs: no arithmetic, no checks. Calls can be recorded and made again.
+"""Buffers become pointers, the GIL is released, a kernel runs: no arithmetic, no checks. Calls can be captured in a graph and replayed.
 
 `whisper_apr.simd` is the only caller; it has made sure of types, shapes and strides.
 """
@@ -76,7 +76,7 @@ cdef int release(Held *held) except -1:
     return 0
 
 
-# ---- calls that can be recorded --------------------------------------------------------------------------------------
+# ---- calls that can be captured --------------------------------------------------------------------------------------
 
 cdef enum:
     GEMM, ATTENTION, STORE, NORM
@@ -107,8 +107,8 @@ cdef void perform(const Operation *o) noexcept nogil:
         t.layer_norm(&o.arguments.norm)
 
 
-cdef class Recording:
-    """A thread's kernel calls between `start` and `stop`, made anew by `run` on the same arrays, whatever these hold by then."""
+cdef class Graph:
+    """A thread's kernel calls between `start` and `stop`, which `replay` repeats on the same arrays, whatever these hold by then."""
     cdef Operation *operations
     cdef Py_ssize_t n, capacity
     cdef list held
@@ -138,15 +138,15 @@ cdef class Recording:
         return 0
 
     def start(self):
-        global recording, recording_thread
-        recording_thread = PyThread_get_thread_ident()
-        recording = self
+        global capturing, capturing_thread
+        capturing_thread = PyThread_get_thread_ident()
+        capturing = self
 
     def stop(self):
-        global recording
-        recording = None
+        global capturing
+        capturing = None
 
-    def run(self):
+    def replay(self):
         cdef Py_ssize_t i
         with nogil:
             for i in range(self.n):
@@ -155,15 +155,15 @@ cdef class Recording:
             raise MemoryError("not enough memory for a kernel's scratch space")
 
 
-cdef Recording recording = None  # one at a time: simd.graph sees to it
-cdef unsigned long recording_thread = 0
+cdef Graph capturing = None  # one at a time: simd.graph sees to it
+cdef unsigned long capturing_thread = 0
 
 
 cdef int call(const Operation *o, tuple arrays) except -1:
     with nogil:
         perform(o)
-    if recording is not None and recording_thread == PyThread_get_thread_ident():
-        recording.add(o, arrays)
+    if capturing is not None and capturing_thread == PyThread_get_thread_ident():
+        capturing.add(o, arrays)
     return 0
 
 

@@ -52,13 +52,13 @@ def _normal(*shape: int) -> simd.FloatArray:
     return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
 
 
-def _recorded(call: Callable[[], object]) -> Callable[[], object]:
+def _captured(call: Callable[[], object]) -> Callable[[], object]:
     """RECORDED calls, as a decoder's step makes them: Python is over once, not with each."""
-    recording = simd.Recording()
-    with recording:
+    graph = simd.Graph()
+    with graph:
         for _ in range(RECORDED):
             call()
-    return recording.run
+    return graph.replay
 
 
 def product(shape: Shape, dtype: str) -> Case:
@@ -78,7 +78,7 @@ def product(shape: Shape, dtype: str) -> Case:
         shape,
         "GB/s" if reads else "GOP/s" if dtype == "int8" else "GFLOP/s",
         weight.nbytes if reads else 2.0 * m * k * n,
-        _recorded(call) if reads else call,
+        _captured(call) if reads else call,
         (lambda: x @ plain.T) if dtype == "float32" else None,
         "int8" if dtype == "int8" else "float32",
         RECORDED if reads else 1,

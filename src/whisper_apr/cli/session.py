@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AudioError, WhisperAprError
-from ..inference.heard import Progress
+from ..inference.recording_info import Progress
 from ..inference.results import Segment, Transcription
 from ..output import LineOptions, format_timestamp, spoken_by, write
 from ..output.colours import coloured
@@ -128,7 +128,7 @@ class Session:
             return_errors=True,
             on_segment=self.on_segment,
             on_progress=self.on_progress,
-            checkpoint=self.status.tick,
+            check_cancelled=self.status.tick,
             journal=None if self._partials is None else self._partials.journal,
             **{name: value for name, value in options.items() if name != "batch_size"},
         )

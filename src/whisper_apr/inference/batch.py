@@ -9,32 +9,32 @@ import numpy as np
 from ..audio import N_FRAMES
 from ..model import Whisper
 from .decode import DecodingResult, FloatArray, Request
-from .fallback import Decoder
+from .fallback import FallbackDecoder
 from .journal import Journal
 from .language import LanguageChooser, embed
 from .results import Segment
-from .windows import Aligner, Frames, Passage, Window
+from .windows import Aligner, Frames, SeekWindow, WindowSequence
 
 SHORTEST = 2 * N_FRAMES // 3  # frames of a window before which no cut is looked for
 QUIET = 30  # frames that must be quiet together: a third of a second, longer than the closure of a consonant
 
 
 @dataclass
-class Lane:
-    passage: Passage
-    window: Window | None  # the next one to be decoded; None: the passage has come to its end
+class BatchSlot:
+    passage: WindowSequence
+    window: SeekWindow | None  # the next one to be decoded; None: the passage has come to its end
     settled: list[Segment] = field(default_factory=list)
 
 
-def decode_passages(
-    passages: Iterator[Passage],
+def decode_sequences(
+    passages: Iterator[WindowSequence],
     size: int,
-    decoder: Decoder,
-    checkpoint: Callable[[], None],
+    decoder: FallbackDecoder,
+    check_cancelled: Callable[[], None],
     chooser: LanguageChooser | None,
     aligner: Aligner | None,
     journal: Journal | None = None,
-) -> Iterator[tuple[Passage, list[Segment]]]:
+) -> Iterator[tuple[WindowSequence, list[Segment]]]:
     """Segments in the passages' order, `size` windows of different passages at a time; the passages may be of different recordings.
 
     A recording's passages follow each other. Where they are of several channels, each channel's segments come as they settle, in the
@@ -43,17 +43,17 @@ def decode_passages(
     no more. Windows that are in the `journal` are taken from it, and the others kept there.
     """
 
-    def decoded(todo: list[tuple[Passage, Window]]) -> list[DecodingResult]:
-        features = embed(decoder.model, np.stack([window.mel for _, window in todo]), checkpoint)
+    def decoded(todo: list[tuple[WindowSequence, SeekWindow]]) -> list[DecodingResult]:
+        features = embed(decoder.model, np.stack([window.mel for _, window in todo]), check_cancelled)
         spoken = [passage.tokenizer.language for passage, _ in todo] if chooser is None else chooser.best(features)
         requests = [Request(window.prompt, code, window.prefix) for (_, window), code in zip(todo, spoken, strict=True)]
-        return decoder(features, requests, checkpoint)
+        return decoder(features, requests, check_cancelled)
 
-    lanes: list[Lane] = []
+    lanes: list[BatchSlot] = []
     while True:
         todo = [(lane, lane.window) for lane in lanes if lane.window is not None]
         while len(todo) < size and (passage := next(passages, None)) is not None:
-            lanes.append(Lane(passage, passage.window()))
+            lanes.append(BatchSlot(passage, passage.window()))
             if lanes[-1].window is not None:
                 todo.append((lanes[-1], lanes[-1].window))
         if not lanes:
@@ -65,7 +65,7 @@ def decode_passages(
             else:
                 results, aligners = _remembered(journal, turns, decoded, decoder.model, aligner)
             for (lane, window), result, align in zip(todo, results, aligners, strict=True):
-                checkpoint()
+                check_cancelled()
                 segments = lane.passage.settle(window, result, align)
                 if chooser is not None:
                     segments = [replace(segment, language=result.language) for segment in segments]
@@ -76,8 +76,8 @@ def decode_passages(
 
 def _remembered(
     journal: Journal,
-    turns: list[tuple[Passage, Window]],
-    decoded: Callable[[list[tuple[Passage, Window]]], list[DecodingResult]],
+    turns: list[tuple[WindowSequence, SeekWindow]],
+    decoded: Callable[[list[tuple[WindowSequence, SeekWindow]]], list[DecodingResult]],
     model: Whisper,
     aligner: Aligner | None,
 ) -> tuple[list[DecodingResult], list[Aligner | None]]:
@@ -98,7 +98,7 @@ def _remembered(
     return results, [None if aligner is None else place.aligner(aligner) for place in places]
 
 
-def _settled(lanes: list[Lane]) -> Iterator[tuple[Passage, list[Segment]]]:
+def _settled(lanes: list[BatchSlot]) -> Iterator[tuple[WindowSequence, list[Segment]]]:
     """Yield what has settled of the first recording that has not ended, and take from `lanes` what has ended."""
     while lanes:
         recording, going_on = lanes[0].passage.recording, set()
@@ -115,7 +115,7 @@ def _settled(lanes: list[Lane]) -> Iterator[tuple[Passage, list[Segment]]]:
             return
 
 
-class Piece:
+class SpectrogramSlice:
     """A part of a clip, of at most 30 s, with its spectrogram: what a passage reads of, however far the others have come."""
 
     def __init__(self, start: int, mel: FloatArray, clip: int, next_start: int | None, *, ends_clip: bool) -> None:
@@ -134,7 +134,7 @@ class Piece:
         return self.mel[:, start - self.start : start - self.start + size]
 
 
-def quiet_cuts(frames: Frames, clips: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+def quiet_cuts(frames: Frames, clips: Sequence[tuple[int, int]]) -> Iterator[SpectrogramSlice]:
     """Cut clips, in frames, into pieces of at most 30 s where it is quietest.
 
     The clips may overlap and may be in any order. Pieces come by the time at which they begin, whichever clip they are of, so that the
@@ -156,4 +156,4 @@ def quiet_cuts(frames: Frames, clips: Sequence[tuple[int, int]]) -> Iterator[Pie
         else:
             heappop(left)
         following = left[0][0] if left else None
-        yield Piece(start, mel[:, :size], number, following, ends_clip=start + size >= end)
+        yield SpectrogramSlice(start, mel[:, :size], number, following, ends_clip=start + size >= end)

@@ -11,11 +11,19 @@ from .. import simd
 from ..audio import CHUNK_LENGTH
 from ..errors import OptionError
 from ..model import Whisper
-from ..model.decoder import Cache
+from ..model.decoder import DecoderCache
 from ..option_values import refuse_unknown, shown
 from .hotwords import HotwordBias, hotword_prompt
 from .language import LanguageChooser, by_code, check_language, embed, tokenizer_of
-from .logit_filters import NoRepeatNgram, RepetitionPenalty, Rule, SuppressBlank, SuppressTokens, TimestampRules, Tokens
+from .logit_filters import (
+    LogitFilter,
+    NoRepeatNgram,
+    RepetitionPenalty,
+    SuppressBlank,
+    SuppressTokens,
+    TimestampRules,
+    Tokens,
+)
 from .options import DecodingOptions, prompt_tokens
 from .search import BeamSearch, Candidates, GreedySearch, Search, rank, rows_of
 
@@ -123,8 +131,8 @@ class DecodingTask:
             raise OptionError(f"suppress_tokens names {wrong[0]}, but tokens go from 0 to {n_vocab - 1}")
         return tuple(sorted(set(tokens)))
 
-    def _rules(self) -> list[Rule]:
-        options, rules = self.options, list[Rule]()
+    def _rules(self) -> list[LogitFilter]:
+        options, rules = self.options, list[LogitFilter]()
         if options.repetition_penalty != 1:
             rules.append(RepetitionPenalty(options.repetition_penalty))
         if options.no_repeat_ngram_size:
@@ -150,7 +158,9 @@ class DecodingTask:
 
     # ---- the loop ------------------------------------------------------------------------------------------------
 
-    def _read_prompts(self, prompts: list[list[int]], sot_from_end: int, cache: Cache) -> tuple[FloatArray, FloatArray]:
+    def _read_prompts(
+        self, prompts: list[list[int]], sot_from_end: int, cache: DecoderCache
+    ) -> tuple[FloatArray, FloatArray]:
         """Logits after the prompts, `(n_row, n_vocab)`, and the no-speech probabilities `(n_audio,)`.
 
         A prompt is read once for each audio; its beams go on from there.
@@ -180,7 +190,7 @@ class DecodingTask:
         prompts: list[list[int]],
         prefixes: list[tuple[int, ...]],
         sot_from_end: int,
-        checkpoint: Callable[[], None],
+        check_cancelled: Callable[[], None],
     ) -> tuple[list[tuple[Candidates, list[float]]], FloatArray]:
         """Each audio's candidates and their log-probabilities, and the probabilities that nobody speaks. An audio that has ended
         leaves the batch.
@@ -195,7 +205,7 @@ class DecodingTask:
         n_prefix = len(prefixes[0])
         limits = np.array([self._limit(prompt, prefix) for prompt, prefix in zip(prompts, prefixes, strict=True)])
         sampled: Tokens = np.repeat(np.array(prefixes, np.int64).reshape(n_audio, n_prefix), group, axis=0)
-        checkpoint()
+        check_cancelled()
         begins = [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)]
         logits, no_speech = self._read_prompts(begins, sot_from_end + n_prefix, cache)
         while True:
@@ -213,19 +223,19 @@ class DecodingTask:
                 sampled = sampled[rows]
                 search.keep(left)
                 cache.keep(rows)
-            checkpoint()
+            check_cancelled()
             logits = self.model.decoder(sampled[:, -1:], cache)[:, 0]
 
     def run(
         self,
         mel: FloatArray,
-        checkpoint: Callable[[], None] = lambda: None,
+        check_cancelled: Callable[[], None] = lambda: None,
         requests: Sequence[Request] | None = None,
     ) -> list[DecodingResult]:
         """mel or features of a batch -> a result for each, the same as for each alone. `requests` stand in for the options' prompt
-        and language. `checkpoint` is called before every token; what it raises ends the run."""
+        and language. `check_cancelled` is called before every token; what it raises ends the run."""
         options, model = self.options, self.model
-        features = embed(model, mel, checkpoint)
+        features = embed(model, mel, check_cancelled)
         n_audio = len(features)
         if not n_audio:
             return []
@@ -251,7 +261,7 @@ class DecodingTask:
         for (n_begin, _), members in alike.items():
             part = features if len(members) == n_audio else features[np.array(members)]
             sampled, no_speech[members] = self._sample(
-                part, [prompts[i] for i in members], [forced[i] for i in members], n_begin, checkpoint
+                part, [prompts[i] for i in members], [forced[i] for i in members], n_begin, check_cancelled
             )
             found |= dict(zip(members, sampled, strict=True))
         results = []

@@ -27,7 +27,7 @@ def is_silence(result: DecodingResult, options: TranscribeOptions) -> bool:
     return options.logprob_threshold is None or result.avg_logprob <= options.logprob_threshold
 
 
-class Decoder:
+class FallbackDecoder:
     """Decodes windows by fallback: one task for each temperature, made when it is first needed."""
 
     def __init__(self, model: Whisper, options: TranscribeOptions, attempts: Sequence[DecodingOptions]) -> None:
@@ -42,7 +42,7 @@ class Decoder:
         return self._tasks[0].prompt_room
 
     def __call__(
-        self, features: FloatArray, requests: Sequence[Request], checkpoint: Callable[[], None]
+        self, features: FloatArray, requests: Sequence[Request], check_cancelled: Callable[[], None]
     ) -> list[DecodingResult]:
         """Features of windows and what each is told -> each one's result at the first temperature at which it does not fail; else at the
         last. Those that fail are decoded again together."""
@@ -51,7 +51,7 @@ class Decoder:
         for i, options in enumerate(self.attempts):
             if i == len(self._tasks):
                 self._tasks.append(DecodingTask(self.model, options))
-            again = self._tasks[i].run(features[np.array(left)], checkpoint, [requests[k] for k in left])
+            again = self._tasks[i].run(features[np.array(left)], check_cancelled, [requests[k] for k in left])
             results |= dict(zip(left, again, strict=True))
             left = [k for k in left if _failed(results[k], self.options)]
             if not left:

@@ -17,7 +17,7 @@ import numpy as np
 from ..tokenizer import LANGUAGES
 from .decode import DecodingResult
 from .results import Segment, Word
-from .windows import Aligner, Passage, Window
+from .windows import Aligner, SeekWindow, WindowSequence
 
 LATEST = 1e9  # seconds: 30 years of sound
 NO_FEATURES = np.zeros((0, 0), np.float32)
@@ -77,7 +77,7 @@ class Journal:
         """Return where, in seconds, windows were decoded again after those that were taken from the journal; 0 where none was."""
         return self._reached.get(recording, 0.0)
 
-    def place(self, passage: Passage, window: Window) -> "Place":
+    def place(self, passage: WindowSequence, window: SeekWindow) -> "Place":
         """Return the window's place, which is empty where it has not been decoded before."""
         recording = passage.recording
         place = Place(self._entries.setdefault(recording, {}), _key(passage, window))
@@ -131,7 +131,7 @@ class Place:
         return cast(Aligner, aligned)
 
 
-def _key(passage: Passage, window: Window) -> str:
+def _key(passage: WindowSequence, window: SeekWindow) -> str:
     """Where a window is, of which clip, and checksums of its sound and of what it is told."""
     told = repr((window.prompt, window.prefix, passage.tokenizer.language)).encode()
     sound = zlib.crc32(np.ascontiguousarray(window.mel).data)

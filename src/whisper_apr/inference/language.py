@@ -28,10 +28,10 @@ def tokenizer_of(model: Whisper, language: str | None = None, task: Task | None 
     )
 
 
-def embed(model: Whisper, mel: FloatArray, checkpoint: Callable[[], None] = lambda: None) -> FloatArray:
+def embed(model: Whisper, mel: FloatArray, check_cancelled: Callable[[], None] = lambda: None) -> FloatArray:
     """Features of `mel`, which may be features already: `(batch, 1500, n_audio_state)`."""
     is_features = mel.shape[-2:] == (model.dims.n_audio_ctx, model.dims.n_audio_state)
-    return mel if is_features else model.encoder(np.asarray(mel, np.float32), checkpoint)
+    return mel if is_features else model.encoder(np.asarray(mel, np.float32), check_cancelled)
 
 
 def scores_at_start(model: Whisper, features: FloatArray, tokenizer: Tokenizer) -> tuple[FloatArray, FloatArray]:

@@ -23,7 +23,7 @@ from ..option_values import boolean, kinds_of, number, parse, parse_fields
 from ..simd import FloatArray
 from .bounds import clamp_words
 from .results import Word
-from .transcribe import Engine, Job
+from .transcribe import Pipeline, TranscriptionJob
 
 LONGEST = 25 * SAMPLE_RATE  # samples: a longer utterance is cut after its settled words, for a window holds 30 s
 OVERLAP = (
@@ -94,7 +94,7 @@ class LiveTranscriber:
         strict: bool = False,
         step: float = 1.0,
         vad_options: VadOptions | Mapping[str, Any] | None = None,
-        checkpoint: Callable[[], None] = lambda: None,
+        check_cancelled: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> None:
         """Make a transcriber of sound that is to come.
@@ -115,7 +115,7 @@ class LiveTranscriber:
         own, for_hearings = live_options(
             sampling_rate=sampling_rate, channel=channel, strict=strict, step=step, vad_options=vad_options, **options
         )
-        self._engine = Engine(model, checkpoint, for_hearings)
+        self._engine = Pipeline(model, check_cancelled, for_hearings)
         self._step = round(own.step * SAMPLE_RATE)
         self._selector = ChannelSelector("the sound", own.channel, Notices(own.strict))
         self._resampler = Resampler(own.sampling_rate, SAMPLE_RATE)
@@ -166,7 +166,7 @@ class LiveTranscriber:
         offset = start / SAMPLE_RATE
         words = [
             replace(word, start=word.start + offset, end=word.end + offset)
-            for segment in Job(self._engine, [lambda: iter([samples])]).segments()
+            for segment in TranscriptionJob(self._engine, [lambda: iter([samples])]).segments()
             for word in segment.words or ()
         ]
         n = len(self._settled)

@@ -13,7 +13,7 @@ FloatArray = simd.FloatArray
 Tokens = npt.NDArray[np.integer[Any]]
 
 
-class Rule(Protocol):
+class LogitFilter(Protocol):
     def apply(self, logits: FloatArray, sampled: Tokens) -> None:
         """logits `(n_row, n_vocab)`, changed in place; sampled `(n_row, n)`, the tokens that were chosen before."""
 

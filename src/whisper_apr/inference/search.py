@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from .. import simd
 from ..errors import FormatError, OptionError
-from ..model.decoder import Cache
+from ..model.decoder import DecoderCache
 
 FloatArray = simd.FloatArray
 Tokens = npt.NDArray[np.integer[Any]]
@@ -18,7 +18,7 @@ Candidates = list[tuple[int, ...]]  # sequences of sampled tokens, without the e
 class Search(Protocol):
     """Rows are audio x group; those of one audio stand side by side."""
 
-    def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
+    def update(self, sampled: Tokens, logits: FloatArray, cache: DecoderCache) -> tuple[Tokens, Flags]:
         """sampled `(n_row, n)`, logits `(n_row, n_vocab)` -> sampled `(n_row, n + 1)`, and which audios have ended `(n_audio,)`.
 
         The cache's rows follow where they are reordered.
@@ -44,7 +44,7 @@ class GreedySearch:
             np.random.default_rng(None if seed is None else [seed, i % group]) for i in range(n_audio * group)
         ]
 
-    def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
+    def update(self, sampled: Tokens, logits: FloatArray, cache: DecoderCache) -> tuple[Tokens, Flags]:
         ended = sampled[:, -1] == self.eot if sampled.shape[1] else np.zeros(len(sampled), np.bool_)
         total = simd.logsumexp(logits)
         require_numbers(total)
@@ -86,7 +86,7 @@ class BeamSearch:
         self.finished: list[dict[tuple[int, ...], float]] = [{} for _ in range(n_audio)]
         self._equal = True  # before the first update all beams of an audio are the same
 
-    def update(self, sampled: Tokens, logits: FloatArray, cache: Cache) -> tuple[Tokens, Flags]:
+    def update(self, sampled: Tokens, logits: FloatArray, cache: DecoderCache) -> tuple[Tokens, Flags]:
         size = self.beam_size
         # one more than there are beams: one of them may be the end
         total = simd.logsumexp(logits)

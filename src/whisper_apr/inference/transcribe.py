@@ -11,16 +11,17 @@ from ..audio.samples import EACH, MIX, Channel
 from ..errors import OptionError
 from ..model import Whisper
 from ..option_values import function, optional, parse
-from .batch import decode_passages, quiet_cuts
-from .fallback import Decoder
-from .heard import Heard, HeardChannels, Progress
+from .audio_source import Blocks, open_channels
+from .batch import decode_sequences, quiet_cuts
+from .fallback import FallbackDecoder
 from .journal import Journal
 from .language import LanguageChooser, check_language, embed, tokenizer_of
 from .options import prompt_tokens, split_options
-from .recording import Blocks, Spectrogram, open_channels
+from .recording_info import MultichannelInfo, Progress, RecordingInfo
 from .results import Segment, Transcription
-from .vad_filter import Spoken, only_speech
-from .windows import FRAMES_PER_SECOND, Context, Passage
+from .spectrogram import Spectrogram
+from .vad_filter import SpeechTimeMap, only_speech
+from .windows import FRAMES_PER_SECOND, Context, WindowSequence
 from .word_timestamps.words import add_words
 
 ROWS = 8  # channels that are decoded at once, where no batch_size is given
@@ -35,14 +36,14 @@ def _clips(seconds: tuple[float, ...] | None, content_frames: int) -> list[tuple
     return [(start, end) for start, end in clips if start < end]
 
 
-class Engine:
+class Pipeline:
     """A model and options, made ready for any number of recordings. OptionError for an option that is unknown or not allowed."""
 
-    def __init__(self, model: Whisper, checkpoint: Callable[[], None], options: dict[str, Any]) -> None:
+    def __init__(self, model: Whisper, check_cancelled: Callable[[], None], options: dict[str, Any]) -> None:
         self.model = model
-        self.checkpoint: Callable[[], None] = parse("checkpoint", function, checkpoint)
+        self.check_cancelled: Callable[[], None] = parse("check_cancelled", function, check_cancelled)
         self.options, attempts = split_options(options)
-        self.decoder = Decoder(model, self.options, attempts)
+        self.decoder = FallbackDecoder(model, self.options, attempts)
         self.task, language = attempts[0].task, attempts[0].language
         self.chooser = LanguageChooser(model, self.options.languages) if model.is_multilingual else None
         if self.chooser is None and self.options.languages is not None and "en" not in self.options.languages:
@@ -56,29 +57,29 @@ class Engine:
         self.prefix = prefix[: model.dims.n_text_ctx // 2 - 1]
 
     def decode(
-        self, passages: Iterator[Passage], size: int, journal: Journal | None = None
-    ) -> Iterator[tuple[Passage, list[Segment]]]:
+        self, passages: Iterator[WindowSequence], size: int, journal: Journal | None = None
+    ) -> Iterator[tuple[WindowSequence, list[Segment]]]:
         """See `decode_passages`."""
         # where the language is given, multilingual detects all the same: that is what it asks for
         chooser = self.chooser if self.options.multilingual else None
         aligner = partial(add_words, model=self.model, options=self.options) if self.options.word_timestamps else None
-        return decode_passages(passages, size, self.decoder, self.checkpoint, chooser, aligner, journal)
+        return decode_sequences(passages, size, self.decoder, self.check_cancelled, chooser, aligner, journal)
 
-    def nothing(self) -> Passage:
+    def nothing(self) -> WindowSequence:
         """Return a passage with nothing in it."""
-        return Passage(None, (), tokenizer_of(self.model), self.options, Context((), (), 0), 0)
+        return WindowSequence(None, (), tokenizer_of(self.model), self.options, Context((), (), 0), 0)
 
 
-class Transcriber:
+class ChannelJob:
     """One channel's way through a model. Its language is known, its segments are not yet made."""
 
-    def __init__(self, engine: Engine, blocks: Blocks) -> None:
+    def __init__(self, engine: Pipeline, blocks: Blocks) -> None:
         self.engine = engine
         self.options = engine.options
-        spoken = Spoken() if engine.vad else None
+        spoken = SpeechTimeMap() if engine.vad else None
         if engine.vad and spoken:
             blocks = only_speech(blocks, engine.vad, spoken)
-        self.spectrogram = Spectrogram(blocks, engine.model.dims.n_mels, engine.checkpoint)
+        self.spectrogram = Spectrogram(blocks, engine.model.dims.n_mels, engine.check_cancelled)
         self.duration_after_vad = self.spectrogram.duration  # seconds that are left where `vad_filter` leaves some out
         self.duration = (
             spoken.n_samples / SAMPLE_RATE if spoken else self.spectrogram.duration
@@ -91,7 +92,7 @@ class Transcriber:
             language = max(self.language_probabilities, key=self.language_probabilities.__getitem__)
         self.language = language or "en"  # a code
         self.tokenizer = tokenizer_of(engine.model, self.language, engine.task)
-        self.heard = Heard(self.duration, self.tokenizer, self.language, spoken)
+        self.heard = RecordingInfo(self.duration, self.tokenizer, self.language, spoken)
 
     @property
     def language_probability(self) -> float:
@@ -102,7 +103,7 @@ class Transcriber:
             for i in range(self.options.language_detection_segments):
                 if i == 0 or i * N_FRAMES < self.spectrogram.content_frames:
                     mel = pad_or_trim(self.spectrogram.window(i * N_FRAMES, N_FRAMES), N_FRAMES)
-                    yield embed(self.engine.model, mel[None], self.engine.checkpoint)
+                    yield embed(self.engine.model, mel[None], self.engine.check_cancelled)
 
         return chooser.of_recording(windows(), self.options.language_detection_threshold)
 
@@ -115,13 +116,13 @@ class Transcriber:
             return Context(always, before, engine.decoder.prompt_room, engine.prefix)
         return Context(always, [], engine.decoder.prompt_room)
 
-    def passages(self) -> Iterator[Passage]:
+    def passages(self) -> Iterator[WindowSequence]:
         """Yield the whole recording as one; where windows are batched, pieces of at most 30 s that know nothing of each other.
 
         They come by the time at which they begin.
         """
         n = self.spectrogram.content_frames
-        make = partial(Passage, tokenizer=self.tokenizer, content_frames=n)
+        make = partial(WindowSequence, tokenizer=self.tokenizer, content_frames=n)
         if self.options.batch_size is None:
             yield make(self.spectrogram, self.clips, options=self.options, context=self._context(True))
             return
@@ -133,16 +134,16 @@ class Transcriber:
             yield passage
 
 
-class Job:
+class TranscriptionJob:
     """A recording's way through a model; `transcriber` makes it. Its language is known, its segments are not yet made.
 
     Of channel "each", every channel is a recording of its own, and they are merged by time; otherwise there is one.
     """
 
-    def __init__(self, engine: Engine, channels: Sequence[Blocks], *, is_each: bool = False) -> None:
+    def __init__(self, engine: Pipeline, channels: Sequence[Blocks], *, is_each: bool = False) -> None:
         """`channels` are what is to be transcribed; with `is_each`, they are the channels of a recording, and named in its segments."""
         self.engine = engine
-        self._channels = [Transcriber(engine, blocks) for blocks in channels]
+        self._channels = [ChannelJob(engine, blocks) for blocks in channels]
         surest = max(self._channels, key=lambda channel: channel.language_probability)
         self.language = surest.language  # a code; where the channels' differ, the one that is the most certain
         self.language_probability = surest.language_probability
@@ -151,24 +152,24 @@ class Job:
         # seconds that are left where `vad_filter` leaves some out, of the channel with the most
         self.duration_after_vad = max(channel.duration_after_vad for channel in self._channels)
         heard = [channel.heard for channel in self._channels]
-        self.heard = HeardChannels(heard, self.language) if is_each else heard[0]
+        self.heard = MultichannelInfo(heard, self.language) if is_each else heard[0]
 
     @classmethod
-    def open(cls, engine: Engine, audio: Source, reading: ReadingOptions, *, allow_empty: bool = False) -> "Job":
+    def open(cls, engine: Pipeline, audio: Source, reading: ReadingOptions, *, allow_empty: bool = False) -> "Job":
         """Make a job of a recording."""
         channels = open_channels(audio, reading, allow_empty=allow_empty)
         return cls(engine, channels, is_each=reading.channel == EACH)
 
-    def passages(self) -> Iterator[Passage]:
+    def passages(self) -> Iterator[WindowSequence]:
         """Yield the channels' passages by the time at which they begin."""
         heard = [channel.heard for channel in self._channels]
         by_channel = [self._passages(number, channel) for number, channel in enumerate(self._channels)]
         self._channels = []  # the sound is let go with the passages
         return merge(*by_channel, key=lambda passage: heard[passage.channel].progress(passage).done)
 
-    def _passages(self, number: int, channel: Transcriber) -> Iterator[Passage]:
+    def _passages(self, number: int, channel: ChannelJob) -> Iterator[WindowSequence]:
         """Yield a channel's passages, at least one, of which the last says so."""
-        before: Passage | None = None
+        before: WindowSequence | None = None
         for passage in channel.passages():
             passage.channel = number
             if before is not None:
@@ -203,16 +204,16 @@ def transcriber(
     track: int | None = None,
     strict: bool = False,
     allow_empty: bool = False,
-    checkpoint: Callable[[], None] = lambda: None,
+    check_cancelled: Callable[[], None] = lambda: None,
     **options: Any,
-) -> Job:
+) -> TranscriptionJob:
     """Make a recording ready: its length and its language are known, and `segments()` yields its segments as they settle.
 
     With `allow_empty`, a recording without samples has no segments; otherwise it raises AudioError. The other arguments are
     `transcribe`'s.
     """
     reading = ReadingOptions(sampling_rate, channel, track, strict)
-    return Job.open(Engine(model, checkpoint, options), audio, reading, allow_empty=allow_empty)
+    return TranscriptionJob.open(Pipeline(model, check_cancelled, options), audio, reading, allow_empty=allow_empty)
 
 
 def transcribe(
@@ -225,14 +226,14 @@ def transcribe(
     strict: bool = False,
     on_segment: Callable[[Segment], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
-    checkpoint: Callable[[], None] = lambda: None,
+    check_cancelled: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> Transcription:
     """A recording's segments, joined. See `whisper_apr.transcribe`, which is this and can print."""
     parse("on_segment", optional(function), on_segment)
     parse("on_progress", optional(function), on_progress)
     reading = ReadingOptions(sampling_rate, channel, track, strict)
-    job = Job.open(Engine(model, checkpoint, options), audio, reading)
+    job = TranscriptionJob.open(Pipeline(model, check_cancelled, options), audio, reading)
     segments = []
     for segment in job.segments(on_progress):
         segments.append(segment)

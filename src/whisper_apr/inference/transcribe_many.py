@@ -10,11 +10,11 @@ from ..audio.samples import MIX, Channel
 from ..errors import AudioError, OptionError
 from ..model import Whisper
 from ..option_values import boolean, function, optional, parse, shown, whole
-from .heard import Heard, Progress
 from .journal import Journal
+from .recording_info import Progress, RecordingInfo
 from .results import Segment, Transcription
-from .transcribe import Engine, Job
-from .windows import Passage
+from .transcribe import Pipeline, TranscriptionJob
+from .windows import WindowSequence
 
 Result = Transcription | AudioError
 
@@ -23,7 +23,7 @@ Result = Transcription | AudioError
 class _Recording:
     """A recording of which passages are at work. Its sound is theirs, and let go with them."""
 
-    heard: Heard | None = None  # None where it could not be opened
+    heard: RecordingInfo | None = None  # None where it could not be opened
     segments: list[Segment] = field(default_factory=list)
     error: AudioError | None = None  # the first
     n_open: int = 0  # passages that have not ended
@@ -43,7 +43,7 @@ def transcribe_many(
     strict: bool = False,
     on_segment: Callable[[int, Segment], None] | None = None,
     on_progress: Callable[[int, Progress], None] | None = None,
-    checkpoint: Callable[[], None] = lambda: None,
+    check_cancelled: Callable[[], None] = lambda: None,
     journal: Journal | None = None,
     **options: Any,
 ) -> Iterator[Result]:
@@ -53,7 +53,7 @@ def transcribe_many(
     no more than `batch_size` are open at a time. `independent_windows` fills the batch with windows in place of recordings, which keeps it
     full where recordings are few or of unequal length; the results are then those of `transcribe(audio, batch_size=batch_size, **options)`.
 
-    `on_segment` and `on_progress` are called with a recording's number, from 0, in the recordings' order; `checkpoint` before each token:
+    `on_segment` and `on_progress` are called with a recording's number, from 0, in the recordings' order; `check_cancelled` before each token:
     what it raises ends them all. Windows that are in the `journal` are not decoded again, and those that are decoded are kept in it.
     The other arguments are `transcribe`'s, and the same for all.
 
@@ -69,7 +69,7 @@ def transcribe_many(
     parse("on_progress", optional(function), on_progress)
     if journal is not None and not isinstance(journal, Journal):
         raise OptionError(f"journal must be a Journal, or None, not {shown(journal)}")
-    engine = Engine(model, checkpoint, options | ({"batch_size": batch_size} if independent_windows else {}))
+    engine = Pipeline(model, check_cancelled, options | ({"batch_size": batch_size} if independent_windows else {}))
     reading = ReadingOptions(sampling_rate, channel, track, strict)
     found = _results(engine, audios, batch_size, reading, on_segment, on_progress, journal)
     return found if return_errors else map(_raised, found)
@@ -82,14 +82,14 @@ def _raised(result: Result) -> Transcription:
 
 
 def _passages(
-    engine: Engine, audios: Iterable[Source], reading: ReadingOptions, recordings: dict[int, _Recording]
-) -> Iterator[Passage]:
+    engine: Pipeline, audios: Iterable[Source], reading: ReadingOptions, recordings: dict[int, _Recording]
+) -> Iterator[WindowSequence]:
     """Yield the recordings' passages, each with its recording's number in `recordings`."""
     for number, audio in enumerate(audios):
         recording = recordings[number] = _Recording()
-        before: Passage | None = None
+        before: WindowSequence | None = None
         try:
-            job = Job.open(engine, audio, reading)
+            job = TranscriptionJob.open(engine, audio, reading)
             recording.heard = job.heard
             for passage in job.passages():
                 passage.recording = number
@@ -109,7 +109,7 @@ def _passages(
 
 
 def _results(
-    engine: Engine,
+    engine: Pipeline,
     audios: Iterable[Source],
     batch_size: int,
     reading: ReadingOptions,

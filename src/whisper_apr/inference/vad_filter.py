@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from .. import simd
 from ..audio import SAMPLE_RATE, SpeechFilter, SpeechMap, VadOptions
-from .recording import Blocks
+from .audio_source import Blocks
 from .results import Segment, Word
 
 FloatArray = simd.FloatArray
@@ -13,7 +13,7 @@ FloatArray = simd.FloatArray
 FRAMES_PER_SECOND = 100
 
 
-class Spoken:
+class SpeechTimeMap:
     """Where the speech of a recording was: times in the speech alone, led back to the recording."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Spoken:
         )
 
 
-def only_speech(blocks: Blocks, options: VadOptions, spoken: Spoken) -> Blocks:
+def only_speech(blocks: Blocks, options: VadOptions, spoken: SpeechTimeMap) -> Blocks:
     """A recording's blocks without what is not speech. Each time they have been read to their end, `spoken` knows what was left out."""
 
     def read() -> Iterator[FloatArray]:

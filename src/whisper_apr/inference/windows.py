@@ -23,7 +23,7 @@ SHORTEST_STEP = 20  # frames at least between two windows' beginnings, where wor
 
 
 @dataclass(frozen=True)
-class Window:
+class SeekWindow:
     seek: int  # where it begins, in frames of the recording
     size: int  # its frames; what is missing to 30 s was filled up
     mel: FloatArray  # (n_mels, 3000)
@@ -79,7 +79,7 @@ class Context:
         self.recent = []
 
 
-class Passage:
+class WindowSequence:
     """Stretches of a recording, in frames, and how far they have come. `window` says what is to be decoded, `settle` takes the result.
 
     At its end the recording is let go. `error` says why it could not be read to there.
@@ -118,7 +118,7 @@ class Passage:
     def ended(self) -> bool:
         return self.frames is None
 
-    def window(self) -> Window | None:
+    def window(self) -> SeekWindow | None:
         """The next one; None at the end, and where no more can be read."""
         while self.clip < len(self.clips) and self.seek >= min(self.clips[self.clip][1], self.content_frames):
             self.clip += 1
@@ -133,9 +133,9 @@ class Passage:
         except AudioError as error:
             self.error, self.frames = error, None
             return None
-        return Window(self.seek, size, mel, *self.context.take())
+        return SeekWindow(self.seek, size, mel, *self.context.take())
 
-    def settle(self, window: Window, result: DecodingResult, aligner: "Aligner | None" = None) -> list[Segment]:
+    def settle(self, window: SeekWindow, result: DecodingResult, aligner: "Aligner | None" = None) -> list[Segment]:
         """The window's segments; the next window begins after them."""
         if is_silence(result, self.options):
             self.seek += window.size
@@ -173,7 +173,7 @@ class Aligner(Protocol):
     def __call__(
         self,
         segments: list[Segment],
-        window: Window,
+        window: SeekWindow,
         result: DecodingResult,
         tokenizer: Tokenizer,
         earliest: float,
@@ -189,7 +189,7 @@ def _without_nothing(segment: Segment) -> Segment:
     return replace(segment, text="", tokens=(), words=None if segment.words is None else ())
 
 
-def _n_heard(segments: Sequence[Segment], window: Window, is_last: bool) -> int:
+def _n_heard(segments: Sequence[Segment], window: SeekWindow, is_last: bool) -> int:
     """Count the frames up to the last word's end, or all of the window's where nothing that may be speech follows it."""
     words = [word for segment in segments for word in segment.words or ()]
     spans = [
@@ -211,7 +211,7 @@ class WindowText:
     is_open: bool  # it stopped without a timestamp: where it ends is not known; then there is one segment
 
 
-def cut(result: DecodingResult, window: Window, tokenizer: Tokenizer, goes_on: bool = False) -> WindowText:
+def cut(result: DecodingResult, window: SeekWindow, tokenizer: Tokenizer, goes_on: bool = False) -> WindowText:
     """Cut a window's text into segments, by openai-whisper's rules.
 
     The next window begins at the last timestamp where text goes on after it, else behind this window. `goes_on`: it does, although this

@@ -17,7 +17,7 @@ from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, stacked
 Indices = npt.NDArray[np.int32]
 
 
-class Cache:
+class DecoderCache:
     """What the decoder remembers: for each row the past of its tokens, for each audio its keys and values.
 
     At first there are `n_audio * beams` rows, those of one audio side by side. Rows may have different lengths, and may be dropped.
@@ -32,7 +32,7 @@ class Cache:
         self.layers = [simd.new_pages(self.pages.size, n_head, d_head, dtype) for _ in range(n_layer)]
         self.audio: Indices = np.repeat(np.arange(n_audio, dtype=np.int32), beams)  # which one each row hears
         self.audio_pages: Indices = np.arange(n_audio * n_cross, dtype=np.int32).reshape(n_audio, n_cross)
-        self.cross_layers = simd.new_layers_of_pages(n_layer, self.audio_pages.size, n_head, d_head, dtype)
+        self.cross_layers = simd.new_kv_caches(n_layer, self.audio_pages.size, n_head, d_head, dtype)
         self._n_audio_ctx = dims.n_audio_ctx
         self._arrange()
 
@@ -43,7 +43,7 @@ class Cache:
         self.group = int(sizes[0]) if len(sizes) and (sizes == sizes[0]).all() else 1
         self.cross_pages: Indices = self.audio_pages[self.audio[:: self.group]]
         self.cross_lengths: Indices = np.full(len(self.cross_pages), self._n_audio_ctx, np.int32)
-        self.step: Step | None = None
+        self.step: CapturedStep | None = None
 
     @property
     def n_row(self) -> int:
@@ -79,13 +79,13 @@ class Cache:
         self._arrange()
 
 
-class Step:
+class CapturedStep:
     """Reading one token a row, recorded: the arrays between the first and the last."""
 
     def __init__(self, n_row: int, width: int) -> None:
         self.x = np.empty((n_row, 1, width), np.float32)
         self.logits: FloatArray | None = None
-        self.recording = simd.Recording()
+        self.graph = simd.Graph()
 
 
 class Block:
@@ -99,12 +99,12 @@ class Block:
         self.cross_out = Linear.read(tensors, f"{block}.cross_attn.out")
         self.mlp = Mlp(tensors, block)
 
-    def remember_audio(self, features: FloatArray, cache: Cache, layer: int, work: FloatArray) -> None:
+    def remember_audio(self, features: FloatArray, cache: DecoderCache, layer: int, work: FloatArray) -> None:
         """`work` `(n_audio, n_audio_ctx, 2 * n_state)` is written over."""
         k, v = np.split(self.cross_project(features, out=work), 2, axis=-1)
         simd.store_pages(k, v, cache.cross_pages, cache.cross_lengths, cache.cross_layers[layer])
 
-    def attend(self, x: FloatArray, cache: Cache, layer: int, counts: Indices | None) -> FloatArray:
+    def attend(self, x: FloatArray, cache: DecoderCache, layer: int, counts: Indices | None) -> FloatArray:
         """Self-attention of `(n_row, n_new, n_state)`; the new positions' keys and values go into the cache first."""
         q, k, v = np.split(self.project(self.norm(x)), 3, axis=-1)
         past = cache.layers[layer]
@@ -115,13 +115,13 @@ class Block:
         """What the cross-attention asks for."""
         return self.cross_query(self.cross_norm(x))
 
-    def finish(self, x: FloatArray, queries: FloatArray, cache: Cache, layer: int) -> FloatArray:
+    def finish(self, x: FloatArray, queries: FloatArray, cache: DecoderCache, layer: int) -> FloatArray:
         """Cross-attention and what follows it."""
         lines = queries.reshape(len(cache.cross_pages), -1, x.shape[-1])
         heard = simd.paged_attention(lines, cache.cross_layers[layer], cache.cross_pages, cache.cross_lengths)
         return self.mlp(self.cross_out(heard.reshape(x.shape), residual=x))
 
-    def __call__(self, x: FloatArray, cache: Cache, layer: int, counts: Indices | None = None) -> FloatArray:
+    def __call__(self, x: FloatArray, cache: DecoderCache, layer: int, counts: Indices | None = None) -> FloatArray:
         """`(n_row, n_new, n_state)` -> the same shape."""
         x = self.attend(x, cache, layer, counts)
         return self.finish(x, self.queries(x), cache, layer)
@@ -138,9 +138,9 @@ class TextDecoder:
         self.blocks = [Block(tensors, f"decoder.blocks.{i}") for i in range(dims.n_text_layer)]
         self.norm = LayerNorm(tensors, "decoder.ln")
 
-    def new_cache(self, features: FloatArray, beams: int = 1) -> Cache:
+    def new_cache(self, features: FloatArray, beams: int = 1) -> DecoderCache:
         """A cache for features `(n_audio, n_audio_ctx, n_audio_state)` and so many beams of each, no token read yet."""
-        cache = Cache(self.dims, len(features), beams, self.cache_dtype)
+        cache = DecoderCache(self.dims, len(features), beams, self.cache_dtype)
         # one layer's keys and values after the other's
         work = simd.huge_zeros((*features.shape[:-1], 2 * self.dims.n_text_state), np.float32)
         for layer, block in enumerate(self.blocks):
@@ -150,7 +150,7 @@ class TextDecoder:
     def __call__(
         self,
         tokens: npt.NDArray[np.integer[Any]],
-        cache: Cache,
+        cache: DecoderCache,
         positions: Sequence[int] | slice = (-1,),
         counts: Indices | None = None,
     ) -> FloatArray:
@@ -168,7 +168,9 @@ class TextDecoder:
         """Final states `(..., n_state)` -> `(..., n_vocab)`."""
         return self.tokens(self.norm(states))
 
-    def read(self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, counts: Indices | None = None) -> FloatArray:
+    def read(
+        self, tokens: npt.NDArray[np.integer[Any]], cache: DecoderCache, counts: Indices | None = None
+    ) -> FloatArray:
         """As a call, but gives the final states of all new positions, `(n_row, n_new, n_state)`."""
         x = self._embed(tokens, cache, counts)
         for layer, block in enumerate(self.blocks):
@@ -200,7 +202,7 @@ class TextDecoder:
         scores *= np.float32(d_head**-0.5)
         return scores, x[0]
 
-    def _embed(self, tokens: npt.NDArray[np.integer[Any]], cache: Cache, counts: Indices | None) -> FloatArray:
+    def _embed(self, tokens: npt.NDArray[np.integer[Any]], cache: DecoderCache, counts: Indices | None) -> FloatArray:
         """The first states of new tokens; the cache's rows become as long as they will be."""
         n_row, n_new = tokens.shape
         if n_row != cache.n_row or n_new < 1:
@@ -219,18 +221,18 @@ class TextDecoder:
         x += self.positions[places if counts is None else np.maximum(places, 0)]
         return x
 
-    def _read_one(self, tokens: npt.NDArray[np.integer[Any]], cache: Cache) -> FloatArray:
+    def _read_one(self, tokens: npt.NDArray[np.integer[Any]], cache: DecoderCache) -> FloatArray:
         """One token a row: the first time its calls are recorded, from then on they are made again at the cost of one."""
-        step = cache.step or Step(cache.n_row, self.dims.n_text_state)
+        step = cache.step or CapturedStep(cache.n_row, self.dims.n_text_state)
         if not self.tokens.weight.embed(tokens, self.positions, cache.lengths, step.x):
             step.x[...] = self._embed(tokens, cache, None)
-        if step.recording.usable and step.logits is not None:
-            step.recording.run()
+        if step.graph.usable and step.logits is not None:
+            step.graph.replay()
             return step.logits
-        with step.recording:
+        with step.graph:
             x = step.x
             for layer, block in enumerate(self.blocks):
                 x = block(x, cache, layer)
             step.logits = self.logits(x)
-        cache.step = step if step.recording.usable else None
+        cache.step = step if step.graph.usable else None
         return step.logits

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import simd
-from ..checkpoint import ModelDimensions
+from ..check_cancelled import ModelDimensions
 from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, stacked
 
 KERNEL = 3  # positions that each of the two convolutions sees
@@ -51,7 +51,7 @@ class Block:
         return self.mlp(y, norm=work.norm, hidden=work.hidden, out=work.x)
 
 
-class Work:
+class EncoderWorkspace:
     """The arrays between mel and features, made once for all blocks: new memory costs more than writing it.
 
     Three are of the residual stream's shape. What is not needed at the same time shares the rest: what the first convolution makes of
@@ -84,16 +84,16 @@ class AudioEncoder:
         self.norm = LayerNorm(tensors, "encoder.ln_post")
         self.n_hidden = max(block.mlp.up.weight.shape[0] for block in self.blocks)
 
-    def __call__(self, mel: FloatArray, checkpoint: Callable[[], None] = lambda: None) -> FloatArray:
+    def __call__(self, mel: FloatArray, check_cancelled: Callable[[], None] = lambda: None) -> FloatArray:
         """mel `(batch, n_mels, 2 * n_audio_ctx)` -> features `(batch, n_audio_ctx, n_audio_state)`.
 
-        `checkpoint` is called before every layer: what it raises ends the run.
+        `check_cancelled` is called before every layer: what it raises ends the run.
         """
         dims = self.dims
         shape = (dims.n_mels, TIME_STRIDE * dims.n_audio_ctx)
         if mel.ndim != 3 or mel.shape[1:] != shape:
             raise ValueError(f"this model takes a mel spectrogram (batch, {shape[0]}, {shape[1]}), not {mel.shape}")
-        work = Work(len(mel), dims.n_audio_ctx, dims.n_audio_state, self.n_hidden)
+        work = EncoderWorkspace(len(mel), dims.n_audio_ctx, dims.n_audio_state, self.n_hidden)
         x = work.x
         # spectrum and work.frames lie between two rows of zeros, which are new and never written
         spectrum = np.zeros((len(work.frames), shape[0]), np.float32)
@@ -102,6 +102,6 @@ class AudioEncoder:
             self.conv1(spectrum, out=work.frames[1:-1])
             self.conv2(work.frames, out=line, residual=self.positions)
         for block in self.blocks:
-            checkpoint()
+            check_cancelled()
             x = block(x, work)
         return self.norm(x)

@@ -14,8 +14,8 @@ takes it, must be a C-contiguous float32 array of the result's shape that shares
 from ..errors import BackendError
 from .dispatch import backend, backends, get_num_threads, set_num_threads, use_backend
 from .filters import FilterBank, PhaseTable
-from .graph import Recording
-from .kv_cache import PAGE, KeyValues, new_layers_of_pages, new_pages
+from .graph import Graph
+from .kv_cache import PAGE, KVCache, new_kv_caches, new_pages
 from .layout import aligned_empty, huge_zeros
 from .ops import (
     Factor,
@@ -58,12 +58,12 @@ __all__ = [
     "Factor",
     "FilterBank",
     "FloatArray",
-    "KeyValues",
+    "Graph",
+    "KVCache",
     "PackedMatrix",
     "PhaseTable",
     "Precision",
     "QuantizedWeight",
-    "Recording",
     "Weight",
     "aligned_empty",
     "argmax",
@@ -85,7 +85,7 @@ __all__ = [
     "matvec",
     "median_filter",
     "mel_project",
-    "new_layers_of_pages",
+    "new_kv_caches",
     "new_pages",
     "pack",
     "paged_attention",

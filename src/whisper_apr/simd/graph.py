@@ -6,10 +6,10 @@ from typing import Any
 
 from . import dispatch
 
-_recorder = threading.Lock()
+_capturing = threading.Lock()
 
 
-class Recording:
+class Graph:
     """The calls that one thread makes inside of `with recording:`, to be made anew at the cost of one, on the same arrays.
 
     Only operations of `whisper_apr.simd` between arrays are seen: `linear`, `layer_norm`, `attention`, `paged_attention`, `store_pages`.
@@ -18,12 +18,12 @@ class Recording:
     """
 
     def __init__(self) -> None:
-        self._calls: Any = dispatch.kernels.Recording() if dispatch.kernels else None
+        self._calls: Any = dispatch.kernels.Graph() if dispatch.kernels else None
         self._active = False
         self.usable = False
 
     def __enter__(self) -> None:
-        self._active = dispatch.current != "numpy" and _recorder.acquire(blocking=False)
+        self._active = dispatch.current != "numpy" and _capturing.acquire(blocking=False)
         if self._active:
             self._calls.start()
 
@@ -32,8 +32,8 @@ class Recording:
     ) -> None:
         if self._active:
             self._calls.stop()
-            _recorder.release()
+            _capturing.release()
             self.usable = kind is None
 
-    def run(self) -> None:
-        self._calls.run()
+    def replay(self) -> None:
+        self._calls.replay()

@@ -18,7 +18,7 @@ TYPES = (np.float32, np.float16, np.int8)
 
 
 @dataclass(frozen=True, eq=False)
-class KeyValues:
+class KVCache:
     """Keys and values of so many pages, float32, float16 or int8; a head's pages lie together, so that they are read
     straight on.
 
@@ -104,23 +104,23 @@ def _page_form(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike) -> t
     return as_index(n_page, "n_page", 0), as_index(n_head, "n_head", 0), as_index(d_head, "d_head", 1)
 
 
-def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32) -> KeyValues:
+def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32) -> KVCache:
     """Storage for a key-value cache, zeroed.
 
     Raises TypeError or ValueError for what are no sizes or no type of pages.
     """
     n_page, n_head, d_head = _page_form(n_page, n_head, d_head, dtype)
     keys, values = page_shapes(d_head, dtype)
-    return KeyValues(
+    return KVCache(
         aligned_zeros((n_head, n_page, *keys), dtype),
         aligned_zeros((n_head, n_page, *values), dtype),
         _steps(dtype, 2, n_head, n_page),
     )
 
 
-def new_layers_of_pages(
+def new_kv_caches(
     n_layer: int, n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
-) -> list[KeyValues]:
+) -> list[KVCache]:
     """`new_pages` for each layer, in one piece of memory.
 
     For what is large and will be filled at once, as an audio's keys and values are.
@@ -132,6 +132,6 @@ def new_layers_of_pages(
     block = huge_zeros((n_layer, size + math.prod(values)), dtype)
     steps = _steps(dtype, n_layer, 2, n_head, n_page)
     return [
-        KeyValues(layer[:size].reshape(keys), layer[size:].reshape(values), None if steps is None else steps[i])
+        KVCache(layer[:size].reshape(keys), layer[size:].reshape(values), None if steps is None else steps[i])
         for i, layer in enumerate(block)
     ]

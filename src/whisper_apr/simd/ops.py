@@ -18,7 +18,7 @@ from .checks import (
     expect_type,
     result_array,
 )
-from .kv_cache import PAGE, KeyValues
+from .kv_cache import PAGE, KVCache
 from .weights import FloatArray, PackedMatrix, pack
 
 Precision = Literal["float32", "bfloat16"]  # of attention's factors
@@ -231,7 +231,7 @@ def store_pages(
     v: FloatArray,
     pages: npt.NDArray[np.int32],
     lengths: npt.NDArray[np.int32],
-    cache: KeyValues,
+    cache: KVCache,
     counts: npt.NDArray[np.int32] | None = None,
 ) -> None:
     """Write keys and values `(n_row, n_new, n_head * d_head)` into a cache, as the last positions of rows with
@@ -244,7 +244,7 @@ def store_pages(
     a, b = as_strided(k, "k", 3), as_strided(v, "v", 3)
     n_row, n_new, width = a.shape
     expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
-    expect_type(cache, "cache", KeyValues)
+    expect_type(cache, "cache", KVCache)
     cache.check(pages, width, n_row)
     _check_lengths("lengths", lengths, n_row, n_new if counts is None else 0, pages.shape[1] * PAGE)
     if counts is not None:
@@ -256,7 +256,7 @@ def store_pages(
 
 def paged_attention(
     q: FloatArray,
-    cache: KeyValues,
+    cache: KVCache,
     pages: npt.NDArray[np.int32],
     lengths: npt.NDArray[np.int32],
     *,
@@ -270,7 +270,7 @@ def paged_attention(
     """
     a = as_strided(q, "q", 3)
     n_row, _, width = a.shape
-    expect_type(cache, "cache", KeyValues)
+    expect_type(cache, "cache", KVCache)
     cache.check(pages, width, n_row)
     out = np.empty(a.shape, np.float32)
     if a.size:

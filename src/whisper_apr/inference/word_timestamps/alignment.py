@@ -33,7 +33,7 @@ class WordTiming:
 
 
 @dataclass(frozen=True)
-class Listening:
+class AttentionAlignment:
     """What the alignment heads say of a window's text."""
 
     matrix: FloatArray  # (n_text + 1, n_position): how much each token, and the end, listens to each position
@@ -59,7 +59,7 @@ def listen(
     features: FloatArray,
     n_position: int,
     finds_end: bool = False,
-) -> Listening:
+) -> AttentionAlignment:
     """Read the text once more, without timestamps, and keep what the alignment heads attend to in the first `n_position` positions.
 
     features is `(n_audio_ctx, n_audio_state)`. `finds_end` is for a text that may leave part of the sound out: attention as it is then
@@ -76,7 +76,7 @@ def listen(
     weights -= weights.mean(axis=1, keepdims=True)
     deviation = np.sqrt(np.mean(weights * weights, axis=1, keepdims=True))
     weights /= np.maximum(deviation, np.finfo(np.float32).tiny)  # 0 where there is one position alone
-    return Listening(_smoothed(weights)[first:-1], probabilities, end)
+    return AttentionAlignment(_smoothed(weights)[first:-1], probabilities, end)
 
 
 def _smoothed(weights: FloatArray) -> FloatArray:

@@ -16,8 +16,17 @@ from ..decode import DecodingResult
 from ..language import tokenizer_of
 from ..options import TranscribeOptions
 from ..results import Segment, Word
-from ..windows import Window
-from .alignment import POSITIONS_PER_SECOND, Listening, WordTiming, jumps, listen, mean, merge_punctuations, spread
+from ..windows import SeekWindow
+from .alignment import (
+    POSITIONS_PER_SECOND,
+    AttentionAlignment,
+    WordTiming,
+    jumps,
+    listen,
+    mean,
+    merge_punctuations,
+    spread,
+)
 from .loudness import Loudness
 
 MARGIN = 0.2  # seconds by which speech may go beyond a segment's own times, which are the model's guess
@@ -26,7 +35,7 @@ LEAST = 0.02  # seconds that each word has, where there are so many: a position 
 
 def add_words(
     segments: list[Segment],
-    window: Window,
+    window: SeekWindow,
     result: DecodingResult,
     tokenizer: Tokenizer,
     earliest: float,
@@ -76,7 +85,13 @@ def add_words(
 
 
 def _align(
-    heard: Listening, loudness: Loudness, tokenizer: Tokenizer, text: list[int], first: int, low: float, high: float
+    heard: AttentionAlignment,
+    loudness: Loudness,
+    tokenizer: Tokenizer,
+    text: list[int],
+    first: int,
+    low: float,
+    high: float,
 ) -> list[WordTiming]:
     """Return the words of tokens `first` and on, between `low` and `high` seconds of the window."""
     begin, end = round(low * POSITIONS_PER_SECOND), round(high * POSITIONS_PER_SECOND)

@@ -7,8 +7,8 @@ from math import inf
 
 from ..tokenizer import Tokenizer
 from .results import Segment, Transcription
-from .vad_filter import Spoken
-from .windows import FRAMES_PER_SECOND, Passage
+from .vad_filter import SpeechTimeMap
+from .windows import FRAMES_PER_SECOND, WindowSequence
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Progress:
     total: float
 
 
-class Heard:
+class RecordingInfo:
     """One channel of a recording. Holds neither its sound nor its segments."""
 
-    def __init__(self, duration: float, tokenizer: Tokenizer, language: str, spoken: Spoken | None) -> None:
+    def __init__(self, duration: float, tokenizer: Tokenizer, language: str, spoken: SpeechTimeMap | None) -> None:
         self.duration = duration  # seconds
         self.tokenizer = tokenizer
         self.language = language  # a code
@@ -32,7 +32,7 @@ class Heard:
         self._waiting: dict[int, list[Segment]] = {}  # segments of later places
         self._ended: set[int] = set()  # later places that have no more segments to come
 
-    def settle(self, passage: Passage, segments: Sequence[Segment]) -> list[Segment]:
+    def settle(self, passage: WindowSequence, segments: Sequence[Segment]) -> list[Segment]:
         """Take the passage's next segments; return the recording's: in the order asked for, numbered, with the recording's times."""
         return self.numbered(self._in_turn(passage, self.restored(segments)))
 
@@ -43,7 +43,7 @@ class Heard:
         first, self._n_segment = self._n_segment, self._n_segment + len(segments)
         return [replace(segment, id=first + i) for i, segment in enumerate(segments)]
 
-    def _in_turn(self, passage: Passage, segments: list[Segment]) -> list[Segment]:
+    def _in_turn(self, passage: WindowSequence, segments: list[Segment]) -> list[Segment]:
         """Hold back the segments of a place until all before it have ended."""
         self._waiting.setdefault(passage.place, []).extend(segments)
         if passage.ended and passage.ends_place:
@@ -55,7 +55,7 @@ class Heard:
             settled += self._waiting.pop(self._place, [])
         return settled
 
-    def progress(self, passage: Passage) -> Progress:
+    def progress(self, passage: WindowSequence) -> Progress:
         """Return how much of the recording is done, the passage having come so far. It never goes back."""
         frames = passage.seek if passage.next_start is None else min(passage.seek, passage.next_start)
         done = frames / FRAMES_PER_SECOND
@@ -68,14 +68,14 @@ class Heard:
         return Transcription(text=text, segments=tuple(segments), language=self.language)
 
 
-class HeardChannels(Heard):
+class MultichannelInfo(RecordingInfo):
     """Several channels of a recording, whose segments become one sequence, by the times at which they begin.
 
     A segment is held back until every other channel has come to its beginning. Each one's `speaker` is its channel's number, as text;
     where the channels' languages differ, its `language` is its channel's.
     """
 
-    def __init__(self, channels: Sequence[Heard], language: str) -> None:
+    def __init__(self, channels: Sequence[RecordingInfo], language: str) -> None:
         """`channels` in their order. `language` is the whole transcription's."""
         super().__init__(max(each.duration for each in channels), channels[0].tokenizer, language, None)
         self._channels = channels
@@ -83,7 +83,7 @@ class HeardChannels(Heard):
         self._come = [0.0] * len(channels)  # seconds: no later segment of the channel begins before
         self._held: list[tuple[float, int, int, Segment]] = []  # a heap: start, channel, number in it
 
-    def settle(self, passage: Passage, segments: Sequence[Segment]) -> list[Segment]:
+    def settle(self, passage: WindowSequence, segments: Sequence[Segment]) -> list[Segment]:
         channel = passage.channel
         heard = self._channels[channel]
         for segment in heard.numbered(heard.restored(segments)):  # by time, whatever order was asked for
@@ -100,7 +100,7 @@ class HeardChannels(Heard):
         language = self._channels[channel].language if self._differ and segment.language is None else segment.language
         return replace(segment, speaker=speaker, words=words, language=language)
 
-    def progress(self, passage: Passage) -> Progress:
+    def progress(self, passage: WindowSequence) -> Progress:
         """Return the mean of the channels' progress, the passage having been settled."""
         done = [min(come, self.duration) for come in self._come]
         return Progress(sum(done) / len(done), self.duration)
