@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from whisper_apr import __version__, load_model
-from whisper_apr.browser import PIECE, Session
 from whisper_apr.cli import main
 from whisper_apr.formats.apr import write_apr
 from whisper_apr.hub import find_checkpoint
+from whisper_apr.web.session import PIECE, Session
 
 pytestmark = pytest.mark.system
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_apr.server import HOST, PAGE_FILES, Server, folder_paths, is_this_server, wanted_range
+from whisper_apr.web.server import HOST, PAGE_FILES, Server, folder_paths, is_this_server, wanted_range
 
 pytestmark = pytest.mark.system
 
@@ -80,11 +80,11 @@ def test_the_page_and_what_it_is_told(server):
 
 
 def test_every_file_of_the_page_is_served():
-    web = Path(__file__).parent.parent / "src" / "whisper_apr" / "web"
+    web = Path(__file__).parent.parent / "src" / "whisper_apr" / "web" / "static"
     if not web.is_dir():  # tests of an installed package
         import whisper_apr
 
-        web = Path(whisper_apr.__file__).parent / "web"
+        web = Path(whisper_apr.__file__).parent / "web" / "static"
     assert {path.name for path in web.iterdir()} - set(PAGE_FILES) == {"whisper.d.ts"}
 
 

@@ -9,7 +9,7 @@
 from . import tokenizer, utils
 from .audio import VadOptions, load_audio, log_mel_spectrogram, pad_or_trim
 from .errors import AudioWarning
-from .faster import BatchedInferencePipeline, TranscriptionInfo, WhisperModel, decode_audio
+from .faster_whisper import BatchedInferencePipeline, TranscriptionInfo, WhisperModel, decode_audio
 from .hub import available_models
 from .inference.decode import DecodingResult, decode
 from .inference.language import detect_language

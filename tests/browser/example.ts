@@ -1,5 +1,5 @@
 // Not run: what whisper.d.ts must let pass, and must not.
-import { Whisper, WhisperError, decodeAudio, type Segment, type Transcription } from "../../src/whisper_apr/web/whisper.js";
+import { Whisper, WhisperError, decodeAudio, type Segment, type Transcription } from "../../src/whisper_apr/web/static/whisper.js";
 
 export async function example(file: File, signal: AbortSignal): Promise<string> {
   const whisper = await Whisper.load({ model: "/models/small.apr", onProgress: ({ stage, loaded, total }) => console.log(stage, loaded / total), signal });

@@ -69,7 +69,7 @@ def _servable(name: str, folder: Path) -> Path:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..server import Server, folder_paths
+    from ..web.server import Server, folder_paths
 
     wheel = _find_wheel() if args.wheel is None else _existing(args.wheel, "file")
     settings, paths = {"model": "model.apr", "wheel": wheel.name}, {wheel.name: wheel}

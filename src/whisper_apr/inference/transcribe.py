@@ -155,7 +155,9 @@ class TranscriptionJob:
         self.heard = MultichannelInfo(heard, self.language) if is_each else heard[0]
 
     @classmethod
-    def open(cls, engine: Pipeline, audio: Source, reading: ReadingOptions, *, allow_empty: bool = False) -> "Job":
+    def open(
+        cls, engine: Pipeline, audio: Source, reading: ReadingOptions, *, allow_empty: bool = False
+    ) -> "TranscriptionJob":
         """Make a job of a recording."""
         channels = open_channels(audio, reading, allow_empty=allow_empty)
         return cls(engine, channels, is_each=reading.channel == EACH)

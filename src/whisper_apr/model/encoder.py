@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import simd
-from ..check_cancelled import ModelDimensions
+from ..checkpoint import ModelDimensions
 from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, stacked
 
 KERNEL = 3  # positions that each of the two convolutions sees
@@ -40,7 +40,7 @@ class Block:
         self.precision: simd.Precision = "bfloat16" if self.project.weight.dtype in ("int8", "int4") else "float32"
         self.mlp = Mlp(tensors, block)
 
-    def __call__(self, x: FloatArray, work: "Work") -> FloatArray:
+    def __call__(self, x: FloatArray, work: "EncoderWorkspace") -> FloatArray:
         """`(batch, n_ctx, n_state)` -> the same shape, in `work.x`, which x may be."""
         batch, n_ctx, _ = x.shape
         heads = self.project(self.norm(x, work.norm), out=work.heads).reshape(batch, n_ctx, 3, self.n_head, -1)

@@ -7,10 +7,10 @@ import pytest
 import soundfile
 
 from whisper_apr import load_model
-from whisper_apr.browser import PIECE, Cancelled, Session
 from whisper_apr.errors import AudioError, FormatError, OptionError, WhisperAprError
 from whisper_apr.formats.apr import write_apr
 from whisper_apr.hub import find_checkpoint
+from whisper_apr.web.session import PIECE, Cancelled, Session
 
 DATA = Path(__file__).parent / "data"
 

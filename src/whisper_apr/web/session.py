@@ -1,4 +1,4 @@
-"""What the browser's worker (web/worker.js) asks of Python: a model that is fed as it comes, and one transcription at a time."""
+"""What the browser's worker (static/worker.js) asks of Python: a model that is fed as it comes, and one transcription at a time."""
 
 import io
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .errors import WhisperAprError
-from .formats.apr import AprStream
-from .inference.results import Segment, Transcription
-from .output import write
-from .recognizer import Recognizer
-from .tokenizer import LANGUAGES
+from ..errors import WhisperAprError
+from ..formats.apr import AprStream
+from ..inference.results import Segment, Transcription
+from ..output import write
+from ..recognizer import Recognizer
+from ..tokenizer import LANGUAGES
 
 PIECE = 64 << 10  # bytes that the worker hands over at a time
 

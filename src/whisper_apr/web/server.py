@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .sockets import DeadlineReader
+from ..sockets import DeadlineReader
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 80  # of http, where a Host names none
@@ -119,7 +119,7 @@ class Server(ThreadingHTTPServer):
         an answer to be taken. max_connections: those beyond are answered 503.
         """
         super().__init__((HOST, port), _Handler)
-        page = files("whisper_apr").joinpath("web")
+        page = files("whisper_apr").joinpath("web", "static")
         self.small = {name: page.joinpath(name).read_bytes() for name in PAGE_FILES}
         self.small["settings.json"] = json.dumps(dict(settings)).encode()
         self.paths = dict(paths)

@@ -44,7 +44,7 @@ async function boot({ pyodide, numpy, wheel }) {
 
 function newSession(url) {
   session?.destroy();
-  const Session = python.pyimport("whisper_apr.browser").Session;
+  const Session = python.pyimport("whisper_apr.web.session").Session;
   session = Session(url);
   Session.destroy();
 }

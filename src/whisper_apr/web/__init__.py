@@ -1,0 +1,1 @@
+"""The web page: its server, and the session that runs in the browser."""
