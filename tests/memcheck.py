@@ -60,7 +60,7 @@ def attentions() -> None:
         pages = np.arange(batch * n_page, dtype=np.int32).reshape(batch, n_page)
         lengths = np.full(batch, n_key, np.int32)
         for dtype in (np.float32, np.float16, np.int8):
-            cache = simd.new_pages(batch * n_page, n_head, d_head, dtype)
+            cache = simd.new_kv_cache(batch * n_page, n_head, d_head, dtype)
             as_rows = np.ascontiguousarray(k.transpose(0, 2, 1, 3).reshape(batch, n_key, -1))
             simd.store_pages(as_rows, as_rows, pages, lengths, cache)
             wide = np.ascontiguousarray(q.transpose(0, 2, 1, 3).reshape(batch, n_query, -1))
@@ -73,13 +73,13 @@ def sound() -> None:
         used(power)
         used(simd.mel_project(power, cases.normal(3, 5, len(power))))
     for up, down in ((1, 3), (3, 2), (20, 7)):
-        bank = simd.FilterBank.of(cases.normal(1, up, 13), down)
+        bank = simd.FilterBank.from_filters(cases.normal(1, up, 13), down)
         for n in (1, 5, 14):
             used(simd.polyphase(cases.normal(2, (n - 1) * bank.n_in + bank.reach), bank, n))
     for n_tap in LENGTHS:
         table = simd.PhaseTable(cases.normal(1, 4, n_tap))
         begins, phases = np.arange(6, dtype=np.int64), np.linspace(0, 3, 6, dtype=np.float32)
-        used(simd.interpolated(cases.normal(2, n_tap + 5), table, begins, phases))
+        used(simd.interpolate(cases.normal(2, n_tap + 5), table, begins, phases))
 
 
 if __name__ == "__main__":

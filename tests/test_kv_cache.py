@@ -8,13 +8,13 @@ from whisper_apr.simd.kv_cache import TYPES
 
 
 def arrays_of(pages):
-    return [x for x in (pages.keys, pages.values, pages.steps) if x is not None]
+    return [x for x in (pages.keys, pages.values, pages.scales) if x is not None]
 
 
 def filled(dtype, n=37):
     """One row's keys and values `(n, 2 * 16)`, in pages that lie in reverse."""
     x = np.random.default_rng(1).standard_normal((2, 1, n, 32), np.float32)
-    pages = simd.new_pages(5, 2, 16, dtype)
+    pages = simd.new_kv_cache(5, 2, 16, dtype)
     table = np.array([[4, 3, 2]], np.int32)
     simd.store_pages(x[0], x[1], table, np.array([n], np.int32), pages)
     return x, pages, table
@@ -22,7 +22,7 @@ def filled(dtype, n=37):
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_layers_in_one_piece(dtype):
-    """Large enough for huge pages, where the system has them: zeroed, aligned, none overlapping another, and of new_pages' shapes."""
+    """Large enough for huge pages, where the system has them: zeroed, aligned, none overlapping another, and of new_kv_cache' shapes."""
     layers = simd.new_kv_caches(3, 376, 6, 64, dtype)
     arrays = [x for layer in layers for x in arrays_of(layer)]
     assert sum(x.nbytes for x in arrays) > 4 << 20
@@ -33,7 +33,7 @@ def test_layers_in_one_piece(dtype):
         x[...] = i + 1
     assert all((x == i + 1).all() for i, x in enumerate(arrays))
     assert [(x.shape, x.dtype) for x in arrays_of(layers[1])] == [
-        (x.shape, x.dtype) for x in arrays_of(simd.new_pages(376, 6, 64, dtype))
+        (x.shape, x.dtype) for x in arrays_of(simd.new_kv_cache(376, 6, 64, dtype))
     ]
 
 
@@ -42,12 +42,12 @@ def test_a_copied_page_is_read_as_the_first(dtype):
     x, pages, table = filled(dtype)
     q, lengths = np.ascontiguousarray(x[0][:, :1]), np.array([37], np.int32)
     expected = simd.paged_attention(q, pages, table, lengths)
-    pages.copy(np.array([4, 2], np.int32), np.array([0, 1], np.int32))
+    pages.copy_pages(np.array([4, 2], np.int32), np.array([0, 1], np.int32))
     moved = np.array([[0, 3, 1]], np.int32)
     for part in (pages.keys, pages.values):
         part[:, [2, 4]] = 99
-    if pages.steps is not None:
-        pages.steps[:, :, [2, 4]] = 99
+    if pages.scales is not None:
+        pages.scales[:, :, [2, 4]] = 99
     np.testing.assert_array_equal(simd.paged_attention(q, pages, moved, lengths), expected)
 
 
@@ -55,7 +55,7 @@ def test_a_copied_page_is_read_as_the_first(dtype):
 def test_keys_of_a_head(dtype, step):
     """As panels of a matrix of positions, within half a step of the type."""
     x, pages, table = filled(dtype)
-    panels = pages.keys_of(1, table[0])
+    panels = pages.key_panels(1, table[0])
     assert panels.shape == (3, 16, 16)
     keys = panels.swapaxes(1, 2).reshape(-1, 16)[:37].astype(np.float32)
     exact = x[0, 0, :, 16:]
@@ -63,19 +63,19 @@ def test_keys_of_a_head(dtype, step):
 
 
 def test_kv_cache_that_do_not_fit_are_refused():
-    good = simd.new_pages(2, 1, 16, np.int8)
+    good = simd.new_kv_cache(2, 1, 16, np.int8)
     table = np.zeros((1, 2), np.int32)
     good.check(table, 16, 1)
-    keys, values, steps = good.keys, good.values, good.steps
+    keys, values, scales = good.keys, good.values, good.scales
     for wrong, message in [
-        (simd.KVCache(keys, values), "int8 pages have steps"),
-        (simd.KVCache(keys.astype(np.float32), values.astype(np.float32), steps), "int8 pages have steps"),
-        (simd.KVCache(keys.astype(np.int16), values.astype(np.int16), steps), "float32, float16 or int8"),
-        (simd.KVCache(keys, values.astype(np.float32), steps), "float32, float16 or int8"),
-        (simd.KVCache(keys, values[:, :1], steps), "pages of shape"),
-        (simd.KVCache(keys, values, steps.astype(np.float64)), "steps of pages"),
-        (simd.KVCache(keys, values, steps[:1]), "steps of pages"),
-        (simd.KVCache(keys[:, ::-1], values, steps), "C-contiguous"),
+        (simd.KVCache(keys, values), "int8 pages have scales"),
+        (simd.KVCache(keys.astype(np.float32), values.astype(np.float32), scales), "int8 pages have scales"),
+        (simd.KVCache(keys.astype(np.int16), values.astype(np.int16), scales), "float32, float16 or int8"),
+        (simd.KVCache(keys, values.astype(np.float32), scales), "float32, float16 or int8"),
+        (simd.KVCache(keys, values[:, :1], scales), "pages of shape"),
+        (simd.KVCache(keys, values, scales.astype(np.float64)), "scales of pages"),
+        (simd.KVCache(keys, values, scales[:1]), "scales of pages"),
+        (simd.KVCache(keys[:, ::-1], values, scales), "C-contiguous"),
     ]:
         with pytest.raises(ValueError, match=message):
             wrong.check(table, 16, 1)

@@ -30,7 +30,7 @@ def test_paged_attention(backend, shape, causal, dtype):
     q, k, v = qkv(shape)
     n_page = -(-n_key // simd.PAGE)
     pages = np.random.default_rng(0).permutation(batch * n_page).reshape(batch, n_page).astype(np.int32)
-    cache = simd.new_pages(batch * n_page, n_head, d_head, dtype)
+    cache = simd.new_kv_cache(batch * n_page, n_head, d_head, dtype)
     half = n_key // 2
     for part, start in ((slice(0, half), 0), (slice(half, None), half)):
         lengths = np.full(batch, start + len(range(n_key)[part]), np.int32)
@@ -44,7 +44,7 @@ def int8_paged(q, k, v, causal=False):
     """Attention over one row's int8 pages, all arrays `(n, n_head * d_head)`."""
     n, width = k.shape
     pages = np.arange(-(-n // simd.PAGE), dtype=np.int32)[::-1][None].copy()
-    cache = simd.new_pages(pages.size, width // q.shape[2], q.shape[2], np.int8)
+    cache = simd.new_kv_cache(pages.size, width // q.shape[2], q.shape[2], np.int8)
     lengths = np.array([n], np.int32)
     simd.store_pages(k[None], v[None], pages, lengths, cache)
     return simd.paged_attention(q.reshape(1, -1, width), cache, pages, lengths, causal=causal)[0]
@@ -96,7 +96,7 @@ def test_int8_attention_of_what_is_not_finite(backend):
 def test_rows_of_different_lengths(backend):
     q, k, v = qkv((3, 2, 1, 40, 16))
     pages = np.arange(9, dtype=np.int32).reshape(3, 3)
-    cache = simd.new_pages(9, 2, 16)
+    cache = simd.new_kv_cache(9, 2, 16)
     simd.store_pages(as_rows(k), as_rows(v), pages, np.full(3, 40, np.int32), cache)
     lengths = np.array([1, 17, 40], np.int32)
     got = simd.paged_attention(as_rows(q), cache, pages, lengths)
@@ -107,8 +107,8 @@ def test_rows_of_different_lengths(backend):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int8])
 def test_unwritten_slots_of_a_page_are_never_read(backend, dtype):
-    cache = simd.new_pages(2, 1, 16, dtype)
-    for numbers in (cache.keys, cache.values) if cache.steps is None else (cache.steps,):
+    cache = simd.new_kv_cache(2, 1, 16, dtype)
+    for numbers in (cache.keys, cache.values) if cache.scales is None else (cache.scales,):
         numbers[...] = np.nan
     pages = np.array([[0, 1]], np.int32)
     k = cases.normal(1, 1, 17, 16)
@@ -128,7 +128,7 @@ def test_halves_are_rounded_as_numpy_rounds(compiled_backend):
         ]
     )
     x = np.resize(x.astype(np.float32), (1, 126, 16))
-    cache = simd.new_pages(8, 1, 16, np.float16)
+    cache = simd.new_kv_cache(8, 1, 16, np.float16)
     simd.store_pages(x, x, np.arange(8, dtype=np.int32)[None], np.array([126], np.int32), cache)
     with np.errstate(over="ignore"):
         expected = x[0].astype(np.float16)
@@ -140,10 +140,10 @@ def int8_cache(x):
     """Positions `(n, d_head)` of one head, written to pages of int8: whole numbers and steps of keys, then of values."""
     n, d_head = x.shape
     n_page = -(-n // simd.PAGE)
-    cache = simd.new_pages(n_page, 1, d_head, np.int8)
+    cache = simd.new_kv_cache(n_page, 1, d_head, np.int8)
     simd.store_pages(x[None], x[None], np.arange(n_page, dtype=np.int32)[None], np.array([n], np.int32), cache)
     keys, values = keys_by_position(cache.keys, d_head)[0], values_by_position(cache.values)[0]
-    return keys[:n], values[:n], *cache.steps.reshape(2, -1)[:, :n]
+    return keys[:n], values[:n], *cache.scales.reshape(2, -1)[:, :n]
 
 
 @pytest.mark.parametrize("d_head", [16, 5])

@@ -64,7 +64,7 @@ def test_every_int8_value_is_read_exactly(backend, m):
 
 
 def test_the_largest_sums_fit(backend):
-    k = weights.LARGEST_INPUT
+    k = weights.MAX_INPUTS
     weight = weights.QuantizedWeight("int8", np.full((1, k), -127, np.int8), np.ones(1, np.float32))
     expected = np.float32(-127 * 127 * k)
     np.testing.assert_array_equal(

@@ -48,7 +48,7 @@ def test_mel_project(backend, n_frame):
 )
 def test_polyphase(backend, up, down, n_tap):
     filters = cases.normal(1, up, n_tap)
-    bank = simd.FilterBank.of(filters, down)
+    bank = simd.FilterBank.from_filters(filters, down)
     assert bank.n_out * down == bank.n_in * up
     for n_group in (0, 1, 2, 13, 40):
         x = cases.normal(2, max(0, (n_group - 1) * bank.n_in + bank.reach))
@@ -61,7 +61,7 @@ def test_polyphase(backend, up, down, n_tap):
 
 
 def test_polyphase_does_not_depend_on_how_outputs_are_asked_for(compiled_backend):
-    bank = simd.FilterBank.of(cases.normal(2, 3, 50), 2)
+    bank = simd.FilterBank.from_filters(cases.normal(2, 3, 50), 2)
     x = cases.normal(1, 29 * bank.n_in + bank.reach)
     whole = simd.polyphase(x, bank, 30)
     pieces = [simd.polyphase(x[n * bank.n_in :], bank, min(7, 30 - n)) for n in range(0, 30, 7)]
@@ -78,7 +78,7 @@ def test_interpolated(backend, n_phase, n_tap):
         phases = np.where(rng.random(n) < 0.2, rng.integers(0, n_phase + 1, n), n_phase * rng.random(n)).astype(
             np.float32
         )
-        got = simd.interpolated(x, table, begins, phases)
+        got = simd.interpolate(x, table, begins, phases)
         assert got.shape == (n,)
         assert got.dtype == np.float32
         row = np.minimum(phases.astype(int), n_phase - 1)
@@ -87,35 +87,35 @@ def test_interpolated(backend, n_phase, n_tap):
         filters = filters[row] * (1 - share) + filters[row + 1] * share
         windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), n_tap)[begins]
         np.testing.assert_allclose(got, np.einsum("nt,nt->n", windows, filters), rtol=0, atol=1e-6 * n_tap)
-        np.testing.assert_array_equal(simd.interpolated(x, table, begins, phases, out=np.empty(n, np.float32)), got)
+        np.testing.assert_array_equal(simd.interpolate(x, table, begins, phases, out=np.empty(n, np.float32)), got)
 
 
 def test_an_output_between_phases_does_not_depend_on_the_others(compiled_backend):
     table = simd.PhaseTable(cases.normal(1, 6, 50))
     x, begins = cases.normal(2, 3000), np.arange(2900, dtype=np.int64)
     phases = np.linspace(0, 5, 2900, dtype=np.float32)
-    whole = simd.interpolated(x, table, begins, phases)
+    whole = simd.interpolate(x, table, begins, phases)
     for at in (0, 1, 1500, 2899):
         part = slice(at, at + 3)
-        np.testing.assert_array_equal(simd.interpolated(x, table, begins[part], phases[part]), whole[part])
+        np.testing.assert_array_equal(simd.interpolate(x, table, begins[part], phases[part]), whole[part])
 
 
 def test_what_lies_outside_is_not_read(backend):
     """A window's end, a phase below 0 or beyond the last filter, or one that is no number, is refused."""
     table = simd.PhaseTable(np.ones((3, 8), np.float32))
     x, one = np.ones(20), np.ones(1, np.float32)
-    assert simd.interpolated(x, table, np.array([12], np.int64), 2 * one)[0] == 8
+    assert simd.interpolate(x, table, np.array([12], np.int64), 2 * one)[0] == 8
     for begin in (-1, 13, 2**62, -(2**62)):
         with pytest.raises(ValueError, match="begins must be from 0 to 12"):
-            simd.interpolated(x, table, np.array([begin], np.int64), one)
+            simd.interpolate(x, table, np.array([begin], np.int64), one)
     for phase in (-0.001, 2.001, np.nan, np.inf):
         with pytest.raises(ValueError, match="phases must be from 0 to 2"):
-            simd.interpolated(x, table, np.array([0], np.int64), np.full(1, phase, np.float32))
+            simd.interpolate(x, table, np.array([0], np.int64), np.full(1, phase, np.float32))
 
 
 def test_a_bank_that_does_not_fit_itself():
     """Its arrays say what a kernel reads."""
-    bank = simd.FilterBank.of(cases.normal(1, 3, 20), 2)
+    bank = simd.FilterBank.from_filters(cases.normal(1, 3, 20), 2)
     parts = {name: getattr(bank, name) for name in ("panels", "offsets", "starts", "n_tap", "n_in")}
     wrong = [
         {"panels": bank.panels[:, :, :8]},

@@ -141,7 +141,7 @@ print("ok")
 def test_every_backend_refuses_the_same(backend):
     w = simd.pack(np.zeros((4, 3), np.float32))
     x = np.zeros((2, 3), np.float32)
-    pages = simd.new_pages(2, 1, 16)
+    pages = simd.new_kv_cache(2, 1, 16)
     table = np.zeros((1, 2), np.int32)
     one = np.zeros((1, 1, 16), np.float32)
     refused = [
@@ -167,7 +167,7 @@ def test_every_backend_refuses_the_same(backend):
         lambda: simd.paged_attention(np.zeros((1, 1, 17), np.float32), pages, table, np.ones(1, np.int32)),
         lambda: simd.power_spectrum(np.zeros(10), np.zeros(16, np.float32), 4),
         lambda: simd.mel_project(np.zeros((3, 2)), np.zeros((2, 4), np.float32)),
-        lambda: simd.polyphase(np.zeros(18), simd.FilterBank.of(np.zeros((2, 12), np.float32), 1), 1),
+        lambda: simd.polyphase(np.zeros(18), simd.FilterBank.from_filters(np.zeros((2, 12), np.float32), 1), 1),
     ]
     for call in refused:
         with pytest.raises(ValueError):

@@ -111,14 +111,14 @@ def index(*more: Any) -> list[Any]:
 
 X, W, BIAS = cases.normal(1, 4, 24), cases.normal(2, 20, 24), cases.normal(3, 20)
 HEADS = cases.normal(4, 1, 2, 5, 8)
-BANK = simd.FilterBank.of(cases.normal(5, 3, 12), 2)
+BANK = simd.FilterBank.from_filters(cases.normal(5, 3, 12), 2)
 TABLE = simd.PhaseTable(cases.normal(6, 4, 12))
 ONES = np.ones(24, np.float32)
 
 
 def paged() -> dict[str, Any]:
     return {
-        "cache": simd.new_pages(3, 2, 8),
+        "cache": simd.new_kv_cache(3, 2, 8),
         "pages": np.array([[0, 2], [1, 0]], np.int32),
         "lengths": np.array([5, 4], np.int32),
     }
@@ -254,8 +254,8 @@ ROWS: dict[str, Row] = {
         {"x": wrong_arrays, "bank": NO_OBJECTS, "n_group": index(3, 2**62), "out": wrong_outs},
         optional=("out",),
     ),
-    "interpolated": Row(
-        simd.interpolated,
+    "interpolate": Row(
+        simd.interpolate,
         lambda: {
             "x": np.ones(20),
             "table": TABLE,
@@ -283,8 +283,8 @@ ROWS: dict[str, Row] = {
             "n_in": index(0),
         },
     ),
-    "FilterBank.of": Row(
-        simd.FilterBank.of,
+    "FilterBank.from_filters": Row(
+        simd.FilterBank.from_filters,
         lambda: {"filters": np.ones((3, 12)), "down": 2},
         {"filters": lambda valid: [*wrong_arrays(valid), valid[:0], valid[:, :0]], "down": index(0)},
     ),
@@ -296,7 +296,7 @@ ROWS: dict[str, Row] = {
     "KVCache": Row(
         simd.KVCache,
         lambda: {"keys": np.zeros((2, 3, 8, 16), np.float32), "values": np.zeros((2, 3, 16, 8), np.float32)},
-        {"keys": [None, [1.0], "a"], "values": [None, [1.0], "a"], "steps": [[1.0], "a", 3]},
+        {"keys": [None, [1.0], "a"], "values": [None, [1.0], "a"], "scales": [[1.0], "a", 3]},
     ),
     "PackedMatrix": Row(
         simd.PackedMatrix,
@@ -380,8 +380,8 @@ ROWS: dict[str, Row] = {
         lambda: {"weight": W},
         {"weight": not_quantizable},
     ),
-    "new_pages": Row(
-        simd.new_pages,
+    "new_kv_cache": Row(
+        simd.new_kv_cache,
         lambda: {"n_page": 2, "n_head": 2, "d_head": 8, "dtype": np.int8},
         {
             "n_page": index(),
@@ -449,7 +449,7 @@ ROWS: dict[str, Row] = {
     "read_all": Row(simd.read_all, lambda: {"x": X, "times": 1}, {"x": NO_ARRAYS, "times": NO_INDICES}),
 }
 WITHOUT_ARGUMENTS = ("Graph", "backend", "backends", "get_num_threads")
-NO_FUNCTIONS = ("COMPUTE_TYPES", "PAGE", "BackendError", "Factor", "FloatArray", "Precision", "Weight")
+NO_FUNCTIONS = ("COMPUTE_TYPES", "PAGE", "BackendError", "Operand", "FloatArray", "Precision", "Weight")
 
 
 def test_every_public_name_and_every_parameter_is_in_the_table():

@@ -88,7 +88,7 @@ def test_what_cannot_be_quantized_is_refused(quantize):
         with pytest.raises(ValueError, match="matrix of floats"):
             quantize(array)
     with pytest.raises(ValueError, match="at most"):
-        quantize(np.zeros((1, weights.LARGEST_INPUT + 1), np.float32))
+        quantize(np.zeros((1, weights.MAX_INPUTS + 1), np.float32))
 
 
 def test_quantized_weights_are_checked():

@@ -175,14 +175,14 @@ class _Interpolated:
             step, phase = np.divmod(rest + self.down * np.arange(n, dtype=np.int64), self.up)
             begins = step + (first - (self.half - 1) - origin)
             phases = (phase * (self.table.n_phase / self.up)).astype(np.float32)
-            simd.interpolated(x, self.table, begins, phases, out=out[at : at + n])
+            simd.interpolate(x, self.table, begins, phases, out=out[at : at + n])
 
 
 @lru_cache(maxsize=4)
 def _converter(up: int, down: int) -> _Converter:
     half = _half(up, down)
-    if simd.FilterBank.size(up, 2 * half, down) <= MAX_BANK:
-        return _EachPhase(simd.FilterBank.of(_filters(up, down, up)[:-1], down), half)
+    if simd.FilterBank.panel_size(up, 2 * half, down) <= MAX_BANK:
+        return _EachPhase(simd.FilterBank.from_filters(_filters(up, down, up)[:-1], down), half)
     n_phase = math.ceil(TABLE_PHASES * min(1.0, up / down))
     return _Interpolated(simd.PhaseTable(_filters(up, down, n_phase)), half, up, down)
 

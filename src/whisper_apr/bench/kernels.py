@@ -28,7 +28,7 @@ class Case:
     work: float
     run: Callable[[], object]
     in_numpy: Callable[[], object] | None = None
-    peak: simd.Factor = "float32"  # what bounds it, where it is not reading
+    peak: simd.Operand = "float32"  # what bounds it, where it is not reading
     calls: int = 1  # that `run` makes; `work` is one's
 
 

@@ -15,7 +15,7 @@ AT_LEAST = 8_000_000  # bytes that one call reads: what the call itself costs do
 BYTES = {"float32": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5 + 2 / 32}
 
 
-def peak(kind: simd.Factor, seconds: float = 0.2) -> float:
+def peak(kind: simd.Operand, seconds: float = 0.2) -> float:
     """Operations a second, over all threads, that never leave the registers: see `simd.run_peak`."""
     n_task = 64 * simd.get_num_threads()
     return simd.run_peak(n_task, kind) / fastest_time(lambda: simd.run_peak(n_task, kind), seconds)

@@ -29,7 +29,7 @@ class DecoderCache:
         n_row = n_audio * beams
         self.lengths: Indices = np.zeros(n_row, np.int32)
         self.pages: Indices = np.arange(n_row * n_page, dtype=np.int32).reshape(n_row, n_page)
-        self.layers = [simd.new_pages(self.pages.size, n_head, d_head, dtype) for _ in range(n_layer)]
+        self.layers = [simd.new_kv_cache(self.pages.size, n_head, d_head, dtype) for _ in range(n_layer)]
         self.audio: Indices = np.repeat(np.arange(n_audio, dtype=np.int32), beams)  # which one each row hears
         self.audio_pages: Indices = np.arange(n_audio * n_cross, dtype=np.int32).reshape(n_audio, n_cross)
         self.cross_layers = simd.new_kv_caches(n_layer, self.audio_pages.size, n_head, d_head, dtype)
@@ -69,7 +69,7 @@ class DecoderCache:
         begun = np.flatnonzero(n_begun)
         to, origin = self.pages[moved[begun], n_full[begun]], self.pages[source[begun], n_full[begun]]
         for layer in self.layers:
-            layer.copy(origin, to)
+            layer.copy_pages(origin, to)
         full = np.arange(self.pages.shape[1]) < n_full[:, None]
         self.pages[moved] = np.where(full, self.pages[source], self.pages[moved])
 
@@ -195,7 +195,7 @@ class TextDecoder:
             for i in np.flatnonzero(heads[:, 0] == layer):
                 head = int(heads[i, 1])
                 # one head's pages of keys are a packed matrix (n_audio_ctx, d_head)
-                panels = np.ascontiguousarray(cache.cross_layers[layer].keys_of(head, cache.cross_pages[0]))
+                panels = np.ascontiguousarray(cache.cross_layers[layer].key_panels(head, cache.cross_pages[0]))
                 matrix = simd.PackedMatrix(panels.dtype.name, (scores.shape[2], d_head), panels)
                 scores[i] = simd.linear(queries[0, :, head * d_head : (head + 1) * d_head], matrix)
             x = block.finish(x, queries, cache, layer)

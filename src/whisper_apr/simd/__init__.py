@@ -15,10 +15,10 @@ from ..errors import BackendError
 from .dispatch import backend, backends, get_num_threads, set_num_threads, use_backend
 from .filters import FilterBank, PhaseTable
 from .graph import Graph
-from .kv_cache import PAGE, KVCache, new_kv_caches, new_pages
+from .kv_cache import PAGE, KVCache, new_kv_cache, new_kv_caches
 from .layout import aligned_empty, huge_zeros
 from .ops import (
-    Factor,
+    Operand,
     Precision,
     argmax,
     attention,
@@ -38,7 +38,7 @@ from .ops import (
     store_pages,
     top_k,
 )
-from .signal import dtw, interpolated, median_filter, mel_project, polyphase, power_spectrum
+from .signal import dtw, interpolate, median_filter, mel_project, polyphase, power_spectrum
 from .weights import (
     COMPUTE_TYPES,
     FloatArray,
@@ -55,11 +55,11 @@ __all__ = [
     "COMPUTE_TYPES",
     "PAGE",
     "BackendError",
-    "Factor",
     "FilterBank",
     "FloatArray",
     "Graph",
     "KVCache",
+    "Operand",
     "PackedMatrix",
     "PhaseTable",
     "Precision",
@@ -75,7 +75,7 @@ __all__ = [
     "gelu",
     "get_num_threads",
     "huge_zeros",
-    "interpolated",
+    "interpolate",
     "layer_norm",
     "linear",
     "log_softmax",
@@ -85,8 +85,8 @@ __all__ = [
     "matvec",
     "median_filter",
     "mel_project",
+    "new_kv_cache",
     "new_kv_caches",
-    "new_pages",
     "pack",
     "paged_attention",
     "polyphase",

@@ -18,7 +18,7 @@ from .layout import PANEL, aligned_zeros, div_up
 class FilterBank:
     """A polyphase filter in panels: 16 outputs side by side, each column the filter of its output's phase.
 
-    Column `i` of panel `j` is zero outside `starts[j, i] <= t < starts[j, i] + n_tap`. Made by `of`; the constructor
+    Column `i` of panel `j` is zero outside `starts[j, i] <= t < starts[j, i] + n_tap`. Made by `from_filters`; the constructor
     raises TypeError or ValueError where the arrays do not fit each other.
     """
 
@@ -51,7 +51,7 @@ class FilterBank:
         )
 
     @classmethod
-    def of(cls, filters: npt.ArrayLike, down: int) -> "FilterBank":
+    def from_filters(cls, filters: npt.ArrayLike, down: int) -> "FilterBank":
         """Make a bank of filters `(up, n_tap)` for the ratio up / down.
 
         Filter `p` belongs to the outputs that lie `p / up` of a sample after a sample. `down` is at least 1. Raises
@@ -73,8 +73,8 @@ class FilterBank:
         return cls(panels, offsets, starts, n_tap, n_out * down // up)
 
     @staticmethod
-    def size(up: int, n_tap: int, down: int) -> int:
-        """How many numbers the panels of `of` will hold, at most."""
+    def panel_size(up: int, n_tap: int, down: int) -> int:
+        """How many numbers the panels of `from_filters` will hold, at most."""
         return math.lcm(up, PANEL) * (n_tap + div_up((PANEL - 1) * down, up))
 
     @property

@@ -29,41 +29,41 @@ class KVCache:
 
     keys: npt.NDArray[Any]  # (n_head, n_page, d_head, 16); int8: (n_head, n_page, ceil(d_head / 4), 16, 4)
     values: npt.NDArray[Any]  # (n_head, n_page, 16, d_head); int8: (n_head, n_page, 4, d_head, 4)
-    steps: npt.NDArray[np.float32] | None = None  # int8: (2, n_head, n_page, 16), the keys' and the values'
+    scales: npt.NDArray[np.float32] | None = None  # int8: (2, n_head, n_page, 16), the keys' and the values'
 
     def __post_init__(self) -> None:
-        for name in ("keys", "values", "steps"):
+        for name in ("keys", "values", "scales"):
             array = getattr(self, name)
-            if not isinstance(array, np.ndarray) and (array is not None or name != "steps"):
+            if not isinstance(array, np.ndarray) and (array is not None or name != "scales"):
                 raise TypeError(f"{name} must be an array, not {type(array).__name__}")
 
     @property
     def d_head(self) -> int:
         return int(self.values.shape[3])
 
-    def copy(self, origin: npt.NDArray[np.int32], to: npt.NDArray[np.int32]) -> None:
+    def copy_pages(self, origin: npt.NDArray[np.int32], to: npt.NDArray[np.int32]) -> None:
         """Pages `to` become what pages `origin` are."""
         self.keys[:, to] = self.keys[:, origin]
         self.values[:, to] = self.values[:, origin]
-        if self.steps is not None:
-            self.steps[:, :, to] = self.steps[:, :, origin]
+        if self.scales is not None:
+            self.scales[:, :, to] = self.scales[:, :, origin]
 
-    def keys_of(self, head: int, pages: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
+    def key_panels(self, head: int, pages: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
         """One head's keys as floats, `(n, d_head, 16)`: the panels of a matrix of positions."""
         keys: npt.NDArray[Any] = self.keys[head, pages]
-        if self.steps is not None:
+        if self.scales is not None:
             dimensions = keys.swapaxes(2, 3).reshape(len(pages), -1, PAGE)[:, : self.d_head]
-            keys = dimensions * self.steps[0, head, pages, None]
+            keys = dimensions * self.scales[0, head, pages, None]
         return keys
 
     def check(self, pages: npt.NDArray[np.int32], width: int, n_row: int) -> None:
         """Raises ValueError unless these are pages for rows of `width` numbers, and `pages` a table of theirs."""
-        arrays = (self.keys, self.values, *(() if self.steps is None else (self.steps,)))
+        arrays = (self.keys, self.values, *(() if self.scales is None else (self.scales,)))
         expect(
             self.keys.dtype == self.values.dtype and self.keys.dtype in TYPES,
             "keys and values must be float32, float16 or int8",
         )
-        expect((self.keys.dtype == np.int8) == (self.steps is not None), "int8 pages have steps, and only these")
+        expect((self.keys.dtype == np.int8) == (self.scales is not None), "int8 pages have scales, and only these")
         shapes = (self.keys.shape, self.values.shape)
         expect(
             self.values.ndim >= 4
@@ -72,8 +72,8 @@ class KVCache:
         )
         (n_head, n_page), d_head = shapes[1][:2], self.d_head
         expect(
-            self.steps is None or (self.steps.dtype == np.float32 and self.steps.shape == (2, n_head, n_page, PAGE)),
-            f"the steps of pages must be float32 of shape (2, {n_head}, {n_page}, {PAGE})",
+            self.scales is None or (self.scales.dtype == np.float32 and self.scales.shape == (2, n_head, n_page, PAGE)),
+            f"the scales of pages must be float32 of shape (2, {n_head}, {n_page}, {PAGE})",
         )
         expect(all(array.flags.c_contiguous for array in arrays), "pages must be C-contiguous")
         expect(width == n_head * d_head, f"width {width} does not fit pages of shape {self.keys.shape}")
@@ -89,7 +89,7 @@ class KVCache:
         )
 
 
-def _steps(dtype: npt.DTypeLike, *shape: int) -> npt.NDArray[np.float32] | None:
+def _scales(dtype: npt.DTypeLike, *shape: int) -> npt.NDArray[np.float32] | None:
     return aligned_zeros((*shape, PAGE), np.float32) if np.dtype(dtype) == np.int8 else None
 
 
@@ -104,7 +104,7 @@ def _page_form(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike) -> t
     return as_index(n_page, "n_page", 0), as_index(n_head, "n_head", 0), as_index(d_head, "d_head", 1)
 
 
-def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32) -> KVCache:
+def new_kv_cache(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32) -> KVCache:
     """Storage for a key-value cache, zeroed.
 
     Raises TypeError or ValueError for what are no sizes or no type of pages.
@@ -114,14 +114,14 @@ def new_pages(n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.f
     return KVCache(
         aligned_zeros((n_head, n_page, *keys), dtype),
         aligned_zeros((n_head, n_page, *values), dtype),
-        _steps(dtype, 2, n_head, n_page),
+        _scales(dtype, 2, n_head, n_page),
     )
 
 
 def new_kv_caches(
     n_layer: int, n_page: int, n_head: int, d_head: int, dtype: npt.DTypeLike = np.float32
 ) -> list[KVCache]:
-    """`new_pages` for each layer, in one piece of memory.
+    """`new_kv_cache` for each layer, in one piece of memory.
 
     For what is large and will be filled at once, as an audio's keys and values are.
     """
@@ -130,8 +130,8 @@ def new_kv_caches(
     keys, values = ((n_head, n_page, *page) for page in page_shapes(d_head, dtype))
     size = math.prod(keys)
     block = huge_zeros((n_layer, size + math.prod(values)), dtype)
-    steps = _steps(dtype, n_layer, 2, n_head, n_page)
+    scales = _scales(dtype, n_layer, 2, n_head, n_page)
     return [
-        KVCache(layer[:size].reshape(keys), layer[size:].reshape(values), None if steps is None else steps[i])
+        KVCache(layer[:size].reshape(keys), layer[size:].reshape(values), None if scales is None else scales[i])
         for i, layer in enumerate(block)
     ]

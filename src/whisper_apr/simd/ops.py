@@ -22,7 +22,7 @@ from .kv_cache import PAGE, KVCache
 from .weights import FloatArray, PackedMatrix, pack
 
 Precision = Literal["float32", "bfloat16"]  # of attention's factors
-Factor = Literal["float32", "int8", "bfloat16"]  # what a loop of multiply-adds multiplies
+Operand = Literal["float32", "int8", "bfloat16"]  # what a loop of multiply-adds multiplies
 MAX_TASKS = 1 << 24  # of run_peak
 
 # ---- products and rows ----------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def store_pages(
         _check_lengths("counts", counts, n_row, 0, n_new)
         expect(bool((counts <= lengths).all()), "counts must not be above lengths")
     if a.size:
-        dispatch.impl.store_pages(a, b, pages, lengths, counts, cache.keys, cache.values, cache.steps)
+        dispatch.impl.store_pages(a, b, pages, lengths, counts, cache.keys, cache.values, cache.scales)
 
 
 def paged_attention(
@@ -276,7 +276,7 @@ def paged_attention(
     if a.size:
         _check_lengths("lengths", lengths, n_row, 1, pages.shape[1] * PAGE)
         scale = cache.d_head**-0.5
-        dispatch.impl.paged_attention(a, cache.keys, cache.values, cache.steps, pages, lengths, causal, scale, out)
+        dispatch.impl.paged_attention(a, cache.keys, cache.values, cache.scales, pages, lengths, causal, scale, out)
     return out
 
 
@@ -302,7 +302,7 @@ def lz4_decode(source: memoryview, target: memoryview) -> bool:
 # ---- the machine's limits -------------------------------------------------------------------------------------------
 
 
-def run_peak(n_task: int, kind: Factor = "float32") -> float:
+def run_peak(n_task: int, kind: Operand = "float32") -> float:
     """So many tasks, over all threads, of multiply-adds that never leave the registers: of floats, of bytes in dot
     products, or of what `attention` multiplies where its precision is "bfloat16".
 
@@ -310,7 +310,7 @@ def run_peak(n_task: int, kind: Factor = "float32") -> float:
     which has no such loop.
     """
     n_task = as_index(n_task, "n_task", 1, MAX_TASKS)
-    expect(kind in get_args(Factor), f"kind must be one of {', '.join(get_args(Factor))}, not {kind!r}")
+    expect(kind in get_args(Operand), f"kind must be one of {', '.join(get_args(Operand))}, not {kind!r}")
     if dispatch.impl is reference:
         raise BackendError("the backend 'numpy' has no peak to measure; use a compiled one")
     out = np.empty((n_task, 2), np.float32)

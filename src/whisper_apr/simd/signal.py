@@ -91,7 +91,7 @@ def polyphase(x: npt.ArrayLike, bank: FilterBank, n_group: int, *, out: FloatArr
     return out
 
 
-def interpolated(
+def interpolate(
     x: npt.ArrayLike,
     table: PhaseTable,
     begins: npt.NDArray[np.int64],

@@ -31,7 +31,7 @@ from .layout import (
 )
 
 QUANTIZED = ("int8", "int4")
-LARGEST_INPUT = 1 << 17  # inputs of a quantized weight: 2^17 products of 127 * 127 still fit in an int32
+MAX_INPUTS = 1 << 17  # inputs of a quantized weight: 2^17 products of 127 * 127 still fit in an int32
 LARGEST_INT8 = 127  # both signs: -128 stays unused
 LOWEST_INT4, HIGHEST_INT4 = -8, 7
 SMALLEST = 1e-30  # a largest magnitude under this counts as 0: its reciprocal is no float32 to rely on
@@ -62,8 +62,8 @@ class QuantizedWeight:
         if self.dtype not in ("int8", "int4") or self.values.dtype != np.int8 or self.values.ndim != 2:
             raise ValueError(f"{self.dtype} values must be an int8 matrix, not {self.values.dtype} {self.values.shape}")
         n_out, n_in = self.values.shape
-        if n_in > LARGEST_INPUT:
-            raise ValueError(f"a quantized weight has at most {LARGEST_INPUT} inputs, not {n_in}")
+        if n_in > MAX_INPUTS:
+            raise ValueError(f"a quantized weight has at most {MAX_INPUTS} inputs, not {n_in}")
         shape, kind = ((n_out,), np.float32) if self.dtype == "int8" else ((n_out, div_up(n_in, GROUP)), np.float16)
         if self.scales.shape != shape or self.scales.dtype != kind:
             raise ValueError(
@@ -179,7 +179,7 @@ def quantize_int4(weight: npt.NDArray[Any]) -> QuantizedWeight:
 # ---- packed ---------------------------------------------------------------------------------------------------------
 
 
-def array_forms(dtype: str, n_out: int, n_in: int) -> dict[str, tuple[tuple[int, ...], type]]:
+def array_layouts(dtype: str, n_out: int, n_in: int) -> dict[str, tuple[tuple[int, ...], type]]:
     """Shape and element type of each array that a packed matrix is made of."""
     n_panel = div_up(n_out, PANEL)
     if dtype == "float32":
@@ -220,9 +220,9 @@ class PackedMatrix:
         if not isinstance(shape, tuple) or len(shape) != 2:
             raise TypeError(f"the shape of a packed matrix must be a pair of sizes, not {shape!r:.40}")
         n_out, n_in = (as_index(n, "a size", 0) for n in shape)
-        if self.dtype in QUANTIZED and n_in > LARGEST_INPUT:
+        if self.dtype in QUANTIZED and n_in > MAX_INPUTS:
             raise ValueError(f"a packed {self.dtype} matrix cannot have shape {shape}")
-        forms = array_forms(self.dtype, n_out, n_in)
+        forms = array_layouts(self.dtype, n_out, n_in)
         for name in ("panels", "scales", "sums"):
             array = getattr(self, name)
             form, kind = forms.get(name, (None, None))

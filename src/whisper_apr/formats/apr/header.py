@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ...checkpoint import ModelDimensions, make_dimensions, tokens_of
 from ...errors import FormatError
-from ...simd.weights import array_forms
+from ...simd.weights import array_layouts
 from .schema import MATRIX_DTYPES, VECTOR_DTYPES, model_parts
 
 MAGIC = b"APR1"
@@ -251,5 +251,5 @@ def part_entry(
         fail(where, f"tensor {name!r} is {dtype}; it can be {', '.join(MATRIX_DTYPES if is_matrix else VECTOR_DTYPES)}")
     if not is_matrix:
         return "rows", {"values": (dtype, shape)}
-    forms = array_forms(dtype, *shape)
+    forms = array_layouts(dtype, *shape)
     return "panels", {part: (np.dtype(kind).name, form) for part, (form, kind) in forms.items()}
