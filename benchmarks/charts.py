@@ -23,9 +23,9 @@ def peers(rows: list[dict], file: Path) -> None:
         for axis, threads in zip(line, counts, strict=True):
             shown = [row for row in rows if (row["size"], row["threads"]) == (size, threads)]
             shown.sort(key=lambda row: -row["whole"])
-            colours = ["tab:orange" if row["engine"] == "whisper_apr" else "lightgray" for row in shown]
+            colors = ["tab:orange" if row["engine"] == "whisper_apr" else "lightgray" for row in shown]
             names = [f"{row['engine']} {row['type']}" for row in shown]
-            drawn = axis.barh(names, [row["whole"] for row in shown], color=colours)
+            drawn = axis.barh(names, [row["whole"] for row in shown], color=colors)
             axis.bar_label(drawn, fmt="%.0f", padding=3)
             axis.margins(x=0.12, y=0.02)
             axis.set_xticks([])

@@ -279,8 +279,8 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_variables")
-@pytest.mark.parametrize("flag", ["--colours", "--colors"])
-def test_colours(flag: str) -> None:
+@pytest.mark.parametrize("flag", ["--colors", "--colours"])
+def test_colors(flag: str) -> None:
     status, come = transcribe(EN, flag, "--verbose", "True")
     assert status == 0
     (line,) = [line for line in screen(come) if "] " in line]
@@ -290,16 +290,16 @@ def test_colours(flag: str) -> None:
 
 
 @pytest.mark.usefixtures("no_variables")
-def test_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_colors_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with open(tmp_path / "out", "wb") as file:
-        assert transcribe(EN, "--colours", stdout=file)[0] == 0
+        assert transcribe(EN, "--colors", stdout=file)[0] == 0
     assert (tmp_path / "out").read_text() == TEXT + "\n"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not SEQUENCE.search(transcribe(EN, "--colours")[1])
+    assert not SEQUENCE.search(transcribe(EN, "--colors")[1])
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("FORCE_COLOR", "1")
     with open(tmp_path / "out", "wb") as file:
-        assert transcribe(EN, "--colours", stdout=file)[0] == 0
+        assert transcribe(EN, "--colors", stdout=file)[0] == 0
     assert SEQUENCE.search((tmp_path / "out").read_text())
     assert SEQUENCE.sub("", (tmp_path / "out").read_text()) == TEXT + "\n"
 
@@ -307,11 +307,11 @@ def test_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--output-format", "srt"], "--colours is about plain text"),
-        (["--output-dir", "out"], "--colours is about plain text"),
-        (["--word-timestamps", "False"], "--colours needs the words' probabilities"),
+        (["--output-format", "srt"], "--colors is about plain text"),
+        (["--output-dir", "out"], "--colors is about plain text"),
+        (["--word-timestamps", "False"], "--colors needs the words' probabilities"),
     ],
 )
-def test_colours_of_nothing(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
-    assert main(["transcribe", str(EN), "--colours", *arguments]) == 2
+def test_colors_of_nothing(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    assert main(["transcribe", str(EN), "--colors", *arguments]) == 2
     assert message in capsys.readouterr().err

@@ -48,7 +48,7 @@ TRANSCRIBE = {name: row for name, row in ENGINE.items() if name not in ("vad_par
     "compression_ratio_threshold": Row(0.1, TWICE),
     "logprob_threshold": Row(0.0, TWICE),
     "temperature_increment_on_fallback": Row(0.9, {"compression_ratio_threshold": 0.1}),
-    "colours": Row(True),
+    "colors": Row(True),
     "prepend_punctuations": Row("", MARKS | {"output_format": "json"}),
     "append_punctuations": Row("", MARKS | {"output_format": "json"}),
     "highlight_words": Row(True, srt()),
@@ -92,7 +92,7 @@ BASES = {
     },
     "live": {"language": "en", "step": 3.0, "input": "-"},
 }
-SWITCHES = ("no_recursive", "skip_existing", "overwrite", "colours")  # flags without a value
+SWITCHES = ("no_recursive", "skip_existing", "overwrite", "colors")  # flags without a value
 
 
 def flags_of(command: str) -> set[str]:

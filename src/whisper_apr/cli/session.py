@@ -12,7 +12,7 @@ from ..errors import AudioError, WhisperAprError
 from ..inference.recording_info import Progress
 from ..inference.results import Segment, Transcription
 from ..output import LineOptions, format_timestamp, spoken_by, write
-from ..output.colours import coloured
+from ..output.colors import colorize
 from ..output.text import clean
 from ..recognizer import Recognizer
 from .arguments import open_engine
@@ -35,7 +35,7 @@ class Session:
     layout: LineOptions
     lines: bool  # segments are written to the standard output as they settle
     with_times: bool
-    with_colours: bool
+    with_colors: bool
     names_files: bool  # the files that were written are named on the standard output
     with_heads: bool  # several recordings share the standard output: each is named
     status: Status
@@ -60,8 +60,8 @@ class Session:
         text = clean(segment.text).strip()
         if not self.lines or not text:
             return
-        if self.with_colours:
-            text = coloured(segment)
+        if self.with_colors:
+            text = colorize(segment)
         text = spoken_by(segment.speaker, text)
         if self.with_times:
             text = f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}"

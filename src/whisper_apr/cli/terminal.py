@@ -110,7 +110,7 @@ def writing(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """The text in one line, with what would move a terminal's cursor or change its colours written as escapes."""
+    """The text in one line, with what would move a terminal's cursor or change its colors written as escapes."""
     words = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 

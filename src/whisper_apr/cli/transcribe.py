@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..output import ALL, FORMATS, LineOptions
-from ..output.colours import wants_colours
+from ..output.colors import wants_colors
 from .arguments import add_engine, boolean, option, optional, switch
 from .decoding import add_decoding, decoding_options
 from .inputs import find_inputs, problem_with
@@ -42,11 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     option(
         group,
-        "colours",
-        "--colors",
-        dest="colours",
+        "colors",
+        "--colours",
+        dest="colors",
         action="store_true",
-        help="on a terminal: colour each word from red to green by its probability; finds word times (NO_COLOR, FORCE_COLOR)",
+        help="on a terminal: color each word from red to green by its probability; finds word times (NO_COLOR, FORCE_COLOR)",
     )
     switch(group, "highlight-words", help="srt and vtt: underline each word as it is spoken (needs --word-timestamps)")
     for name, meaning in (
@@ -70,17 +70,17 @@ def _line_options(args: argparse.Namespace) -> LineOptions:
     return options
 
 
-def _with_colours(args: argparse.Namespace, options: dict[str, Any], lines: bool) -> bool:
-    """Whether words are coloured; their probabilities come with their times, which are then asked for."""
-    if not args.colours:
+def _with_colors(args: argparse.Namespace, options: dict[str, Any], lines: bool) -> bool:
+    """Whether words are colored; their probabilities come with their times, which are then asked for."""
+    if not args.colors:
         return False
     if not lines:
         raise OptionError(
-            "--colours is about plain text on the standard output: leave out --output-format, or add --verbose True"
+            "--colors is about plain text on the standard output: leave out --output-format, or add --verbose True"
         )
     if options.get("word_timestamps") is False:
-        raise OptionError("--colours needs the words' probabilities: leave out --word-timestamps False")
-    if wants := wants_colours(sys.stdout):
+        raise OptionError("--colors needs the words' probabilities: leave out --word-timestamps False")
+    if wants := wants_colors(sys.stdout):
         options["word_timestamps"] = True
     return wants
 
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     outputs = None
     to_files = args.output_dir is not None or args.output_format == ALL
     lines = bool(args.verbose) if to_files else args.output_format in (None, "txt")
-    with_colours = _with_colours(args, options, lines)
+    with_colors = _with_colors(args, options, lines)
     if to_files:
         outputs = Outputs(args.output_dir or ".", args.output_format, inputs, layout)
         outputs.check(args.skip_existing, args.overwrite)
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
                     layout=layout,
                     lines=lines,
                     with_times=bool(args.verbose),
-                    with_colours=with_colours,
+                    with_colors=with_colors,
                     names_files=args.verbose is not False,
                     with_heads=several,
                     status=status,

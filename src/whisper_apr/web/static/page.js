@@ -70,14 +70,14 @@ function draw() {
   }
 }
 
-// A canvas knows no light-dark(): let the browser work the colour out.
+// A canvas knows no light-dark(): let the browser work the color out.
 function resolved(style, property) {
   const probe = document.createElement("span");
   probe.style.color = style.getPropertyValue(property);
   document.body.append(probe);
-  const colour = getComputedStyle(probe).color;
+  const color = getComputedStyle(probe).color;
   probe.remove();
-  return colour;
+  return color;
 }
 
 function seek(seconds) {

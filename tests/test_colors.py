@@ -1,4 +1,4 @@
-"""Confidence in colours: which, on which streams, and never with control sequences from the text."""
+"""Confidence in colors: which, on which streams, and never with control sequences from the text."""
 
 import io
 import re
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_apr.inference.results import Word
-from whisper_apr.output.colours import COLOURS, colour, coloured, wants_colours
+from whisper_apr.output.colors import COLORS, color, colorize, wants_colors
 from written import TEXT, any_segment, seen, segment
 
 SEQUENCE = re.compile(r"\x1b\[(?:38;5;(\d+)|39)m")
@@ -20,45 +20,45 @@ class Terminal(io.StringIO):
 
 
 def test_from_red_over_yellow_to_green():
-    assert COLOURS == (196, 202, 208, 214, 220, 226, 190, 154, 118, 82, 46)
-    heights = [COLOURS.index(int(SEQUENCE.fullmatch(colour(p / 100))[1])) for p in range(101)]  # type: ignore[index]
-    assert (heights[0], heights[-1]) == (0, len(COLOURS) - 1)
+    assert COLORS == (196, 202, 208, 214, 220, 226, 190, 154, 118, 82, 46)
+    heights = [COLORS.index(int(SEQUENCE.fullmatch(color(p / 100))[1])) for p in range(101)]  # type: ignore[index]
+    assert (heights[0], heights[-1]) == (0, len(COLORS) - 1)
     assert heights == sorted(heights)
-    assert len(set(heights)) == len(COLOURS)
+    assert len(set(heights)) == len(COLORS)
 
 
 @pytest.mark.parametrize(
     ("probability", "same"), [(-1, 0), (2, 1), (float("nan"), 0), (float("inf"), 0), (-float("inf"), 0)]
 )
 def test_what_is_no_probability(probability, same):
-    assert colour(probability) == colour(same)
+    assert color(probability) == color(same)
 
 
 def test_a_segment():
     words = Word(" Hello,", 0, 1, 0.99), Word(" wide", 1, 2, 0.2), Word("-", 2, 2, 0.5), Word(" world", 2, 3, 0.9)
-    line = coloured(segment(0, 3, " Hello, wide- world", words))
+    line = colorize(segment(0, 3, " Hello, wide- world", words))
     assert SEQUENCE.sub("", line) == "Hello, wide- world"
-    assert [m[1] for m in SEQUENCE.finditer(line) if m[1]] == [SEQUENCE.fullmatch(colour(w.probability))[1] for w in words]  # type: ignore[index]  # fmt: skip
+    assert [m[1] for m in SEQUENCE.finditer(line) if m[1]] == [SEQUENCE.fullmatch(color(w.probability))[1] for w in words]  # type: ignore[index]  # fmt: skip
     assert line.endswith("\x1b[39m")
 
 
 @pytest.mark.parametrize("words", [None, ()])
 def test_a_segment_without_words(words):
-    assert coloured(segment(0, 3, " Hello", words)) == f"{colour(0.9048)}Hello\x1b[39m"  # exp(-0.1)
+    assert colorize(segment(0, 3, " Hello", words)) == f"{color(0.9048)}Hello\x1b[39m"  # exp(-0.1)
 
 
 @given(any_segment(True) | any_segment(False), TEXT)
 def test_control_sequences_are_ours(spoken, text):
-    for line in (coloured(spoken), coloured(segment(0, 1, text))):
+    for line in (colorize(spoken), colorize(segment(0, 1, text))):
         plain = SEQUENCE.sub("", line)
         assert not any(c < " " or "\x7f" <= c <= "\x9f" for c in plain)
-    assert seen(SEQUENCE.sub("", coloured(spoken))) == seen(spoken.text)
-    assert seen(SEQUENCE.sub("", coloured(segment(0, 1, text)))) == seen(text)
+    assert seen(SEQUENCE.sub("", colorize(spoken))) == seen(spoken.text)
+    assert seen(SEQUENCE.sub("", colorize(segment(0, 1, text)))) == seen(text)
 
 
 @given(st.floats())
-def test_any_number_has_a_colour(probability):
-    assert SEQUENCE.fullmatch(colour(probability))
+def test_any_number_has_a_color(probability):
+    assert SEQUENCE.fullmatch(color(probability))
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_any_number_has_a_colour(probability):
         ({"TERM": "dumb", "FORCE_COLOR": "1"}, True, True),
     ],
 )
-def test_where_colours_belong(environment, on_terminal, elsewhere):
-    assert wants_colours(Terminal(), environment) == on_terminal
-    assert wants_colours(io.StringIO(), environment) == elsewhere
+def test_where_colors_belong(environment, on_terminal, elsewhere):
+    assert wants_colors(Terminal(), environment) == on_terminal
+    assert wants_colors(io.StringIO(), environment) == elsewhere
 
 
 def test_the_process_s_own_environment(monkeypatch):
     for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
-    assert wants_colours(Terminal())
+    assert wants_colors(Terminal())
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not wants_colours(Terminal())
+    assert not wants_colors(Terminal())
