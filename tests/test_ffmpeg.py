@@ -628,7 +628,7 @@ def test_samples_that_are_no_numbers(stand_in: Any, tmp_path: Path) -> None:
     bad[7] = np.nan
     (tmp_path / "out").write_bytes(matroska([(0.0, bad)], SAMPLE_RATE, 1))
     stand_in(f"cat {tmp_path}/out")
-    with pytest.warns(AudioWarning, match="1 samples from 0.00 s on are not numbers"):
+    with pytest.warns(AudioWarning, match="1 sample from 0.00 s on is not a number"):
         assert np.isfinite(load_audio(UNKNOWN)).all()
 
 

@@ -132,7 +132,7 @@ def _plausible(block: npt.NDArray[Any], faults: Faults, at: float) -> npt.NDArra
         if max(block.max(), -block.min()) <= MAX_SAMPLE:  # false where one is NaN
             return block
     bad = ~(np.abs(block) <= MAX_SAMPLE)
-    faults.note(
-        f"{np.count_nonzero(bad)} samples from {at:.2f} s on are not numbers or far too large, and taken for silence"
-    )
+    count = np.count_nonzero(bad)
+    which, are, numbers = ("sample", "is", "a number") if count == 1 else ("samples", "are", "numbers")
+    faults.note(f"{count} {which} from {at:.2f} s on {are} not {numbers} or far too large, and taken for silence")
     return np.where(bad, np.float32(0), block)
