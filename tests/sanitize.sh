@@ -27,7 +27,8 @@ check() {
     (cd "$folder/$name" && PYTHONPATH=src "$python" -m pytest -q -x --capture=no -p no:cacheprovider "$@")
 }
 
-for kind in ${*:-address thread valgrind}; do
+[ $# -gt 0 ] || set -- address thread valgrind
+for kind; do
     echo "== $kind"
     case $kind in
     address)

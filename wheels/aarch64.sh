@@ -43,7 +43,7 @@ ls -l "$OUT/$(basename "$WHEEL")"
 
 # What the wheel needs, from the index' aarch64 wheels.
 "$PYTHON" -m pip install -q --target "$WORK/site" --only-binary :all: --python-version 3.11 --platform linux_aarch64 \
-    --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 --platform manylinux_2_28_aarch64 "$WHEEL[test]"
+    --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 --platform manylinux_2_28_aarch64 "${WHEEL}[test]"
 cat >"$WORK/python" <<EOF
 #!/bin/sh
 exec qemu-aarch64 \${PROCESSOR:+-cpu \$PROCESSOR} -L "$SYSTEM" "$SYSTEM/usr/bin/python3.11" "\$@"
@@ -54,7 +54,7 @@ echo "import sys; sys.executable = '$WORK/python'" >"$WORK/site/sitecustomize.py
 rm -rf "$WORK/run"
 mkdir "$WORK/run"
 cp -r "$ROOT/tests" "$ROOT/pyproject.toml" "$ROOT/wheels/digits.py" "$WORK/run"
-cd "$WORK/run"
+cd "$WORK/run" || exit
 export PYTHONPATH=$WORK/site PYTHONDONTWRITEBYTECODE=1
 
 say "a Cortex-A53: no dot product"

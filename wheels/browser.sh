@@ -39,6 +39,6 @@ if [ -z "${WHISPER_APR_PYODIDE_NUMPY:-}" ] && ! node -e "fetch('https://cdn.jsde
 fi
 
 say "in Chromium"
-cd "$CACHE/browser"
+cd "$CACHE/browser" || exit
 BROWSER_PYTHON=$PYTHON BROWSER_MODULES=$NODE_MODULES BROWSER_WHEEL=$WHEEL BROWSER_CHROMIUM=$(command -v chromium) \
     node --test --test-concurrency=1 --test-reporter=spec ${2:+--test-name-pattern="$2"} "$ROOT"/tests/browser/*.test.mjs

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # the variables are used by the scripts that source this file
 # Sourced by the scripts beside it. All that they install is named here, and kept between runs in one folder.
 set -euo pipefail
 

@@ -23,5 +23,5 @@ tar -xf "$WORK"/dist/*.tar.gz --strip-components=1 -C "$WORK/unpacked"
 say "checks"
 "$BIN/abi3audit" --strict --summary "$WHEEL"
 "$BIN/auditwheel" show "$WHEEL" | grep -o 'manylinux_[0-9_]*\w*\|musllinux_[0-9_]*\w*' | head -1
-cd "$WORK"
+cd "$WORK" || exit
 "$BIN/python" "$WORK/unpacked/wheels/check_wheel.py" "$WHEEL"

@@ -44,9 +44,10 @@ python_under_node() {
     node "$ROOT/wheels/pyodide.mjs" "$NODE_MODULES/pyodide" "$WORK/run" "$NUMPY" "$WHEEL" -- "$@"
 }
 NUMPY=${WHISPER_APR_PYODIDE_NUMPY:-numpy}
-if [ "$NUMPY" = numpy ] && ! python_under_node -m whisper_apr.simd 2>/dev/null; then
+if [ "$NUMPY" = numpy ] && ! python_under_node -m whisper_apr.simd.ops 2>/dev/null; then
     NUMPY=$("$ROOT/wheels/wasm_numpy.sh")
 fi
-python_under_node -m pytest -q -s -p no:cacheprovider $(cd "$ROOT" && printf '%s\n' $KERNEL_TESTS)
+mapfile -t tests < <(cd "$ROOT" && printf '%s\n' $KERNEL_TESTS)
+python_under_node -m pytest -q -s -p no:cacheprovider "${tests[@]}"
 python_under_node digits.py tests/data
 python_under_node speed.py
