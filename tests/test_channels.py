@@ -547,8 +547,8 @@ class FakePassage:
 @given(st.data(), st.integers(1, 5))
 def test_segments_are_merged_by_time(data: st.DataObject, n_channels: int) -> None:
     """Whatever the channels' windows are, and in whatever order they are decoded: none is lost, and none comes late."""
-    heard = [RecordingInfo(100.0, None, "en", None) for _ in range(n_channels)]  # type: ignore[arg-type]
-    merged = MultichannelInfo(heard, "en")
+    heard = [RecordingInfo(100.0, None, "en", 1.0, None) for _ in range(n_channels)]  # type: ignore[arg-type]
+    merged = MultichannelInfo(heard)
     passages = [FakePassage(i) for i in range(n_channels)]
     given_, found = [], []
     while waiting := [passage for passage in passages if not passage.ended]:

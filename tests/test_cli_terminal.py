@@ -13,7 +13,7 @@ import pytest
 from whisper_apr.cli import main, progress
 from whisper_apr.cli.inputs import Input
 from whisper_apr.cli.progress import Status, clock
-from whisper_apr.inference.recording_info import Progress
+from whisper_apr.inference.results import Progress
 
 pytestmark = [
     pytest.mark.system,

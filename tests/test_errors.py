@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 
+import whisper_apr
 from whisper_apr import errors
 
 KINDS = {
@@ -41,3 +42,9 @@ def test_a_warning_is_no_error() -> None:
     """A program that filters warnings by category must not catch it with the errors, nor the errors with it."""
     assert issubclass(errors.AudioWarning, UserWarning)
     assert not issubclass(errors.AudioWarning, errors.WhisperAprError)
+
+
+def test_every_error_can_be_imported_from_the_package() -> None:
+    for error in (errors.WhisperAprError, errors.AudioWarning, *KINDS):
+        assert error.__name__ in whisper_apr.__all__
+        assert getattr(whisper_apr, error.__name__) is error

@@ -1,11 +1,14 @@
-"""Results: frozen, by attribute and by key, and as plain dictionaries."""
+"""Results: access by attribute and by key, conversion to dictionaries, subtitles, files and tables."""
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
-from whisper_apr import Segment, Transcription, Word
+from whisper_apr import LineOptions, OptionError, OutputError, Segment, Transcription, Word
+from whisper_apr.output import FORMATS
+from written import written
 
 WORD = Word(word=" three", start=0.4, end=0.8, probability=0.9)
 SEGMENT = Segment(
@@ -65,3 +68,92 @@ def test_equal_results_are_equal() -> None:
     assert dataclasses.replace(RESULT) == RESULT
     assert hash(dataclasses.replace(SEGMENT)) == hash(SEGMENT)
     assert dataclasses.replace(RESULT, text="") != RESULT
+
+
+# ---- conveniences ---------------------------------------------------------------------------------------------------
+
+TIMED = Transcription(
+    text=" three <one>",
+    segments=(
+        dataclasses.replace(SEGMENT, words=(WORD,)),
+        dataclasses.replace(
+            SEGMENT,
+            id=1,
+            start=1.0,
+            end=1.5,
+            text=" <one>",
+            words=(dataclasses.replace(WORD, start=1.0, end=1.5, word=" <one>"),),
+        ),
+    ),
+    language="en",
+    duration=2.5,
+    language_probability=0.75,
+)
+
+
+def test_words_of_all_segments() -> None:
+    assert [word.word for word in TIMED.words] == [" three", " <one>"]
+    assert RESULT.words == ()
+
+
+def test_repr_is_one_short_line() -> None:
+    assert repr(RESULT) == "Transcription(text=' three', segments=1, language='en', duration=0.00)"
+    long = dataclasses.replace(TIMED, text="word\n" * 10_000)
+    assert "\n" not in repr(long)
+    assert len(repr(long)) < 200
+
+
+def test_dictionary_has_the_keys_of_openai_whisper_only() -> None:
+    assert set(TIMED.to_dict()) == {"text", "segments", "language"}
+
+
+def test_only_fields_are_keys() -> None:
+    assert TIMED["duration"] == 2.5
+    for name in ("to_dict", "save", "words", "__class__"):
+        with pytest.raises(KeyError):
+            TIMED[name]
+
+
+def test_html_table_is_escaped_and_has_times() -> None:
+    html = TIMED._repr_html_()
+    assert "<td>00:01.000</td><td>00:01.500</td><td>&lt;one&gt;</td>" in html
+    assert "Speaker" not in html
+    assert "<one>" not in html
+    named = dataclasses.replace(RESULT, segments=(dataclasses.replace(SEGMENT, speaker="<b>"),))
+    assert "<th>Speaker</th>" in named._repr_html_()
+    assert "<td>&lt;b&gt;</td>" in named._repr_html_()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_save_writes_the_format_that_the_suffix_names(format: str, tmp_path: Path) -> None:
+    path = tmp_path / "new" / f"result.{format.upper()}"
+    TIMED.save(path)
+    with open(path, encoding="utf-8", newline="") as file:
+        assert file.read() == written(TIMED, format)
+
+
+@pytest.mark.parametrize("name", ["result", "result.xml", ".srt"])
+def test_save_refuses_a_suffix_without_a_format(name: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"\.srt, \.vtt"):
+        TIMED.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_leaves_the_file_as_it_was_if_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "result.srt"
+    TIMED.save(path)
+    before = path.read_bytes()
+    damaged = dataclasses.replace(TIMED, segments=(dataclasses.replace(SEGMENT, start=-1.0),))
+    with pytest.raises(OptionError):
+        damaged.save(path)
+    assert path.read_bytes() == before
+    with pytest.raises(OutputError):
+        TIMED.save(path / "below_a_file.srt")
+
+
+def test_subtitles_as_text() -> None:
+    assert RESULT.to_srt() == written(RESULT, "srt")
+    assert RESULT.to_vtt() == written(RESULT, "vtt")
+    words = TIMED.to_srt(LineOptions(highlight_words=True))
+    assert words == written(TIMED, "srt", highlight_words=True)
+    assert "<u>three</u>" in words

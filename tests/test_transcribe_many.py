@@ -14,7 +14,7 @@ import whisper_apr
 from recordings import noise, silence, speech
 from whisper_apr.errors import AudioError, OptionError
 from whisper_apr.inference.decode import DecodingTask
-from whisper_apr.inference.transcribe import Progress
+from whisper_apr.inference.results import Progress
 
 DATA = Path(__file__).parent / "data"
 

@@ -9,6 +9,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 
 import whisper_apr
 from recordings import noise, silence, speech
-from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, WhisperModel, simd
+from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, Transcription, WhisperModel, simd
 from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
 from whisper_apr.audio.containers import Recording
 from whisper_apr.cli import main
@@ -149,8 +150,13 @@ def _decode(source: Any, options: dict[str, Any]) -> Any:
     return result.tokens, result.text, result.language, result.avg_logprob
 
 
+def _all_of(result: Any) -> str:
+    """Every field of a transcription, of which its repr shows a part; an error as it is."""
+    return repr(asdict(result) if isinstance(result, Transcription) else result)
+
+
 def _many(source: Any, options: dict[str, Any]) -> Any:
-    return [repr(result) for result in whisper_apr.transcribe_many(model(), [source] * 3, **options)]
+    return [_all_of(result) for result in whisper_apr.transcribe_many(model(), [source] * 3, **options)]
 
 
 def _faster_result(found: Any) -> Any:
@@ -190,7 +196,7 @@ def _contents(folder: Path) -> dict[str, str]:
 
 
 DOORS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
-    "transcribe": lambda source, options: whisper_apr.transcribe(model(), source, **options),
+    "transcribe": lambda source, options: _all_of(whisper_apr.transcribe(model(), source, **options)),
     "transcribe_many": _many,
     "decode": _decode,
     "WhisperModel": lambda source, options: _faster_result(_faster().transcribe(source, **options)),

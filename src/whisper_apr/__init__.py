@@ -6,32 +6,56 @@
 ' three one four one five'
 """
 
+import logging
+
 from . import tokenizer, utils
 from .audio import VadOptions, load_audio, log_mel_spectrogram, pad_or_trim
-from .errors import AudioWarning
+from .errors import (
+    AudioError,
+    AudioWarning,
+    BackendError,
+    FormatError,
+    ModelNotFoundError,
+    OptionError,
+    OutputError,
+    WhisperAprError,
+)
 from .faster_whisper import BatchedInferencePipeline, TranscriptionInfo, WhisperModel, decode_audio
 from .hub import available_models
 from .inference.decode import DecodingResult, decode
+from .inference.journal import Journal
 from .inference.language import detect_language
-from .inference.live import LiveText, LiveTranscriber
-from .inference.options import DecodingOptions
-from .inference.results import Segment, Transcription, Word
+from .inference.live import LiveOptions, LiveText, LiveTranscriber
+from .inference.options import DecodingOptions, TranscribeOptions
+from .inference.results import Progress, Segment, Transcription, Word
 from .inference.transcribe_many import transcribe_many
-from .output import format_timestamp
+from .output import LineOptions, format_timestamp
 from .recognizer import Recognizer, load_model, transcribe
 
 __all__ = [
+    "AudioError",
     "AudioWarning",
+    "BackendError",
     "BatchedInferencePipeline",
     "DecodingOptions",
     "DecodingResult",
+    "FormatError",
+    "Journal",
+    "LineOptions",
+    "LiveOptions",
     "LiveText",
     "LiveTranscriber",
+    "ModelNotFoundError",
+    "OptionError",
+    "OutputError",
+    "Progress",
     "Recognizer",
     "Segment",
+    "TranscribeOptions",
     "Transcription",
     "TranscriptionInfo",
     "VadOptions",
+    "WhisperAprError",
     "WhisperModel",
     "Word",
     "available_models",
@@ -49,9 +73,11 @@ __all__ = [
     "utils",
 ]
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless the program configures logging
+
 
 def __getattr__(name: str) -> str:
-    """`__version__` is looked up when it is asked for: the module that knows it takes longer to import than many of ours."""
+    """Return `__version__`, which is looked up on first use because importlib.metadata is slow to import."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -1,39 +1,40 @@
-"""The errors that whisper_apr raises. Each message says what is wrong, where, and what to do."""
+"""Exceptions and warnings of whisper_apr. Each message says what is wrong, where, and what to do about it."""
 
 
 class WhisperAprError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of the exceptions that whisper_apr raises on purpose."""
 
 
 class AudioError(WhisperAprError, ValueError):
-    """A recording that cannot be read: no sound in it, damaged, of an unknown kind, or with samples that are not numbers."""
+    """A recording cannot be read: it is damaged, has no audio, or is in an unknown format, or its samples are not finite."""
 
 
 class AudioWarning(UserWarning):
-    """A recording that was read, but not as its header promises: damaged, cut short, or with samples of a doubtful scale.
+    """A recording was read although it is damaged, cut short, or at a doubtful scale.
 
-    `strict=True` turns what would be this warning into an AudioError.
+    With `strict=True` an AudioError is raised instead.
     """
 
 
 class FormatError(WhisperAprError, ValueError):
-    """A model file that is damaged, hostile, incomplete, or of a kind that is not known."""
+    """A model file is damaged, malicious, incomplete, or in an unknown format."""
 
 
 class ModelNotFoundError(WhisperAprError, FileNotFoundError):
-    """A model's name or path that leads to no file: unknown, not in the cache, or not to be fetched."""
+    """No model has this name or path, or it is neither cached nor downloadable."""
 
 
 class BackendError(WhisperAprError, ValueError):
-    """A kernel backend that does not exist or that this CPU cannot run."""
+    """A kernel backend does not exist, or this CPU cannot run it."""
 
 
 class OutputError(WhisperAprError, OSError):
-    """A result that cannot be written: its folder is missing or not writable, something else is in its place, or the disk is full.
+    """A result cannot be written.
 
-    `__cause__` is the operating system's error, where there was one.
+    Causes are a directory that is missing or not writable, an existing path that is not a regular file, or a full disk.
+    `__cause__` is the operating system's error, if there was one.
     """
 
 
 class OptionError(WhisperAprError, ValueError):
-    """An option with a value that is not allowed, or that contradicts another."""
+    """An option is unknown, has a value that is not allowed, or conflicts with another option."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
-from ..inference.recording_info import Progress
+from ..inference.results import Progress
 from .inputs import STDIN, Input
 from .terminal import SCREEN, fail, line, printable
 

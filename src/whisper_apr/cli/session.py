@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AudioError, WhisperAprError
-from ..inference.recording_info import Progress
-from ..inference.results import Segment, Transcription
+from ..inference.results import Progress, Segment, Transcription
 from ..output import LineOptions, format_timestamp, spoken_by, write
 from ..output.colors import colorize
 from ..output.text import clean

@@ -1,31 +1,31 @@
 """What is known of a recording apart from its sound: its segments are numbered, timed and, of several channels, merged here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from heapq import heappop, heappush
 from math import inf
 
 from ..tokenizer import Tokenizer
-from .results import Segment, Transcription
+from .results import Progress, Segment, Transcription
 from .vad_filter import SpeechTimeMap
 from .windows import FRAMES_PER_SECOND, WindowSequence
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a transcription is: seconds of the recording."""
-
-    done: float
-    total: float
 
 
 class RecordingInfo:
     """One channel of a recording. Holds neither its sound nor its segments."""
 
-    def __init__(self, duration: float, tokenizer: Tokenizer, language: str, spoken: SpeechTimeMap | None) -> None:
+    def __init__(
+        self,
+        duration: float,
+        tokenizer: Tokenizer,
+        language: str,
+        language_probability: float,
+        spoken: SpeechTimeMap | None,
+    ) -> None:
         self.duration = duration  # seconds
         self.tokenizer = tokenizer
         self.language = language  # a code
+        self.language_probability = language_probability
         self._spoken = spoken  # where only the speech was transcribed
         self._n_segment = 0
         self._place = 0  # whose turn it is
@@ -65,7 +65,7 @@ class RecordingInfo:
     def result(self, segments: Sequence[Segment]) -> Transcription:
         """Return the recording's segments as a transcription."""
         text = self.tokenizer.decode([token for segment in segments for token in segment.tokens])
-        return Transcription(text=text, segments=tuple(segments), language=self.language)
+        return Transcription(text, tuple(segments), self.language, self.duration, self.language_probability)
 
 
 class MultichannelInfo(RecordingInfo):
@@ -75,9 +75,11 @@ class MultichannelInfo(RecordingInfo):
     where the channels' languages differ, its `language` is its channel's.
     """
 
-    def __init__(self, channels: Sequence[RecordingInfo], language: str) -> None:
-        """`channels` in their order. `language` is the whole transcription's."""
-        super().__init__(max(each.duration for each in channels), channels[0].tokenizer, language, None)
+    def __init__(self, channels: Sequence[RecordingInfo]) -> None:
+        """`channels` in their order. The transcription's language is that of the channel where it is most certain."""
+        surest = max(channels, key=lambda channel: channel.language_probability)
+        duration = max(channel.duration for channel in channels)
+        super().__init__(duration, surest.tokenizer, surest.language, surest.language_probability, None)
         self._channels = channels
         self._differ = len({each.language for each in channels}) > 1
         self._come = [0.0] * len(channels)  # seconds: no later segment of the channel begins before

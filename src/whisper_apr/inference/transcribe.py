@@ -17,8 +17,8 @@ from .fallback import FallbackDecoder
 from .journal import Journal
 from .language import LanguageChooser, check_language, embed, tokenizer_of
 from .options import prompt_tokens, split_options
-from .recording_info import MultichannelInfo, Progress, RecordingInfo
-from .results import Segment, Transcription
+from .recording_info import MultichannelInfo, RecordingInfo
+from .results import Progress, Segment, Transcription
 from .spectrogram import Spectrogram
 from .vad_filter import SpeechTimeMap, only_speech
 from .windows import FRAMES_PER_SECOND, Context, WindowSequence
@@ -92,7 +92,7 @@ class ChannelJob:
             language = max(self.language_probabilities, key=self.language_probabilities.__getitem__)
         self.language = language or "en"  # a code
         self.tokenizer = tokenizer_of(engine.model, self.language, engine.task)
-        self.heard = RecordingInfo(self.duration, self.tokenizer, self.language, spoken)
+        self.heard = RecordingInfo(self.duration, self.tokenizer, self.language, self.language_probability, spoken)
 
     @property
     def language_probability(self) -> float:
@@ -152,7 +152,7 @@ class TranscriptionJob:
         # seconds that are left where `vad_filter` leaves some out, of the channel with the most
         self.duration_after_vad = max(channel.duration_after_vad for channel in self._channels)
         heard = [channel.heard for channel in self._channels]
-        self.heard = MultichannelInfo(heard, self.language) if is_each else heard[0]
+        self.heard = MultichannelInfo(heard) if is_each else heard[0]
 
     @classmethod
     def open(

@@ -11,8 +11,8 @@ from ..errors import AudioError, OptionError
 from ..model import Whisper
 from ..option_values import boolean, function, optional, parse, shown, whole
 from .journal import Journal
-from .recording_info import Progress, RecordingInfo
-from .results import Segment, Transcription
+from .recording_info import RecordingInfo
+from .results import Progress, Segment, Transcription
 from .transcribe import Pipeline, TranscriptionJob
 from .windows import WindowSequence
 

@@ -9,18 +9,26 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 from ..atomic import write_atomically
 from ..errors import OptionError, OutputError
-from ..inference.results import Segment, Transcription, Word
 from ..spelling import did_you_mean
 from . import ass
 from .ass import write_ass
 from .subtitles import Dictionary, LineOptions, cues, format_milliseconds, has_words, highlighted
 from .text import clean, escape_lrc, escape_markdown, escape_srt, escape_vtt, is_blank, one_line, spoken_by
 
-Result = Transcription | Mapping[str, Any]
+
+@runtime_checkable
+class Record(Protocol):
+    """A transcription, a segment or a word: whatever has its fields as a dictionary."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested dictionaries and lists of plain values."""
+
+
+Result = Record | Mapping[str, Any]
 Writer = Callable[[Dictionary, TextIO, LineOptions], None]
 
 ALL = "all"  # every format that openai-whisper writes, each to its file
@@ -97,7 +105,7 @@ def _tsv(result: Dictionary, file: TextIO, options: LineOptions) -> None:
 
 def _finite(value: Any) -> Any:
     """The value as JSON can hold it: None for NaN and infinity, dictionaries for segments and words."""
-    if isinstance(value, Segment | Word):
+    if isinstance(value, Record):
         value = value.to_dict()
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
@@ -171,12 +179,12 @@ OF_ALL = ("txt", "vtt", "srt", "tsv", "json")
 
 
 def _plain(result: Result) -> Dictionary:
-    return result.to_dict() if isinstance(result, Transcription) else dict(result)
+    return dict(result) if isinstance(result, Mapping) else result.to_dict()
 
 
 def _part(part: Any, what: str, key: str, needs_times: bool) -> Dictionary:
     """A segment or a word, with text that was cleaned."""
-    if not isinstance(part, Mapping | Segment | Word):
+    if not isinstance(part, Mapping | Record):
         raise OptionError(f"{what} of the result must be a dictionary, not {type(part).__name__}")
     checked: Dictionary = dict(part) if isinstance(part, Mapping) else part.to_dict()
     if not isinstance(checked.get(key), str):
