@@ -1,5 +1,6 @@
 """What every test run shares."""
 
+import signal
 import sys
 
 import pytest
@@ -12,6 +13,12 @@ from whisper_apr.inference.decode import DecodingTask
 # No clock decides whether a test passes: hypothesis would fail an example of more than 200 ms, which a busy machine makes of any.
 settings.register_profile("no clock", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no clock")
+
+
+def pytest_configure() -> None:
+    # A shell's background jobs ignore SIGINT, and their child processes inherit that: tests of Ctrl-C would never end.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
