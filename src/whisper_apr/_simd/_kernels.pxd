@@ -36,7 +36,7 @@ cdef extern from "kernels.h" nogil:
         const void *keys
         const void *values
         int type
-        const float *steps
+        const float *scales
         const int32_t *pages
         const int32_t *lengths
         ptrdiff_t pages_stride, n_page
@@ -55,7 +55,7 @@ cdef extern from "kernels.h" nogil:
         void *keys
         void *values
         int type
-        float *steps
+        float *scales
 
     ctypedef struct apr_norm:
         ptrdiff_t n_row, n

@@ -222,7 +222,7 @@ def attention(q, k, v, bint causal, bint bfloat16, float scale, out):
         a.bfloat16 = bfloat16
         a.scale = scale
         a.type = APR_FLOAT32
-        a.steps = NULL
+        a.scales = NULL
         a.pages = NULL
         a.lengths = NULL
         a.pages_stride = a.n_page = 0
@@ -231,7 +231,7 @@ def attention(q, k, v, bint causal, bint bfloat16, float scale, out):
         release(&held)
 
 
-def paged_attention(q, keys, values, steps, pages, lengths, bint causal, float scale, out):
+def paged_attention(q, keys, values, scales, pages, lengths, bint causal, float scale, out):
     cdef Held held
     cdef Operation o
     cdef apr_attention *a = &o.arguments.attention
@@ -249,9 +249,9 @@ def paged_attention(q, keys, values, steps, pages, lengths, bint causal, float s
         a.q_head = a.out_head = a.d_head
         a.values = view.buf
         a.type = type_of_pages(view)
-        a.steps = NULL
-        if steps is not None:
-            a.steps = <const float *>hold(&held, steps, False).buf
+        a.scales = NULL
+        if scales is not None:
+            a.scales = <const float *>hold(&held, scales, False).buf
         view = hold(&held, pages, False)
         a.pages = <const int32_t *>view.buf
         a.pages_stride = view.shape[1]
@@ -263,12 +263,12 @@ def paged_attention(q, keys, values, steps, pages, lengths, bint causal, float s
         a.causal = causal
         a.bfloat16 = False
         a.scale = scale
-        call(&o, (q, keys, values, steps, pages, lengths, out))
+        call(&o, (q, keys, values, scales, pages, lengths, out))
     finally:
         release(&held)
 
 
-def store_pages(k, v, pages, lengths, counts, keys, values, steps):
+def store_pages(k, v, pages, lengths, counts, keys, values, scales):
     cdef Held held
     cdef Operation o
     cdef apr_store *s = &o.arguments.store
@@ -295,10 +295,10 @@ def store_pages(k, v, pages, lengths, counts, keys, values, steps):
         s.n_head, s.n_page, s.d_head = view.shape[0], view.shape[1], view.shape[3]
         s.type = type_of_pages(view)
         s.values = view.buf
-        s.steps = NULL
-        if steps is not None:
-            s.steps = <float *>hold(&held, steps, True).buf
-        call(&o, (k, v, pages, lengths, counts, keys, values, steps))
+        s.scales = NULL
+        if scales is not None:
+            s.scales = <float *>hold(&held, scales, True).buf
+        call(&o, (k, v, pages, lengths, counts, keys, values, scales))
     finally:
         release(&held)
 

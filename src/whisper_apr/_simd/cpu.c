@@ -6,7 +6,7 @@
 #if defined(_MSC_VER)
 #include <intrin.h>
 static void cpuid(int leaf, int part, int out[4]) { __cpuidex(out, leaf, part); }
-static unsigned long long saved_state(void) { return _xgetbv(0); }
+static unsigned long long enabled_state(void) { return _xgetbv(0); }
 #else
 #include <cpuid.h>
 static void cpuid(int leaf, int part, int out[4]) {
@@ -14,7 +14,7 @@ static void cpuid(int leaf, int part, int out[4]) {
     __cpuid_count(leaf, part, a, b, c, d);
     out[0] = (int)a, out[1] = (int)b, out[2] = (int)c, out[3] = (int)d;
 }
-static unsigned long long saved_state(void) {
+static unsigned long long enabled_state(void) {
     unsigned low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (unsigned long long)high << 32 | low;
@@ -35,7 +35,7 @@ unsigned apr_cpu_features(void) {
     cpuid(1, 0, leaf);
     if (amd && family_of(leaf[0]) >= 0x1a) features |= APR_CPU_ZEN5; /* Zen 5's family */
     if (!has(leaf[2], 27)) return features; /* OSXSAVE: without it xgetbv is not allowed */
-    unsigned long long saved = saved_state();
+    unsigned long long saved = enabled_state();
     cpuid(7, 0, wide);
     int avx = (saved & 0x06) == 0x06 && has(leaf[2], 28), fma = has(leaf[2], 12), f16c = has(leaf[2], 29);
     if (!(avx && fma && f16c && has(wide[1], 5))) return features;

@@ -23,25 +23,25 @@ extern const apr_table apr_table_wasm128;
 
 /* `base` with its products of bytes exchanged: of more than these a special instruction would change nothing. */
 #if defined(__x86_64__) || defined(_M_X64) || defined(APR_NEON_DOT)
-static const apr_table *with_dots(apr_table *made, const apr_table *base, const char *name, void (*qgemm)(const apr_gemm *g),
+static const apr_table *with_dot_product(apr_table *derived, const apr_table *base, const char *name, void (*qgemm)(const apr_gemm *g),
                                   void (*attention)(const apr_attention *a), void (*dot_peak)(float *out, ptrdiff_t n_task)) {
-    *made = *base;
-    made->name = name;
-    made->qgemm = qgemm;
-    made->attention = attention;
-    made->dot_peak = dot_peak;
-    return made;
+    *derived = *base;
+    derived->name = name;
+    derived->qgemm = qgemm;
+    derived->attention = attention;
+    derived->dot_peak = dot_peak;
+    return derived;
 }
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
-static const apr_table *with_attention(apr_table *made, const apr_table *base, const char *name, void (*attention)(const apr_attention *a),
+static const apr_table *with_bfloat16(apr_table *derived, const apr_table *base, const char *name, void (*attention)(const apr_attention *a),
                                        void (*bfloat16_peak)(float *out, ptrdiff_t n_task)) {
-    *made = *base;
-    made->name = name;
-    made->attention = attention;
-    made->bfloat16_peak = bfloat16_peak;
-    return made;
+    *derived = *base;
+    derived->name = name;
+    derived->attention = attention;
+    derived->bfloat16_peak = bfloat16_peak;
+    return derived;
 }
 #endif
 
@@ -59,14 +59,14 @@ int apr_tables(const apr_table **out, int capacity) {
     APR_ADD(features & APR_CPU_AVX2, &apr_table_avx2)
     APR_ADD(features & APR_CPU_AVX512, &apr_table_avx512)
     static apr_table vnni, bf16;
-    APR_ADD(features & APR_CPU_AVX512_VNNI, with_dots(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni, apr_attention_avx512vnni,
+    APR_ADD(features & APR_CPU_AVX512_VNNI, with_dot_product(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni, apr_attention_avx512vnni,
                                                       apr_dot_peak_avx512vnni))
-    APR_ADD(features & APR_CPU_AVX512_BF16, with_attention(&bf16, &vnni, "avx512bf16", apr_attention_avx512bf16, apr_bfloat16_peak_avx512bf16))
+    APR_ADD(features & APR_CPU_AVX512_BF16, with_bfloat16(&bf16, &vnni, "avx512bf16", apr_attention_avx512bf16, apr_bfloat16_peak_avx512bf16))
 #elif defined(__aarch64__) || defined(_M_ARM64)
     APR_ADD(1, &apr_table_neon)
 #if defined(APR_NEON_DOT)
     static apr_table dot;
-    APR_ADD(features & APR_CPU_NEON_DOT, with_dots(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot, apr_attention_neondot, apr_dot_peak_neondot))
+    APR_ADD(features & APR_CPU_NEON_DOT, with_dot_product(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot, apr_attention_neondot, apr_dot_peak_neondot))
 #endif
 #elif defined(__wasm__)
     APR_ADD(1, &apr_table_wasm128)

@@ -23,11 +23,11 @@ static float number(const apr_embedding *e, ptrdiff_t panel, ptrdiff_t slot, ptr
 
 int apr_embed(const apr_embedding *e) {
     for (ptrdiff_t i = 0; i < e->n_row; i++) {
-        int64_t token = e->tokens[i * e->token_step];
+        int64_t token = e->tokens[i * e->token_stride];
         if (token < 0 || token >= e->n_out || e->lengths[i] < 0 || e->lengths[i] >= e->n_position) return 0;
     }
     for (ptrdiff_t i = 0; i < e->n_row; i++) {
-        ptrdiff_t token = (ptrdiff_t)e->tokens[i * e->token_step], panel = token / APR_PANEL, slot = token % APR_PANEL;
+        ptrdiff_t token = (ptrdiff_t)e->tokens[i * e->token_stride], panel = token / APR_PANEL, slot = token % APR_PANEL;
         const float *position = e->positions + e->lengths[i]++ * e->k;
         for (ptrdiff_t s = 0; s < e->k; s++) e->out[i * e->k + s] = number(e, panel, slot, s) + position[s];
     }

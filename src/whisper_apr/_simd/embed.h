@@ -7,7 +7,7 @@
 typedef struct apr_embedding {
     ptrdiff_t n_row, n_out, k;
     const int64_t *tokens; /* (n_row), token_step apart */
-    ptrdiff_t token_step;
+    ptrdiff_t token_stride;
     const void *panels; /* a packed matrix (n_out, k): see simd/layout.py */
     int type;
     const void *scales; /* int8: (n_panel, 16) float32; int4: (n_panel, ceil(k / 32), 16) float16 */

@@ -5,7 +5,7 @@ cdef extern from "embed.h" nogil:
     ctypedef struct apr_embedding:
         ptrdiff_t n_row, n_out, k
         const int64_t *tokens
-        ptrdiff_t token_step
+        ptrdiff_t token_stride
         const void *panels
         int type
         const void *scales
@@ -34,7 +34,7 @@ def embed(tokens, panels, scales, ptrdiff_t n_out, ptrdiff_t n_in, positions, le
         held.n = 1
         if view.ndim != 2 or view.shape[1] != 1 or view.itemsize != 8 or view.format[0] not in b"lq" or view.strides[0] % 8:
             return False
-        e.n_row, e.token_step = view.shape[0], view.strides[0] // 8
+        e.n_row, e.token_stride = view.shape[0], view.strides[0] // 8
         e.tokens = <const int64_t *>view.buf
         e.n_out = n_out
         e.type = hold_matrix(&held, panels, scales, &e.panels, &e.scales)

@@ -44,7 +44,7 @@ typedef struct apr_attention {
     const void *keys;       /* pages: (n_head, n_page, d_head, 16), or int8's as simd/layout.py says; strided: float32 rows of d_head */
     const void *values;     /* pages: (n_head, n_page, 16, d_head), likewise; strided: float32 rows of d_head */
     int type;               /* pages only: APR_FLOAT32, APR_FLOAT16, or APR_INT8 ... */
-    const float *steps;     /* ... with what a step of each position's keys is worth, (n_head, n_page, 16), then of its values */
+    const float *scales;     /* ... with what a step of each position's keys is worth, (n_head, n_page, 16), then of its values */
     const int32_t *pages;   /* (n_row, pages_stride): the page of each 16 positions of each row */
     const int32_t *lengths; /* pages only: (n_row), the number of keys of each row */
     ptrdiff_t pages_stride, n_page;
@@ -63,7 +63,7 @@ typedef struct apr_store {
     const int32_t *lengths, *counts; /* (n_row); counts NULL: n_new */
     void *keys, *values;             /* as in apr_attention */
     int type;
-    float *steps;
+    float *scales;
 } apr_store;
 
 typedef struct apr_norm {

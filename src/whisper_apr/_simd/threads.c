@@ -42,7 +42,7 @@ static int buffer_reserve(buffer *b, size_t size) {
     return 0;
 }
 
-static int run_alone(apr_task *task, void *context, ptrdiff_t n_task, buffer *b, size_t scratch_bytes) {
+static int run_serially(apr_task *task, void *context, ptrdiff_t n_task, buffer *b, size_t scratch_bytes) {
     if (buffer_reserve(b, scratch_bytes)) {
         failed = 1;
         return -1;
@@ -58,7 +58,7 @@ static buffer scratch;
 void apr_set_num_threads(int n) { (void)n; }
 int apr_get_num_threads(void) { return 1; }
 int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch_bytes) {
-    return run_alone(task, context, n_task, &scratch, scratch_bytes);
+    return run_serially(task, context, n_task, &scratch, scratch_bytes);
 }
 
 #else
@@ -69,36 +69,36 @@ int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch
 #include <windows.h>
 
 typedef SRWLOCK lock_type;
-typedef CONDITION_VARIABLE signal_type;
+typedef CONDITION_VARIABLE condition_type;
 #define LOCK_INITIAL SRWLOCK_INIT
-#define SIGNAL_INITIAL CONDITION_VARIABLE_INIT
+#define CONDITION_INITIAL CONDITION_VARIABLE_INIT
 static void lock(lock_type *l) { AcquireSRWLockExclusive(l); }
 static int try_lock(lock_type *l) { return TryAcquireSRWLockExclusive(l); }
 static void unlock(lock_type *l) { ReleaseSRWLockExclusive(l); }
-static void wait_signal(signal_type *s, lock_type *l) { SleepConditionVariableSRW(s, l, INFINITE, 0); }
-static void wake_all(signal_type *s) { WakeAllConditionVariable(s); }
-static void give_way(void) { SwitchToThread(); }
+static void wait_condition(condition_type *s, lock_type *l) { SleepConditionVariableSRW(s, l, INFINITE, 0); }
+static void wake_all(condition_type *s) { WakeAllConditionVariable(s); }
+static void yield_thread(void) { SwitchToThread(); }
 #else
 #include <pthread.h>
 #include <sched.h>
 
 typedef pthread_mutex_t lock_type;
-typedef pthread_cond_t signal_type;
+typedef pthread_cond_t condition_type;
 #define LOCK_INITIAL PTHREAD_MUTEX_INITIALIZER
-#define SIGNAL_INITIAL PTHREAD_COND_INITIALIZER
+#define CONDITION_INITIAL PTHREAD_COND_INITIALIZER
 static void lock(lock_type *l) { pthread_mutex_lock(l); }
 static int try_lock(lock_type *l) { return pthread_mutex_trylock(l) == 0; }
 static void unlock(lock_type *l) { pthread_mutex_unlock(l); }
-static void wait_signal(signal_type *s, lock_type *l) { pthread_cond_wait(s, l); }
-static void wake_all(signal_type *s) { pthread_cond_broadcast(s); }
-static void give_way(void) { sched_yield(); }
+static void wait_condition(condition_type *s, lock_type *l) { pthread_cond_wait(s, l); }
+static void wake_all(condition_type *s) { pthread_cond_broadcast(s); }
+static void yield_thread(void) { sched_yield(); }
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <emmintrin.h>
 #endif
 
-static void pause_briefly(void) {
+static void cpu_pause(void) {
 #if defined(__x86_64__) || defined(_M_X64)
     _mm_pause();
 #elif defined(__aarch64__)
@@ -110,14 +110,14 @@ static void pause_briefly(void) {
 
 enum {
     MAX_THREADS = 256,
-    SPIN = 4000, /* pauses before a worker sleeps: some 50 to 100 microseconds */
-    PATIENCE = 10000, /* pauses before a caller gives its core to the worker that it waits for */
+    SPINS_BEFORE_SLEEP = 4000, /* pauses before a worker sleeps: some 50 to 100 microseconds */
+    SPINS_BEFORE_YIELD = 10000, /* pauses before a caller gives its core to the worker that it waits for */
 };
 
 static struct {
     lock_type busy;  /* held by the caller whose job runs; guards scratch, n_worker and what a job is made of */
     lock_type sleep; /* guards waking */
-    signal_type wake;
+    condition_type wake;
     atomic_int n_sleeping, n_thread, n_left;
     int n_worker;
     _Atomic uint64_t ticket; /* the job's number << 32 | the next task */
@@ -125,7 +125,7 @@ static struct {
     _Atomic(void *) context;
     atomic_int n_task, n_active;
     buffer scratch[MAX_THREADS];
-} pool = {.busy = LOCK_INITIAL, .sleep = LOCK_INITIAL, .wake = SIGNAL_INITIAL, .n_thread = 1};
+} pool = {.busy = LOCK_INITIAL, .sleep = LOCK_INITIAL, .wake = CONDITION_INITIAL, .n_thread = 1};
 
 void apr_set_num_threads(int n) { atomic_store(&pool.n_thread, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n); }
 int apr_get_num_threads(void) { return atomic_load(&pool.n_thread); }
@@ -150,14 +150,14 @@ static void worker(int slot) {
     for (;;) {
         uint32_t number = 0;
         int spins = 0;
-        while (spins < SPIN && (number = (uint32_t)(atomic_load_explicit(&pool.ticket, memory_order_acquire) >> 32)) == seen) {
-            pause_briefly();
+        while (spins < SPINS_BEFORE_SLEEP && (number = (uint32_t)(atomic_load_explicit(&pool.ticket, memory_order_acquire) >> 32)) == seen) {
+            cpu_pause();
             spins++;
         }
         if (number == seen) {
             lock(&pool.sleep);
             atomic_fetch_add(&pool.n_sleeping, 1);
-            while ((number = (uint32_t)(atomic_load(&pool.ticket) >> 32)) == seen) wait_signal(&pool.wake, &pool.sleep);
+            while ((number = (uint32_t)(atomic_load(&pool.ticket) >> 32)) == seen) wait_condition(&pool.wake, &pool.sleep);
             atomic_fetch_sub(&pool.n_sleeping, 1);
             unlock(&pool.sleep);
         }
@@ -167,19 +167,19 @@ static void worker(int slot) {
 }
 
 #if defined(_WIN32)
-static DWORD WINAPI worker_main(LPVOID slot) {
+static DWORD WINAPI worker_entry(LPVOID slot) {
     worker((int)(intptr_t)slot);
     return 0;
 }
 
 static int start_worker(int slot) {
-    HANDLE handle = CreateThread(NULL, 0, worker_main, (LPVOID)(intptr_t)slot, 0, NULL);
+    HANDLE handle = CreateThread(NULL, 0, worker_entry, (LPVOID)(intptr_t)slot, 0, NULL);
     if (!handle) return -1;
     CloseHandle(handle);
     return 0;
 }
 #else
-static void *worker_main(void *slot) {
+static void *worker_entry(void *slot) {
     worker((int)(intptr_t)slot);
     return NULL;
 }
@@ -207,7 +207,7 @@ static int start_worker(int slot) {
     }
     if (pthread_attr_init(&attributes)) return -1;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int error = pthread_create(&thread, &attributes, worker_main, (void *)(intptr_t)slot);
+    int error = pthread_create(&thread, &attributes, worker_entry, (void *)(intptr_t)slot);
     pthread_attr_destroy(&attributes);
     return error ? -1 : 0;
 }
@@ -217,7 +217,7 @@ int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch
     if (n_task <= 0) return 0;
     if (!try_lock(&pool.busy)) {
         buffer own = {NULL, 0};
-        int result = run_alone(task, context, n_task, &own, scratch_bytes);
+        int result = run_serially(task, context, n_task, &own, scratch_bytes);
         free(own.raw);
         return result;
     }
@@ -227,7 +227,7 @@ int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch
     int n_active = pool.n_worker < wanted - 1 ? pool.n_worker + 1 : (int)wanted, result = 0;
     for (int slot = 1; slot < n_active; slot++) result |= buffer_reserve(&pool.scratch[slot], scratch_bytes);
     if (n_active == 1 || result) {
-        result = run_alone(task, context, n_task, &pool.scratch[0], scratch_bytes);
+        result = run_serially(task, context, n_task, &pool.scratch[0], scratch_bytes);
     } else if (buffer_reserve(&pool.scratch[0], scratch_bytes)) {
         failed = 1;
         result = -1;
@@ -248,8 +248,8 @@ int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch
         }
         work_on(number, 0);
         for (int spins = 0; atomic_load_explicit(&pool.n_left, memory_order_acquire); spins++) {
-            if (spins < PATIENCE) pause_briefly();
-            else give_way();
+            if (spins < SPINS_BEFORE_YIELD) cpu_pause();
+            else yield_thread();
         }
     }
     unlock(&pool.busy);

@@ -4,37 +4,46 @@
  * of the largest of 64, and multiplied with these positions' values. Sums of whole numbers are exact: every backend has the same.
  * Where the dot product takes bytes, a number is two digits, whose products are summed apart.
  */
+#ifndef WHISPER_APR_KERNELS_ATTENTION_INT8_INC_H
+#define WHISPER_APR_KERNELS_ATTENTION_INT8_INC_H
 
-#if !defined(VQ_KEY_OFFSET) /* what vq_key adds to a number, where the instruction wants it unsigned */
-#define VQ_KEY_OFFSET 0
-APR_INLINE vq vq_key(const int8_t *p, int part) { return vq_weight(p, part); }
-APR_INLINE vi vq_key_dot(vi acc, vq key, vq x) { return vq_dot(acc, key, x); }
+#include <string.h>
+
+#include "../kernels.h"
+#include "pages.inc.h"
+#include "tile.inc.h"
+#include "vecmath.inc.h"
+
+#if !defined(VQ_KEY_ZERO_POINT) /* what vq_key adds to a number, where the instruction wants it unsigned */
+#define VQ_KEY_ZERO_POINT 0
+APR_INLINE vq vq_load_key(const int8_t *p, int part) { return vq_load_weight(p, part); }
+APR_INLINE vi vq_dot_key(vi acc, vq key, vq x) { return vq_dot(acc, key, x); }
 #endif
 
 enum {
-    DIGITS = sizeof(vq_number) == 1 ? 2 : 1,
+    DIGITS = sizeof(vq_element) == 1 ? 2 : 1,
     KEY_BASE = 255, /* a query, which keys are multiplied with: digits from -127 to 127 ... */
-    KEY_MOST = 127 * 255 + 127,
+    KEY_MAX = 127 * 255 + 127,
     WEIGHT_BASE = 128, /* weights: digits from 0 to 127, which are the same signed and unsigned */
-    WEIGHT_MOST = 127 * 128,
+    WEIGHT_MAX = 127 * 128,
     INT8_ROWS = VF_TILE_ROWS < 6 ? VF_TILE_ROWS : 6, /* queries that read a page together */
     INT8_VECTORS = 4,  /* of keys, or of dimensions, at once, where there are few queries ... */
-    INT8_SUMS = 16,    /* ... and no more sums than the registers hold */
-    INT8_BLOCK = 64,   /* positions whose weights are rounded together */
-    INT8_HEAD = 64,    /* dimensions of a head are a multiple of this ... */
-    INT8_WIDEST = 512, /* ... up to this: 512 * 127 * KEY_MOST is below 2^31, and 512 * 127 * 127 below 2^24, exact as a float */
+    INT8_ACCUMULATORS = 16,    /* ... and no more sums than the registers hold */
+    INT8_VALUE_BLOCK = 64,   /* positions whose weights are rounded together */
+    INT8_D_HEAD_MULTIPLE = 64,    /* dimensions of a head are a multiple of this ... */
+    INT8_MAX_D_HEAD = 512, /* ... up to this: 512 * 127 * KEY_MOST is below 2^31, and 512 * 127 * 127 below 2^24, exact as a float */
 };
 
 /* One head of one row. */
 typedef struct int8_head {
     const int8_t *keys, *values;         /* (n_page, d_head / 4, 16, 4), (n_page, 4, d_head, 4) */
-    const float *key_steps, *value_steps; /* (n_page, 16) */
+    const float *key_scales, *value_scales; /* (n_page, 16) */
     const int32_t *pages;
     ptrdiff_t d_head, n_slot; /* n_slot: positions, rounded up to whole pages */
 } int8_head;
 
 /* A whole number in each lane, in its digits: out, and out + 16 for the lower. */
-APR_INLINE void store_digits(vf x, int key, vq_number *out) {
+APR_INLINE void store_digits(vf x, int key, vq_element *out) {
     if (DIGITS == 1) {
         vq_store(out, x);
         return;
@@ -47,17 +56,17 @@ APR_INLINE void store_digits(vf x, int key, vq_number *out) {
 }
 
 /* Row i of `rows`: n numbers, a multiple of 16, of a query or weights, in out (n / 16, rows, DIGITS, 16). Returns what a step is worth. */
-APR_NOINLINE static float round_digits(const float *x, ptrdiff_t n, int key, ptrdiff_t i, ptrdiff_t rows, vq_number *out) {
-    const float more = (float)(key ? KEY_MOST : WEIGHT_MOST) / 127.0f;
-    float inverse, step = step_of(x, n, &inverse);
+APR_NOINLINE static float quantize_digits(const float *x, ptrdiff_t n, int key, ptrdiff_t i, ptrdiff_t rows, vq_element *out) {
+    const float visible_step = (float)(key ? KEY_MAX : WEIGHT_MAX) / 127.0f;
+    float inverse_scale, scale = quantization_scale(x, n, &inverse_scale);
     for (ptrdiff_t at = 0; at < n; at += LANES) {
-        vf whole = inverse == 0.0f ? vf_zero() : vf_round(vf_mul(vf_load(x + at), vf_set1(inverse * more)));
+        vf whole = inverse_scale == 0.0f ? vf_zero() : vf_round(vf_mul(vf_load(x + at), vf_set1(inverse_scale * visible_step)));
         store_digits(whole, key, out + (at / APR_PANEL * rows + i) * DIGITS * APR_PANEL + at % APR_PANEL);
     }
-    return step / more;
+    return scale / visible_step;
 }
 
-APR_INLINE void int8_start(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, const int vectors, const int32_t *from) {
+APR_INLINE void int8_init(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, const int vectors, const int32_t *from) {
     APR_UNROLL
     for (int i = 0; i < sums; i++) {
         APR_UNROLL
@@ -67,26 +76,26 @@ APR_INLINE void int8_start(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, con
 
 /* acc[i][j] += numbers times bytes: n_block blocks of 16 of each row and digit, x (n_block, rows, DIGITS, 16), and of quads of outputs side by
  * side, w_step apart. ask: bytes of a single stream that are asked for with each of these. */
-APR_INLINE void int8_tile(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, const int vectors, const int keys, const vq_number *x,
-                          const int8_t *w, ptrdiff_t w_step, ptrdiff_t n_block, ptrdiff_t ask) {
+APR_INLINE void int8_microkernel(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, const int vectors, const int keys, const vq_element *x,
+                          const int8_t *w, ptrdiff_t w_stride, ptrdiff_t n_block, ptrdiff_t prefetch_bytes) {
     for (ptrdiff_t block = 0; block < n_block; block++, x += sums * APR_PANEL) {
         APR_UNROLL
-        for (int q = 0; q < APR_PANEL / APR_QUAD; q++, w += w_step) {
+        for (int q = 0; q < APR_PANEL / APR_QUAD; q++, w += w_stride) {
             vq part[INT8_VECTORS][VQ_PARTS];
-            for (ptrdiff_t at = 0; at < ask; at += LINE) APR_PREFETCH(w + STREAM_AHEAD + at);
+            for (ptrdiff_t at = 0; at < prefetch_bytes; at += CACHE_LINE) APR_PREFETCH(w + PREFETCH_DISTANCE + at);
             APR_UNROLL
             for (int j = 0; j < vectors; j++) {
                 APR_UNROLL
-                for (int p = 0; p < VQ_PARTS; p++) part[j][p] = keys ? vq_key(w + j * LANES * APR_QUAD, p) : vq_weight(w + j * LANES * APR_QUAD, p);
+                for (int p = 0; p < VQ_PARTS; p++) part[j][p] = keys ? vq_load_key(w + j * LANES * APR_QUAD, p) : vq_load_weight(w + j * LANES * APR_QUAD, p);
             }
             APR_UNROLL
             for (int i = 0; i < sums; i++) {
-                vq number = vq_input(x + i * APR_PANEL + q * APR_QUAD);
+                vq input = vq_load_input(x + i * APR_PANEL + q * APR_QUAD);
                 APR_UNROLL
                 for (int j = 0; j < vectors; j++) {
                     APR_UNROLL
                     for (int p = 0; p < VQ_PARTS; p++)
-                        acc[i][j][p] = keys ? vq_key_dot(acc[i][j][p], part[j][p], number) : vq_dot(acc[i][j][p], part[j][p], number);
+                        acc[i][j][p] = keys ? vq_dot_key(acc[i][j][p], part[j][p], input) : vq_dot(acc[i][j][p], part[j][p], input);
                 }
             }
         }
@@ -94,70 +103,70 @@ APR_INLINE void int8_tile(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, cons
 }
 
 /* The sum of a number's digits' sums. */
-APR_INLINE vf int8_total(vi acc[][INT8_VECTORS][VQ_PARTS], const int i, const int j, const int base) {
-    vf high = vf_from_int(vq_join(acc[i * DIGITS][j][0], acc[i * DIGITS][j][VQ_PARTS - 1]));
+APR_INLINE vf int8_combine_digits(vi acc[][INT8_VECTORS][VQ_PARTS], const int i, const int j, const int base) {
+    vf high = vf_from_int(vq_merge_parts(acc[i * DIGITS][j][0], acc[i * DIGITS][j][VQ_PARTS - 1]));
     if (DIGITS == 1) return high;
-    vi low = vq_join(acc[i * DIGITS + DIGITS - 1][j][0], acc[i * DIGITS + DIGITS - 1][j][VQ_PARTS - 1]);
+    vi low = vq_merge_parts(acc[i * DIGITS + DIGITS - 1][j][0], acc[i * DIGITS + DIGITS - 1][j][VQ_PARTS - 1]);
     return vf_fma(high, vf_set1((float)base), vf_from_int(low));
 }
 
 /* scores[i][page * 16 + key], from queries in digits, page after page. */
-APR_INLINE void int8_scores(const int8_head *h, const int rows, const int vectors, const vq_number *queries, const float *steps, float *scores) {
-    const ptrdiff_t n_block = h->d_head / APR_PANEL, ask = apr_zen5 ? LINE : 0;
-    int32_t offsets[INT8_ROWS * DIGITS] = {0};
+APR_INLINE void int8_scores(const int8_head *h, const int rows, const int vectors, const vq_element *queries, const float *scales, float *scores) {
+    const ptrdiff_t n_block = h->d_head / APR_PANEL, prefetch_bytes = apr_zen5 ? CACHE_LINE : 0;
+    int32_t compensation[INT8_ROWS * DIGITS] = {0};
     vi acc[INT8_ROWS * DIGITS][INT8_VECTORS][VQ_PARTS];
-    if (VQ_KEY_OFFSET) { /* what it adds to a sum, a key of zeros shows */
+    if (VQ_KEY_ZERO_POINT) { /* what it adds to a sum, a key of zeros shows */
         static const int8_t zeros[APR_PANEL * APR_QUAD];
         int32_t lanes[LANES];
-        int8_start(acc, rows * DIGITS, 1, offsets);
-        int8_tile(acc, rows * DIGITS, 1, 1, queries, zeros, 0, n_block, 0);
+        int8_init(acc, rows * DIGITS, 1, compensation);
+        int8_microkernel(acc, rows * DIGITS, 1, 1, queries, zeros, 0, n_block, 0);
         APR_UNROLL
         for (int i = 0; i < rows * DIGITS; i++) {
             vi_store(lanes, acc[i][0][0]);
-            offsets[i] = -lanes[0];
+            compensation[i] = -lanes[0];
         }
     }
     for (ptrdiff_t key = 0; key < h->n_slot; key += vectors * LANES) {
         ptrdiff_t page = h->pages[key / APR_PANEL], slot = key % APR_PANEL;
         const int8_t *keys = h->keys + page * APR_PANEL * h->d_head + slot * APR_QUAD;
-        int8_start(acc, rows * DIGITS, vectors, offsets);
-        int8_tile(acc, rows * DIGITS, vectors, 1, queries, keys, APR_PANEL * APR_QUAD, n_block, ask);
+        int8_init(acc, rows * DIGITS, vectors, compensation);
+        int8_microkernel(acc, rows * DIGITS, vectors, 1, queries, keys, APR_PANEL * APR_QUAD, n_block, prefetch_bytes);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
             for (int j = 0; j < vectors; j++) {
-                vf score = vf_mul(int8_total(acc, i, j, KEY_BASE), vf_set1(steps[i]));
-                vf_store(scores + i * h->n_slot + key + j * LANES, vf_mul(score, vf_load(h->key_steps + page * APR_PANEL + slot + j * LANES)));
+                vf score = vf_mul(int8_combine_digits(acc, i, j, KEY_BASE), vf_set1(scales[i]));
+                vf_store(scores + i * h->n_slot + key + j * LANES, vf_mul(score, vf_load(h->key_scales + page * APR_PANEL + slot + j * LANES)));
             }
         }
     }
 }
 
 /* sums[i] (d_head) = weights[i] times the values, a few pages after the others. */
-APR_INLINE void int8_sum(const int8_head *h, const int rows, const int vectors, const float *weights, float *sums) {
+APR_INLINE void int8_weighted_values(const int8_head *h, const int rows, const int vectors, const float *weights, float *sums) {
     static const int32_t zeros[INT8_ROWS * DIGITS];
     const ptrdiff_t line = h->d_head * APR_QUAD;
     memset(sums, 0, (size_t)(rows * h->d_head) * sizeof *sums);
-    for (ptrdiff_t first = 0; first < h->n_slot; first += INT8_BLOCK) {
-        vq_number numbers[INT8_ROWS * DIGITS * INT8_BLOCK];
-        float steps[INT8_ROWS];
-        ptrdiff_t n = min_size(INT8_BLOCK, h->n_slot - first);
+    for (ptrdiff_t first = 0; first < h->n_slot; first += INT8_VALUE_BLOCK) {
+        vq_element digits[INT8_ROWS * DIGITS * INT8_VALUE_BLOCK];
+        float scales[INT8_ROWS];
+        ptrdiff_t n = min_size(INT8_VALUE_BLOCK, h->n_slot - first);
         APR_UNROLL
-        for (int i = 0; i < rows; i++) steps[i] = round_digits(weights + i * h->n_slot + first, n, 0, i, rows, numbers);
+        for (int i = 0; i < rows; i++) scales[i] = quantize_digits(weights + i * h->n_slot + first, n, 0, i, rows, digits);
         for (ptrdiff_t d = 0; d < h->d_head; d += vectors * LANES) {
             vi acc[INT8_ROWS * DIGITS][INT8_VECTORS][VQ_PARTS];
-            const ptrdiff_t ask = apr_zen5 && d == 0 ? line : 0;
-            int8_start(acc, rows * DIGITS, vectors, zeros);
+            const ptrdiff_t prefetch_bytes = apr_zen5 && d == 0 ? line : 0;
+            int8_init(acc, rows * DIGITS, vectors, zeros);
             for (ptrdiff_t at = 0; at < n; at += APR_PANEL) {
                 const int8_t *values = h->values + h->pages[(first + at) / APR_PANEL] * APR_PANEL * h->d_head + d * APR_QUAD;
-                int8_tile(acc, rows * DIGITS, vectors, 0, numbers + at * rows * DIGITS, values, line, 1, ask);
+                int8_microkernel(acc, rows * DIGITS, vectors, 0, digits + at * rows * DIGITS, values, line, 1, prefetch_bytes);
             }
             APR_UNROLL
             for (int i = 0; i < rows; i++) {
                 APR_UNROLL
                 for (int j = 0; j < vectors; j++) {
                     float *sum = sums + i * h->d_head + d + j * LANES;
-                    vf_store(sum, vf_fma(int8_total(acc, i, j, WEIGHT_BASE), vf_set1(steps[i]), vf_load(sum)));
+                    vf_store(sum, vf_fma(int8_combine_digits(acc, i, j, WEIGHT_BASE), vf_set1(scales[i]), vf_load(sum)));
                 }
             }
         }
@@ -165,26 +174,26 @@ APR_INLINE void int8_sum(const int8_head *h, const int rows, const int vectors, 
 }
 
 /* The softmax of each query's scores, times the values' steps. n_seen: what the first query sees, and each further one that much more. */
-static void int8_weights(const int8_head *h, int rows, ptrdiff_t n_seen, ptrdiff_t more, float *scores) {
-    for (int i = 0; i < rows; i++, n_seen += more, scores += h->n_slot) {
-        ptrdiff_t seen = max_size(1, n_seen);
-        softmax_base2(scores, seen, h->n_slot);
+static void int8_softmax(const int8_head *h, int rows, ptrdiff_t n_visible, ptrdiff_t visible_step, float *scores) {
+    for (int i = 0; i < rows; i++, n_visible += visible_step, scores += h->n_slot) {
+        ptrdiff_t visible = max_size(1, n_visible);
+        softmax_base2(scores, visible, h->n_slot);
         for (ptrdiff_t key = 0; key < h->n_slot; key += LANES)
-            vf_store(scores + key, vf_mul(vf_load(scores + key), vf_load(h->value_steps + h->pages[key / APR_PANEL] * APR_PANEL + key % APR_PANEL)));
-        for (ptrdiff_t key = seen; key < h->n_slot; key++) scores[key] = 0.0f; /* whatever the step of a slot that nobody has written */
+            vf_store(scores + key, vf_mul(vf_load(scores + key), vf_load(h->value_scales + h->pages[key / APR_PANEL] * APR_PANEL + key % APR_PANEL)));
+        for (ptrdiff_t key = visible; key < h->n_slot; key++) scores[key] = 0.0f; /* whatever the step of a slot that nobody has written */
     }
 }
 
-static void int8_rows(const int8_head *h, int rows, const vq_number *queries, const float *steps, ptrdiff_t n_seen, ptrdiff_t more,
+static void int8_query_block(const int8_head *h, int rows, const vq_element *queries, const float *scales, ptrdiff_t n_visible, ptrdiff_t visible_step,
                       float *scores, float *sums) {
-#define FITS(R, V) ((R) * DIGITS * VQ_PARTS * (V) <= INT8_SUMS)
+#define FITS(R, V) ((R) * DIGITS * VQ_PARTS * (V) <= INT8_ACCUMULATORS)
 #define WIDE(R) (FITS(R, 4) ? 4 : FITS(R, 2) ? 2 : 1)
 #define NARROW(R) (WIDE(R) * LANES <= APR_PANEL ? WIDE(R) : APR_PANEL / LANES) /* no more than a page's */
 #define INT8_CASE(R) \
     case R: \
-        int8_scores(h, R, NARROW(R), queries, steps, scores); \
-        int8_weights(h, R, n_seen, more, scores); \
-        int8_sum(h, R, WIDE(R), scores, sums); \
+        int8_scores(h, R, NARROW(R), queries, scales, scores); \
+        int8_softmax(h, R, n_visible, visible_step, scores); \
+        int8_weighted_values(h, R, WIDE(R), scores, sums); \
         break;
     switch (rows) {
         INT8_CASE(1)
@@ -202,42 +211,44 @@ static void int8_rows(const int8_head *h, int rows, const vq_number *queries, co
 #undef FITS
 }
 
-typedef struct int8_work {
+typedef struct int8_attention_work {
     const apr_attention *a;
     ptrdiff_t n_part; /* stretches of queries for each row and head */
-} int8_work;
+} int8_attention_work;
 
-static void int8_task(void *context, ptrdiff_t index, void *scratch) {
-    const int8_work *work = context;
+static void int8_attention_task(void *context, ptrdiff_t index, void *scratch) {
+    const int8_attention_work *work = context;
     const apr_attention *a = work->a;
     ptrdiff_t part = index % work->n_part, head = index / work->n_part % a->n_head, row = index / work->n_part / a->n_head;
     ptrdiff_t n_key = a->lengths[row], d_head = a->d_head, first_page = head * a->n_page, n_block = div_up(a->n_query, INT8_ROWS);
     int8_head h = {.pages = a->pages + row * a->pages_stride, .d_head = d_head, .n_slot = div_up(n_key, APR_PANEL) * APR_PANEL};
     h.keys = (const int8_t *)a->keys + first_page * APR_PANEL * d_head;
     h.values = (const int8_t *)a->values + first_page * APR_PANEL * d_head;
-    h.key_steps = a->steps + first_page * APR_PANEL;
-    h.value_steps = h.key_steps + a->n_head * a->n_page * APR_PANEL;
+    h.key_scales = a->scales + first_page * APR_PANEL;
+    h.value_scales = h.key_scales + a->n_head * a->n_page * APR_PANEL;
     float *scores = scratch, *sums = scores + INT8_ROWS * h.n_slot, *query = sums + INT8_ROWS * d_head;
-    vq_number *queries = (vq_number *)(void *)(query + d_head);
+    vq_element *queries = (vq_element *)(void *)(query + d_head);
     for (ptrdiff_t block = part * n_block / work->n_part; block < (part + 1) * n_block / work->n_part; block++) {
         ptrdiff_t first = block * INT8_ROWS, rows = min_size(INT8_ROWS, a->n_query - first);
         const float *q = a->q + row * a->q_row + head * a->q_head + first * a->q_time;
-        float *out = a->out + row * a->out_row + head * a->out_head + first * a->out_time, steps[INT8_ROWS];
+        float *out = a->out + row * a->out_row + head * a->out_head + first * a->out_time, scales[INT8_ROWS];
         for (ptrdiff_t i = 0; i < rows; i++) {
             for (ptrdiff_t d = 0; d < d_head; d++) query[d] = q[i * a->q_time + d] * (a->scale * LOG2_E);
-            steps[i] = round_digits(query, d_head, 1, i, rows, queries);
+            scales[i] = quantize_digits(query, d_head, 1, i, rows, queries);
         }
-        int8_rows(&h, (int)rows, queries, steps, a->causal ? n_key - a->n_query + 1 + first : n_key, a->causal ? 1 : 0, scores, sums);
+        int8_query_block(&h, (int)rows, queries, scales, a->causal ? n_key - a->n_query + 1 + first : n_key, a->causal ? 1 : 0, scores, sums);
         for (ptrdiff_t i = 0; i < rows; i++) memcpy(out + i * a->out_time, sums + i * d_head, (size_t)d_head * sizeof *sums);
     }
 }
 
 /* Whether int8_attention is what a call wants: every Whisper's heads have 64 dimensions. */
-APR_INLINE int int8_fits(const apr_attention *a) { return a->type == APR_INT8 && a->d_head % INT8_HEAD == 0 && a->d_head <= INT8_WIDEST; }
+APR_INLINE int int8_attention_supported(const apr_attention *a) { return a->type == APR_INT8 && a->d_head % INT8_D_HEAD_MULTIPLE == 0 && a->d_head <= INT8_MAX_D_HEAD; }
 
 static void int8_attention(const apr_attention *a) {
-    int8_work work = {.a = a, .n_part = query_stretches(a, INT8_ROWS)};
-    ptrdiff_t floats = INT8_ROWS * (div_up(longest_row(a), APR_PANEL) * APR_PANEL + a->d_head) + a->d_head;
-    size_t numbers = (size_t)(INT8_ROWS * DIGITS * a->d_head) * sizeof(vq_number);
-    apr_parallel(int8_task, &work, a->n_row * a->n_head * work.n_part, (size_t)floats * sizeof(float) + numbers);
+    int8_attention_work work = {.a = a, .n_part = query_parts(a, INT8_ROWS)};
+    ptrdiff_t floats = INT8_ROWS * (div_up(longest_length(a), APR_PANEL) * APR_PANEL + a->d_head) + a->d_head;
+    size_t digits = (size_t)(INT8_ROWS * DIGITS * a->d_head) * sizeof(vq_element);
+    apr_parallel(int8_attention_task, &work, a->n_row * a->n_head * work.n_part, (size_t)floats * sizeof(float) + digits);
 }
+
+#endif

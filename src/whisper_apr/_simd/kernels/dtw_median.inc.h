@@ -1,6 +1,13 @@
 /* What the alignment of words with sound needs: a running median, and dynamic time warping. */
+#ifndef WHISPER_APR_KERNELS_DTW_MEDIAN_INC_H
+#define WHISPER_APR_KERNELS_DTW_MEDIAN_INC_H
 
-enum { MEDIAN_WIDEST = 63 };
+#include <math.h>
+
+#include "../kernels.h"
+#include "tile.inc.h"
+
+enum { MEDIAN_MAX_WIDTH = 63 };
 
 typedef struct median_work {
     const float *x;
@@ -13,7 +20,7 @@ static void median_task(void *context, ptrdiff_t row, void *scratch) {
     const median_work *work = context;
     ptrdiff_t n = work->n, width = work->width;
     const float *x = work->x + row * (n + width - 1);
-    vf run[MEDIAN_WIDEST];
+    vf run[MEDIAN_MAX_WIDTH];
     (void)scratch;
     for (ptrdiff_t at = 0; at < n; at += LANES) {
         for (ptrdiff_t j = 0; j < width; j++) run[j] = vf_min(vf_load_n(x + at + j, n - at), vf_set1(INFINITY)); /* in this order a NaN becomes infinity */
@@ -56,3 +63,5 @@ static void dtw(const float *x, ptrdiff_t n, ptrdiff_t m, float *cost, int8_t *t
         }
     }
 }
+
+#endif

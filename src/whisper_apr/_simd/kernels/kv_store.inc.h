@@ -1,9 +1,18 @@
 /* The key-value cache: new positions' keys and values go into its pages, where attention.inc.h reads them. */
+#ifndef WHISPER_APR_KERNELS_KV_STORE_INC_H
+#define WHISPER_APR_KERNELS_KV_STORE_INC_H
 
-enum { STRIP = 64 }; /* dimensions that are turned before the first is read again: a wide load waits for narrow stores */
+#include <string.h>
+
+#include "../kernels.h"
+#include "pages.inc.h"
+#include "tile.inc.h"
+#include "vecmath.inc.h"
+
+enum { TRANSPOSE_STRIP = 64 }; /* dimensions that are turned before the first is read again: a wide load waits for narrow stores */
 
 /* Rounded to nearest, ties to even; a NaN stays one. */
-#if !defined(VF_STORE_HALF)
+#if !defined(VF_HAS_STORE_HALF)
 APR_INLINE void vf_store_half(uint16_t *p, vf x) {
     float lanes[LANES];
     vf_store(lanes, x);
@@ -16,76 +25,76 @@ APR_INLINE void store_vector(void *p, ptrdiff_t i, vf x, int type) {
     else vf_store((float *)p + i, x);
 }
 
-APR_INLINE void store_number(void *p, ptrdiff_t i, float x, int type) {
+APR_INLINE void store_element(void *p, ptrdiff_t i, float x, int type) {
     if (type == APR_FLOAT16) ((uint16_t *)p)[i] = apr_float_to_half(x);
     else ((float *)p)[i] = x;
 }
 
 /* 16 positions' keys as a whole page, (d_head, 16) cells; d_head is a multiple of 4. */
-static void store_page_of_keys(const apr_store *s, const float *k, ptrdiff_t at) {
-    for (ptrdiff_t d = 0; d < s->d_head; d += STRIP) {
-        float turned[STRIP * APR_PANEL];
-        ptrdiff_t n_dim = min_size(STRIP, s->d_head - d);
+static void store_key_page(const apr_store *s, const float *k, ptrdiff_t at) {
+    for (ptrdiff_t d = 0; d < s->d_head; d += TRANSPOSE_STRIP) {
+        float transposed[TRANSPOSE_STRIP * APR_PANEL];
+        ptrdiff_t n_dim = min_size(TRANSPOSE_STRIP, s->d_head - d);
         for (ptrdiff_t t = 0; t < APR_PANEL; t += 4)
-            for (ptrdiff_t i = 0; i < n_dim; i += 4) vf_turn4(k + t * s->k_time + d + i, s->k_time, turned + i * APR_PANEL + t, APR_PANEL);
-        for (ptrdiff_t i = 0; i < n_dim * APR_PANEL; i += LANES) store_vector(s->keys, at + d * APR_PANEL + i, vf_load(turned + i), s->type);
+            for (ptrdiff_t i = 0; i < n_dim; i += 4) vf_transpose4(k + t * s->k_time + d + i, s->k_time, transposed + i * APR_PANEL + t, APR_PANEL);
+        for (ptrdiff_t i = 0; i < n_dim * APR_PANEL; i += LANES) store_vector(s->keys, at + d * APR_PANEL + i, vf_load(transposed + i), s->type);
     }
 }
 
 /* n positions, from `slot` of a page on. */
-static void store_floats(const apr_store *s, const float *k, const float *v, ptrdiff_t page, ptrdiff_t slot, ptrdiff_t n) {
+static void store_float_page(const apr_store *s, const float *k, const float *v, ptrdiff_t page, ptrdiff_t slot, ptrdiff_t n) {
     ptrdiff_t d_head = s->d_head;
     int whole = n == APR_PANEL && d_head % 4 == 0;
-    if (whole) store_page_of_keys(s, k, page * d_head * APR_PANEL);
+    if (whole) store_key_page(s, k, page * d_head * APR_PANEL);
     for (ptrdiff_t end = slot + n; slot < end; slot++, k += s->k_time, v += s->v_time) {
         ptrdiff_t line = value_index(page, slot, 0, d_head, s->type), d = 0;
-        for (ptrdiff_t i = 0; !whole && i < d_head; i++) store_number(s->keys, key_index(page, slot, i, d_head, s->type), k[i], s->type);
+        for (ptrdiff_t i = 0; !whole && i < d_head; i++) store_element(s->keys, key_index(page, slot, i, d_head, s->type), k[i], s->type);
         for (; d + LANES <= d_head; d += LANES) store_vector(s->values, line + d, vf_load(v + d), s->type);
-        for (; d < d_head; d++) store_number(s->values, line + d, v[d], s->type);
+        for (; d < d_head; d++) store_element(s->values, line + d, v[d], s->type);
     }
 }
 
 /* Times the factor that makes whole numbers of x; where that is 0, x may be infinite, and the product anything, which is bounded. */
-APR_INLINE void store_int8(int8_t *p, vf x, vf factor) {
+APR_INLINE void quantize_vector(int8_t *p, vf x, vf factor) {
     vf_store_int8(p, vf_min(vf_max(vf_mul(x, factor), vf_set1(-127.0f)), vf_set1(127.0f)));
 }
 
 /* 16 numbers from x[d] on, of which n exist in all. */
-APR_INLINE void round_part(const float *x, ptrdiff_t d, ptrdiff_t n, float factor, int8_t *part) {
-    for (ptrdiff_t i = 0; i < APR_PANEL; i += LANES) store_int8(part + i, load_left(x, d + i, n), vf_set1(factor));
+APR_INLINE void quantize_panel(const float *x, ptrdiff_t d, ptrdiff_t n, float factor, int8_t *quantized) {
+    for (ptrdiff_t i = 0; i < APR_PANEL; i += LANES) quantize_vector(quantized + i, load_tail(x, d + i, n), vf_set1(factor));
 }
 
 /* As store_floats, with steps. Values of four positions that share quads go together. */
-static void store_bytes(const apr_store *s, const float *k, const float *v, ptrdiff_t page, ptrdiff_t slot, ptrdiff_t n) {
+static void store_int8_page(const apr_store *s, const float *k, const float *v, ptrdiff_t page, ptrdiff_t slot, ptrdiff_t n) {
     ptrdiff_t d_head = s->d_head;
-    float *key_steps = s->steps + page * APR_PANEL, *value_steps = key_steps + s->n_head * s->n_page * APR_PANEL, factor;
-    int8_t *keys = s->keys, *values = s->values, part[APR_PANEL];
+    float *key_scales = s->scales + page * APR_PANEL, *value_scales = key_scales + s->n_head * s->n_page * APR_PANEL, factor;
+    int8_t *keys = s->keys, *values = s->values, quantized[APR_PANEL];
     for (ptrdiff_t t = slot; t < slot + n; t++, k += s->k_time) {
-        key_steps[t] = step_of(k, d_head, &factor);
+        key_scales[t] = quantization_scale(k, d_head, &factor);
         for (ptrdiff_t d = 0; d < d_head; d += APR_PANEL) {
-            round_part(k, d, d_head, factor, part);
+            quantize_panel(k, d, d_head, factor, quantized);
             for (ptrdiff_t i = 0; i < APR_PANEL && d + i < d_head; i += APR_QUAD)
-                memcpy(keys + key_index(page, t, d + i, d_head, APR_INT8), part + i, APR_QUAD);
+                memcpy(keys + key_index(page, t, d + i, d_head, APR_INT8), quantized + i, APR_QUAD);
         }
     }
-    for (ptrdiff_t t = slot, taken; t < slot + n; t += taken, v += taken * s->v_time) {
-        taken = t % APR_QUAD == 0 && t + APR_QUAD <= slot + n && d_head % APR_QUAD == 0 ? APR_QUAD : 1;
+    for (ptrdiff_t t = slot, n_taken; t < slot + n; t += n_taken, v += n_taken * s->v_time) {
+        n_taken = t % APR_QUAD == 0 && t + APR_QUAD <= slot + n && d_head % APR_QUAD == 0 ? APR_QUAD : 1;
         float factors[APR_PANEL]; /* of the four, over and over again */
-        for (ptrdiff_t i = 0; i < taken; i++) value_steps[t + i] = step_of(v + i * s->v_time, d_head, &factors[i]);
-        if (taken == 1) {
+        for (ptrdiff_t i = 0; i < n_taken; i++) value_scales[t + i] = quantization_scale(v + i * s->v_time, d_head, &factors[i]);
+        if (n_taken == 1) {
             for (ptrdiff_t d = 0; d < d_head; d += APR_PANEL) {
-                round_part(v, d, d_head, factors[0], part);
-                for (ptrdiff_t i = 0; i < min_size(APR_PANEL, d_head - d); i++) values[value_index(page, t, d + i, d_head, APR_INT8)] = part[i];
+                quantize_panel(v, d, d_head, factors[0], quantized);
+                for (ptrdiff_t i = 0; i < min_size(APR_PANEL, d_head - d); i++) values[value_index(page, t, d + i, d_head, APR_INT8)] = quantized[i];
             }
             continue;
         }
         for (ptrdiff_t i = APR_QUAD; i < APR_PANEL; i++) factors[i] = factors[i - APR_QUAD];
-        for (ptrdiff_t d = 0; d < d_head; d += STRIP) {
-            float turned[STRIP * APR_QUAD];
-            ptrdiff_t n_dim = min_size(STRIP, d_head - d);
-            for (ptrdiff_t i = 0; i < n_dim; i += APR_QUAD) vf_turn4(v + d + i, s->v_time, turned + i * APR_QUAD, APR_QUAD);
+        for (ptrdiff_t d = 0; d < d_head; d += TRANSPOSE_STRIP) {
+            float transposed[TRANSPOSE_STRIP * APR_QUAD];
+            ptrdiff_t n_dim = min_size(TRANSPOSE_STRIP, d_head - d);
+            for (ptrdiff_t i = 0; i < n_dim; i += APR_QUAD) vf_transpose4(v + d + i, s->v_time, transposed + i * APR_QUAD, APR_QUAD);
             for (ptrdiff_t i = 0; i < n_dim * APR_QUAD; i += LANES)
-                store_int8(values + value_index(page, t, d, d_head, APR_INT8) + i, vf_load(turned + i), vf_load(factors + i % APR_PANEL));
+                quantize_vector(values + value_index(page, t, d, d_head, APR_INT8) + i, vf_load(transposed + i), vf_load(factors + i % APR_PANEL));
         }
     }
 }
@@ -100,13 +109,13 @@ static void store_task(void *context, ptrdiff_t i, void *scratch) {
     for (ptrdiff_t from = start, to; from < end; from = to) {
         to = min_size(end, (from / APR_PANEL + 1) * APR_PANEL);
         for (ptrdiff_t next = to; next < min_size(to + APR_PANEL, end); next++) {
-            ask_row(k + (next + before) * s->k_time, s->d_head);
-            ask_row(v + (next + before) * s->v_time, s->d_head);
+            prefetch_row(k + (next + before) * s->k_time, s->d_head);
+            prefetch_row(v + (next + before) * s->v_time, s->d_head);
         }
         ptrdiff_t page = head * s->n_page + s->pages[row * s->pages_stride + from / APR_PANEL];
         const float *keys = k + (from + before) * s->k_time, *values = v + (from + before) * s->v_time;
-        if (s->type == APR_INT8) store_bytes(s, keys, values, page, from % APR_PANEL, to - from);
-        else store_floats(s, keys, values, page, from % APR_PANEL, to - from);
+        if (s->type == APR_INT8) store_int8_page(s, keys, values, page, from % APR_PANEL, to - from);
+        else store_float_page(s, keys, values, page, from % APR_PANEL, to - from);
     }
 }
 
@@ -114,3 +123,5 @@ static void store(const apr_store *s) {
     apr_store work = *s;
     apr_parallel(store_task, &work, s->n_row * s->n_head, 0);
 }
+
+#endif

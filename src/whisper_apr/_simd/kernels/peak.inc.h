@@ -1,4 +1,9 @@
 /* What this machine can do at most, for benchmarks to hold the kernels against: multiply-adds that never leave the registers, and reading. */
+#ifndef WHISPER_APR_KERNELS_PEAK_INC_H
+#define WHISPER_APR_KERNELS_PEAK_INC_H
+
+#include "../kernels.h"
+#include "tile.inc.h"
 
 enum { PEAK_CHAINS = 12, PEAK_STEPS = 1000, READ_CHUNK = 1 << 14 }; /* chains hide a multiply-add's latency, and fit 16 registers */
 
@@ -16,7 +21,7 @@ static void peak_task(void *context, ptrdiff_t i, void *scratch) {
     }
     APR_UNROLL
     for (int j = 1; j < PEAK_CHAINS; j++) chain[0] = vf_add(chain[0], chain[j]);
-    out[0] = vf_sum(chain[0]);
+    out[0] = vf_reduce_add(chain[0]);
     out[1] = 2.0f * PEAK_CHAINS * PEAK_STEPS * LANES;
 }
 
@@ -40,7 +45,7 @@ static void read_task(void *context, ptrdiff_t i, void *scratch) {
         APR_UNROLL
         for (int j = 0; j < 4; j++) sum[j] = vf_add(sum[j], vf_load(x + at + j * LANES));
     }
-    work->out[i] = vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
+    work->out[i] = vf_reduce_add(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
 }
 
 /* out: a number for each READ_CHUNK numbers of x */
@@ -48,3 +53,5 @@ static void read_all(const float *x, ptrdiff_t n, float *out) {
     read_work work = {x, out, n};
     apr_parallel(read_task, &work, div_up(n, READ_CHUNK), 0);
 }
+
+#endif

@@ -4,20 +4,29 @@
  * summed in float32, in order. The rows are cut into tiles, whose numbers lie as (k / 4, rows, 4): a register block reads them and the
  * panels straight on. No block of k: the numbers are small, and what falls out of the first cache comes in time from the second.
  */
+#ifndef WHISPER_APR_KERNELS_QGEMM_INC_H
+#define WHISPER_APR_KERNELS_QGEMM_INC_H
+
+#include <string.h>
+
+#include "../kernels.h"
+#include "epilogue.inc.h"
+#include "tile.inc.h"
+#include "vecmath.inc.h"
 
 enum {
     QUAD = APR_QUAD,
     GROUP = APR_GROUP,
     QUADS = GROUP / QUAD,
-    Q_WIDE = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2, /* vectors of a block of few rows: enough sums at once to hide the latency */
-    Q_ROWS = VQ_TILE_ROWS > V4_TILE_ROWS ? VQ_TILE_ROWS : V4_TILE_ROWS,
-    Q_SUMS = 4, /* of one output at most, and the quads that are taken at once */
+    Q_SMALL_M_VECTORS = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2, /* vectors of a block of few rows: enough sums at once to hide the latency */
+    Q_TILE_ROWS = VQ_TILE_ROWS > V4_TILE_ROWS ? VQ_TILE_ROWS : V4_TILE_ROWS,
+    Q_ACCUMULATORS = 4, /* of one output at most, and the quads that are taken at once */
     Q_STREAM_ROWS = APR_PANEL / LANES * VQ_PARTS == 1 ? 8 : 1, /* so many may be done a panel at a time */
-    Q_PAGE = 4096,           /* bytes: of a single stream one line of each page is asked for, which looks the page's address up, or every line */
-    Q_PAGES_AHEAD = 4,       /* so much earlier than it is read */
-    Q_UNIT = Q_WIDE * LANES > APR_PANEL ? Q_WIDE * LANES : APR_PANEL, /* columns that all tiles pass before the next ones are read */
+    Q_MEMORY_PAGE = 4096,           /* bytes: of a single stream one line of each page is asked for, which looks the page's address up, or every line */
+    Q_PREFETCH_PAGES = 4,       /* so much earlier than it is read */
+    Q_COLUMN_BLOCK = Q_SMALL_M_VECTORS * LANES > APR_PANEL ? Q_SMALL_M_VECTORS * LANES : APR_PANEL, /* columns that all tiles pass before the next ones are read */
     Q_ROW_BYTES = 256 * 1024,  /* of a task's rounded rows: they stay in the second cache while the panels pass */
-    Q_SMALL = 64 * 1024,       /* products fewer than this are not worth a second thread */
+    Q_SERIAL_PRODUCTS = 64 * 1024,       /* products fewer than this are not worth a second thread */
     Q_TASK_ROWS = 96,          /* a task of rows reads all panels, and a task of columns rounds all rows: at least so many ... */
     Q_TASK_COLUMNS = 128,      /* ... of each, that this does not weigh */
 };
@@ -25,44 +34,44 @@ enum {
 typedef struct q_tile {
     ptrdiff_t row;
     int rows;
-    const void *numbers;    /* (n_quad, rows, 4), n_quad a multiple of 8 */
-    const int32_t *offsets; /* int4: (n_group, rows): -8 times the sum of a group's numbers */
-    const float *steps;     /* (rows): what one step of a number is worth */
-    int alone;              /* no other tile passes over the same panels */
+    const void *quantized;    /* (n_quad, rows, 4), n_quad a multiple of 8 */
+    const int32_t *compensation; /* int4: (n_group, rows): -8 times the sum of a group's numbers */
+    const float *row_scales;     /* (rows): what one step of a number is worth */
+    int single_tile;              /* no other tile passes over the same panels */
 } q_tile;
 
 /* Row `row` of a as whole numbers, zeros up to a multiple of 32. Returns what a step is worth: NaN where the row has infinity or NaN. */
-APR_INLINE float round_row(const apr_gemm *g, ptrdiff_t row, const int four, void *out) {
+APR_INLINE float quantize_row(const apr_gemm *g, ptrdiff_t row, const int int4, void *out) {
     const float *a = g->a + row * g->a_stride;
     ptrdiff_t whole = g->k / LANES * LANES, padded = div_up(g->k, GROUP) * GROUP;
-    float inverse, step = step_of(a, g->k, &inverse);
-    int usable = inverse != 0.0f;
+    float inverse_scale, scale = quantization_scale(a, g->k, &inverse_scale);
+    int usable = inverse_scale != 0.0f;
     for (ptrdiff_t s = 0; s < padded; s += LANES) {
         vf x = vf_zero();
-        if (usable && s < g->k) x = vf_mul(s < whole ? vf_load(a + s) : vf_load_n(a + s, g->k - s), vf_set1(inverse));
-        if (four) v4_store((v4_number *)out + s, x);
-        else vq_store((vq_number *)out + s, x);
+        if (usable && s < g->k) x = vf_mul(s < whole ? vf_load(a + s) : vf_load_n(a + s, g->k - s), vf_set1(inverse_scale));
+        if (int4) v4_store((v4_element *)out + s, x);
+        else vq_store((vq_element *)out + s, x);
     }
-    return step;
+    return scale;
 }
 
 /* A tile's numbers, steps and offsets; `line` holds one row's numbers. */
-static void round_tile(const apr_gemm *g, const int four, const q_tile *t, char *numbers, int32_t *offsets, float *steps, void *line) {
-    size_t unit = QUAD * (four ? sizeof(v4_number) : sizeof(vq_number));
+static void quantize_tile(const apr_gemm *g, const int int4, const q_tile *t, char *quantized, int32_t *compensation, float *row_scales, void *row_buffer) {
+    size_t column_block = QUAD * (int4 ? sizeof(v4_element) : sizeof(vq_element));
     ptrdiff_t n_group = div_up(g->k, GROUP);
     for (int i = 0; i < t->rows; i++) {
-        steps[i] = four ? round_row(g, t->row + i, 1, line) : round_row(g, t->row + i, 0, line);
-        const char *from = line;
-        char *to = numbers + (size_t)i * unit;
-        if (unit == 4)
+        row_scales[i] = int4 ? quantize_row(g, t->row + i, 1, row_buffer) : quantize_row(g, t->row + i, 0, row_buffer);
+        const char *from = row_buffer;
+        char *to = quantized + (size_t)i * column_block;
+        if (column_block == 4)
             for (ptrdiff_t q = 0; q < n_group * QUADS; q++) memcpy(to + (size_t)(q * t->rows) * 4, from + q * 4, 4);
         else
             for (ptrdiff_t q = 0; q < n_group * QUADS; q++) memcpy(to + (size_t)(q * t->rows) * 8, from + q * 8, 8);
-        if (four) {
+        if (int4) {
             for (ptrdiff_t group = 0; group < n_group; group++) {
                 int32_t sum = 0;
-                for (int s = 0; s < GROUP; s++) sum += ((const v4_number *)line)[group * GROUP + s];
-                offsets[group * t->rows + i] = -8 * sum;
+                for (int s = 0; s < GROUP; s++) sum += ((const v4_element *)row_buffer)[group * GROUP + s];
+                compensation[group * t->rows + i] = -8 * sum;
             }
         }
     }
@@ -75,18 +84,18 @@ APR_INLINE const char *q_panel(const void *panels, ptrdiff_t column, ptrdiff_t p
 
 
 /* Times step and scale. */
-APR_INLINE void q8_finish(const apr_gemm *g, const q_tile *t, int row, ptrdiff_t column, const vi *acc, float *out) {
-    vi sum = vq_correct(vq_join(acc[0], acc[VQ_PARTS - 1]), g->sums + column);
-    vf_store(out, vf_mul(vf_mul(vf_from_int(sum), vf_set1(t->steps[row])), vf_load((const float *)g->scales + column)));
+APR_INLINE void q8_dequantize(const apr_gemm *g, const q_tile *t, int row, ptrdiff_t column, const vi *acc, float *out) {
+    vi sum = vq_undo_zero_point(vq_merge_parts(acc[0], acc[VQ_PARTS - 1]), g->sums + column);
+    vf_store(out, vf_mul(vf_mul(vf_from_int(sum), vf_set1(t->row_scales[row])), vf_load((const float *)g->scales + column)));
 }
 
 /* rows x vectors of the product, before bias: whole sums, then times step and scale. */
 APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, const int vectors, ptrdiff_t column, float *out) {
-    vi acc[VQ_TILE_ROWS][Q_WIDE][VQ_PARTS];
-    const int8_t *w[Q_WIDE];
-    const vq_number *x = t->numbers;
+    vi acc[VQ_TILE_ROWS][Q_SMALL_M_VECTORS][VQ_PARTS];
+    const int8_t *w[Q_SMALL_M_VECTORS];
+    const vq_element *x = t->quantized;
     const int width = vectors * LANES > APR_PANEL ? vectors * LANES : APR_PANEL;
-    ptrdiff_t n_quad = div_up(g->k, QUAD), ahead = (t->alone ? width : Q_UNIT) * n_quad, last = div_up(g->n, APR_PANEL) * APR_PANEL - LANES;
+    ptrdiff_t n_quad = div_up(g->k, QUAD), ahead = (t->single_tile ? width : Q_COLUMN_BLOCK) * n_quad, last = div_up(g->n, APR_PANEL) * APR_PANEL - LANES;
     APR_UNROLL
     for (int j = 0; j < vectors; j++) w[j] = (const int8_t *)q_panel(g->b, min_size(column + j * LANES, last), n_quad * APR_PANEL * QUAD);
     APR_UNROLL
@@ -98,22 +107,22 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
         }
     }
     for (ptrdiff_t q = 0; q < n_quad; q++) {
-        vq part[Q_WIDE][VQ_PARTS];
+        vq weights[Q_SMALL_M_VECTORS][VQ_PARTS];
         APR_UNROLL
         for (int j = 0; j < vectors; j++) {
             APR_UNROLL
-            for (int p = 0; p < VQ_PARTS; p++) part[j][p] = vq_weight(w[j] + q * APR_PANEL * QUAD, p);
+            for (int p = 0; p < VQ_PARTS; p++) weights[j][p] = vq_load_weight(w[j] + q * APR_PANEL * QUAD, p);
         }
         /* what will be read next, a line after the other, as the memory likes it */
         APR_UNROLL
         for (int j = 0; j < width; j += APR_PANEL) APR_PREFETCH_L2(w[0] + (ahead + q * width + j) * QUAD);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
-            vq number = vq_input(x + (q * rows + i) * QUAD);
+            vq input = vq_load_input(x + (q * rows + i) * QUAD);
             APR_UNROLL
             for (int j = 0; j < vectors; j++) {
                 APR_UNROLL
-                for (int p = 0; p < VQ_PARTS; p++) acc[i][j][p] = vq_dot(acc[i][j][p], part[j][p], number);
+                for (int p = 0; p < VQ_PARTS; p++) acc[i][j][p] = vq_dot(acc[i][j][p], weights[j][p], input);
             }
         }
     }
@@ -121,25 +130,25 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
     for (int i = 0; i < rows; i++) {
         APR_UNROLL
         for (int j = 0; j < vectors; j++)
-            q8_finish(g, t, i, min_size(column + j * LANES, last), acc[i][j], out + (i * vectors + j) * LANES);
+            q8_dequantize(g, t, i, min_size(column + j * LANES, last), acc[i][j], out + (i * vectors + j) * LANES);
     }
 }
 
 /* A quad of each row times a panel's, added to one of its sums. */
-APR_INLINE void q8_step(vi acc[][Q_SUMS][APR_PANEL / LANES][VQ_PARTS], const int rows, const int sum, const int8_t *w, const vq_number *x) {
-    vq part[APR_PANEL / LANES][VQ_PARTS];
+APR_INLINE void q8_fma(vi acc[][Q_ACCUMULATORS][APR_PANEL / LANES][VQ_PARTS], const int rows, const int sum, const int8_t *w, const vq_element *x) {
+    vq weights[APR_PANEL / LANES][VQ_PARTS];
     APR_UNROLL
     for (int j = 0; j < APR_PANEL / LANES; j++) {
         APR_UNROLL
-        for (int p = 0; p < VQ_PARTS; p++) part[j][p] = vq_weight(w + j * LANES * QUAD, p);
+        for (int p = 0; p < VQ_PARTS; p++) weights[j][p] = vq_load_weight(w + j * LANES * QUAD, p);
     }
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
-        vq number = vq_input(x + i * QUAD);
+        vq input = vq_load_input(x + i * QUAD);
         APR_UNROLL
         for (int j = 0; j < APR_PANEL / LANES; j++) {
             APR_UNROLL
-            for (int p = 0; p < VQ_PARTS; p++) acc[i][sum][j][p] = vq_dot(acc[i][sum][j][p], part[j][p], number);
+            for (int p = 0; p < VQ_PARTS; p++) acc[i][sum][j][p] = vq_dot(acc[i][sum][j][p], weights[j][p], input);
         }
     }
 }
@@ -148,8 +157,8 @@ APR_INLINE void q8_step(vi acc[][Q_SUMS][APR_PANEL / LANES][VQ_PARTS], const int
  * instruction's latency; whole numbers may be summed in any order. */
 APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, const int sums, ptrdiff_t column, float *out) {
     enum { VECTORS = APR_PANEL / LANES };
-    vi acc[Q_STREAM_ROWS][Q_SUMS][VECTORS][VQ_PARTS];
-    const vq_number *x = t->numbers;
+    vi acc[Q_STREAM_ROWS][Q_ACCUMULATORS][VECTORS][VQ_PARTS];
+    const vq_element *x = t->quantized;
     ptrdiff_t n_quad = div_up(g->k, QUAD), q = 0;
     const int lines = apr_zen5;
     const int8_t *w = (const int8_t *)q_panel(g->b, column, n_quad * APR_PANEL * QUAD);
@@ -161,13 +170,13 @@ APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, co
             for (int j = 0; j < VECTORS * VQ_PARTS; j++) acc[i][u][j / VQ_PARTS][j % VQ_PARTS] = vi_set1(0);
         }
     }
-    for (; q + Q_SUMS <= n_quad; q += Q_SUMS) {
-        if (lines) ask_lines(w + q * APR_PANEL * QUAD, Q_SUMS * APR_PANEL * QUAD);
-        else if (q % (Q_PAGE / (APR_PANEL * QUAD)) == 0) APR_PREFETCH_L2(w + q * APR_PANEL * QUAD + Q_PAGES_AHEAD * Q_PAGE);
+    for (; q + Q_ACCUMULATORS <= n_quad; q += Q_ACCUMULATORS) {
+        if (lines) prefetch_stream(w + q * APR_PANEL * QUAD, Q_ACCUMULATORS * APR_PANEL * QUAD);
+        else if (q % (Q_MEMORY_PAGE / (APR_PANEL * QUAD)) == 0) APR_PREFETCH_L2(w + q * APR_PANEL * QUAD + Q_PREFETCH_PAGES * Q_MEMORY_PAGE);
         APR_UNROLL
-        for (int u = 0; u < Q_SUMS; u++) q8_step(acc, rows, u % sums, w + (q + u) * APR_PANEL * QUAD, x + (q + u) * rows * QUAD);
+        for (int u = 0; u < Q_ACCUMULATORS; u++) q8_fma(acc, rows, u % sums, w + (q + u) * APR_PANEL * QUAD, x + (q + u) * rows * QUAD);
     }
-    for (; q < n_quad; q++) q8_step(acc, rows, 0, w + q * APR_PANEL * QUAD, x + q * rows * QUAD);
+    for (; q < n_quad; q++) q8_fma(acc, rows, 0, w + q * APR_PANEL * QUAD, x + q * rows * QUAD);
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
         APR_UNROLL
@@ -177,7 +186,7 @@ APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, co
                 APR_UNROLL
                 for (int p = 0; p < VQ_PARTS; p++) acc[i][0][j][p] = vi_add(acc[i][0][j][p], acc[i][u][j][p]);
             }
-            q8_finish(g, t, i, column + j * LANES, acc[i][0][j], out + (i * VECTORS + j) * LANES);
+            q8_dequantize(g, t, i, column + j * LANES, acc[i][0][j], out + (i * VECTORS + j) * LANES);
         }
     }
 }
@@ -185,50 +194,50 @@ APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, co
 /* rows of one vector of the product, before bias. */
 APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptrdiff_t column, float *out) {
     vf total[V4_TILE_ROWS];
-    const v4_number *x = t->numbers;
+    const v4_element *x = t->quantized;
     ptrdiff_t n_group = div_up(g->k, GROUP), group_bytes = APR_PANEL * GROUP / 2;
     const uint8_t *w = (const uint8_t *)q_panel(g->b, column, n_group * group_bytes);
     const uint16_t *scales = (const uint16_t *)g->scales + column / APR_PANEL * n_group * APR_PANEL + column % APR_PANEL;
     APR_UNROLL
     for (int i = 0; i < rows; i++) total[i] = vf_zero();
-    const int lines = t->alone && apr_zen5;
+    const int lines = t->single_tile && apr_zen5;
     for (ptrdiff_t group = 0; group < n_group; group++) {
         vi acc[V4_TILE_ROWS][V4_PARTS];
-        if (lines) ask_lines(w, APR_PANEL * GROUP / 2);
+        if (lines) prefetch_stream(w, APR_PANEL * GROUP / 2);
         APR_UNROLL
         for (int i = 0; i < rows * V4_PARTS; i++) acc[i / V4_PARTS][i % V4_PARTS] = vi_set1(0);
         APR_UNROLL
         for (int v = 0; v < QUADS / 2; v++) {
             APR_UNROLL
             for (int p = 0; p < V4_PARTS; p++) {
-                v4 low = v4_weight(w + v * APR_PANEL * QUAD, p, 0), high = v4_weight(w + v * APR_PANEL * QUAD, p, 1);
+                v4 low = v4_load_weight(w + v * APR_PANEL * QUAD, p, 0), high = v4_load_weight(w + v * APR_PANEL * QUAD, p, 1);
                 APR_UNROLL
                 for (int i = 0; i < rows; i++) {
-                    acc[i][p] = v4_dot(acc[i][p], low, v4_input(x + (v * rows + i) * QUAD));
-                    acc[i][p] = v4_dot(acc[i][p], high, v4_input(x + ((v + QUADS / 2) * rows + i) * QUAD));
+                    acc[i][p] = v4_dot(acc[i][p], low, v4_load_input(x + (v * rows + i) * QUAD));
+                    acc[i][p] = v4_dot(acc[i][p], high, v4_load_input(x + ((v + QUADS / 2) * rows + i) * QUAD));
                 }
             }
         }
         vf scale = vf_load_half(scales + group * APR_PANEL);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
-            vi sum = vi_add(v4_join(acc[i][0], acc[i][V4_PARTS - 1]), vi_set1(t->offsets[group * rows + i]));
+            vi sum = vi_add(v4_merge_parts(acc[i][0], acc[i][V4_PARTS - 1]), vi_set1(t->compensation[group * rows + i]));
             total[i] = vf_fma(vf_from_int(sum), scale, total[i]);
         }
         w += group_bytes;
         x += QUADS * rows * QUAD;
     }
     APR_UNROLL
-    for (int i = 0; i < rows; i++) vf_store(out + i * LANES, vf_mul(total[i], vf_set1(t->steps[i])));
+    for (int i = 0; i < rows; i++) vf_store(out + i * LANES, vf_mul(total[i], vf_set1(t->row_scales[i])));
 }
 
 /* The block for so many rows at a column; returns how many vectors it has. */
 static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *out) {
 #define SUMS(R) (APR_PANEL / LANES * VQ_PARTS >= 4 ? 1 : (R) > 4 ? 2 : 4 / (APR_PANEL / LANES * VQ_PARTS))
-#define VECTORS(R) ((R) * Q_WIDE <= VQ_TILE_ROWS * VQ_TILE_VECTORS ? Q_WIDE : VQ_TILE_VECTORS)
+#define VECTORS(R) ((R) * Q_SMALL_M_VECTORS <= VQ_TILE_ROWS * VQ_TILE_VECTORS ? Q_SMALL_M_VECTORS : VQ_TILE_VECTORS)
 #define Q_CASE(R) \
     case R: \
-        if (R == 1 || (R <= Q_STREAM_ROWS && t->alone && apr_zen5)) { \
+        if (R == 1 || (R <= Q_STREAM_ROWS && t->single_tile && apr_zen5)) { \
             q8_stream(g, t, R <= Q_STREAM_ROWS ? R : 1, SUMS(R), column, out); \
             return APR_PANEL / LANES; \
         } \
@@ -255,7 +264,7 @@ static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *
 #undef Q_CASE
 #undef VECTORS
 #undef SUMS
-    return Q_WIDE;
+    return Q_SMALL_M_VECTORS;
 }
 
 static int q4_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *out) {
@@ -287,9 +296,9 @@ static int q4_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *
 
 typedef struct q_work {
     const apr_gemm *g;
-    int four;
+    int int4;
     size_t row_bytes;         /* of one rounded row */
-    ptrdiff_t n_group, n_tile, n_unit; /* groups of k, tiles of rows, units of columns */
+    ptrdiff_t n_group, n_tile, n_column_block; /* groups of k, tiles of rows, units of columns */
     ptrdiff_t n_row_task, n_column_task;
 } q_work;
 
@@ -298,24 +307,24 @@ static void q_task(void *context, ptrdiff_t index, void *scratch) {
     const apr_gemm *g = work->g;
     ptrdiff_t row_task = index / work->n_column_task, column_task = index % work->n_column_task;
     ptrdiff_t tile = row_task * work->n_tile / work->n_row_task, end_tile = (row_task + 1) * work->n_tile / work->n_row_task;
-    ptrdiff_t unit = column_task * work->n_unit / work->n_column_task, end_unit = (column_task + 1) * work->n_unit / work->n_column_task;
+    ptrdiff_t column_block = column_task * work->n_column_block / work->n_column_task, end_column_block = (column_task + 1) * work->n_column_block / work->n_column_task;
     ptrdiff_t row0 = tile * g->m / work->n_tile, n_row = end_tile * g->m / work->n_tile - row0;
-    char *line = scratch, *numbers = line + work->row_bytes;
-    float *steps = (float *)(void *)(numbers + (size_t)n_row * work->row_bytes);
-    int32_t *offsets = (int32_t *)(void *)(steps + n_row);
-    float out[Q_ROWS * Q_UNIT];
-    for (int first = 1; unit < end_unit; unit++, first = 0) {
+    char *row_buffer = scratch, *quantized = row_buffer + work->row_bytes;
+    float *row_scales = (float *)(void *)(quantized + (size_t)n_row * work->row_bytes);
+    int32_t *compensation = (int32_t *)(void *)(row_scales + n_row);
+    float out[Q_TILE_ROWS * Q_COLUMN_BLOCK];
+    for (int first = 1; column_block < end_column_block; column_block++, first = 0) {
         for (ptrdiff_t i = tile; i < end_tile; i++) {
             q_tile t = {.row = i * g->m / work->n_tile};
             ptrdiff_t at = t.row - row0;
-            t.alone = end_tile - tile == 1;
+            t.single_tile = end_tile - tile == 1;
             t.rows = (int)((i + 1) * g->m / work->n_tile - t.row);
-            t.numbers = numbers + (size_t)at * work->row_bytes, t.steps = steps + at, t.offsets = offsets + at * work->n_group;
-            ask_residual(g, t.row, unit * Q_UNIT, t.rows, Q_UNIT);
-            if (first) round_tile(g, work->four, &t, numbers + (size_t)at * work->row_bytes, offsets + at * work->n_group, steps + at, line);
-            for (ptrdiff_t column = unit * Q_UNIT, end = min_size(column + Q_UNIT, g->n); column < end;) {
-                int vectors = work->four ? q4_rows(g, &t, column, out) : q8_rows(g, &t, column, out);
-                finish_block(g, t.row, column, t.rows, vectors * LANES, out);
+            t.quantized = quantized + (size_t)at * work->row_bytes, t.row_scales = row_scales + at, t.compensation = compensation + at * work->n_group;
+            prefetch_residual(g, t.row, column_block * Q_COLUMN_BLOCK, t.rows, Q_COLUMN_BLOCK);
+            if (first) quantize_tile(g, work->int4, &t, quantized + (size_t)at * work->row_bytes, compensation + at * work->n_group, row_scales + at, row_buffer);
+            for (ptrdiff_t column = column_block * Q_COLUMN_BLOCK, end = min_size(column + Q_COLUMN_BLOCK, g->n); column < end;) {
+                int vectors = work->int4 ? q4_rows(g, &t, column, out) : q8_rows(g, &t, column, out);
+                epilogue_block(g, t.row, column, t.rows, vectors * LANES, out);
                 column += vectors * LANES;
             }
         }
@@ -323,15 +332,15 @@ static void q_task(void *context, ptrdiff_t index, void *scratch) {
 }
 
 static void qgemm(const apr_gemm *g) {
-    q_work work = {.g = g, .four = g->b_type == APR_INT4, .n_row_task = 1, .n_column_task = 1};
-    ptrdiff_t tile_rows = work.four ? V4_TILE_ROWS : VQ_TILE_ROWS, n_thread = apr_get_num_threads();
+    q_work work = {.g = g, .int4 = g->b_type == APR_INT4, .n_row_task = 1, .n_column_task = 1};
+    ptrdiff_t tile_rows = work.int4 ? V4_TILE_ROWS : VQ_TILE_ROWS, n_thread = apr_get_num_threads();
     work.n_group = div_up(g->k, GROUP);
     work.n_tile = div_up(g->m, tile_rows);
-    work.n_unit = div_up(g->n, Q_UNIT);
-    work.row_bytes = (size_t)(work.n_group * GROUP) * (work.four ? sizeof(v4_number) : sizeof(vq_number));
-    ptrdiff_t held_rows = max_size(tile_rows, Q_ROW_BYTES / max_size(1, (ptrdiff_t)work.row_bytes));
-    work.n_row_task = div_up(g->m, held_rows);
-    if (n_thread > 1 && g->m * g->n >= Q_SMALL / max_size(1, g->k)) {
+    work.n_column_block = div_up(g->n, Q_COLUMN_BLOCK);
+    work.row_bytes = (size_t)(work.n_group * GROUP) * (work.int4 ? sizeof(v4_element) : sizeof(vq_element));
+    ptrdiff_t cached_rows = max_size(tile_rows, Q_ROW_BYTES / max_size(1, (ptrdiff_t)work.row_bytes));
+    work.n_row_task = div_up(g->m, cached_rows);
+    if (n_thread > 1 && g->m * g->n >= Q_SERIAL_PRODUCTS / max_size(1, g->k)) {
         work.n_row_task = max_size(work.n_row_task, min_size(4 * n_thread, g->m / Q_TASK_ROWS));
         work.n_column_task = max_size(1, min_size(div_up(4 * n_thread, work.n_row_task), g->n / Q_TASK_COLUMNS));
     }
@@ -340,3 +349,5 @@ static void qgemm(const apr_gemm *g) {
     size_t scratch = (rows + 1) * work.row_bytes + rows * (sizeof(float) + (size_t)work.n_group * sizeof(int32_t));
     apr_parallel(q_task, &work, work.n_row_task * work.n_column_task, scratch);
 }
+
+#endif

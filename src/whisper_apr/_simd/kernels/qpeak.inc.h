@@ -1,4 +1,9 @@
 /* The most that dot products of bytes can do: apart from peak.inc.h, as qgemm.inc.h is from gemm.inc.h. */
+#ifndef WHISPER_APR_KERNELS_QPEAK_INC_H
+#define WHISPER_APR_KERNELS_QPEAK_INC_H
+
+#include "../kernels.h"
+#include "tile.inc.h"
 
 /* As many chains as fit the registers with a weight for each: what is spilled would be measured, too. */
 enum { QPEAK_CHAINS = VF_TILE_ROWS >= 8 ? 12 : 6, QPEAK_STEPS = 1000 };
@@ -7,7 +12,7 @@ enum { QPEAK_CHAINS = VF_TILE_ROWS >= 8 ? 12 : 6, QPEAK_STEPS = 1000 };
 static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
     float *out = (float *)context + 2 * i;
     int8_t bytes[QPEAK_CHAINS * sizeof(vq)];
-    vq_number inputs[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    vq_element inputs[] = {1, 2, 3, 4, 5, 6, 7, 8};
     vq weight[QPEAK_CHAINS];
     vi chain[QPEAK_CHAINS];
     int32_t lanes[sizeof(vi) / sizeof(int32_t)];
@@ -15,11 +20,11 @@ static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
     for (size_t b = 0; b < sizeof bytes; b++) bytes[b] = (int8_t)(b % 7);
     APR_UNROLL
     for (int j = 0; j < QPEAK_CHAINS; j++) {
-        weight[j] = vq_weight(bytes + j * sizeof(vq), 0);
+        weight[j] = vq_load_weight(bytes + j * sizeof(vq), 0);
         chain[j] = vi_set1(j);
     }
     for (int step = 0; step < QPEAK_STEPS; step++) {
-        vq input = vq_input(inputs + step % 2 * 4);
+        vq input = vq_load_input(inputs + step % 2 * 4);
         APR_UNROLL
         for (int j = 0; j < QPEAK_CHAINS; j++) chain[j] = vq_dot(chain[j], weight[j], input);
     }
@@ -27,7 +32,9 @@ static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
     for (int j = 1; j < QPEAK_CHAINS; j++) chain[0] = vi_add(chain[0], chain[j]);
     vi_store(lanes, chain[0]);
     out[0] = (float)lanes[0];
-    out[1] = 2.0f * QPEAK_CHAINS * QPEAK_STEPS * (sizeof(vq) / sizeof(vq_number));
+    out[1] = 2.0f * QPEAK_CHAINS * QPEAK_STEPS * (sizeof(vq) / sizeof(vq_element));
 }
 
 static void dot_peak(float *out, ptrdiff_t n_task) { apr_parallel(dot_peak_task, out, n_task, 0); }
+
+#endif

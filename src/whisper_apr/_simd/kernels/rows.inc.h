@@ -1,8 +1,16 @@
 /* What works on vectors and on the rows of a matrix: GELU, dot, softmax, argmax, top k, layer norm. */
+#ifndef WHISPER_APR_KERNELS_ROWS_INC_H
+#define WHISPER_APR_KERNELS_ROWS_INC_H
+
+#include <math.h>
+
+#include "../kernels.h"
+#include "tile.inc.h"
+#include "vecmath.inc.h"
 
 enum {
     ROWS_CHUNK = 16 * 1024, /* elements that one task takes: fewer are not worth a second thread */
-    TOP_VECTORS = 8,        /* passed over at once where nothing in them is among the largest */
+    TOP_K_VECTORS = 8,        /* passed over at once where nothing in them is among the largest */
 };
 
 typedef struct rows_work rows_work;
@@ -47,21 +55,21 @@ static void dot(const float *a, const float *b, ptrdiff_t n, float *out) {
         for (int j = 0; j < 4; j++) sum[j] = vf_fma(vf_load(a + i + j * LANES), vf_load(b + i + j * LANES), sum[j]);
     }
     for (; i < n; i += LANES) sum[0] = vf_fma(vf_load_n(a + i, n - i), vf_load_n(b + i, n - i), sum[0]);
-    *out = vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
+    *out = vf_reduce_add(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
 }
 
 /* The largest of n > 0 numbers; lanes beyond the end repeat the first number. A NaN may or may not win. */
-static float largest(const float *x, ptrdiff_t n) {
+static float row_max(const float *x, ptrdiff_t n) {
     vf best = vf_set1(x[0]);
     ptrdiff_t i = 0;
     for (; i + LANES <= n; i += LANES) best = vf_max(vf_load(x + i), best);
-    float top = vf_largest(best);
+    float top = vf_reduce_max(best);
     for (; i < n; i++) top = x[i] > top ? x[i] : top;
     return top;
 }
 
 static void softmax_row(const float *x, float *out, ptrdiff_t n, int log_form) {
-    float top = largest(x, n);
+    float top = row_max(x, n);
     vf shift = vf_set1(top), sum = vf_zero();
     ptrdiff_t i = 0;
     for (; i + LANES <= n; i += LANES) {
@@ -69,7 +77,7 @@ static void softmax_row(const float *x, float *out, ptrdiff_t n, int log_form) {
         if (!log_form) vf_store(out + i, y);
         sum = vf_add(sum, y);
     }
-    float total = vf_sum(sum);
+    float total = vf_reduce_add(sum);
     if (i < n) {
         float tail[LANES];
         vf y = exp_vector(vf_sub(vf_load_n(x + i, n - i), shift));
@@ -84,18 +92,18 @@ static void softmax_row(const float *x, float *out, ptrdiff_t n, int log_form) {
     }
 }
 
-static void one_softmax(const rows_work *work, ptrdiff_t row) {
+static void softmax_one(const rows_work *work, ptrdiff_t row) {
     softmax_row(work->x + row * work->n, work->out + row * work->n, work->n, work->log);
 }
 
 static void softmax(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log_form) {
-    rows_work work = {.row = one_softmax, .x = x, .out = out, .n_row = n_row, .n = n, .log = log_form};
+    rows_work work = {.row = softmax_one, .x = x, .out = out, .n_row = n_row, .n = n, .log = log_form};
     rows_parallel(&work);
 }
 
 /* log(sum(exp(x))); -inf where every number is; NaN where one is NaN, else infinity where one is */
 static float logsumexp_row(const float *x, ptrdiff_t n) {
-    float top = largest(x, n);
+    float top = row_max(x, n);
     if (!(fabsf(top) < INFINITY)) {
         for (ptrdiff_t i = 0; i < n; i++) {
             if (x[i] != x[i]) return x[i];
@@ -108,7 +116,7 @@ static float logsumexp_row(const float *x, ptrdiff_t n) {
         sum[0] = vf_add(sum[0], exp_vector(vf_sub(vf_load(x + i), shift)));
         sum[1] = vf_add(sum[1], exp_vector(vf_sub(vf_load(x + i + LANES), shift)));
     }
-    float total = vf_sum(vf_add(sum[0], sum[1])), tail[LANES];
+    float total = vf_reduce_add(vf_add(sum[0], sum[1])), tail[LANES];
     for (; i < n; i += LANES) {
         vf_store(tail, exp_vector(vf_sub(vf_load_n(x + i, n - i), shift)));
         for (ptrdiff_t j = 0; j < min_size(LANES, n - i); j++) total += tail[j];
@@ -116,12 +124,12 @@ static float logsumexp_row(const float *x, ptrdiff_t n) {
     return top + logf(total);
 }
 
-static void one_logsumexp(const rows_work *work, ptrdiff_t row) {
+static void logsumexp_one(const rows_work *work, ptrdiff_t row) {
     work->out[row] = logsumexp_row(work->x + row * work->n, work->n);
 }
 
 static void logsumexp(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n) {
-    rows_work work = {.row = one_logsumexp, .x = x, .out = out, .n_row = n_row, .n = n};
+    rows_work work = {.row = logsumexp_one, .x = x, .out = out, .n_row = n_row, .n = n};
     rows_parallel(&work);
 }
 
@@ -138,55 +146,55 @@ static int64_t argmax_row(const float *x, ptrdiff_t n) {
         for (i = 0; x[i] == x[i]; i++) {}
         return i;
     }
-    float top = largest(x, n);
+    float top = row_max(x, n);
     vf wanted = vf_set1(top);
     for (i = 0; i + LANES <= n && !vf_mask_eq(vf_load(x + i), wanted); i += LANES) {}
     while (x[i] != top) i++;
     return i;
 }
 
-static void one_argmax(const rows_work *work, ptrdiff_t row) {
+static void argmax_one(const rows_work *work, ptrdiff_t row) {
     work->index[row] = argmax_row(work->x + row * work->n, work->n);
 }
 
 static void argmax(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) {
-    rows_work work = {.row = one_argmax, .x = x, .index = out, .n_row = n_row, .n = n};
+    rows_work work = {.row = argmax_one, .x = x, .index = out, .n_row = n_row, .n = n};
     rows_parallel(&work);
 }
 
 /* A NaN counts as -infinity here. */
-APR_INLINE float ranked(float x) { return x == x ? x : -INFINITY; }
+APR_INLINE float nan_to_lowest(float x) { return x == x ? x : -INFINITY; }
 
 /* best: indices of x by size, of equals the first one first. Index i, behind all of them, takes its place; what stood at `held` is lost. */
-static void take_place(const float *x, int64_t *best, ptrdiff_t held, ptrdiff_t i) {
-    for (; held > 0 && ranked(x[i]) > ranked(x[best[held - 1]]); held--) best[held] = best[held - 1];
+static void insert_ranked(const float *x, int64_t *best, ptrdiff_t held, ptrdiff_t i) {
+    for (; held > 0 && nan_to_lowest(x[i]) > nan_to_lowest(x[best[held - 1]]); held--) best[held] = best[held - 1];
     best[held] = i;
 }
 
 static void top_k_row(const float *x, ptrdiff_t n, ptrdiff_t k, int64_t *best) {
     const uint32_t all = (uint32_t)((1ull << LANES) - 1);
     ptrdiff_t i = 0;
-    for (; i < k; i++) take_place(x, best, i, i);
+    for (; i < k; i++) insert_ranked(x, best, i, i);
     while (i < n) {
-        ptrdiff_t end = min_size(n, i + TOP_VECTORS * LANES);
-        vf least = vf_set1(ranked(x[best[k - 1]])), most = least;
-        if (end == i + TOP_VECTORS * LANES) {
+        ptrdiff_t end = min_size(n, i + TOP_K_VECTORS * LANES);
+        vf least = vf_set1(nan_to_lowest(x[best[k - 1]])), most = least;
+        if (end == i + TOP_K_VECTORS * LANES) {
             APR_UNROLL
-            for (int j = 0; j < TOP_VECTORS; j++) most = vf_max(vf_load(x + i + j * LANES), most); /* in this order a NaN is passed over */
+            for (int j = 0; j < TOP_K_VECTORS; j++) most = vf_max(vf_load(x + i + j * LANES), most); /* in this order a NaN is passed over */
             if (vf_mask_eq(most, least) == all) i = end;
         }
         for (; i < end; i++) {
-            if (ranked(x[i]) > ranked(x[best[k - 1]])) take_place(x, best, k - 1, i);
+            if (nan_to_lowest(x[i]) > nan_to_lowest(x[best[k - 1]])) insert_ranked(x, best, k - 1, i);
         }
     }
 }
 
-static void one_top_k(const rows_work *work, ptrdiff_t row) {
+static void top_k_one(const rows_work *work, ptrdiff_t row) {
     top_k_row(work->x + row * work->n, work->n, work->k, work->index + row * work->k);
 }
 
 static void top_k(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t k) {
-    rows_work work = {.row = one_top_k, .x = x, .index = out, .n_row = n_row, .n = n, .k = k};
+    rows_work work = {.row = top_k_one, .x = x, .index = out, .n_row = n_row, .n = n, .k = k};
     rows_parallel(&work);
 }
 
@@ -197,7 +205,7 @@ static float row_sum(const float *x, ptrdiff_t n, vf centre, int squared) {
         vf y = vf_sub(vf_load(x + i), centre);
         sum = squared ? vf_fma(y, y, sum) : vf_add(sum, y);
     }
-    float total = vf_sum(sum), tail[LANES];
+    float total = vf_reduce_add(sum), tail[LANES];
     if (i < n) {
         vf y = vf_sub(vf_load_n(x + i, n - i), centre);
         vf_store(tail, squared ? vf_mul(y, y) : y);
@@ -206,7 +214,7 @@ static float row_sum(const float *x, ptrdiff_t n, vf centre, int squared) {
     return total;
 }
 
-static void one_layer_norm(const rows_work *work, ptrdiff_t row) {
+static void layer_norm_one(const rows_work *work, ptrdiff_t row) {
     ptrdiff_t n = work->n;
     const float *x = work->x + row * n;
     float *out = work->out + row * n;
@@ -221,6 +229,8 @@ static void one_layer_norm(const rows_work *work, ptrdiff_t row) {
 
 static void layer_norm(const apr_norm *n) {
     rows_work work = {
-        .row = one_layer_norm, .x = n->x, .weight = n->weight, .bias = n->bias, .out = n->out, .n_row = n->n_row, .n = n->n, .eps = n->eps};
+        .row = layer_norm_one, .x = n->x, .weight = n->weight, .bias = n->bias, .out = n->out, .n_row = n->n_row, .n = n->n, .eps = n->eps};
     rows_parallel(&work);
 }
+
+#endif

@@ -1,4 +1,11 @@
 /* Sound: the power spectrum of frames, its sums over mel bands, and polyphase resampling. */
+#ifndef WHISPER_APR_KERNELS_SIGNAL_INC_H
+#define WHISPER_APR_KERNELS_SIGNAL_INC_H
+
+#include <math.h>
+
+#include "../kernels.h"
+#include "tile.inc.h"
 
 enum {
     SPECTRUM_TASK = 256,  /* frames that are worth a task: each computes its own table of twiddles */
@@ -6,7 +13,7 @@ enum {
     POLYPHASE_TASK = 4096, /* outputs */
     POLYPHASE_VECTORS = LANES == 16 ? 1 : 2,
     INTERPOLATED_TASK = 1024, /* outputs */
-    POLYPHASE_FEW = 3, /* groups that go together where a whole tile's are not left */
+    POLYPHASE_PART = 3, /* groups that go together where a whole tile's are not left */
 };
 
 /* ---- power spectrum: a frame in each lane ------------------------------------------------------------------------ */
@@ -26,8 +33,8 @@ APR_INLINE complex_vector complex_load(complex_lanes x, ptrdiff_t i) {
 }
 
 /* x[i] = y * (cos, sin) */
-APR_INLINE void complex_store_turned(complex_lanes x, ptrdiff_t i, complex_vector y, const float *turn) {
-    vf c = vf_set1(turn[0]), s = vf_set1(turn[1]);
+APR_INLINE void complex_store_rotated(complex_lanes x, ptrdiff_t i, complex_vector y, const float *twiddle) {
+    vf c = vf_set1(twiddle[0]), s = vf_set1(twiddle[1]);
     vf_store(x.re + i * LANES, vf_sub(vf_mul(y.re, c), vf_mul(y.im, s)));
     vf_store(x.im + i * LANES, vf_fma(y.re, s, vf_mul(y.im, c)));
 }
@@ -86,7 +93,7 @@ APR_INLINE void butterfly(const int radix, complex_vector *x) {
 
 /* One step of Stockham's transform: n = radix * m numbers, `stride` transforms of that length interleaved, total = n * stride.
  * turns holds cos and sin of -2 pi i / total. */
-APR_INLINE void fft_step(const int radix, ptrdiff_t m, ptrdiff_t stride, complex_lanes from, complex_lanes to, const float *turns) {
+APR_INLINE void fft_step(const int radix, ptrdiff_t m, ptrdiff_t stride, complex_lanes from, complex_lanes to, const float *twiddles) {
     for (ptrdiff_t p = 0; p < m; p++) {
         for (ptrdiff_t q = 0; q < stride; q++) {
             complex_vector x[5];
@@ -94,41 +101,41 @@ APR_INLINE void fft_step(const int radix, ptrdiff_t m, ptrdiff_t stride, complex
             for (int j = 0; j < radix; j++) x[j] = complex_load(from, q + stride * (p + m * j));
             butterfly(radix, x);
             APR_UNROLL
-            for (int k = 0; k < radix; k++) complex_store_turned(to, q + stride * (radix * p + k), x[k], turns + 2 * p * k * stride);
+            for (int k = 0; k < radix; k++) complex_store_rotated(to, q + stride * (radix * p + k), x[k], twiddles + 2 * p * k * stride);
         }
     }
 }
 
 /* As fft_step for any other prime: the sum as it is defined. */
-static void fft_step_any(ptrdiff_t radix, ptrdiff_t m, ptrdiff_t stride, complex_lanes from, complex_lanes to, const float *turns) {
+static void fft_step_any(ptrdiff_t radix, ptrdiff_t m, ptrdiff_t stride, complex_lanes from, complex_lanes to, const float *twiddles) {
     ptrdiff_t total = radix * m * stride;
     for (ptrdiff_t p = 0; p < m; p++) {
         for (ptrdiff_t q = 0; q < stride; q++) {
             for (ptrdiff_t k = 0; k < radix; k++) {
                 complex_vector sum = {vf_zero(), vf_zero()};
                 for (ptrdiff_t j = 0; j < radix; j++) {
-                    const float *turn = turns + 2 * (j * k % radix * (total / radix));
+                    const float *twiddle = twiddles + 2 * (j * k % radix * (total / radix));
                     complex_vector x = complex_load(from, q + stride * (p + m * j));
-                    vf c = vf_set1(turn[0]), s = vf_set1(turn[1]);
+                    vf c = vf_set1(twiddle[0]), s = vf_set1(twiddle[1]);
                     sum.re = vf_add(sum.re, vf_sub(vf_mul(x.re, c), vf_mul(x.im, s)));
                     sum.im = vf_add(sum.im, vf_fma(x.re, s, vf_mul(x.im, c)));
                 }
-                complex_store_turned(to, q + stride * (radix * p + k), sum, turns + 2 * p * k * stride);
+                complex_store_rotated(to, q + stride * (radix * p + k), sum, twiddles + 2 * p * k * stride);
             }
         }
     }
 }
 
 /* The transform of `total` numbers; returns the one of the two arrays that holds the result. */
-static complex_lanes fft(ptrdiff_t total, complex_lanes from, complex_lanes to, const float *turns) {
+static complex_lanes fft(ptrdiff_t total, complex_lanes from, complex_lanes to, const float *twiddles) {
     for (ptrdiff_t n = total, stride = 1; n > 1;) {
         ptrdiff_t radix = n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : n % 5 == 0 ? 5 : 3;
         while (n % radix) radix += 2;
         n /= radix;
-        if (radix == 4) fft_step(4, n, stride, from, to, turns);
-        else if (radix == 2) fft_step(2, n, stride, from, to, turns);
-        else if (radix == 5) fft_step(5, n, stride, from, to, turns);
-        else fft_step_any(radix, n, stride, from, to, turns);
+        if (radix == 4) fft_step(4, n, stride, from, to, twiddles);
+        else if (radix == 2) fft_step(2, n, stride, from, to, twiddles);
+        else if (radix == 5) fft_step(5, n, stride, from, to, twiddles);
+        else fft_step_any(radix, n, stride, from, to, twiddles);
         stride *= radix;
         complex_lanes swap = from;
         from = to;
@@ -137,17 +144,17 @@ static complex_lanes fft(ptrdiff_t total, complex_lanes from, complex_lanes to, 
     return from;
 }
 
-static void fill_turns(float *turns, ptrdiff_t n, ptrdiff_t period) {
+static void fill_twiddles(float *twiddles, ptrdiff_t n, ptrdiff_t period) {
     for (ptrdiff_t i = 0; i < n; i++) {
         double angle = -6.283185307179586476925 * (double)i / (double)period;
-        turns[2 * i] = (float)cos(angle);
-        turns[2 * i + 1] = (float)sin(angle);
+        twiddles[2 * i] = (float)cos(angle);
+        twiddles[2 * i + 1] = (float)sin(angle);
     }
 }
 
 /* LANES frames at once, the spectrum of a real frame from a complex transform of half its length: even samples are the real
  * parts, odd ones the imaginary parts. */
-static void spectrum_frames(const apr_spectrum *s, ptrdiff_t first, complex_lanes from, complex_lanes to, const float *turns, const float *split) {
+static void spectrum_frames(const apr_spectrum *s, ptrdiff_t first, complex_lanes from, complex_lanes to, const float *twiddles, const float *split) {
     ptrdiff_t half = s->n_fft / 2, left = s->n_frame - first;
     for (ptrdiff_t lane = 0; lane < LANES; lane++) {
         /* lanes beyond the last frame repeat it: nothing is read past the recording's end */
@@ -157,7 +164,7 @@ static void spectrum_frames(const apr_spectrum *s, ptrdiff_t first, complex_lane
             from.im[i * LANES + lane] = frame[2 * i + 1] * s->window[2 * i + 1];
         }
     }
-    complex_lanes z = fft(half, from, to, turns);
+    complex_lanes z = fft(half, from, to, twiddles);
     vf scale = vf_set1(0.5f);
     for (ptrdiff_t k = 0; k <= half; k++) {
         complex_vector a = complex_load(z, k % half), b = complex_load(z, (half - k) % half);
@@ -179,12 +186,12 @@ static void spectrum_task(void *context, ptrdiff_t i, void *scratch) {
     const spectrum_work *work = context;
     const apr_spectrum *s = work->s;
     ptrdiff_t half = s->n_fft / 2;
-    float *lanes = scratch, *turns = lanes + 4 * half * LANES, *split = turns + 2 * half;
+    float *lanes = scratch, *twiddles = lanes + 4 * half * LANES, *split = twiddles + 2 * half;
     complex_lanes from = {lanes, lanes + half * LANES}, to = {lanes + 2 * half * LANES, lanes + 3 * half * LANES};
-    fill_turns(turns, half, half);
-    fill_turns(split, half + 1, s->n_fft);
+    fill_twiddles(twiddles, half, half);
+    fill_twiddles(split, half + 1, s->n_fft);
     for (ptrdiff_t group = i * work->n_group / work->n_task; group < (i + 1) * work->n_group / work->n_task; group++)
-        spectrum_frames(s, group * LANES, from, to, turns, split);
+        spectrum_frames(s, group * LANES, from, to, twiddles, split);
 }
 
 static void spectrum(const apr_spectrum *s) {
@@ -236,7 +243,7 @@ APR_INLINE void polyphase_tile(const apr_polyphase *p, const int rows, ptrdiff_t
     for (int lane = 0; lane < APR_PANEL; lane += POLYPHASE_VECTORS * LANES) {
         /* a filter begins where its output does: these columns are zero before the first one's and after the last one's */
         ptrdiff_t first = starts[lane], k = starts[lane + POLYPHASE_VECTORS * LANES - 1] + p->n_tap - first;
-        vf acc[TILE_ROWS][THIN_VECTORS];
+        vf acc[TILE_ROWS][SMALL_M_VECTORS];
         const void *b[POLYPHASE_VECTORS];
         APR_UNROLL
         for (int j = 0; j < POLYPHASE_VECTORS; j++) b[j] = weights + first * APR_PANEL + lane + j * LANES;
@@ -245,7 +252,7 @@ APR_INLINE void polyphase_tile(const apr_polyphase *p, const int rows, ptrdiff_t
             APR_UNROLL
             for (int j = 0; j < POLYPHASE_VECTORS; j++) acc[i][j] = vf_zero();
         }
-        tile(acc, rows, POLYPHASE_VECTORS, 0, x + first, p->step, 1, b, APR_PANEL, k);
+        microkernel(acc, rows, POLYPHASE_VECTORS, 0, x + first, p->step, 1, b, APR_PANEL, k);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
@@ -255,7 +262,7 @@ APR_INLINE void polyphase_tile(const apr_polyphase *p, const int rows, ptrdiff_t
 }
 
 APR_NOINLINE static void polyphase_full(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) { polyphase_tile(p, TILE_ROWS, panel, group); }
-APR_NOINLINE static void polyphase_few(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) { polyphase_tile(p, POLYPHASE_FEW, panel, group); }
+APR_NOINLINE static void polyphase_part(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) { polyphase_tile(p, POLYPHASE_PART, panel, group); }
 APR_NOINLINE static void polyphase_one(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) { polyphase_tile(p, 1, panel, group); }
 
 typedef struct polyphase_work {
@@ -271,7 +278,7 @@ static void polyphase_task(void *context, ptrdiff_t i, void *scratch) {
     for (ptrdiff_t panel = 0; panel < p->n_panel; panel++) {
         ptrdiff_t group = i * work->groups_per_task;
         for (; group + TILE_ROWS <= end; group += TILE_ROWS) polyphase_full(p, panel, group);
-        for (; group + POLYPHASE_FEW <= end; group += POLYPHASE_FEW) polyphase_few(p, panel, group);
+        for (; group + POLYPHASE_PART <= end; group += POLYPHASE_PART) polyphase_part(p, panel, group);
         for (; group < end; group++) polyphase_one(p, panel, group);
     }
 }
@@ -284,7 +291,7 @@ static void polyphase(const apr_polyphase *p) {
 /* ---- resampling between the phases of a bank ---------------------------------------------------------------------- */
 
 /* The sums with the filters before and after the phase, taken together: interpolating between the sums is interpolating between the filters. */
-static float interpolated_one(const float *x, const float *low, const float *high, ptrdiff_t n, float share) {
+static float interpolate_one(const float *x, const float *low, const float *high, ptrdiff_t n, float share) {
     vf below[2] = {vf_zero(), vf_zero()}, above[2] = {vf_zero(), vf_zero()};
     ptrdiff_t t = 0;
     for (; t + 2 * LANES <= n; t += 2 * LANES) {
@@ -300,7 +307,7 @@ static float interpolated_one(const float *x, const float *low, const float *hig
         below[0] = vf_fma(samples, vf_load_n(low + t, n - t), below[0]);
         above[0] = vf_fma(samples, vf_load_n(high + t, n - t), above[0]);
     }
-    float a = vf_sum(vf_add(below[0], below[1])), b = vf_sum(vf_add(above[0], above[1]));
+    float a = vf_reduce_add(vf_add(below[0], below[1])), b = vf_reduce_add(vf_add(above[0], above[1]));
     return a + share * (b - a);
 }
 
@@ -311,7 +318,7 @@ static void interpolated_task(void *context, ptrdiff_t i, void *scratch) {
     for (ptrdiff_t n = i * INTERPOLATED_TASK; n < end; n++) {
         ptrdiff_t row = min_size((ptrdiff_t)p->phases[n], p->n_phase - 1);
         const float *low = p->filters + row * p->n_tap;
-        p->out[n] = interpolated_one(p->x + p->begins[n], low, low + p->n_tap, p->n_tap, p->phases[n] - (float)row);
+        p->out[n] = interpolate_one(p->x + p->begins[n], low, low + p->n_tap, p->n_tap, p->phases[n] - (float)row);
     }
 }
 
@@ -319,3 +326,5 @@ static void interpolated(const apr_interpolated *p) {
     apr_interpolated work = *p;
     apr_parallel(interpolated_task, &work, div_up(p->n, INTERPOLATED_TASK), 0);
 }
+
+#endif

@@ -1,19 +1,15 @@
 /* The attention of many queries with AVX-512's dot product of bfloat16, and what that can do at most; all else is avx512vnni's. */
 #define APR_BFLOAT16
-#include "vec/avx512.h"
+#include "../vec/avx512.h"
 
-#include "kernels.h"
-
-#include <math.h>
-
-#include "kernels/tile.inc.h"
-
-#include "kernels/encoder_attention.inc.h"
+#include "../kernels.h"
+#include "../kernels/encoder_attention.inc.h"
+#include "../kernels/tile.inc.h"
 
 void apr_attention_avx512vnni(const apr_attention *a);
 
 void apr_attention_avx512bf16(const apr_attention *a) {
-    if (a->bfloat16 && !a->pages && a->n_query > THIN_ROWS) many_attention(a);
+    if (a->bfloat16 && !a->pages && a->n_query > SMALL_M_ROWS) encoder_attention(a);
     else apr_attention_avx512vnni(a);
 }
 
@@ -23,7 +19,7 @@ enum { CHAINS = 12, STEPS = 1000 };
 static void peak_task(void *context, ptrdiff_t i, void *scratch) {
     float *out = (float *)context + 2 * i;
     vf chain[CHAINS];
-    vb half = vb_round(vf_set1(0.5f), vf_set1(0.5f)), factor = vb_round(vf_set1(0.999f), vf_set1(0.999f));
+    vb half = vb_from_floats(vf_set1(0.5f), vf_set1(0.5f)), factor = vb_from_floats(vf_set1(0.999f), vf_set1(0.999f));
     (void)scratch;
     APR_UNROLL
     for (int j = 0; j < CHAINS; j++) chain[j] = vf_set1((float)j);
@@ -33,7 +29,7 @@ static void peak_task(void *context, ptrdiff_t i, void *scratch) {
     }
     APR_UNROLL
     for (int j = 1; j < CHAINS; j++) chain[0] = vf_add(chain[0], chain[j]);
-    out[0] = vf_sum(chain[0]);
+    out[0] = vf_reduce_add(chain[0]);
     out[1] = 2.0f * 2 * CHAINS * STEPS * LANES;
 }
 

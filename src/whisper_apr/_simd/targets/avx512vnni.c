@@ -2,6 +2,6 @@
 #define APR_TARGET avx512vnni
 #define APR_BASE avx512
 #define APR_VNNI
-#include "vec/avx512.h"
+#include "../vec/avx512.h"
 
-#include "dots.inc.h"
+#include "dot_product.inc.h"

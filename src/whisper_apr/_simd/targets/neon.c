@@ -1,5 +1,5 @@
 /* aarch64's baseline. */
 #define APR_TARGET neon
-#include "vec/neon.h"
+#include "../vec/neon.h"
 
 #include "target.inc.h"

@@ -1,6 +1,6 @@
 /* NEON with the dot product. */
 #define APR_TARGET neondot
 #define APR_BASE neon
-#include "vec/neon.h"
+#include "../vec/neon.h"
 
-#include "dots.inc.h"
+#include "dot_product.inc.h"

@@ -34,13 +34,13 @@
 #endif
 #endif
 
-APR_INLINE float apr_from_bits(uint32_t bits) {
+APR_INLINE float apr_float_from_bits(uint32_t bits) {
     float x;
     memcpy(&x, &bits, 4);
     return x;
 }
 
-APR_INLINE uint32_t apr_bits(float x) {
+APR_INLINE uint32_t apr_float_bits(float x) {
     uint32_t bits;
     memcpy(&bits, &x, 4);
     return bits;
@@ -48,20 +48,20 @@ APR_INLINE uint32_t apr_bits(float x) {
 
 /* Exact for every half, subnormals, infinities and NaN included: the exponent is moved by a multiplication with 2^112. */
 APR_INLINE float apr_half_to_float(uint16_t h) {
-    float magnitude = apr_from_bits((uint32_t)(h & 0x7fff) << 13) * apr_from_bits(0x77800000);
-    uint32_t bits = apr_bits(magnitude);
+    float magnitude = apr_float_from_bits((uint32_t)(h & 0x7fff) << 13) * apr_float_from_bits(0x77800000);
+    uint32_t bits = apr_float_bits(magnitude);
     if ((h & 0x7c00) == 0x7c00) bits |= 0x7f800000;
-    return apr_from_bits(bits | (uint32_t)(h & 0x8000) << 16);
+    return apr_float_from_bits(bits | (uint32_t)(h & 0x8000) << 16);
 }
 
 /* Rounds to nearest, ties to even; what is too large becomes infinity. */
 APR_INLINE uint16_t apr_float_to_half(float x) {
-    uint32_t bits = apr_bits(x), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+    uint32_t bits = apr_float_bits(x), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
     if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00);
     if (magnitude >= 0x477ff000) return (uint16_t)(sign | 0x7c00);
     if (magnitude < 0x38800000) { /* subnormal: let the float adder round at 2^-24 */
-        float shifted = apr_from_bits(magnitude) + 0.5f;
-        return (uint16_t)(sign | (apr_bits(shifted) - 0x3f000000));
+        float shifted = apr_float_from_bits(magnitude) + 0.5f;
+        return (uint16_t)(sign | (apr_float_bits(shifted) - 0x3f000000));
     }
     return (uint16_t)(sign | ((magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13));
 }

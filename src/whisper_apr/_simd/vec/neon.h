@@ -1,13 +1,16 @@
 /* aarch64's baseline: four lanes, thirty-two registers, fused multiply-add. */
+#ifndef WHISPER_APR_VEC_NEON_H
+#define WHISPER_APR_VEC_NEON_H
+
 #include "common.h"
 
 #include <arm_neon.h>
 
 #define VF_LANES 4
-#define VF_SPLAT 0
+#define VF_PACK_SPLAT 0
 #define VF_TILE_ROWS 12 /* rows of a register block that is two vectors wide */
 #define VF_HALF_COST 1 /* to make a float of a half: 0 nothing beside the products, 1 an instruction in the place of one, 2 many */
-#define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
+#define VF_LDEXP_MIN -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef float32x4_t vf;
 
 APR_INLINE vf vf_zero(void) { return vdupq_n_f32(0.0f); }
@@ -20,7 +23,7 @@ APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) {
     return vld1q_f32(lanes);
 }
 APR_INLINE vf vf_load_half(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
-#define VF_STORE_HALF
+#define VF_HAS_STORE_HALF
 APR_INLINE void vf_store_half(uint16_t *p, vf x) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x))); }
 APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* rounded to nearest, ties to even; |x| <= 127 */
     int16x4_t narrow = vmovn_s32(vcvtnq_s32_f32(x));
@@ -50,25 +53,25 @@ APR_INLINE uint32_t vf_mask_eq(vf a, vf b) {
     return vaddvq_u32(vandq_u32(vceqq_f32(a, b), vld1q_u32(bit)));
 }
 APR_INLINE vf vf_round(vf x) { return vrndnq_f32(x); }
-APR_INLINE vf vf_scale(vf x, vf n) {
+APR_INLINE vf vf_ldexp(vf x, vf n) {
     return vf_mul(x, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23)));
 }
-APR_INLINE float vf_sum(vf x) { return vaddvq_f32(x); }
-APR_INLINE float vf_largest(vf x) { return vmaxvq_f32(x); }
+APR_INLINE float vf_reduce_add(vf x) { return vaddvq_f32(x); }
+APR_INLINE float vf_reduce_max(vf x) { return vmaxvq_f32(x); }
 /* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
-APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_step) {
+APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_stride) {
     float32x4x2_t top = vtrnq_f32(vld1q_f32(a), vld1q_f32(a + step)), bottom = vtrnq_f32(vld1q_f32(a + 2 * step), vld1q_f32(a + 3 * step));
     vst1q_f32(out, vcombine_f32(vget_low_f32(top.val[0]), vget_low_f32(bottom.val[0])));
-    vst1q_f32(out + out_step, vcombine_f32(vget_low_f32(top.val[1]), vget_low_f32(bottom.val[1])));
-    vst1q_f32(out + 2 * out_step, vcombine_f32(vget_high_f32(top.val[0]), vget_high_f32(bottom.val[0])));
-    vst1q_f32(out + 3 * out_step, vcombine_f32(vget_high_f32(top.val[1]), vget_high_f32(bottom.val[1])));
+    vst1q_f32(out + out_stride, vcombine_f32(vget_low_f32(top.val[1]), vget_low_f32(bottom.val[1])));
+    vst1q_f32(out + 2 * out_stride, vcombine_f32(vget_high_f32(top.val[0]), vget_high_f32(bottom.val[0])));
+    vst1q_f32(out + 3 * out_stride, vcombine_f32(vget_high_f32(top.val[1]), vget_high_f32(bottom.val[1])));
 }
 
 /* ---- quantized products: the dot product where it is built in (targets/neondot.c, Apple's compiler), else a widening product, whose pairs
  * are added up into two neighbouring lanes an output ---- */
 
 typedef int32x4_t vi;
-typedef int8_t vq_number, v4_number;
+typedef int8_t vq_element, v4_element;
 #define VQ_TILE_ROWS 12
 #define V4_TILE_ROWS 8
 
@@ -77,22 +80,22 @@ APR_INLINE vi vi_load(const int32_t *p) { return vld1q_s32(p); }
 APR_INLINE void vi_store(int32_t *p, vi x) { vst1q_s32(p, x); }
 APR_INLINE vi vi_add(vi a, vi b) { return vaddq_s32(a, b); }
 APR_INLINE vf vf_from_int(vi x) { return vcvtq_f32_s32(x); }
-APR_INLINE void vq_store(vq_number *p, vf x) { vf_store_int8(p, x); }
-APR_INLINE void v4_store(v4_number *p, vf x) { vq_store(p, x); }
+APR_INLINE void vq_store(vq_element *p, vf x) { vf_store_int8(p, x); }
+APR_INLINE void v4_store(v4_element *p, vf x) { vq_store(p, x); }
 #if defined(__ARM_FEATURE_DOTPROD)
 typedef int8x16_t vq, v4;
 #define VQ_TILE_VECTORS 2
 #define VQ_PARTS 1
 #define V4_PARTS 1
-APR_INLINE vq vq_input(const vq_number *p) {
+APR_INLINE vq vq_load_input(const vq_element *p) {
     int32_t quad;
     memcpy(&quad, p, 4);
     return vreinterpretq_s8_s32(vdupq_n_s32(quad));
 }
-APR_INLINE vq vq_weight(const int8_t *p, int part) { return vld1q_s8(p + 16 * part); }
+APR_INLINE vq vq_load_weight(const int8_t *p, int part) { return vld1q_s8(p + 16 * part); }
 APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return vdotq_s32(acc, w, x); }
-APR_INLINE vi vq_join(vi a, vi b) { return (void)b, a; }
-APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+APR_INLINE vi vq_merge_parts(vi a, vi b) { return (void)b, a; }
+APR_INLINE v4 v4_load_weight(const uint8_t *p, int part, int high) {
     uint8x16_t x = vld1q_u8(p + 16 * part);
     return vreinterpretq_s8_u8(high ? vshrq_n_u8(x, 4) : vandq_u8(x, vdupq_n_u8(15)));
 }
@@ -101,20 +104,22 @@ typedef int8x8_t vq, v4;
 #define VQ_TILE_VECTORS 1
 #define VQ_PARTS 2
 #define V4_PARTS 2
-APR_INLINE vq vq_input(const vq_number *p) {
+APR_INLINE vq vq_load_input(const vq_element *p) {
     int32_t quad;
     memcpy(&quad, p, 4);
     return vreinterpret_s8_s32(vdup_n_s32(quad));
 }
-APR_INLINE vq vq_weight(const int8_t *p, int part) { return vld1_s8(p + 8 * part); }
+APR_INLINE vq vq_load_weight(const int8_t *p, int part) { return vld1_s8(p + 8 * part); }
 APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return vpadalq_s16(acc, vmull_s8(w, x)); }
-APR_INLINE vi vq_join(vi a, vi b) { return vpaddq_s32(a, b); }
-APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+APR_INLINE vi vq_merge_parts(vi a, vi b) { return vpaddq_s32(a, b); }
+APR_INLINE v4 v4_load_weight(const uint8_t *p, int part, int high) {
     uint8x8_t x = vld1_u8(p + 8 * part);
     return vreinterpret_s8_u8(high ? vshr_n_u8(x, 4) : vand_u8(x, vdup_n_u8(15)));
 }
 #endif
-APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
-APR_INLINE v4 v4_input(const v4_number *p) { return vq_input(p); }
+APR_INLINE vi vq_undo_zero_point(vi sum, const int32_t *sums) { return (void)sums, sum; }
+APR_INLINE v4 v4_load_input(const v4_element *p) { return vq_load_input(p); }
 APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return vq_dot(acc, w, x); }
-APR_INLINE vi v4_join(vi a, vi b) { return vq_join(a, b); }
+APR_INLINE vi v4_merge_parts(vi a, vi b) { return vq_merge_parts(a, b); }
+
+#endif

@@ -1,13 +1,16 @@
 /* Plain C, one lane: the reference. Built without auto-vectorisation, so that it stays what it says. */
+#ifndef WHISPER_APR_VEC_SCALAR_H
+#define WHISPER_APR_VEC_SCALAR_H
+
 #include "common.h"
 
 #include <math.h>
 
 #define VF_LANES 1
-#define VF_SPLAT 0
+#define VF_PACK_SPLAT 0
 #define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
 #define VF_HALF_COST 1 /* to make a float of a half: 0 nothing beside the products, 1 an instruction in the place of one, 2 many */
-#define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
+#define VF_LDEXP_MIN -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef float vf;
 
 APR_INLINE vf vf_zero(void) { return 0.0f; }
@@ -29,15 +32,15 @@ APR_INLINE vf vf_min(vf a, vf b) { return a < b ? a : b; }
 APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) { return a < b ? yes : no; }
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return a == b; }
 APR_INLINE vf vf_round(vf x) { return x + 12582912.0f - 12582912.0f; } /* 1.5 * 2^23; |x| < 2^22 */
-APR_INLINE vf vf_scale(vf x, vf n) { return x * apr_from_bits((uint32_t)((int32_t)n + 127) << 23); }
+APR_INLINE vf vf_ldexp(vf x, vf n) { return x * apr_float_from_bits((uint32_t)((int32_t)n + 127) << 23); }
 /* Rounded to nearest, ties to even; |x| <= 127. */
 APR_INLINE void vf_store_int8(int8_t *p, vf x) { *p = (int8_t)vf_round(x); }
-APR_INLINE float vf_sum(vf x) { return x; }
-APR_INLINE float vf_largest(vf x) { return x; }
+APR_INLINE float vf_reduce_add(vf x) { return x; }
+APR_INLINE float vf_reduce_max(vf x) { return x; }
 /* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
-APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_step) {
+APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_stride) {
     for (int i = 0; i < 4; i++)
-        for (int s = 0; s < 4; s++) out[s * out_step + i] = a[i * step + s];
+        for (int s = 0; s < 4; s++) out[s * out_stride + i] = a[i * step + s];
 }
 
 /* ---- quantized products ---- */
@@ -46,7 +49,7 @@ typedef int32_t vi;
 typedef struct {
     int8_t at[4];
 } vq, v4;
-typedef int8_t vq_number, v4_number;
+typedef int8_t vq_element, v4_element;
 #define VQ_TILE_ROWS 4
 #define VQ_TILE_VECTORS 1
 #define VQ_PARTS 1
@@ -58,25 +61,27 @@ APR_INLINE vi vi_load(const int32_t *p) { return *p; }
 APR_INLINE void vi_store(int32_t *p, vi x) { *p = x; }
 APR_INLINE vi vi_add(vi a, vi b) { return a + b; }
 APR_INLINE vf vf_from_int(vi x) { return (float)x; }
-APR_INLINE void vq_store(vq_number *p, vf x) { vf_store_int8(p, x); }
-APR_INLINE vq vq_input(const vq_number *p) {
+APR_INLINE void vq_store(vq_element *p, vf x) { vf_store_int8(p, x); }
+APR_INLINE vq vq_load_input(const vq_element *p) {
     vq x;
     memcpy(&x, p, 4);
     return x;
 }
-APR_INLINE vq vq_weight(const int8_t *p, int part) { return (void)part, vq_input(p); }
+APR_INLINE vq vq_load_weight(const int8_t *p, int part) { return (void)part, vq_load_input(p); }
 APR_INLINE vi vq_dot(vi acc, vq w, vq x) {
     return acc + w.at[0] * x.at[0] + w.at[1] * x.at[1] + w.at[2] * x.at[2] + w.at[3] * x.at[3];
 }
-APR_INLINE vi vq_join(vi a, vi b) { return (void)b, a; }
-APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
-APR_INLINE void v4_store(v4_number *p, vf x) { vq_store(p, x); }
-APR_INLINE v4 v4_input(const v4_number *p) { return vq_input(p); }
-APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+APR_INLINE vi vq_merge_parts(vi a, vi b) { return (void)b, a; }
+APR_INLINE vi vq_undo_zero_point(vi sum, const int32_t *sums) { return (void)sums, sum; }
+APR_INLINE void v4_store(v4_element *p, vf x) { vq_store(p, x); }
+APR_INLINE v4 v4_load_input(const v4_element *p) { return vq_load_input(p); }
+APR_INLINE v4 v4_load_weight(const uint8_t *p, int part, int high) {
     v4 w;
     (void)part;
     for (int i = 0; i < 4; i++) w.at[i] = (int8_t)(high ? p[i] >> 4 : p[i] & 15);
     return w;
 }
 APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return vq_dot(acc, w, x); }
-APR_INLINE vi v4_join(vi a, vi b) { return (void)b, a; }
+APR_INLINE vi v4_merge_parts(vi a, vi b) { return (void)b, a; }
+
+#endif

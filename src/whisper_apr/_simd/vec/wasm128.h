@@ -1,13 +1,16 @@
 /* WebAssembly's simd128: four lanes, no fused multiply-add; V8 keeps sixteen of them in registers. */
+#ifndef WHISPER_APR_VEC_WASM128_H
+#define WHISPER_APR_VEC_WASM128_H
+
 #include "common.h"
 
 #include <wasm_simd128.h>
 
 #define VF_LANES 4
-#define VF_SPLAT 0
+#define VF_PACK_SPLAT 0
 #define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
 #define VF_HALF_COST 2 /* to make a float of a half: 0 nothing beside the products, 1 an instruction in the place of one, 2 many */
-#define VF_SCALE_LOWEST -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
+#define VF_LDEXP_MIN -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
 typedef v128_t vf;
 
 APR_INLINE vf vf_zero(void) { return wasm_f32x4_splat(0.0f); }
@@ -51,32 +54,32 @@ APR_INLINE vf vf_min(vf a, vf b) { return wasm_f32x4_pmin(b, a); }
 APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) { return wasm_v128_bitselect(yes, no, wasm_f32x4_lt(a, b)); }
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return wasm_i32x4_bitmask(wasm_f32x4_eq(a, b)); }
 APR_INLINE vf vf_round(vf x) { return wasm_f32x4_nearest(x); }
-APR_INLINE vf vf_scale(vf x, vf n) {
+APR_INLINE vf vf_ldexp(vf x, vf n) {
     return vf_mul(x, wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23));
 }
-APR_INLINE float vf_sum(vf x) {
+APR_INLINE float vf_reduce_add(vf x) {
     return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 2)) + (wasm_f32x4_extract_lane(x, 1) + wasm_f32x4_extract_lane(x, 3));
 }
-APR_INLINE float vf_largest(vf x) {
+APR_INLINE float vf_reduce_max(vf x) {
     v128_t y = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 2, 3, 0, 1));
     v128_t z = wasm_f32x4_pmax(y, wasm_i32x4_shuffle(y, y, 1, 0, 3, 2));
     return wasm_f32x4_extract_lane(z, 0);
 }
 /* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
-APR_INLINE void vf_turn4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_step) {
+APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_stride) {
     vf r0 = vf_load(a), r1 = vf_load(a + step), r2 = vf_load(a + 2 * step), r3 = vf_load(a + 3 * step);
     vf low01 = wasm_i32x4_shuffle(r0, r1, 0, 4, 1, 5), high01 = wasm_i32x4_shuffle(r0, r1, 2, 6, 3, 7);
     vf low23 = wasm_i32x4_shuffle(r2, r3, 0, 4, 1, 5), high23 = wasm_i32x4_shuffle(r2, r3, 2, 6, 3, 7);
     vf_store(out, wasm_i64x2_shuffle(low01, low23, 0, 2));
-    vf_store(out + out_step, wasm_i64x2_shuffle(low01, low23, 1, 3));
-    vf_store(out + 2 * out_step, wasm_i64x2_shuffle(high01, high23, 0, 2));
-    vf_store(out + 3 * out_step, wasm_i64x2_shuffle(high01, high23, 1, 3));
+    vf_store(out + out_stride, wasm_i64x2_shuffle(low01, low23, 1, 3));
+    vf_store(out + 2 * out_stride, wasm_i64x2_shuffle(high01, high23, 0, 2));
+    vf_store(out + 3 * out_stride, wasm_i64x2_shuffle(high01, high23, 1, 3));
 }
 
 /* ---- quantized products: widened to int16 for the dot product of pairs, which leaves each output's sum in two neighbouring lanes ---- */
 
 typedef v128_t vi, vq, v4;
-typedef int16_t vq_number, v4_number;
+typedef int16_t vq_element, v4_element;
 #define VQ_TILE_ROWS 6
 #define VQ_TILE_VECTORS 1
 #define VQ_PARTS 2
@@ -88,22 +91,24 @@ APR_INLINE vi vi_load(const int32_t *p) { return wasm_v128_load(p); }
 APR_INLINE void vi_store(int32_t *p, vi x) { wasm_v128_store(p, x); }
 APR_INLINE vi vi_add(vi a, vi b) { return wasm_i32x4_add(a, b); }
 APR_INLINE vf vf_from_int(vi x) { return wasm_f32x4_convert_i32x4(x); }
-APR_INLINE void vq_store(vq_number *p, vf x) {
+APR_INLINE void vq_store(vq_element *p, vf x) {
     v128_t whole = wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(x));
     wasm_v128_store64_lane(p, wasm_i16x8_narrow_i32x4(whole, whole), 0);
 }
-APR_INLINE vq vq_input(const vq_number *p) { return wasm_v128_load64_splat(p); }
-APR_INLINE vq vq_weight(const int8_t *p, int part) { return wasm_i16x8_load8x8(p + 8 * part); }
+APR_INLINE vq vq_load_input(const vq_element *p) { return wasm_v128_load64_splat(p); }
+APR_INLINE vq vq_load_weight(const int8_t *p, int part) { return wasm_i16x8_load8x8(p + 8 * part); }
 APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w, x)); }
-APR_INLINE vi vq_join(vi a, vi b) {
+APR_INLINE vi vq_merge_parts(vi a, vi b) {
     return wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), wasm_i32x4_shuffle(a, b, 1, 3, 5, 7));
 }
-APR_INLINE vi vq_correct(vi sum, const int32_t *sums) { return (void)sums, sum; }
-APR_INLINE void v4_store(v4_number *p, vf x) { vq_store(p, x); }
-APR_INLINE v4 v4_input(const v4_number *p) { return vq_input(p); }
-APR_INLINE v4 v4_weight(const uint8_t *p, int part, int high) {
+APR_INLINE vi vq_undo_zero_point(vi sum, const int32_t *sums) { return (void)sums, sum; }
+APR_INLINE void v4_store(v4_element *p, vf x) { vq_store(p, x); }
+APR_INLINE v4 v4_load_input(const v4_element *p) { return vq_load_input(p); }
+APR_INLINE v4 v4_load_weight(const uint8_t *p, int part, int high) {
     v128_t x = wasm_u16x8_load8x8(p + 8 * part);
     return high ? wasm_u16x8_shr(x, 4) : wasm_v128_and(x, wasm_i16x8_splat(15));
 }
 APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return vq_dot(acc, w, x); }
-APR_INLINE vi v4_join(vi a, vi b) { return vq_join(a, b); }
+APR_INLINE vi v4_merge_parts(vi a, vi b) { return vq_merge_parts(a, b); }
+
+#endif
