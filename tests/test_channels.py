@@ -111,7 +111,7 @@ def test_channels_that_end_within_a_recording(channel: Any, message: str) -> Non
 def test_rates_that_change_within_a_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in joined files."""
     parts = [(16_000, THREE), (48_000, np.repeat(THREE, 3, axis=0)), (16_000, THREE)]
-    monkeypatch.setattr(load.Recording, "blocks", lambda self: iter(parts))
+    monkeypatch.setattr(load.AudioFile, "blocks", lambda self: iter(parts))
     for channel in ("mix", 1, "each"):
         loaded = load_audio(b"joined", channel=channel)
         expected = np.concatenate([load_audio(x, sampling_rate=rate, channel=channel) for rate, x in parts])
@@ -172,13 +172,13 @@ def test_samples_are_one_track(door: str) -> None:
 @pytest.mark.parametrize("door", doors.FILES)
 def test_track_and_strict_reach_the_readers(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
-    init = load.Recording.__init__
+    init = load.AudioFile.__init__
 
     def spied(self: Any, source: Any, **options: Any) -> None:
         told.append(options)
         init(self, source)
 
-    monkeypatch.setattr(load.Recording, "__init__", spied)
+    monkeypatch.setattr(load.AudioFile, "__init__", spied)
     for options in ({"track": None, "strict": False}, {"track": 2, "strict": True}):
         doors.sound(door, flac(AS_INT16), **options)
         assert told.pop() == options

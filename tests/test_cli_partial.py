@@ -21,7 +21,7 @@ from whisper_apr.cli.partial import Partials, fingerprint
 from whisper_apr.cli.progress import Status
 from whisper_apr.inference.decode import DecodingTask
 from whisper_apr.output import LineOptions
-from whisper_apr.output.writers import OF_ALL
+from whisper_apr.output.writers import OPENAI_FORMATS
 
 DATA = Path(__file__).parent / "data"
 EN = DATA / "en.wav"
@@ -72,7 +72,7 @@ def test_a_rerun_goes_on(tmp_path, folder, capsys, decoded, flags) -> None:
         assert transcribe(folder, "-o", out, *flags) == 130
     err = capsys.readouterr().err
     left = results(out)
-    assert {name for name in left if name.startswith("a.")} == {f"a.{each}" for each in OF_ALL}
+    assert {name for name in left if name.startswith("a.")} == {f"a.{each}" for each in OPENAI_FORMATS}
     partial = {name for name in left if name.endswith(".partial")}
     assert {"b.txt.partial", "b.srt.partial", "b.json.partial", "b.resume.partial"} <= partial
     assert not any(name.startswith("b.") for name in left.keys() - partial)

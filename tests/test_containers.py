@@ -13,8 +13,8 @@ import soundfile
 from recordings import DATA, speech, wav
 from whisper_apr import load_model
 from whisper_apr.audio import SAMPLE_RATE, containers, load_audio
-from whisper_apr.audio.containers import Recording
-from whisper_apr.audio.sources import Unreadable
+from whisper_apr.audio.containers import AudioFile
+from whisper_apr.audio.sources import DecodeError
 from whisper_apr.errors import AudioError, AudioWarning
 
 KINDS = ["WAV", "FLAC", "OGG", "MP3", "AIFF", "CAF", "W64", "RF64", "AU", "NIST", "VOC", "PAF", "IRCAM"]
@@ -36,7 +36,7 @@ def test_every_kind_is_read_in_its_own_rate_and_channels(kind: str) -> None:
     x = np.resize(speech("en"), (12_000, 2))
     file = io.BytesIO()
     soundfile.write(file, x, 22_050, format=kind)
-    blocks = list(Recording(file.getvalue()).blocks())
+    blocks = list(AudioFile(file.getvalue()).blocks())
     assert {(rate, block.ndim, block.shape[1]) for rate, block in blocks} == {(22_050, 2, 2)}
     assert sum(len(block) for _, block in blocks) == pytest.approx(12_000, abs=100)
 
@@ -47,7 +47,7 @@ def test_what_is_cut_off_is_read_once_and_told_once(kind: str) -> None:
     """However often it is read; and an error where it must not be."""
     whole = load_audio(a_file(kind))
     cut = a_file(kind)[: len(a_file(kind)) * 7 // 10]
-    recording = Recording(cut)
+    recording = AudioFile(cut)
     with pytest.warns(AudioWarning, match=r"^the recording: cut off") as told:
         samples = load_audio(recording)
     assert len(told) == 1
@@ -69,7 +69,7 @@ def test_a_transcription_warns_once() -> None:
 
 
 def test_an_iterator_that_is_closed_has_told_nothing() -> None:
-    recording = Recording(cut_wav())
+    recording = AudioFile(cut_wav())
     blocks = recording.blocks()
     next(blocks)
     blocks.close()
@@ -83,7 +83,7 @@ def test_no_reader_begins_anew_after_another(monkeypatch: pytest.MonkeyPatch) ->
 
     def failing(*_: Any) -> Any:
         yield block
-        raise Unreadable("it breaks")
+        raise DecodeError("it breaks")
 
     def anew(*_: Any) -> Any:
         raise AssertionError("begins anew")
@@ -128,7 +128,7 @@ def test_blocks_are_bounded(tmp_path: Path) -> None:
     file = io.BytesIO()
     soundfile.write(file, np.zeros((40_000, 64), np.float32), 1_000_000, format="WAV", subtype="PCM_U8")
     for content in (file.getvalue(), wav(bytes(40_000 * 64), channels=64, bits=8, rate=1_000_000)):
-        sizes = [block.size for _, block in Recording(content).blocks()]
+        sizes = [block.size for _, block in AudioFile(content).blocks()]
         assert max(sizes) <= 1 << 21
         assert sum(sizes) == 40_000 * 64
 

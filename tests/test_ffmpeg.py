@@ -23,7 +23,7 @@ import whisper_apr
 from matroska_files import matroska
 from recordings import DATA, speech, wav
 from whisper_apr.audio import SAMPLE_RATE, ffmpeg, load_audio
-from whisper_apr.audio.containers import Recording
+from whisper_apr.audio.containers import AudioFile
 from whisper_apr.errors import AudioError, AudioWarning
 
 pytestmark = pytest.mark.system
@@ -79,7 +79,7 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def test_every_kind(kind: str, tone: Any) -> None:
     """From a path, bytes, and a file, the index at the end or not."""
     path = tone(kind)
-    ((rate, _),) = {(rate, block.shape[1]) for rate, block in Recording(path).blocks()}
+    ((rate, _),) = {(rate, block.shape[1]) for rate, block in AudioFile(path).blocks()}
     assert rate == (48_000 if kind == "webm" else 44_100)  # its own
     samples = load_audio(path)
     assert len(samples) == pytest.approx(3 * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
@@ -527,7 +527,7 @@ def test_a_consumer_that_takes_its_time_is_no_stall(
     monkeypatch.setattr(ffmpeg, "STALL_SECONDS", 1)
     (tmp_path / "out").write_bytes(matroska([(i, np.ones((SAMPLE_RATE, 1), "<f4")) for i in range(60)], SAMPLE_RATE, 1))
     stand_in(f"cat {tmp_path}/out")
-    blocks = Recording(UNKNOWN).blocks()
+    blocks = AudioFile(UNKNOWN).blocks()
     n = len(next(blocks)[1])
     time.sleep(2.5)
     assert n + sum(len(block) for _, block in blocks) == 60 * SAMPLE_RATE
@@ -555,7 +555,7 @@ def ended(pid: int, seconds: float = 10) -> bool:
 
 def test_its_sound_is_not_held(stand_in: Any, tmp_path: Path) -> None:
     stand_in(endless(tmp_path))
-    blocks = Recording(UNKNOWN).blocks()
+    blocks = AudioFile(UNKNOWN).blocks()
     next(blocks)
     tracemalloc.start()
     n = 0
@@ -571,7 +571,7 @@ def test_its_sound_is_not_held(stand_in: Any, tmp_path: Path) -> None:
 def test_it_ends_with_the_reading(stand_in: Any, tmp_path: Path) -> None:
     stand_in(endless(tmp_path))
     for stop in ("close", "delete"):
-        blocks = Recording(UNKNOWN).blocks()
+        blocks = AudioFile(UNKNOWN).blocks()
         next(blocks)
         pid = int((tmp_path / "pid").read_text())
         if stop == "close":
@@ -586,8 +586,8 @@ def test_it_ends_with_us(stand_in: Any, tmp_path: Path) -> None:
     stand_in(endless(tmp_path))
     code = f"""
 import sys, time
-from whisper_apr.audio.containers import Recording
-blocks = Recording({UNKNOWN!r}).blocks()
+from whisper_apr.audio.containers import AudioFile
+blocks = AudioFile({UNKNOWN!r}).blocks()
 next(blocks)
 print("ready", flush=True)
 time.sleep(600)
@@ -608,7 +608,7 @@ def test_gaps_are_filled_and_steps_back_lose_nothing(stand_in: Any, tmp_path: Pa
         blocks = [(seconds, (one, two)[i % 2]) for i, seconds in enumerate(times)]
         (tmp_path / "out").write_bytes(matroska(blocks, SAMPLE_RATE, 2))
         stand_in(f"cat {tmp_path}/out")
-        return np.concatenate([block[:, 0] for _, block in Recording(UNKNOWN).blocks()])
+        return np.concatenate([block[:, 0] for _, block in AudioFile(UNKNOWN).blocks()])
 
     second = SAMPLE_RATE
     parts = [one[:, 0], two[:, 0]]

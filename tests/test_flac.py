@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from damage import flipped
 from recordings import speech
 from whisper_apr.audio import SAMPLE_RATE, load_audio
-from whisper_apr.audio.containers import Recording
+from whisper_apr.audio.containers import AudioFile
 from whisper_apr.audio.flac import _frame, _marks, _stream
-from whisper_apr.audio.sources import Content
+from whisper_apr.audio.sources import RandomAccessBytes
 from whisper_apr.errors import AudioError, AudioWarning
 
 FRAME = 4096  # samples in a frame as libFLAC makes them
@@ -37,7 +37,7 @@ def decoded(content: bytes) -> Any:
 
 def frames(content: bytes) -> list[int]:
     """Where frames begin."""
-    opened = Content(io.BytesIO(content), "it")
+    opened = RandomAccessBytes(io.BytesIO(content), "it")
     stream = _stream(opened, 0)
     assert stream
     return [at for at, header in _marks(opened, stream.frames) if _frame(header, stream)]
@@ -84,7 +84,7 @@ def test_damage_costs_the_frames_that_have_it(rate: int, subtype: str, channels:
     number = len(begins) // 2
     content[begins[number] + 50] ^= 4
     with pytest.warns(AudioWarning, match=r"damaged at .* s are missing$") as told:
-        samples = np.concatenate([block for _, block in Recording(bytes(content)).blocks()])
+        samples = np.concatenate([block for _, block in AudioFile(bytes(content)).blocks()])
     assert len(told) == 1
     assert samples.shape == expected.shape
     good = np.ones(len(expected), bool)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import cases
 from whisper_apr.audio import HOP_LENGTH, N_FFT, N_FRAMES, N_SAMPLES, log_mel_spectrogram, mel_filters
-from whisper_apr.audio.mel import MelStream, bounded
+from whisper_apr.audio.mel import MelStream, normalize_log_mel
 from whisper_apr.errors import AudioError
 
 
@@ -86,7 +86,7 @@ def test_a_stream_gives_what_the_whole_gives(sizes, padding):
     expected = log_mel_spectrogram(whole, padding=padding)
     assert pieces.shape == expected.shape
     if pieces.size:
-        np.testing.assert_allclose(bounded(pieces, float(pieces.max())), expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(normalize_log_mel(pieces, float(pieces.max())), expected, rtol=0, atol=1e-5)
 
 
 def test_a_streams_memory_does_not_grow():

@@ -13,20 +13,20 @@ import soundfile
 
 from recordings import DATA
 from whisper_apr.audio import sndfile
-from whisper_apr.audio.notices import Faults
-from whisper_apr.audio.sndfile import Decoder, sound_blocks
-from whisper_apr.audio.sources import Content, Pieces, Unreadable
+from whisper_apr.audio.diagnostics import DamageReport
+from whisper_apr.audio.sndfile import SndfileDecoder, sound_blocks
+from whisper_apr.audio.sources import DecodeError, RandomAccessBytes, SplicedFile
 from whisper_apr.errors import AudioError
 
 FLAC = (DATA / "en_long.flac").read_bytes()
 
 
-def pieces(content: bytes) -> Pieces:
-    return Pieces(Content(io.BytesIO(content), "it"), [(0, len(content))])
+def pieces(content: bytes) -> SplicedFile:
+    return SplicedFile(RandomAccessBytes(io.BytesIO(content), "it"), [(0, len(content))])
 
 
 def test_all_of_a_file() -> None:
-    decoder = Decoder(pieces(FLAC), "it")
+    decoder = SndfileDecoder(pieces(FLAC), "it")
     blocks = [decoder.read() for _ in range(9)]
     expected = soundfile.read(DATA / "en_long.flac", dtype="float32", always_2d=True)[0]
     np.testing.assert_array_equal(np.concatenate(blocks), expected)
@@ -39,9 +39,9 @@ def test_what_comes_before_a_fault_is_given() -> None:
     """soundfile raises an exception, and would lose what has been decoded."""
     content = bytearray(FLAC)
     content[500_000:500_050] = bytes(50)
-    decoder = Decoder(pieces(bytes(content)), "it")
+    decoder = SndfileDecoder(pieces(bytes(content)), "it")
     block = decoder.read(2_000_000)
-    assert decoder.complaint
+    assert decoder.error_message
     expected = soundfile.read(DATA / "en_long.flac", dtype="float32", always_2d=True)[0]
     assert 650_000 < len(block) < 670_000
     np.testing.assert_array_equal(block, expected[: len(block)])
@@ -50,8 +50,8 @@ def test_what_comes_before_a_fault_is_given() -> None:
 
 
 def test_what_it_cannot_open() -> None:
-    with pytest.raises(Unreadable, match="Format not recognised"):
-        Decoder(pieces(b"This is a text." * 100), "it")
+    with pytest.raises(DecodeError, match="Format not recognised"):
+        SndfileDecoder(pieces(b"This is a text." * 100), "it")
 
 
 @pytest.mark.parametrize("rate", [1, 99])
@@ -59,25 +59,25 @@ def test_heads_out_of_bounds(rate: int) -> None:
     file = io.BytesIO()
     soundfile.write(file, np.zeros(10), rate, format="AU")
     with pytest.raises(AudioError, match=f"it: a sampling rate of {rate} Hz"):
-        Decoder(pieces(file.getvalue()), "it")
+        SndfileDecoder(pieces(file.getvalue()), "it")
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
-    with pytest.raises(Unreadable, match="the package soundfile is missing"):
-        Decoder(pieces(FLAC), "it")
+    with pytest.raises(DecodeError, match="the package soundfile is missing"):
+        SndfileDecoder(pieces(FLAC), "it")
 
 
 def test_work_is_bounded_by_bytes_and_not_by_a_head() -> None:
     """Some codecs go on with silence for as long as the head says."""
 
-    class Endless(Decoder):
+    class Endless(SndfileDecoder):
         def read(self, n: int | None = None) -> Any:
             return np.zeros((100_000, 1), np.float32)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sndfile, "Decoder", Endless)
-        n = sum(len(block) for _, block in sound_blocks(pieces(FLAC[:9000]), "it", Faults("it", False)))
+        patch.setattr(sndfile, "SndfileDecoder", Endless)
+        n = sum(len(block) for _, block in sound_blocks(pieces(FLAC[:9000]), "it", DamageReport("it", False)))
     assert n < 20_000_000
 
 
@@ -95,15 +95,15 @@ def damaged_mp3() -> bytes:
 
 
 def test_libmpg123_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    decoder = Decoder(pieces(damaged_mp3()), "it", quiet=True)
+    decoder = SndfileDecoder(pieces(damaged_mp3()), "it", quiet=True)
     decoder.read()
     decoder.close()
-    assert decoder.complaint
+    assert decoder.error_message
     assert capfd.readouterr() == ("", "")
 
 
 def test_and_would_otherwise(capfd: pytest.CaptureFixture[str]) -> None:
-    decoder = Decoder(pieces(damaged_mp3()), "it")
+    decoder = SndfileDecoder(pieces(damaged_mp3()), "it")
     decoder.read()
     decoder.close()
     assert "libmpg123" in capfd.readouterr().err
@@ -123,7 +123,7 @@ def test_what_others_write_meanwhile_is_not_lost(capfd: pytest.CaptureFixture[st
     thread.start()
     content = damaged_mp3()
     for _ in range(20):
-        decoder = Decoder(pieces(content), "it", quiet=True)
+        decoder = SndfileDecoder(pieces(content), "it", quiet=True)
         decoder.read()
         decoder.close()
     done.set()
@@ -137,7 +137,7 @@ def test_without_a_standard_error() -> None:
     saved = os.dup(2)
     os.close(2)
     try:
-        decoder = Decoder(pieces(damaged_mp3()), "it", quiet=True)
+        decoder = SndfileDecoder(pieces(damaged_mp3()), "it", quiet=True)
         assert len(decoder.read())
         decoder.close()
     finally:
@@ -147,6 +147,6 @@ def test_without_a_standard_error() -> None:
 
 def test_without_a_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
-    decoder = Decoder(pieces(damaged_mp3()), "it", quiet=True)
+    decoder = SndfileDecoder(pieces(damaged_mp3()), "it", quiet=True)
     assert len(decoder.read())
     decoder.close()

@@ -11,8 +11,8 @@ import pytest
 
 from recordings import DATA, wav
 from whisper_apr.audio import load_audio
-from whisper_apr.audio.containers import Recording
-from whisper_apr.audio.sources import Content, Pieces, Source, source_name
+from whisper_apr.audio.containers import AudioFile
+from whisper_apr.audio.sources import ByteSource, RandomAccessBytes, SplicedFile, source_name
 from whisper_apr.errors import AudioError
 
 PATH = DATA / "de.wav"
@@ -89,7 +89,7 @@ def test_every_form_of_a_files_bytes(make: Any, name: str) -> None:
 def test_a_pipe_is_read_again_and_again() -> None:
     expected = load_audio(PATH)
     with pipe(BYTES) as file:
-        recording = Recording(file)
+        recording = AudioFile(file)
         for _ in range(3):
             np.testing.assert_array_equal(load_audio(recording), expected)
 
@@ -100,7 +100,7 @@ def test_a_named_pipe(tmp_path: Path) -> None:
     os.mkfifo(path)
     thread = threading.Thread(target=path.write_bytes, args=(BYTES,))
     thread.start()
-    recording = Recording(path)
+    recording = AudioFile(path)
     np.testing.assert_array_equal(load_audio(recording), load_audio(PATH))
     np.testing.assert_array_equal(load_audio(recording), load_audio(PATH))  # nobody writes a second time
     thread.join()
@@ -109,14 +109,14 @@ def test_a_named_pipe(tmp_path: Path) -> None:
 def test_a_file_is_read_from_where_it_stands() -> None:
     file = io.BytesIO(b"a head of another kind" + BYTES)
     file.seek(22)
-    recording = Recording(file)
+    recording = AudioFile(file)
     file.seek(3)  # does not matter any more
     for _ in range(2):
         np.testing.assert_array_equal(load_audio(recording), load_audio(PATH))
 
 
 def test_readings_may_go_on_side_by_side() -> None:
-    recording = Recording(io.BytesIO(BYTES))
+    recording = AudioFile(io.BytesIO(BYTES))
     for (rate, a), (_, b) in zip(recording.blocks(), recording.blocks(), strict=True):
         assert rate == 16_000
         np.testing.assert_array_equal(a, b)
@@ -124,7 +124,7 @@ def test_readings_may_go_on_side_by_side() -> None:
 
 def test_an_array_of_bytes_keeps_what_it_was() -> None:
     content = bytearray(BYTES)
-    recording = Recording(content)
+    recording = AudioFile(content)
     content[:] = bytes(len(content))
     np.testing.assert_array_equal(load_audio(recording), load_audio(PATH))
 
@@ -134,7 +134,7 @@ def test_a_descriptor_is_its_own(tmp_path: Path) -> None:
     for source in (PATH, BYTES, io.BytesIO(b"--" + BYTES), pipe(BYTES), Slow(BYTES, 999, seekable=True)):
         if isinstance(source, io.BytesIO):
             source.seek(2)
-        opened = Source(source, "it")
+        opened = ByteSource(source, "it")
         with opened.descriptor() as one, opened.descriptor() as other, opened.open() as content:
             assert os.read(one.fileno(), 100) == BYTES[:100]
             assert os.read(other.fileno(), 50) == BYTES[:50]
@@ -246,8 +246,8 @@ def test_names(tmp_path: Path) -> None:
 
 
 def test_pieces() -> None:
-    content = Content(io.BytesIO(bytes(range(100))), "it")
-    file = Pieces(content, [b"abc", (10, 20), (20, 25), b"", (90, 100), 1000, b"end"])
+    content = RandomAccessBytes(io.BytesIO(bytes(range(100))), "it")
+    file = SplicedFile(content, [b"abc", (10, 20), (20, 25), b"", (90, 100), 1000, b"end"])
     expected = b"abc" + bytes(range(10, 25)) + bytes(range(90, 100))
     assert file.size == len(expected) + 1003
     assert file.read(1000) == expected  # it ends at the hole
@@ -266,7 +266,7 @@ def test_pieces() -> None:
 
 
 def test_content_ends_where_the_file_does() -> None:
-    content = Content(io.BytesIO(b"--0123456789"), "it", 2)
+    content = RandomAccessBytes(io.BytesIO(b"--0123456789"), "it", 2)
     assert content.size == 10
     assert content.read(8, 100) == b"89"
     assert content.read(0, 3) == b"012"
@@ -276,7 +276,7 @@ def test_content_ends_where_the_file_does() -> None:
 def test_a_wav_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(wav(bytes(16_000 * 2 * 60)))
-    blocks = Recording(path).blocks()
+    blocks = AudioFile(path).blocks()
     assert len(next(blocks)[1]) == 160_000
     os.truncate(path, 44 + 16_000 * 2 * 15)
     with pytest.raises(AudioError, match=r"x\.wav: became shorter while it was read"):

@@ -8,7 +8,7 @@ import pytest
 
 from test_results import RESULT, SEGMENT, WORD
 from whisper_apr import Transcription
-from whisper_apr.output import FORMATS, LineOptions, spoken_by, write
+from whisper_apr.output import FORMATS, LineOptions, prefix_speaker, write
 
 SEGMENTS = (
     replace(SEGMENT, text=" three", speaker="0", words=(replace(WORD, speaker="0"),)),
@@ -74,4 +74,4 @@ def test_a_name_from_elsewhere_breaks_no_format(speaker: object) -> None:
 
 
 def test_no_speaker_changes_nothing() -> None:
-    assert spoken_by(None, " Hello ") == " Hello "
+    assert prefix_speaker(None, " Hello ") == " Hello "

@@ -16,7 +16,7 @@ from whisper_apr.audio.vad import (
     SpeechFilter,
     SpeechMap,
     VadOptions,
-    collect,
+    join_spans,
     speech_timestamps,
 )
 from whisper_apr.errors import OptionError
@@ -83,7 +83,7 @@ def test_blocks_do_not_matter(recording, options):
     assert whole
     assert all(a.end <= b.start for a, b in pairwise(whole))
     assert all(0 <= a < b <= len(recording) for a, b in whole)
-    joined = collect(recording, whole)
+    joined = join_spans(recording, whole)
     rng = np.random.default_rng(2)
     for most in (700, 30_000):
         cuts = np.cumsum(rng.integers(0, most, len(recording) // most))

@@ -21,7 +21,7 @@ import whisper_apr
 from recordings import noise, silence, speech
 from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, Transcription, WhisperModel, simd
 from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
-from whisper_apr.audio.containers import Recording
+from whisper_apr.audio.containers import AudioFile
 from whisper_apr.cli import main
 from whisper_apr.errors import AudioWarning, WhisperAprError
 from whisper_apr.inference.search import BeamSearch, GreedySearch
@@ -76,7 +76,7 @@ def traced() -> Iterator[Trace]:
     """Collect what is given to the reader of files, the network and the search. Samples are drawn with seed 0 where no other is given."""
     trace: Trace = []
     encode, decode, scores = AudioEncoder.__call__, TextDecoder.__call__, TextDecoder.cross_attention_scores
-    recording = Recording.__init__
+    recording = AudioFile.__init__
     greedy, beams, begin = GreedySearch.update, BeamSearch.update, GreedySearch.__init__
 
     def reader(self: Any, source: Any, **settings: Any) -> None:
@@ -112,7 +112,7 @@ def traced() -> Iterator[Trace]:
         begin(self, n_audio, group, eot, temperature, 0 if seed is None else seed)
 
     with (
-        mock.patch.object(Recording, "__init__", reader),
+        mock.patch.object(AudioFile, "__init__", reader),
         mock.patch.object(AudioEncoder, "__call__", encoder),
         mock.patch.object(TextDecoder, "__call__", decoder),
         mock.patch.object(TextDecoder, "cross_attention_scores", alignment),

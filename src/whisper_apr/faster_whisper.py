@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import simd
-from .audio import CHUNK_LENGTH, SAMPLE_RATE, AudioReader, ReadingOptions, Source, VadOptions, check_rate, vad_kind
+from .audio import CHUNK_LENGTH, SAMPLE_RATE, AudioLike, AudioReader, ReadingOptions, VadOptions, check_rate, vad_kind
 from .audio.samples import EACH, MIX, Channel
 from .errors import AudioError, ModelNotFoundError, OptionError
 from .hub import cached_folder, converted_files, find_model
@@ -105,7 +105,7 @@ class WhisperModel:
 
     def transcribe(
         self,
-        audio: Source,
+        audio: AudioLike,
         language: str | None = None,
         task: str = "transcribe",
         log_progress: bool = False,
@@ -221,7 +221,7 @@ class WhisperModel:
 
     def detect_language(
         self,
-        audio: Source | None = None,
+        audio: AudioLike | None = None,
         features: FloatArray | None = None,
         vad_filter: bool = False,
         vad_parameters: VadOptions | dict[str, Any] | None = None,
@@ -268,7 +268,7 @@ class BatchedInferencePipeline:
 
     def transcribe(
         self,
-        audio: Source,
+        audio: AudioLike,
         language: str | None = None,
         task: str = "transcribe",
         *,
@@ -326,7 +326,7 @@ def _numbered(segments: Iterator[Segment]) -> Iterator[Segment]:
 
 
 def decode_audio(
-    input_file: Source,
+    input_file: AudioLike,
     sampling_rate: float = SAMPLE_RATE,
     split_stereo: bool = False,
     *,

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .audio import Source
+from .audio import AudioLike
 from .errors import AudioError, OptionError
 from .formats.urls import is_url
 from .hub import find_checkpoint
@@ -19,7 +19,7 @@ from .inference.transcribe_many import transcribe_many
 from .model import Whisper
 from .model.layers import FloatArray
 from .option_values import boolean, choice, function, optional, parse, path, shown
-from .output import format_timestamp, spoken_by
+from .output import format_timestamp, prefix_speaker
 
 
 class Recognizer(Whisper):
@@ -37,16 +37,16 @@ class Recognizer(Whisper):
         """See `whisper_apr.decode`."""
         return decode(self, mel, options, **changes)
 
-    def transcribe(self, audio: Source, *, verbose: bool | None = None, **options: Any) -> Transcription:
+    def transcribe(self, audio: AudioLike, *, verbose: bool | None = None, **options: Any) -> Transcription:
         """See `whisper_apr.transcribe`."""
         return transcribe(self, audio, verbose=verbose, **options)
 
-    def transcribe_many(self, audios: Iterable[Source], **options: Any) -> Iterator[Transcription | AudioError]:
+    def transcribe_many(self, audios: Iterable[AudioLike], **options: Any) -> Iterator[Transcription | AudioError]:
         """See `whisper_apr.transcribe_many`."""
         return transcribe_many(self, audios, **options)
 
 
-def transcribe(model: Whisper, audio: Source, *, verbose: bool | None = None, **options: Any) -> Transcription:
+def transcribe(model: Whisper, audio: AudioLike, *, verbose: bool | None = None, **options: Any) -> Transcription:
     """Transcribe a recording of any length, which is read in blocks.
 
     `audio` is whatever `load_audio` takes: a path, bytes, a binary file, samples, or an iterable of blocks of samples that follow each
@@ -80,7 +80,7 @@ def transcribe(model: Whisper, audio: Source, *, verbose: bool | None = None, **
 
 
 def _print(segment: Segment) -> None:
-    text = spoken_by(segment.speaker, segment.text)
+    text = prefix_speaker(segment.speaker, segment.text)
     print(f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}", flush=True)
 
 

@@ -11,7 +11,7 @@ from whisper.utils import get_writer
 import whisper_apr.utils
 from whisper_apr.inference.results import Segment, Transcription, Word
 from whisper_apr.output import LineOptions, write
-from whisper_apr.output.writers import OF_ALL
+from whisper_apr.output.writers import OPENAI_FORMATS
 
 pytestmark = pytest.mark.parity
 
@@ -59,7 +59,7 @@ LAYOUT = st.fixed_dictionaries(
 
 
 def check(result, layout):
-    for name in OF_ALL:
+    for name in OPENAI_FORMATS:
         ours, theirs = io.StringIO(), io.StringIO()
         write(result, name, ours, LineOptions(**layout))
         get_writer(name, "").write_result(result.to_dict(), theirs, layout)
@@ -73,7 +73,11 @@ def test_files(tmp_path):
         (tmp_path / folder).mkdir()
         writer("all", str(tmp_path / folder))(result.to_dict(), "some/where/x.y.wav", {})
     names = sorted(path.name for path in (tmp_path / "theirs").iterdir())
-    assert names == sorted(path.name for path in (tmp_path / "ours").iterdir()) == [f"x.y.{e}" for e in sorted(OF_ALL)]
+    assert (
+        names
+        == sorted(path.name for path in (tmp_path / "ours").iterdir())
+        == [f"x.y.{e}" for e in sorted(OPENAI_FORMATS)]
+    )
     for name in names:
         assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
 

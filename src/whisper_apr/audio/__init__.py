@@ -4,17 +4,17 @@ from .load import (
     CHUNK_LENGTH,
     N_SAMPLES,
     SAMPLE_RATE,
+    AudioLike,
     AudioReader,
     ReadingOptions,
-    Source,
     check_rate,
     load_audio,
     pad_or_trim,
     stream_audio,
 )
-from .mel import HOP_LENGTH, N_FFT, N_FRAMES, MelStream, bounded, log_mel_spectrogram, mel_filters
+from .mel import HOP_LENGTH, N_FFT, N_FRAMES, MelStream, log_mel_spectrogram, mel_filters, normalize_log_mel
 from .resample import Resampler, resample
-from .vad import SpeechDetector, SpeechFilter, SpeechMap, VadOptions, collect, speech_timestamps, vad_kind
+from .vad import SpeechDetector, SpeechFilter, SpeechMap, VadOptions, join_spans, speech_timestamps, vad_kind
 
 __all__ = [
     "CHUNK_LENGTH",
@@ -23,21 +23,21 @@ __all__ = [
     "N_FRAMES",
     "N_SAMPLES",
     "SAMPLE_RATE",
+    "AudioLike",
     "AudioReader",
     "MelStream",
     "ReadingOptions",
     "Resampler",
-    "Source",
     "SpeechDetector",
     "SpeechFilter",
     "SpeechMap",
     "VadOptions",
-    "bounded",
     "check_rate",
-    "collect",
+    "join_spans",
     "load_audio",
     "log_mel_spectrogram",
     "mel_filters",
+    "normalize_log_mel",
     "pad_or_trim",
     "resample",
     "speech_timestamps",

@@ -32,7 +32,7 @@ def block_frames(rate: int, channels: int) -> int:
     return max(1, min(BLOCK_SECONDS * rate, MAX_BLOCK // channels))
 
 
-class Gaps:
+class GapFiller:
     """Silence in place of sound that is missing, so that what follows keeps its time: bounded by the recording's bytes."""
 
     def __init__(self, size: int) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .blocks import Block, block_frames, check_head
-from .notices import Faults
-from .sources import Content, Pieces, Range, Unreadable
+from .diagnostics import DamageReport
+from .sources import ByteRange, DecodeError, RandomAccessBytes, SplicedFile
 
 MAX_CHUNKS = 10_000  # of one file: each is visited
 ZEROS = 1 << 20  # bytes of zeros behind the samples that are no sound
@@ -65,8 +65,8 @@ def is_chunked(head: bytes) -> bool:
 class Sound:
     """Samples in a file, and what the file should have said of their length."""
 
-    file: Range  # the whole file, with its head; several may be joined in one recording
-    samples: Range
+    file: ByteRange  # the whole file, with its head; several may be joined in one recording
+    samples: ByteRange
     patches: list[tuple[int, bytes]]  # offsets and what is right there
     format: bytes = b""  # the chunk "fmt " of WAV and its kin
     order: str = "<"  # of its bytes
@@ -82,17 +82,17 @@ class Sound:
     def _number(self, code: str, at: int) -> int:
         return int(struct.unpack_from(self.order + code, self.format, at)[0])
 
-    def pieces(self, content: Content) -> Pieces:
+    def pieces(self, content: RandomAccessBytes) -> SplicedFile:
         """The file as its writer should have left it."""
-        pieces: list[bytes | Range] = []
+        pieces: list[bytes | ByteRange] = []
         at, end = self.file
         for offset, right in sorted(self.patches):
             pieces += [(at, offset), right]
             at = offset + len(right)
-        return Pieces(content, [*pieces, (at, max(at, end))])
+        return SplicedFile(content, [*pieces, (at, max(at, end))])
 
-    def blocks(self, content: Content, name: str) -> Iterator[Block]:
-        """Yield samples of kind 1 and 3. Raises Unreadable where they have an unknown width."""
+    def blocks(self, content: RandomAccessBytes, name: str) -> Iterator[Block]:
+        """Yield samples of kind 1 and 3. Raises DecodeError where they have an unknown width."""
         channels, rate, align = self._number("H", 2), self._number("I", 4), self._number("H", 12)
         check_head(name, rate, channels)
         width = -(-self._number("H", 14) // 8)
@@ -100,7 +100,7 @@ class Sound:
             width = align // channels
         types = {1: {1: "u1", 2: "i2", 3: "i4", 4: "i4"}, 3: {2: "f2", 4: "f4", 8: "f8"}}[self.kind]
         if width not in types:
-            raise Unreadable(f"WAV samples of {width} bytes")
+            raise DecodeError(f"WAV samples of {width} bytes")
         begin, end = self.samples
         step = block_frames(rate, channels) * width * channels
         for at in range(begin, end, step):
@@ -115,11 +115,11 @@ class Sound:
                 yield rate, np.frombuffer(data, self.order + types[width]).reshape(-1, channels)
 
 
-def sounds(content: Content, faults: Faults) -> Iterator[Sound]:
+def sounds(content: RandomAccessBytes, faults: DamageReport) -> Iterator[Sound]:
     """Yield where samples are: in most recordings once, more often where files have been joined.
 
     Lengths that are open are no fault: a program that writes into a pipe cannot know better.
-    Raises Unreadable where the first file has no samples in it, or is none of these kinds.
+    Raises DecodeError where the first file has no samples in it, or is none of these kinds.
     """
     start = 0
     while start < content.size:
@@ -129,14 +129,14 @@ def sounds(content: Content, faults: Faults) -> Iterator[Sound]:
         if layout:
             found = _walk(content, start, layout, faults)
         if not found and start == 0:
-            raise Unreadable("its head tells of no samples")
+            raise DecodeError("its head tells of no samples")
         if not found:
             return
         yield found
         start = found.file[1]
 
 
-def _walk(content: Content, start: int, layout: _Layout, faults: Faults) -> Sound | None:
+def _walk(content: RandomAccessBytes, start: int, layout: _Layout, faults: DamageReport) -> Sound | None:
     """Find the samples of the file that begins at an offset."""
     fmt, long = b"", 0  # of RF64: where the samples' length is
     for kind, position, length in _chunks(content, start, start + layout.start, layout):
@@ -164,7 +164,7 @@ def _walk(content: Content, start: int, layout: _Layout, faults: Faults) -> Soun
     return Sound((start, next_file), (begin, end), patches, fmt, layout.length[0])
 
 
-def _chunks(content: Content, start: int, at: int, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(content: RandomAccessBytes, start: int, at: int, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, offset and length of the chunks from an offset on, of the file that begins at `start`."""
     for _ in range(MAX_CHUNKS):
         head = content.read(at, layout.n_head)
@@ -184,7 +184,7 @@ def _packed(code: str, length: int) -> bytes:
     return struct.pack(code, min(length, (1 << 8 * struct.calcsize(code)) - 1))
 
 
-def _au(content: Content, start: int, faults: Faults) -> Sound | None:
+def _au(content: RandomAccessBytes, start: int, faults: DamageReport) -> Sound | None:
     head = content.read(start, 24)
     order = ">" if head[:1] == b"." else "<"
     if len(head) < 24:
@@ -201,19 +201,25 @@ def _au(content: Content, start: int, faults: Faults) -> Sound | None:
 
 
 def _end(
-    content: Content, begin: int, promised: int, wide: bool, start: int, layout: _Layout | None, faults: Faults
-) -> Range:
+    content: RandomAccessBytes,
+    begin: int,
+    promised: int,
+    wide: bool,
+    start: int,
+    layout: _Layout | None,
+    faults: DamageReport,
+) -> ByteRange:
     """Return where the samples end that begin at an offset, and where their file does."""
     available = content.size - begin
     if promised > available:
         if not _is_open(promised, wide):
-            faults.note(f"cut off: its head promises {promised} bytes of samples, {available} are there")
+            faults.add(f"cut off: its head promises {promised} bytes of samples, {available} are there")
         return content.size, content.size
     following, next_file = _following(content, begin + promised, start, layout)
     if following in ("chunks", "file") or (promised and not following):
         return begin + promised, next_file
     if promised:
-        faults.note(f"its head promises {promised} bytes of samples, {available} are there, all of which are read")
+        faults.add(f"its head promises {promised} bytes of samples, {available} are there, all of which are read")
     return content.size, content.size
 
 
@@ -228,7 +234,7 @@ def _is_open(promised: int, wide: bool) -> bool:
     return 0x7F000000 <= promised <= 0x80001000 or promised >= 0xFFFF0000
 
 
-def _following(content: Content, end: int, start: int, layout: _Layout | None) -> tuple[str, int]:
+def _following(content: RandomAccessBytes, end: int, start: int, layout: _Layout | None) -> tuple[str, int]:
     """Return what follows samples that should end at an offset, and where their file ends.
 
     That is "" (nothing), "chunks", another "file", or "more" samples: a recording of more than 4 GiB has a length that is
@@ -248,7 +254,7 @@ def _following(content: Content, end: int, start: int, layout: _Layout | None) -
     return "more", content.size
 
 
-def _next_file(content: Content, at: int, start: int, layout: _Layout) -> int:
+def _next_file(content: RandomAccessBytes, at: int, start: int, layout: _Layout) -> int:
     """Return where the next file begins, after chunks from an offset on, or the recording's end."""
     for _, position, _ in _chunks(content, start, at, layout):
         if is_chunked(content.read(position, 40)):

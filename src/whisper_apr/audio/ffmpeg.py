@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import AudioError
-from .blocks import Block, Gaps, block_frames
+from .blocks import Block, GapFiller, block_frames
+from .diagnostics import DamageReport
 from .matroska import timed_blocks
-from .notices import Faults
-from .sources import Source
+from .sources import ByteSource
 
 STALL_SECONDS = 60  # without a byte from ffmpeg, after which it is ended
 MAX_ALLOCATION = 256 << 20  # bytes that ffmpeg may allocate at once
@@ -159,7 +159,9 @@ def _keep(pipe: IO[bytes], messages: list[str]) -> None:
                 messages.append(text)
 
 
-def ffmpeg_blocks(program: str, source: Source, track: int | None, size: int, faults: Faults) -> Iterator[Block]:
+def ffmpeg_blocks(
+    program: str, source: ByteSource, track: int | None, size: int, faults: DamageReport
+) -> Iterator[Block]:
     """Decode with the program at `program`, in the recording's own rate and channels; silence where a track begins later.
 
     `track` counts the audio tracks; by default ffmpeg chooses. `size` is the recording's, in bytes, which bounds silence.
@@ -174,7 +176,7 @@ def ffmpeg_blocks(program: str, source: Source, track: int | None, size: int, fa
     n_out = 0
     with source.descriptor() as file:
         with _running(command, file, faults.name) as (output, messages, child):
-            for block in _timed(timed_blocks(io.BufferedReader(output, 1 << 18)), Gaps(size), faults):
+            for block in _timed(timed_blocks(io.BufferedReader(output, 1 << 18)), GapFiller(size), faults):
                 n_out += len(block[1])
                 yield block
             with suppress(subprocess.TimeoutExpired):
@@ -187,10 +189,12 @@ def ffmpeg_blocks(program: str, source: Source, track: int | None, size: int, fa
             raise AudioError(f"{faults.name}: {_reason(program, file, track, messages)}")
     if messages:
         more = f", and {len(messages) - 1} more" if len(messages) > 1 else ""
-        faults.note(f"damaged; ffmpeg says: {messages[0]}{more}")
+        faults.add(f"damaged; ffmpeg says: {messages[0]}{more}")
 
 
-def _timed(blocks: Iterator[tuple[float, int, npt.NDArray[Any]]], gaps: Gaps, faults: Faults) -> Iterator[Block]:
+def _timed(
+    blocks: Iterator[tuple[float, int, npt.NDArray[Any]]], gaps: GapFiller, faults: DamageReport
+) -> Iterator[Block]:
     """Join short blocks, and fill what is missing before and between them; where times go back, nothing is left out."""
     position: float | None = None  # seconds of sound until now
     shift = 0.0  # of the sound's time from the blocks'
@@ -208,7 +212,7 @@ def _timed(blocks: Iterator[tuple[float, int, npt.NDArray[Any]]], gaps: Gaps, fa
                 yield block
             position = (position or 0) + filled / rate
             if not filled:
-                faults.note(f"its times leap by {missing:.2f} s at {position:.2f} s")
+                faults.add(f"its times leap by {missing:.2f} s at {position:.2f} s")
                 shift -= missing
         elif missing < -SMALLEST_GAP:
             shift -= missing

@@ -4,10 +4,10 @@ import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from .blocks import Block, Gaps
-from .notices import Faults
-from .sndfile import Decoder
-from .sources import Content, Pieces, Unreadable
+from .blocks import Block, GapFiller
+from .diagnostics import DamageReport
+from .sndfile import SndfileDecoder
+from .sources import DecodeError, RandomAccessBytes, SplicedFile
 
 SURE = 8  # undamaged frames in succession, after which the rest is decoded at once again
 MAX_HEAD = 64 << 20  # bytes of metadata; a picture is at most 16 MiB
@@ -49,7 +49,7 @@ class _Stream:
         return b"fLaC\x80\0\0\x22" + bytes(info)
 
 
-def _stream(content: Content, start: int) -> _Stream | None:
+def _stream(content: RandomAccessBytes, start: int) -> _Stream | None:
     """Read the head of a FLAC that begins at an offset."""
     head = content.read(start, 42)
     if len(head) < 42 or head[:4] != b"fLaC" or head[4] & 0x7F or head[5:8] != b"\0\0\x22":
@@ -103,7 +103,7 @@ def _frame(header: bytes, stream: _Stream) -> tuple[int, int] | None:
     return (number if header[1] & 1 else number * stream.block), size
 
 
-def _marks(content: Content, at: int) -> Iterator[tuple[int, bytes]]:
+def _marks(content: RandomAccessBytes, at: int) -> Iterator[tuple[int, bytes]]:
     """Yield where a frame or another FLAC may begin, with the bytes there."""
     while window := content.read(at, WINDOW + LONGEST_HEADER):
         for found in _MARKS.finditer(window, 0, min(len(window), WINDOW + 3)):
@@ -112,17 +112,17 @@ def _marks(content: Content, at: int) -> Iterator[tuple[int, bytes]]:
         at += WINDOW
 
 
-def _decoded(content: Content, stream: _Stream, at: int, size: int, name: str) -> Block | None:
+def _decoded(content: RandomAccessBytes, stream: _Stream, at: int, size: int, name: str) -> Block | None:
     """Decode the frame at an offset. None where it is damaged."""
     longest = size * stream.channels * 5 + 64  # 33 bits a sample at most
-    pieces = Pieces(content, [stream.head(size), (at, min(at + longest, content.size))])
+    pieces = SplicedFile(content, [stream.head(size), (at, min(at + longest, content.size))])
     try:
-        decoder = Decoder(pieces, name)
-    except Unreadable:
+        decoder = SndfileDecoder(pieces, name)
+    except DecodeError:
         return None
     try:
         block = decoder.read(size)
-        return None if decoder.complaint or len(block) < size else (decoder.rate, block)
+        return None if decoder.error_message or len(block) < size else (decoder.rate, block)
     finally:
         decoder.close()
 
@@ -130,7 +130,9 @@ def _decoded(content: Content, stream: _Stream, at: int, size: int, name: str) -
 class _Reader:
     """Reads one recording; `_position` counts the samples of the stream at hand."""
 
-    def __init__(self, content: Content, stream: _Stream, name: str, faults: Faults, gaps: Gaps) -> None:
+    def __init__(
+        self, content: RandomAccessBytes, stream: _Stream, name: str, faults: DamageReport, gaps: GapFiller
+    ) -> None:
         self._content, self._name, self._faults, self._gaps = content, name, faults, gaps
         self._begin(stream)
 
@@ -146,11 +148,13 @@ class _Reader:
 
     def _all_at_once(self) -> Generator[Block, None, bool]:
         """Decode from the frame at `_at` on; return whether that went to the end. Of a block with a fault nothing is used."""
-        decoder = Decoder(Pieces(self._content, [self._stream.head(), (self._at, self._content.size)]), self._name)
+        decoder = SndfileDecoder(
+            SplicedFile(self._content, [self._stream.head(), (self._at, self._content.size)]), self._name
+        )
         try:
             while True:
                 block = decoder.read()
-                if decoder.complaint:
+                if decoder.error_message:
                     return False
                 if not len(block):
                     return True
@@ -184,7 +188,7 @@ class _Reader:
             rate, block = decoded
             if number > self._position:
                 damaged = True
-                self._faults.note(
+                self._faults.add(
                     f"damaged at {self._position / rate:.2f} s, {(number - self._position) / rate:.2f} s are missing"
                 )
                 yield from self._gaps.silence(number - self._position, rate, block.shape[1])
@@ -199,15 +203,17 @@ class _Reader:
         total, rate = self._stream.total, self._stream.rate
         if total and self._position != total:
             kind = "cut off: its" if self._position < total else "its"
-            self._faults.note(f"{kind} head promises {total / rate:.2f} s, {self._position / rate:.2f} s are there")
+            self._faults.add(f"{kind} head promises {total / rate:.2f} s, {self._position / rate:.2f} s are there")
 
 
-def flac_blocks(content: Content, start: int, name: str, faults: Faults, gaps: Gaps) -> Iterator[Block]:
+def flac_blocks(
+    content: RandomAccessBytes, start: int, name: str, faults: DamageReport, gaps: GapFiller
+) -> Iterator[Block]:
     """Yield the sound of the FLAC that begins at an offset, and of those that follow it.
 
-    Frames that are damaged become silence. Raises Unreadable, before the first block, where there is no FLAC.
+    Frames that are damaged become silence. Raises DecodeError, before the first block, where there is no FLAC.
     """
     stream = _stream(content, start)
     if not stream:
-        raise Unreadable("a damaged FLAC head")
+        raise DecodeError("a damaged FLAC head")
     yield from _Reader(content, stream, name, faults, gaps).blocks()

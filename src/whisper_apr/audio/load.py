@@ -13,11 +13,11 @@ from ..errors import AudioError
 from ..option_values import Kind, boolean, number, optional, parse, parse_fields, whole
 from . import blocks
 from .blocks import MAX_RATE
-from .containers import Recording
-from .notices import Notices
+from .containers import AudioFile
+from .diagnostics import Diagnostics
 from .resample import Resampler
 from .samples import CHANNEL, MIX, Channel, ChannelSelector, as_array, is_file_bytes, is_samples
-from .sources import Encoded, source_name
+from .sources import EncodedAudio, source_name
 
 FloatArray = simd.FloatArray
 
@@ -27,7 +27,7 @@ N_SAMPLES = CHUNK_LENGTH * SAMPLE_RATE
 MIN_RATE = 1000  # Hz, of samples
 RATE = Kind(f"a number of {MIN_RATE} to {MAX_RATE} Hz", number(MIN_RATE, MAX_RATE).convert)
 
-Source = Encoded | Recording | npt.ArrayLike | Iterable[npt.ArrayLike]
+AudioLike = EncodedAudio | AudioFile | npt.ArrayLike | Iterable[npt.ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,19 @@ class AudioReader:
     What is found to be wrong with the source is said once, however often it is read.
     """
 
-    def __init__(self, source: Source, options: ReadingOptions) -> None:
+    def __init__(self, source: AudioLike, options: ReadingOptions) -> None:
         """Take whatever `load_audio` takes. Raises AudioError for what is no recording."""
         self.options = options
-        self.name = source.name if isinstance(source, Recording) else source_name(source)
+        self.name = source.name if isinstance(source, AudioFile) else source_name(source)
         self.is_stream = False  # whether it is an iterable of blocks, which can be read once
-        self._notices = Notices(options.strict)
+        self._diagnostics = Diagnostics(options.strict)
         self._samples: npt.NDArray[Any] | None = None
-        self._recording: Recording | None = None
+        self._recording: AudioFile | None = None
         self._stream: Iterator[npt.ArrayLike] = iter(())
-        if isinstance(source, Recording):
+        if isinstance(source, AudioFile):
             self._recording = source
         elif isinstance(source, str | PathLike) or is_file_bytes(source) or hasattr(source, "read"):
-            self._recording = Recording(cast(Encoded, source), track=options.track, strict=options.strict)
+            self._recording = AudioFile(cast(EncodedAudio, source), track=options.track, strict=options.strict)
         elif is_samples(source):
             self._samples = as_array(source, "the array")
         elif isinstance(source, Iterable) and not isinstance(source, Mapping):
@@ -89,7 +89,7 @@ class AudioReader:
         `channel` is the options' unless given. Blocks are of some seconds each, at `rate` Hz. Raises AudioError for sound that cannot be
         read, and, without `allow_empty`, for a source without samples.
         """
-        selector = ChannelSelector(self.name, self.options.channel if channel is None else channel, self._notices)
+        selector = ChannelSelector(self.name, self.options.channel if channel is None else channel, self._diagnostics)
         resampler: Resampler | None = None
         rate_in = 0.0
         for block_rate, block in self._raw():
@@ -130,7 +130,7 @@ class AudioReader:
 
 
 def stream_audio(
-    source: Source,
+    source: AudioLike,
     *,
     sampling_rate: float = SAMPLE_RATE,
     channel: Channel = MIX,
@@ -145,7 +145,7 @@ def stream_audio(
 
 
 def load_audio(
-    source: Source,
+    source: AudioLike,
     *,
     sampling_rate: float = SAMPLE_RATE,
     channel: Channel = MIX,

@@ -44,16 +44,16 @@ def _window() -> FloatArray:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)
 
 
-class Spectrogram(np.ndarray):
+class MelArray(np.ndarray):
     """An array that may be told to go to a device, as openai-whisper's scripts tell their tensors: it stays what it is."""
 
-    def to(self, device: object = None) -> "Spectrogram":
+    def to(self, device: object = None) -> "MelArray":
         return self
 
 
 def log_mel_spectrogram(
     audio: str | PathLike[str] | npt.ArrayLike, n_mels: int = 80, padding: int = 0, device: object = None
-) -> Spectrogram:
+) -> MelArray:
     """16 kHz samples `(n_samples,)`, or a path, -> `(n_mels, (n_samples + padding) // 160)`.
 
     Samples may have any form that `load_audio` takes; integers are divided by their type's largest magnitude.
@@ -67,13 +67,13 @@ def log_mel_spectrogram(
         raise AudioError(f"a spectrogram is made of one channel, not of an array of shape {samples.shape}")
     n_frame = (len(samples) + padding) // HOP_LENGTH
     if n_frame == 0:
-        return np.zeros((n_mels, 0), np.float32).view(Spectrogram)
+        return np.zeros((n_mels, 0), np.float32).view(MelArray)
     if padding:
         samples = np.pad(samples, (0, padding))
     padded = np.pad(samples, N_FFT // 2, mode="reflect")
     # openai-whisper drops the last frame; here it is not made
     mel = _log_bands(padded[: (n_frame - 1) * HOP_LENGTH + N_FFT], n_mels)
-    return bounded(mel, float(mel.max())).view(Spectrogram)
+    return normalize_log_mel(mel, float(mel.max())).view(MelArray)
 
 
 def _log_bands(samples: FloatArray, n_mels: int) -> FloatArray:
@@ -87,7 +87,7 @@ def _log_bands(samples: FloatArray, n_mels: int) -> FloatArray:
     return np.log10(np.maximum(mel, 1e-10, out=mel), out=mel)
 
 
-def bounded(log_bands: FloatArray, maximum: float) -> FloatArray:
+def normalize_log_mel(log_bands: FloatArray, maximum: float) -> FloatArray:
     """What the model hears of `log_bands`, in place: no more than 8 below the recording's maximum, plus 4, over 4."""
     np.maximum(log_bands, np.float32(maximum) - 8, out=log_bands)
     log_bands += 4
@@ -96,7 +96,7 @@ def bounded(log_bands: FloatArray, maximum: float) -> FloatArray:
 
 
 class MelStream:
-    """The spectrogram of a recording that comes in blocks of any size: `bounded` of all that `push` and `finish` give, joined,
+    """The spectrogram of a recording that comes in blocks of any size: `normalize_log_mel` of all that `push` and `finish` give, joined,
     is the `log_mel_spectrogram` of the whole, which must have more than 200 samples, padding included."""
 
     def __init__(self, n_mels: int = 80) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from .blocks import Block, Gaps, block_frames
-from .notices import Faults
-from .sndfile import Decoder
-from .sources import Content, Pieces, Unreadable
+from .blocks import Block, GapFiller, block_frames
+from .diagnostics import DamageReport
+from .sndfile import SndfileDecoder
+from .sources import DecodeError, RandomAccessBytes, SplicedFile
 
 WINDOW = 1 << 20  # bytes in which headers are read at a time
 SURE = 3  # frames that must follow each other at the beginning of a run
@@ -109,7 +109,7 @@ class _Run:
         return (packed >> 12) + DECODER_DELAY, max(0, (packed & 0xFFF) - DECODER_DELAY)
 
 
-def tags_end(content: Content, at: int, end: int) -> tuple[int, int]:
+def tags_end(content: RandomAccessBytes, at: int, end: int) -> tuple[int, int]:
     """Return where tags (ID3, APE, Lyrics3) and zeros end that begin at an offset, and how many bytes are zeros."""
     n_zeros = 0
     while at < end:
@@ -133,7 +133,7 @@ def tags_end(content: Content, at: int, end: int) -> tuple[int, int]:
     return at, n_zeros
 
 
-def starts_mpeg(content: Content, start: int, *, after_tag: bool) -> bool:
+def starts_mpeg(content: RandomAccessBytes, start: int, *, after_tag: bool) -> bool:
     """Tell whether a recording without another kind's head is MPEG audio: at once, or after a part of a frame, or a tag and more."""
     if _is_chain(content, start, content.size):
         return True
@@ -142,7 +142,7 @@ def starts_mpeg(content: Content, start: int, *, after_tag: bool) -> bool:
     return any(_is_chain(content, start + found.start(), content.size, sure) for found in _CANDIDATE.finditer(head))
 
 
-def _is_chain(content: Content, at: int, end: int, n: int = SURE) -> bool:
+def _is_chain(content: RandomAccessBytes, at: int, end: int, n: int = SURE) -> bool:
     """Tell whether frames of one kind follow each other from an offset on: `n` of them, or all up to tags or the end."""
     first = b""
     for i in range(n):
@@ -168,7 +168,7 @@ def _alike(first: bytes, header: bytes) -> bool:
     )
 
 
-def _next_chain(content: Content, at: int, end: int, far: int) -> tuple[int, int]:
+def _next_chain(content: RandomAccessBytes, at: int, end: int, far: int) -> tuple[int, int]:
     """Return where frames begin, from an offset on, and how many bytes before them are no tags; `end` where there are none."""
     lost = zeros = 0
     while at < end and lost <= far:
@@ -191,7 +191,7 @@ def _is_info(frame: bytes, header: bytes) -> bool:
     return frame[at : at + 4] in (b"Xing", b"Info") or frame[36:40] == b"VBRI"
 
 
-def _run(content: Content, begin: int, end: int) -> _Run:
+def _run(content: RandomAccessBytes, begin: int, end: int) -> _Run:
     """Follow the frames from an offset on."""
     header, sizes = content.read(begin, 4), _sizes()
     at = begin
@@ -234,7 +234,7 @@ def _run(content: Content, begin: int, end: int) -> _Run:
 class _Reader:
     """Reads the MPEG audio between two offsets; what is counted is of the file at hand, where several are joined."""
 
-    def __init__(self, content: Content, name: str, faults: Faults, gaps: Gaps) -> None:
+    def __init__(self, content: RandomAccessBytes, name: str, faults: DamageReport, gaps: GapFiller) -> None:
         self._content, self._name, self._faults, self._gaps = content, name, faults, gaps
         self._previous: _Run | None = None
         self._told = self._counted = 0  # frames
@@ -252,7 +252,7 @@ class _Reader:
             at = max(run.end, begin + 1)
             yield from self._add(run, lost)
         if not self._previous:
-            raise Unreadable("no MPEG audio in it")
+            raise DecodeError("no MPEG audio in it")
         self._finish()
 
     def _add(self, run: _Run, lost: int) -> Iterator[Block]:
@@ -262,7 +262,7 @@ class _Reader:
             self._told, self._counted, (self._skip, self._trim) = run.n_told, 0, run.padding
         elif previous and lost:
             damaged = True
-            self._faults.note(f"damaged at {self._seconds:.2f} s, {lost} bytes")
+            self._faults.add(f"damaged at {self._seconds:.2f} s, {lost} bytes")
             yield from self._lost(previous, lost)
         self._previous = run
         if not run.n_frames:
@@ -270,10 +270,10 @@ class _Reader:
         self._counted += run.n_frames
         try:
             yield from self._run_blocks(run, damaged)
-        except Unreadable as error:
+        except DecodeError as error:
             if self._seconds == 0:
                 raise
-            self._faults.note(f"{run.seconds:.2f} s at {self._seconds:.2f} s cannot be decoded ({error})")
+            self._faults.add(f"{run.seconds:.2f} s at {self._seconds:.2f} s cannot be decoded ({error})")
 
     def _lost(self, run: _Run, lost: int) -> Iterator[Block]:
         """Yield silence for bytes that are no frames, as much as so many bytes were of the last frames before."""
@@ -294,8 +294,8 @@ class _Reader:
     def _run_blocks(self, run: _Run, after_damage: bool) -> Iterator[Block]:
         # a hole, behind which there are 128 bytes that are no tag, makes the estimated length large enough
         hole = 64 * (run.end - run.begin) + FAR
-        file = Pieces(self._content, [(run.begin, run.end), hole, bytes(128)])
-        decoder = Decoder(file, self._name, quiet=True)
+        file = SplicedFile(self._content, [(run.begin, run.end), hole, bytes(128)])
+        decoder = SndfileDecoder(file, self._name, quiet=True)
         self._channels = decoder.channels
         skip, self._skip = self._skip, 0
         end = run.n_frames * run.samples - (self._trim if 0 < self._told <= self._counted else 0)
@@ -305,9 +305,9 @@ class _Reader:
             while position < end:
                 file.read_ahead(int((block_frames(run.rate, decoder.channels) / run.samples + 4) * mean * 1.25))
                 block = decoder.read()
-                if decoder.complaint and not (after_damage and position == 0):
+                if decoder.error_message and not (after_damage and position == 0):
                     until = self._seconds + len(block) / run.rate
-                    self._faults.note(f"damaged between {self._seconds:.2f} s and {until:.2f} s")
+                    self._faults.add(f"damaged between {self._seconds:.2f} s and {until:.2f} s")
                 if not len(block):
                     break
                 part = block[max(0, skip - position) : max(0, end - position)]
@@ -318,7 +318,7 @@ class _Reader:
             decoder.close()
         if position < end:
             missing = end - max(position, skip)
-            self._faults.note(f"damaged at {self._seconds:.2f} s, {missing / run.rate:.2f} s are missing")
+            self._faults.add(f"damaged at {self._seconds:.2f} s, {missing / run.rate:.2f} s are missing")
             yield from self._silence(missing, run)
 
     def _finish(self) -> None:
@@ -329,14 +329,16 @@ class _Reader:
         told, there = (n * run.samples / run.rate for n in (self._told, self._counted))
         if self._told and abs(self._told - self._counted) > 1:
             kind = "cut off: its" if run.cut else "its"
-            self._faults.note(f"{kind} head promises {told:.2f} s, {there:.2f} s are there")
+            self._faults.add(f"{kind} head promises {told:.2f} s, {there:.2f} s are there")
         elif run.cut:
-            self._faults.note(f"cut off at {self._seconds:.2f} s, within a frame")
+            self._faults.add(f"cut off at {self._seconds:.2f} s, within a frame")
 
 
-def mpeg_blocks(content: Content, start: int, end: int, name: str, faults: Faults, gaps: Gaps) -> Iterator[Block]:
+def mpeg_blocks(
+    content: RandomAccessBytes, start: int, end: int, name: str, faults: DamageReport, gaps: GapFiller
+) -> Iterator[Block]:
     """Yield the sound of the MPEG audio between two offsets, of all files that are joined there.
 
-    Raises Unreadable, before the first block, where there is none.
+    Raises DecodeError, before the first block, where there is none.
     """
     yield from _Reader(content, name, faults, gaps).blocks(start, end)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import AudioError
-from .blocks import Block, Gaps
+from .blocks import Block, GapFiller
+from .diagnostics import DamageReport
 from .flac import flac_blocks
-from .notices import Faults
-from .sndfile import Decoder
-from .sources import Content, Pieces, Range, Unreadable
+from .sndfile import SndfileDecoder
+from .sources import ByteRange, DecodeError, RandomAccessBytes, SplicedFile
 
 WINDOW = 1 << 16  # bytes in which a page is looked for at a time; the longest page is a little shorter
 OPUS_RATE = 48_000  # of Opus' positions, whatever the sound's rate
@@ -40,13 +40,13 @@ class _Page:
     repaired: bytes = b""  # its head, where that had to be changed
 
     @property
-    def pieces(self) -> list[bytes | Range]:
+    def pieces(self) -> list[bytes | ByteRange]:
         if self.repaired:
             return [self.repaired, (self.payload, self.end)]
         return [(self.begin, self.end)]
 
 
-def _pages(content: Content, start: int, faults: Faults) -> Iterator[_Page]:
+def _pages(content: RandomAccessBytes, start: int, faults: DamageReport) -> Iterator[_Page]:
     """Yield the pages from an offset on. One whose checksum is wrong is repaired where its borders are right."""
     at, lost = start, False
     while len(head := content.read(at, 27)) == 27:
@@ -59,11 +59,11 @@ def _pages(content: Content, start: int, faults: Faults) -> Iterator[_Page]:
         following = _next_page(content, at + 1)
         cut = head[:4] == b"OggS" and following == content.size  # the last page: what is missing is told as an end
         if not lost and not cut and content.read(at, min(following - at, WINDOW)).strip(b"\0"):
-            faults.note(f"damaged at byte {at}")
+            faults.add(f"damaged at byte {at}")
         at, lost = following, True
 
 
-def _page(content: Content, at: int, head: bytes) -> _Page | None:
+def _page(content: RandomAccessBytes, at: int, head: bytes) -> _Page | None:
     """Read the page at an offset. None where it is not whole."""
     flags, position, serial, number, checksum, n_segments = struct.unpack_from("<xBqIIIB", head, 4)
     segments = content.read(at + 27, n_segments)
@@ -82,7 +82,7 @@ def _page(content: Content, at: int, head: bytes) -> _Page | None:
     return _Page(at, payload, end, serial, flags, position, number, n_packets, repaired)
 
 
-def _next_page(content: Content, at: int) -> int:
+def _next_page(content: RandomAccessBytes, at: int) -> int:
     """Return where the next page may begin, or the recording's end."""
     while window := content.read(at, WINDOW):
         found = window.find(b"OggS")
@@ -117,7 +117,7 @@ class _Stream:
         self._number, self.ended = page.number, bool(page.flags & 4)
 
 
-def _links(content: Content, start: int, faults: Faults) -> Iterator[list[_Stream]]:
+def _links(content: RandomAccessBytes, start: int, faults: DamageReport) -> Iterator[list[_Stream]]:
     """Yield the audio streams that run side by side, again and again where recordings have been joined."""
     streams: dict[int, _Stream] = {}
     heads = True
@@ -139,11 +139,11 @@ def _links(content: Content, start: int, faults: Faults) -> Iterator[list[_Strea
 
 
 def ogg_blocks(
-    content: Content, start: int, track: int | None, name: str, faults: Faults, gaps: Gaps
+    content: RandomAccessBytes, start: int, track: int | None, name: str, faults: DamageReport, gaps: GapFiller
 ) -> Iterator[Block]:
     """Yield the sound of the Ogg that begins at an offset, and of those that follow it.
 
-    `track` counts the audio streams that run side by side. Raises Unreadable, before the first block, where libsndfile cannot
+    `track` counts the audio streams that run side by side. Raises DecodeError, before the first block, where libsndfile cannot
     decode what is in there, AudioError where there are fewer streams.
     """
     n_out = 0
@@ -158,43 +158,51 @@ def ogg_blocks(
                 for block in _stream_blocks(content, streams[track or 0], name, faults, gaps):
                     n_out += 1
                     yield block
-            except Unreadable as error:
+            except DecodeError as error:
                 problem = str(error)
         if problem and not n_out:
-            raise Unreadable(problem)
+            raise DecodeError(problem)
         if problem:
-            faults.note(f"a part that cannot be read ({problem})")
+            faults.add(f"a part that cannot be read ({problem})")
 
 
-def _stream_blocks(content: Content, stream: _Stream, name: str, faults: Faults, gaps: Gaps) -> Iterator[Block]:
+def _stream_blocks(
+    content: RandomAccessBytes, stream: _Stream, name: str, faults: DamageReport, gaps: GapFiller
+) -> Iterator[Block]:
     n_out, rate = 0, 1
     for rate, block in (_flac if stream.codec == "flac" else _parts)(content, stream, name, faults, gaps):
         n_out += len(block)
         yield rate, block
     if not stream.ended and not (stream.codec == "flac" and faults.summary()):  # whose head tells the length
-        faults.note(f"cut off: its stream has no end; {n_out / rate:.2f} s are there")
+        faults.add(f"cut off: its stream has no end; {n_out / rate:.2f} s are there")
 
 
-def _flac(content: Content, stream: _Stream, name: str, faults: Faults, gaps: Gaps) -> Iterator[Block]:
+def _flac(
+    content: RandomAccessBytes, stream: _Stream, name: str, faults: DamageReport, gaps: GapFiller
+) -> Iterator[Block]:
     """Yield the sound of a FLAC, which the pages' payloads are, joined, after a magic number, a version and a count."""
     pages = [page for part in [stream.head, *stream.parts] for page in part]
     if len(stream.parts) > 1:
-        faults.note("damaged: some of its pages are missing")
-    unpacked = Content(Pieces(content, [(page.payload, page.end) for page in pages]), name)
+        faults.add("damaged: some of its pages are missing")
+    unpacked = RandomAccessBytes(SplicedFile(content, [(page.payload, page.end) for page in pages]), name)
     yield from flac_blocks(unpacked, 9, name, faults, gaps)
 
 
-def _parts(content: Content, stream: _Stream, name: str, faults: Faults, gaps: Gaps) -> Iterator[Block]:
+def _parts(
+    content: RandomAccessBytes, stream: _Stream, name: str, faults: DamageReport, gaps: GapFiller
+) -> Iterator[Block]:
     """Yield the sound of a Vorbis or Opus stream: of each part, after the head that all share."""
     if not stream.parts:
-        raise Unreadable("no sound in its Ogg stream")
+        raise DecodeError("no sound in its Ogg stream")
     head = [piece for page in stream.head for piece in page.pieces]
     position = 0  # samples that have been read
     first = None  # the first sample's position, as pages count
     for part in stream.parts:
         try:
-            decoder = Decoder(Pieces(content, [*head, *(piece for page in part for piece in page.pieces)]), name)
-        except Unreadable:
+            decoder = SndfileDecoder(
+                SplicedFile(content, [*head, *(piece for page in part for piece in page.pieces)]), name
+            )
+        except DecodeError:
             if len(stream.parts) == 1:
                 raise
             continue  # too little between two gaps
@@ -209,7 +217,7 @@ def _parts(content: Content, stream: _Stream, name: str, faults: Faults, gaps: G
             for page in part:
                 if page.repaired:
                     at = max(0, page.position * rate // unit - first)
-                    faults.note(f"damaged before {at / rate:.2f} s" if page.position >= 0 else "damaged")
+                    faults.add(f"damaged before {at / rate:.2f} s" if page.position >= 0 else "damaged")
             while len(block := decoder.read()):
                 position += len(block)
                 n_left -= len(block)
@@ -220,7 +228,7 @@ def _parts(content: Content, stream: _Stream, name: str, faults: Faults, gaps: G
             decoder.close()
 
 
-def _missing(n: int, position: int, rate: int, channels: int, faults: Faults, gaps: Gaps) -> Iterator[Block]:
+def _missing(n: int, position: int, rate: int, channels: int, faults: DamageReport, gaps: GapFiller) -> Iterator[Block]:
     if n > 0:
-        faults.note(f"damaged at {position / rate:.2f} s, {n / rate:.2f} s are missing")
+        faults.add(f"damaged at {position / rate:.2f} s, {n / rate:.2f} s are missing")
         yield from gaps.silence(n, rate, channels)

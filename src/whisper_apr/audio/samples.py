@@ -10,7 +10,7 @@ from .. import simd
 from ..errors import AudioError
 from ..option_values import Kind, choice, either, whole
 from .blocks import MAX_CHANNELS
-from .notices import Notices
+from .diagnostics import Diagnostics
 
 FloatArray = simd.FloatArray
 Channel = int | Literal["mix", "each"]
@@ -127,9 +127,9 @@ def _mean(samples: FloatArray) -> FloatArray:
 class ChannelSelector:
     """Reduces the blocks of one recording, in their order, to float32 samples of the channels that were asked for."""
 
-    def __init__(self, name: str, channel: Channel, notices: Notices) -> None:
+    def __init__(self, name: str, channel: Channel, diagnostics: Diagnostics) -> None:
         """`name` is what messages call the recording. `channel` is an index, "mix" (the mean) or "each" (all of them)."""
-        self.name, self.channel, self.notices = name, channel, notices
+        self.name, self.channel, self.diagnostics = name, channel, diagnostics
         self.n_samples = 0  # so far, of each channel
         self.n_channels = 0  # of the first block
         self._peak = 0.0  # of the output
@@ -190,7 +190,7 @@ class ChannelSelector:
             )
         self._peak = max(self._peak, peak)
         if peak > MAX_FLOAT_SAMPLE:
-            self.notices.tell(
+            self.diagnostics.report(
                 "scale",
                 f"{self.name}: float samples as large as {peak:.0f}, where full scale is 1; "
                 "divide samples at int16's scale by 32768",
@@ -210,7 +210,7 @@ class ChannelSelector:
         """Tell where channels have cancelled each other out since the last call."""
         is_audible = self._power > AUDIBLE_POWER * self._stretch
         if is_audible and self._mixed_power < CANCELLED_POWER * self._power:
-            self.notices.tell(
+            self.diagnostics.report(
                 "cancelled",
                 f"{self.name}: its channels cancel each other out, so that their mean is silent; choose one, as with channel=0",
             )
@@ -224,7 +224,7 @@ class ChannelSelector:
         if dtype is None or dtype.kind != "i" or dtype.itemsize not in NARROW_PEAK:
             return
         if 0 < self._peak <= NARROW_PEAK[dtype.itemsize] / 2.0 ** (8 * dtype.itemsize - 1):
-            self.notices.tell(
+            self.diagnostics.report(
                 "narrow",
                 f"{self.name}: {dtype.name} samples no larger than {self._peak:.1e} of that type's largest, which is nearly silent; "
                 "convert them to int16, or divide them by their own full scale",

@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import simd
 from .blocks import MAX_BLOCK, Block, block_frames, check_head
-from .notices import Faults
-from .sources import Pieces, Unreadable
+from .diagnostics import DamageReport
+from .sources import DecodeError, SplicedFile
 
 FloatArray = simd.FloatArray
 
@@ -23,21 +23,21 @@ _MPG123 = re.compile(rb"(?m)^(?:\[[^\]\n]*mpg123[^\]\n]*\] (?:error|warning)|Not
 _stderr_lock = threading.RLock()  # a file that is read by a callback may itself be decoded by this module
 
 
-class Decoder:
+class SndfileDecoder:
     """A file that libsndfile decodes. `complaint` says what the last `read` found wrong, in libsndfile's words."""
 
-    def __init__(self, file: Pieces, name: str, *, quiet: bool = False) -> None:
+    def __init__(self, file: SplicedFile, name: str, *, quiet: bool = False) -> None:
         """Open the file. With `quiet`, what the library prints while it is busy is a complaint.
 
-        Raises Unreadable where libsndfile cannot open it or is not there, AudioError for a head beyond our bounds.
+        Raises DecodeError where libsndfile cannot open it or is not there, AudioError for a head beyond our bounds.
         """
         try:
             import soundfile
         except (ImportError, OSError) as error:  # OSError: the package is there, the library is not
-            raise Unreadable("the package soundfile is missing") from error
+            raise DecodeError("the package soundfile is missing") from error
         self._error: type[Exception] = soundfile.LibsndfileError
         self._file, self._quiet = file, quiet
-        self.complaint = ""
+        self.error_message = ""
         self._position = 0  # samples that have been read
         try:
             with self._listening():
@@ -45,7 +45,7 @@ class Decoder:
         except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
             if file.error:
                 raise file.error from error
-            raise Unreadable(getattr(error, "error_string", str(error)).rstrip(".")) from error
+            raise DecodeError(getattr(error, "error_string", str(error)).rstrip(".")) from error
         # SoundFile.read of a file that it takes for seekable seeks after each block, which loses sound where the length
         # is not known, and makes FLAC search
         self._sound.seekable = lambda: False
@@ -60,12 +60,12 @@ class Decoder:
         """Return the next `n` samples `(n, channels)`, by default a block; fewer at the end or where `complaint` is set."""
         n = block_frames(self.rate, self.channels) if n is None else n
         block = np.zeros((n, self.channels), np.float32)
-        self.complaint = ""
+        self.error_message = ""
         with self._listening():
             try:
                 n = len(self._sound.read(out=block))
             except self._error as error:  # what came before the fault has been written all the same
-                self.complaint = getattr(error, "error_string", str(error)).rstrip(".")
+                self.error_message = getattr(error, "error_string", str(error)).rstrip(".")
                 n = -1
         if n < 0:
             n = min(max(0, self._tell() - self._position), len(block))
@@ -99,7 +99,7 @@ class Decoder:
         text = captured[0]
         found = _MPG123.search(text)
         if found:
-            self.complaint = self.complaint or found.group().decode(errors="replace").strip()
+            self.error_message = self.error_message or found.group().decode(errors="replace").strip()
         if rest := _MPG123.sub(b"", text):
             os.write(2, rest)
 
@@ -125,15 +125,15 @@ def _captured() -> Iterator[list[bytes]]:
             text[0] = file.read()
 
 
-def sound_blocks(file: Pieces, name: str, faults: Faults, *, quiet: bool = False) -> Iterator[Block]:
-    """Yield all blocks of a file of any kind that libsndfile knows. Raises Unreadable before the first where it does not."""
-    decoder = Decoder(file, name, quiet=quiet)
+def sound_blocks(file: SplicedFile, name: str, faults: DamageReport, *, quiet: bool = False) -> Iterator[Block]:
+    """Yield all blocks of a file of any kind that libsndfile knows. Raises DecodeError before the first where it does not."""
+    decoder = SndfileDecoder(file, name, quiet=quiet)
     try:
         n_out = 0
         while True:
             block = decoder.read()
-            if decoder.complaint:
-                faults.note(f"damaged at {n_out / decoder.rate:.2f} s ({decoder.complaint})")
+            if decoder.error_message:
+                faults.add(f"damaged at {n_out / decoder.rate:.2f} s ({decoder.error_message})")
             n_out += len(block)
             # some codecs go on with zeros behind the file's end for as long as its head says
             if not len(block) or n_out > MOST_PER_BYTE * file.n_read + MAX_BLOCK:

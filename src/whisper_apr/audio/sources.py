@@ -13,13 +13,13 @@ from typing import IO, Any
 
 from ..errors import AudioError
 
-Encoded = str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
-Range = tuple[int, int]  # offsets in a recording: begin, end
+EncodedAudio = str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+ByteRange = tuple[int, int]  # offsets in a recording: begin, end
 
 COPY_BYTES = 1 << 20
 
 
-class Unreadable(Exception):
+class DecodeError(Exception):
     """A reader cannot make sense of a recording; another may."""
 
 
@@ -36,10 +36,10 @@ def source_name(source: object) -> str:
 # ---- a source, which may be opened several times --------------------------------------------------------------------
 
 
-class Source:
+class ByteSource:
     """Where the bytes of a recording come from. What cannot be read twice is copied to a temporary file."""
 
-    def __init__(self, source: Encoded, name: str) -> None:
+    def __init__(self, source: EncodedAudio, name: str) -> None:
         """Take a path, the bytes of a file, or a binary file, which is read from where it stands."""
         self.name = name
         self._path: str | None = None
@@ -72,20 +72,20 @@ class Source:
         return file
 
     @contextmanager
-    def open(self) -> Iterator["Content"]:
+    def open(self) -> Iterator["RandomAccessBytes"]:
         """Give random access to the bytes. Raises AudioError where there are none."""
         if self._bytes is not None:
-            content = Content(io.BytesIO(self._bytes), self.name)
+            content = RandomAccessBytes(io.BytesIO(self._bytes), self.name)
         elif self._copy:
-            content = Content(self._copy, self.name)
+            content = RandomAccessBytes(self._copy, self.name)
         elif self._file:
-            content = Content(
+            content = RandomAccessBytes(
                 self._file if self._begin >= 0 else self._copied(_parts(self._file, self.name)), self.name, self._begin
             )
         else:
             with self._opened() as file:
                 regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-                yield Content(file if regular else self._copied(_parts(file, self.name)), self.name)
+                yield RandomAccessBytes(file if regular else self._copied(_parts(file, self.name)), self.name)
             return
         yield content
 
@@ -103,7 +103,7 @@ class Source:
             with self._reopened(self._copy, content) as file:
                 yield file
 
-    def _reopened(self, file: IO[bytes], content: "Content") -> IO[bytes]:
+    def _reopened(self, file: IO[bytes], content: "RandomAccessBytes") -> IO[bytes]:
         """Open a temporary file, which has no name, again; where the system cannot, copy it."""
         try:
             return open(f"/proc/self/fd/{file.fileno()}", "rb")
@@ -149,12 +149,12 @@ def _temporary(parts: Iterable[bytes], name: str) -> IO[bytes]:
     return file
 
 
-def _contents(content: "Content") -> Iterator[bytes]:
+def _contents(content: "RandomAccessBytes") -> Iterator[bytes]:
     for at in range(0, content.size, COPY_BYTES):
         yield content.read(at, COPY_BYTES)
 
 
-def _read(file: "IO[bytes] | Pieces", n: int, name: str) -> bytes:
+def _read(file: "IO[bytes] | SplicedFile", n: int, name: str) -> bytes:
     """Read `n` bytes, fewer only at the end: a raw file or a pipe gives less at a time."""
     parts: list[bytes] = []
     while n > 0:
@@ -182,10 +182,10 @@ def _parts(file: IO[bytes], name: str) -> Iterator[bytes]:
 # ---- its bytes ------------------------------------------------------------------------------------------------------
 
 
-class Content:
+class RandomAccessBytes:
     """The bytes of a recording, read at any offset."""
 
-    def __init__(self, file: "IO[bytes] | Pieces", name: str, begin: int = 0) -> None:
+    def __init__(self, file: "IO[bytes] | SplicedFile", name: str, begin: int = 0) -> None:
         """Take a file that can be sought in; offset 0 is its position `begin`."""
         self._file, self.name, self._begin = file, name, max(0, begin)
         try:
@@ -203,24 +203,24 @@ class Content:
         except (OSError, ValueError) as error:
             raise AudioError(f"{self.name}: cannot be read: {error}") from error
         data = _read(self._file, n, self.name)
-        if isinstance(self._file, Pieces) and self._file.error:
+        if isinstance(self._file, SplicedFile) and self._file.error:
             raise self._file.error
         if len(data) < n:
             raise AudioError(f"{self.name}: became shorter while it was read; it must not be written to")
         return data
 
 
-class Pieces(io.RawIOBase):
+class SplicedFile(io.RawIOBase):
     """A read-only file that consists of bytes and of ranges of a recording; and of holes, in which it seems to end.
 
     C libraries read it through callbacks, out of which no exception may come: what goes wrong is kept in `error`,
     and the file seems to end there.
     """
 
-    def __init__(self, content: Content, pieces: Iterable[bytes | Range | int]) -> None:
+    def __init__(self, content: RandomAccessBytes, pieces: Iterable[bytes | ByteRange | int]) -> None:
         """Join the pieces in their order; a number is a hole of so many bytes."""
         self._content = content
-        self._pieces: list[bytes | Range | int] = []
+        self._pieces: list[bytes | ByteRange | int] = []
         self._starts: list[int] = []
         self.size = 0
         for piece in pieces:
@@ -290,7 +290,7 @@ class Pieces(io.RawIOBase):
         return self._content.read(piece[0] + offset, min(n, piece[1] - piece[0] - offset))
 
 
-def _length(piece: bytes | Range | int) -> int:
+def _length(piece: bytes | ByteRange | int) -> int:
     if isinstance(piece, int):
         return piece
     return len(piece) if isinstance(piece, bytes) else piece[1] - piece[0]

@@ -1,6 +1,6 @@
 """Where somebody speaks: Silero's probabilities become spans, spans are cut out and joined, and times lead back to the recording.
 
-All of it works on a stream (SpeechDetector, SpeechFilter); `speech_timestamps` and `collect` are for what is in memory whole.
+All of it works on a stream (SpeechDetector, SpeechFilter); `speech_timestamps` and `join_spans` are for what is in memory whole.
 """
 
 import math
@@ -268,6 +268,6 @@ def speech_timestamps(samples: npt.ArrayLike, options: VadOptions | None = None)
     return [*detector.push(samples), *detector.finish()]
 
 
-def collect(samples: FloatArray, spans: Sequence[Span]) -> FloatArray:
+def join_spans(samples: FloatArray, spans: Sequence[Span]) -> FloatArray:
     """The spans, joined: `(n,)`. `SpeechMap(spans)` leads times in it back."""
     return np.concatenate([np.zeros(0, np.float32), *(samples[start:end] for start, end in spans)])

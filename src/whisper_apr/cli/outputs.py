@@ -9,7 +9,7 @@ from pathlib import Path
 from ..atomic import check_folder, check_target
 from ..errors import OptionError, OutputError
 from ..output import ALL, LineOptions
-from ..output.writers import OF_ALL, Result, write_file
+from ..output.writers import OPENAI_FORMATS, Result, write_file
 from .inputs import STDIN, Input
 from .terminal import writing
 
@@ -70,7 +70,7 @@ class Outputs:
     """The files of a run, one for each recording and format, in a folder."""
 
     def __init__(self, folder: str, output_format: str | None, inputs: Sequence[Input], layout: LineOptions) -> None:
-        self.formats = OF_ALL if output_format in (None, ALL) else (str(output_format),)
+        self.formats = OPENAI_FORMATS if output_format in (None, ALL) else (str(output_format),)
         self._names = dict(zip(inputs, output_names(inputs), strict=True))
         self._folder = folder
         self._layout = layout

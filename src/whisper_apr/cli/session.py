@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import AudioError, WhisperAprError
 from ..inference.results import Progress, Segment, Transcription
-from ..output import LineOptions, format_timestamp, spoken_by, write
+from ..output import LineOptions, format_timestamp, prefix_speaker, write
 from ..output.colors import colorize
 from ..output.text import clean
 from ..recognizer import Recognizer
@@ -61,7 +61,7 @@ class Session:
             return
         if self.with_colors:
             text = colorize(segment)
-        text = spoken_by(segment.speaker, text)
+        text = prefix_speaker(segment.speaker, text)
         if self.with_times:
             text = f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}"
         self._head(index)

@@ -15,9 +15,9 @@ import numpy as np
 from .. import simd
 from ..audio import (
     SAMPLE_RATE,
+    AudioLike,
     AudioReader,
     ReadingOptions,
-    Source,
 )
 from ..audio.samples import EACH
 
@@ -27,7 +27,7 @@ Blocks = Callable[[], Iterator[FloatArray]]  # each call reads from the beginnin
 SPOOL_SAMPLES = 10 * SAMPLE_RATE  # of one block that is read back from a temporary file
 
 
-def open_channels(source: Source, options: ReadingOptions, *, allow_empty: bool = False) -> list[Blocks]:
+def open_channels(source: AudioLike, options: ReadingOptions, *, allow_empty: bool = False) -> list[Blocks]:
     """Return a function for each channel that is to be transcribed: it reads that channel from its beginning, as mono blocks at 16 kHz.
 
     There is one, unless the options ask for "each" of the channels. Their readings may go on side by side. A source that can be read

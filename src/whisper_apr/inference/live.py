@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio import SAMPLE_RATE, Resampler, SpeechDetector, VadOptions, vad_kind
+from ..audio.diagnostics import Diagnostics
 from ..audio.load import RATE
-from ..audio.notices import Notices
 from ..audio.samples import CHANNEL, EACH, MIX, Channel, ChannelSelector, as_array
 from ..errors import OptionError
 from ..model import Whisper
@@ -117,7 +117,7 @@ class LiveTranscriber:
         )
         self._engine = Pipeline(model, check_cancelled, for_hearings)
         self._step = round(own.step * SAMPLE_RATE)
-        self._selector = ChannelSelector("the sound", own.channel, Notices(own.strict))
+        self._selector = ChannelSelector("the sound", own.channel, Diagnostics(own.strict))
         self._resampler = Resampler(own.sampling_rate, SAMPLE_RATE)
         self._detector = SpeechDetector(own.vad_options)
         self._kept: FloatArray = np.zeros(0, np.float32)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from .. import simd
-from ..audio import HOP_LENGTH, N_FRAMES, N_SAMPLES, SAMPLE_RATE, MelStream, bounded
+from ..audio import HOP_LENGTH, N_FRAMES, N_SAMPLES, SAMPLE_RATE, MelStream, normalize_log_mel
 from ..errors import AudioError
 from .audio_source import Blocks
 
@@ -77,4 +77,4 @@ class Spectrogram:
         if not self._kept:
             return np.zeros((self.n_mels, 0), np.float32)
         offset = start - self._first
-        return bounded(np.concatenate(self._kept, axis=1)[:, offset : offset + size], self._maximum)
+        return normalize_log_mel(np.concatenate(self._kept, axis=1)[:, offset : offset + size], self._maximum)

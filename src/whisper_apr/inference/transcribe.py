@@ -6,7 +6,7 @@ from functools import partial
 from heapq import merge
 from typing import Any
 
-from ..audio import N_FRAMES, SAMPLE_RATE, ReadingOptions, Source, pad_or_trim
+from ..audio import N_FRAMES, SAMPLE_RATE, AudioLike, ReadingOptions, pad_or_trim
 from ..audio.samples import EACH, MIX, Channel
 from ..errors import OptionError
 from ..model import Whisper
@@ -156,7 +156,7 @@ class TranscriptionJob:
 
     @classmethod
     def open(
-        cls, engine: Pipeline, audio: Source, reading: ReadingOptions, *, allow_empty: bool = False
+        cls, engine: Pipeline, audio: AudioLike, reading: ReadingOptions, *, allow_empty: bool = False
     ) -> "TranscriptionJob":
         """Make a job of a recording."""
         channels = open_channels(audio, reading, allow_empty=allow_empty)
@@ -199,7 +199,7 @@ class TranscriptionJob:
 
 def transcriber(
     model: Whisper,
-    audio: Source,
+    audio: AudioLike,
     *,
     sampling_rate: float = SAMPLE_RATE,
     channel: Channel = MIX,
@@ -220,7 +220,7 @@ def transcriber(
 
 def transcribe(
     model: Whisper,
-    audio: Source,
+    audio: AudioLike,
     *,
     sampling_rate: float = SAMPLE_RATE,
     channel: Channel = MIX,

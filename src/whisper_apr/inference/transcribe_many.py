@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
-from ..audio import SAMPLE_RATE, ReadingOptions, Source
+from ..audio import SAMPLE_RATE, AudioLike, ReadingOptions
 from ..audio.samples import MIX, Channel
 from ..errors import AudioError, OptionError
 from ..model import Whisper
@@ -32,7 +32,7 @@ class _Recording:
 
 def transcribe_many(
     model: Whisper,
-    audios: Iterable[Source],
+    audios: Iterable[AudioLike],
     *,
     batch_size: int = 8,
     independent_windows: bool = False,
@@ -82,7 +82,7 @@ def _raised(result: Result) -> Transcription:
 
 
 def _passages(
-    engine: Pipeline, audios: Iterable[Source], reading: ReadingOptions, recordings: dict[int, _Recording]
+    engine: Pipeline, audios: Iterable[AudioLike], reading: ReadingOptions, recordings: dict[int, _Recording]
 ) -> Iterator[WindowSequence]:
     """Yield the recordings' passages, each with its recording's number in `recordings`."""
     for number, audio in enumerate(audios):
@@ -110,7 +110,7 @@ def _passages(
 
 def _results(
     engine: Pipeline,
-    audios: Iterable[Source],
+    audios: Iterable[AudioLike],
     batch_size: int,
     reading: ReadingOptions,
     on_segment: Callable[[int, Segment], None] | None,

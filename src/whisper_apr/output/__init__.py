@@ -13,7 +13,7 @@ Where a segment has a `speaker`, the text formats put it before the text ("0: He
 """
 
 from .subtitles import LineOptions, format_timestamp
-from .text import spoken_by
+from .text import prefix_speaker
 from .writers import ALL, FORMATS, write, write_files
 
-__all__ = ["ALL", "FORMATS", "LineOptions", "format_timestamp", "spoken_by", "write", "write_files"]
+__all__ = ["ALL", "FORMATS", "LineOptions", "format_timestamp", "prefix_speaker", "write", "write_files"]

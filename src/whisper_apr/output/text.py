@@ -38,7 +38,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def spoken_by(speaker: object, text: str) -> str:
+def prefix_speaker(speaker: object, text: str) -> str:
     """Put the speaker before a text, as a script does: "0: Hello". Where no speaker is known (None), the text is returned as it is."""
     return text if speaker is None else f"{one_line(clean(str(speaker)))}: {text.lstrip()}"
 

@@ -17,7 +17,7 @@ from ..spelling import did_you_mean
 from . import ass
 from .ass import write_ass
 from .subtitles import Dictionary, LineOptions, cues, format_milliseconds, has_words, highlighted
-from .text import clean, escape_lrc, escape_markdown, escape_srt, escape_vtt, is_blank, one_line, spoken_by
+from .text import clean, escape_lrc, escape_markdown, escape_srt, escape_vtt, is_blank, one_line, prefix_speaker
 
 
 @runtime_checkable
@@ -37,7 +37,7 @@ LATEST = 1e9  # seconds: a time beyond it, some thirty years, is an error of who
 
 def _line(segment: Dictionary) -> str:
     """What was said, after who said it where that is known."""
-    return spoken_by(segment.get("speaker"), segment["text"].strip())
+    return prefix_speaker(segment.get("speaker"), segment["text"].strip())
 
 
 def _txt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
@@ -67,7 +67,7 @@ def _shown(
 
 
 def _srt_named(speaker: str | None, text: str) -> str:
-    return spoken_by(None if speaker is None else escape_srt(speaker), text)
+    return prefix_speaker(None if speaker is None else escape_srt(speaker), text)
 
 
 def _vtt_named(speaker: str | None, text: str) -> str:
@@ -175,7 +175,7 @@ WRITERS: dict[str, Writer] = {
     "ass": _ass,
 }
 FORMATS = tuple(WRITERS)
-OF_ALL = ("txt", "vtt", "srt", "tsv", "json")
+OPENAI_FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 
 
 def _plain(result: Result) -> Dictionary:
@@ -243,7 +243,7 @@ def write_files(
     A file is written beside its place and then put there: it is whole, or what was there before. The folder is made where it is
     missing. Raises OptionError as `write` does, OutputError where the folder or a file cannot be written to.
     """
-    plain, formats = _plain(result), OF_ALL if format == ALL else (format,)
+    plain, formats = _plain(result), OPENAI_FORMATS if format == ALL else (format,)
     for each in formats:
         _writer(each)
     paths = []

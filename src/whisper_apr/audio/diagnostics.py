@@ -22,7 +22,7 @@ def warn(message: str) -> None:
     warnings.warn(message, AudioWarning, stacklevel=level)
 
 
-class Notices:
+class Diagnostics:
     """What is found to be wrong with one recording: each kind of thing is told once, however often the recording is read."""
 
     def __init__(self, strict: bool = False) -> None:
@@ -30,7 +30,7 @@ class Notices:
         self.strict = strict
         self._told: set[str] = set()
 
-    def tell(self, kind: str, message: str) -> None:
+    def report(self, kind: str, message: str) -> None:
         """Issue an AudioWarning unless one of this kind has been issued; with `strict`, raise AudioError."""
         if self.strict:
             raise AudioError(message)
@@ -39,7 +39,7 @@ class Notices:
             warn(message)
 
 
-class Faults:
+class DamageReport:
     """What one reading of a recording finds to be wrong with its file, for one message at the end."""
 
     def __init__(self, name: str, strict: bool) -> None:
@@ -48,7 +48,7 @@ class Faults:
         self._found: list[str] = []
         self._n_more = 0
 
-    def note(self, fault: str) -> None:
+    def add(self, fault: str) -> None:
         """Record a fault: what is wrong and where, in a clause without the recording's name. Repeated ones count once."""
         if self.strict:
             raise AudioError(f"{self.name}: {fault}")

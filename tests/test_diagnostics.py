@@ -6,7 +6,7 @@ import pytest
 
 from recordings import wav
 from whisper_apr import load_audio
-from whisper_apr.audio.notices import Faults, Notices, warn
+from whisper_apr.audio.diagnostics import DamageReport, Diagnostics, warn
 from whisper_apr.errors import AudioError, AudioWarning
 
 
@@ -26,29 +26,29 @@ def test_a_warning_without_a_caller() -> None:
 
 
 def test_notices_are_told_once_of_each_kind() -> None:
-    notices = Notices()
+    diagnostics = Diagnostics()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         for kind in ("a", "b", "a", "b"):
-            notices.tell(kind, f"message {kind}")
+            diagnostics.report(kind, f"message {kind}")
     assert [str(each.message) for each in told] == ["message a", "message b"]
     with pytest.raises(AudioError, match="message c"):
-        Notices(strict=True).tell("c", "message c")
+        Diagnostics(strict=True).report("c", "message c")
 
 
 def test_faults_are_one_sentence() -> None:
-    faults = Faults("x.wav", strict=False)
+    faults = DamageReport("x.wav", strict=False)
     assert faults.summary() == ""
-    faults.note("cut off")
-    faults.note("cut off")
+    faults.add("cut off")
+    faults.add("cut off")
     assert faults.summary() == "x.wav: cut off"
-    faults.note("damaged")
+    faults.add("damaged")
     assert faults.summary() == "x.wav: cut off; damaged"
     for i in range(1000):
-        faults.note(f"damaged at {i} s")
+        faults.add(f"damaged at {i} s")
     assert faults.summary() == "x.wav: cut off; damaged; and 1000 more"
 
 
 def test_a_fault_is_an_error_where_it_is_strict() -> None:
     with pytest.raises(AudioError, match=r"x\.wav: cut off"):
-        Faults("x.wav", strict=True).note("cut off")
+        DamageReport("x.wav", strict=True).add("cut off")
