@@ -7,7 +7,7 @@ import numpy as np
 from models import ODD, random_checkpoint
 from whisper_apr.checkpoint import Checkpoint
 from whisper_apr.formats.apr.reader import open_head, parse_apr, write_apr
-from whisper_apr.simd.weights import PackedMatrix
+from whisper_apr.simd import PackedMatrix
 
 ENCODER, DECODER = "encoder.conv1.weight", "decoder.ln.bias"  # the first tensor and the last
 

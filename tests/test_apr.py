@@ -25,7 +25,7 @@ from whisper_apr.formats.apr.reader import check_apr, open_head, parse_apr, read
 from whisper_apr.formats.apr.schema import model_parts, part_dtype, plain_tensor
 from whisper_apr.formats.apr.writer import _lay_out
 from whisper_apr.model import Whisper
-from whisper_apr.simd.weights import PackedMatrix
+from whisper_apr.simd import PackedMatrix
 from whisper_apr.tokenizer.bpe import packed_vocabulary
 
 DTYPES = ("float32", "float16", "int8", "int4")

@@ -15,7 +15,7 @@ from whisper_apr.errors import FormatError
 from whisper_apr.formats.apr import AprStream, write_apr_v1
 from whisper_apr.formats.apr import stream as apr_stream
 from whisper_apr.formats.apr.http import open_stream
-from whisper_apr.simd.weights import PackedMatrix
+from whisper_apr.simd import PackedMatrix
 
 # ---- fed --------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.apr.schema import plain_tensor
 from whisper_apr.formats.ctranslate2 import read_ctranslate2
-from whisper_apr.simd.weights import QuantizedWeight
+from whisper_apr.simd import QuantizedWeight
 
 DIMS = models.ODD  # layers of unequal number
 TENSORS = models.random_tensors(DIMS, 5)

@@ -21,7 +21,7 @@ from whisper_apr.formats.apr.http import open_stream
 from whisper_apr.hub import find_checkpoint
 from whisper_apr.inference.search import BeamSearch, GreedySearch
 from whisper_apr.recognizer import Recognizer
-from whisper_apr.simd.weights import PackedMatrix, pack, quantize_int4, quantize_int8
+from whisper_apr.simd import PackedMatrix, pack, quantize_int4, quantize_int8
 
 BAD = [np.nan, -np.nan, np.inf, -np.inf]
 TENSORS = random_tensors(ODD, 0)

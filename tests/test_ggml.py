@@ -11,7 +11,7 @@ from whisper_apr import load_model
 from whisper_apr.errors import FormatError
 from whisper_apr.formats import ModelDimensions, open_checkpoint
 from whisper_apr.formats.ggml import read_ggml
-from whisper_apr.simd.weights import QuantizedWeight
+from whisper_apr.simd import QuantizedWeight
 
 DIMS = ModelDimensions(4, 6, 32, 2, 1, 11, 5, 32, 2, 2)
 TENSORS = models.random_tensors(DIMS, 5)

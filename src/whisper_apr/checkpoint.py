@@ -7,7 +7,7 @@ import numpy as np
 
 from .errors import FormatError
 from .finite import FiniteTensors
-from .simd.weights import Weight
+from .simd import Weight
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import FormatError
-from .simd.weights import PackedMatrix, QuantizedWeight, Weight
+from .simd import PackedMatrix, QuantizedWeight, Weight
 
 CHUNK = 1 << 18  # numbers that are looked at twice: they stay in the cache
 

@@ -33,7 +33,7 @@ from whisper_apr.checkpoint import expected_shapes
 from whisper_apr.formats import Checkpoint, open_checkpoint
 from whisper_apr.formats.apr import AprStream, write_apr
 from whisper_apr.formats.apr.v1 import parse_apr_v1, write_apr_v1
-from whisper_apr.simd.weights import PackedMatrix, QuantizedWeight
+from whisper_apr.simd import PackedMatrix, QuantizedWeight
 from whisper_apr.tokenizer.bpe import pack_vocabulary
 
 

@@ -29,7 +29,7 @@ from ..checkpoint import (
 )
 from ..errors import FormatError
 from ..finite import FiniteTensors
-from ..simd.weights import QuantizedWeight, Weight
+from ..simd import QuantizedWeight, Weight
 from .files import map_bytes, read_json
 from .model_card import read_license
 from .vocabulary import read_vocabulary

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..checkpoint import VOCABULARY_FIRST, Checkpoint, ModelDimensions, check_shapes, expected_shapes, make_dimensions
 from ..errors import FormatError
 from ..finite import FiniteTensors
-from ..simd.weights import QuantizedWeight, Weight, quantize_int8
+from ..simd import QuantizedWeight, Weight, quantize_int8
 from .files import map_bytes
 from .vocabulary import vocabulary_of
 

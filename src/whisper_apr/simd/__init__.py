@@ -1,17 +1,39 @@
-"""The kernels' public face: typed, checked, documented operations, and the backend that runs them.
+"""Fast array operations for speech models: checked, typed functions over kernels for each instruction set.
 
-A backend is `scalar` (plain C), an instruction set (`sse2`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16`; `neon`,
-`neondot`; `wasm128`), or `numpy` (the same operations in NumPy: slow, the tests' oracle). The best that this machine
-can run is picked at import; the environment variable `WHISPER_APR_BACKEND` overrides the choice, `use_backend` changes
-it. Arrays are float32 unless said otherwise; what is not C-contiguous float32 is copied once. Every backend raises the
-same errors and agrees with `scalar` within float32 rounding, also about NaN, infinities, subnormal numbers and -0.0.
+The kernels are compiled once for each **backend**:
 
-An operation raises TypeError for an argument of a wrong type (what is no array of real numbers, a weight that is not
-packed, a size that is no whole number) and ValueError for one of a wrong shape or value. `out`, where an operation
-takes it, must be a C-contiguous float32 array of the result's shape that shares no memory with any other argument.
+- `scalar`: plain C, available everywhere;
+- `sse2`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16`: x86-64;
+- `neon`, `neondot`: aarch64;
+- `wasm128`: WebAssembly;
+- `numpy`: the same operations in NumPy. It is slow, needs no compiled extension, and serves as the reference in tests.
+
+The fastest backend that this machine supports is selected at import. Set the environment variable
+`WHISPER_APR_BACKEND` or call `use_backend` to select another one. All backends raise the same errors and agree with
+`scalar` within float32 rounding, including for NaN, infinities, subnormal numbers and -0.0. Integer results are
+identical. No result depends on the number of threads.
+
+Example:
+    >>> import numpy as np
+    >>> from whisper_apr import simd
+    >>> weight = simd.pack(np.ones((2, 3), np.float32))  # (n_out, n_in), packed once
+    >>> simd.linear(np.ones((1, 3), np.float32), weight)
+    array([[3., 3.]], dtype=float32)
+
+Conventions that every operation follows:
+
+- Arrays are float32 unless stated otherwise. An array-like argument of another type, byte order or memory layout is
+  converted, which copies it.
+- TypeError is raised for an argument of the wrong type: not an array of real numbers, a weight that is not packed, or
+  a size that is not an integer.
+- ValueError is raised for an argument of the wrong shape or value.
+- `out`, where an operation accepts it, must be a C-contiguous float32 array of the result's shape that shares no memory
+  with any other argument. The operation writes its result there and returns it.
 """
 
 from ..errors import BackendError
+from .attention_ops import Precision, attention, paged_attention, store_pages
+from .checks import FloatArray
 from .dispatch import backend, backends, get_num_threads, set_num_threads, use_backend
 from .filters import FilterBank, PhaseTable
 from .graph import Graph
@@ -19,9 +41,7 @@ from .kv_cache import PAGE, KVCache, new_kv_cache, new_kv_caches
 from .layout import aligned_empty, huge_zeros
 from .ops import (
     Operand,
-    Precision,
     argmax,
-    attention,
     dot,
     gelu,
     layer_norm,
@@ -31,25 +51,14 @@ from .ops import (
     lz4_decode,
     matmul,
     matvec,
-    paged_attention,
     read_all,
     run_peak,
     softmax,
-    store_pages,
     top_k,
 )
+from .quantize import QuantizedWeight, quantize_int4, quantize_int8
 from .signal import dtw, interpolate, median_filter, mel_project, polyphase, power_spectrum
-from .weights import (
-    COMPUTE_TYPES,
-    FloatArray,
-    PackedMatrix,
-    QuantizedWeight,
-    Weight,
-    pack,
-    prepare,
-    quantize_int4,
-    quantize_int8,
-)
+from .weights import COMPUTE_TYPES, PackedMatrix, Weight, pack, prepare
 
 __all__ = [
     "COMPUTE_TYPES",

@@ -1,4 +1,4 @@
-"""Checks of what the operations are given, before a kernel reads it: arrays, whole numbers, and where a result goes."""
+"""Validation of arguments before a kernel reads them: arrays, integers, and the array that receives a result."""
 
 import math
 import operator
@@ -13,26 +13,33 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def as_array(x: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
-    """Return an array of real numbers as it is.
+    """Return x as an array of real numbers (integer, floating-point or bool), without copying an array.
 
-    Raises TypeError for other elements, ValueError for a list that is no array.
+    Raises:
+        TypeError: The elements are not real numbers.
+        ValueError: x cannot be converted to an array.
     """
     try:
         array = np.asarray(x)
-    except (ValueError, OverflowError) as error:  # lists of unequal length; an array interface that lies
-        raise ValueError(f"{name} cannot be made an array: {error}") from error
+    except (ValueError, OverflowError) as error:  # a ragged list, or an invalid __array_interface__
+        raise ValueError(f"{name} cannot be converted to an array: {error}") from error
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, not of {array.dtype}")
     return array
 
 
 def as_float32(x: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArray:
-    """Return a C-contiguous, aligned float32 array, a copy only where x is not that. Raises TypeError or ValueError."""
+    """Return x as a C-contiguous, aligned float32 array, copied only if it is not one already.
+
+    Raises:
+        TypeError: The elements are not real numbers.
+        ValueError: x cannot be converted to an array, or does not have `ndim` dimensions.
+    """
     array = as_array(x, name)
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions, not shape {array.shape}")
     if array.dtype != np.float32:
-        with np.errstate(over="ignore", under="ignore"):  # what is beyond float32's range becomes infinite
+        with np.errstate(over="ignore", under="ignore"):  # numbers beyond float32's range become infinite
             array = array.astype(np.float32, order="C")
     if not array.ndim:
         return array
@@ -41,16 +48,16 @@ def as_float32(x: npt.ArrayLike, name: str, ndim: int | None = None) -> FloatArr
 
 
 def as_rows(x: npt.ArrayLike, name: str) -> FloatArray:
-    """Float32 with a contiguous last axis: 2-D views with a row stride of their own are taken as they are."""
+    """Return x as float32 with a contiguous last axis, without copying a 2-D view with any row stride."""
     array = as_array(x, name)
     if array.dtype != np.float32 or array.ndim != 2 or array.ctypes.data % 4:
         return as_float32(array, name)
-    step, item = array.strides
-    return array if item == 4 and step >= 0 and step % 4 == 0 else as_float32(array, name)
+    row_stride, item_stride = array.strides
+    return array if item_stride == 4 and row_stride >= 0 and row_stride % 4 == 0 else as_float32(array, name)
 
 
 def as_strided(x: npt.ArrayLike, name: str, ndim: int) -> FloatArray:
-    """Float32 with a contiguous last axis; a part of a wider array is taken as it is."""
+    """Return x as float32 with a contiguous last axis, without copying a slice of a wider array."""
     a = as_array(x, name)
     if a.dtype == np.float32 and a.ndim == ndim and a.strides[-1] == 4 and a.flags.aligned and min(a.strides) >= 0:
         return a
@@ -58,27 +65,30 @@ def as_strided(x: npt.ArrayLike, name: str, ndim: int) -> FloatArray:
 
 
 def as_index(value: object, name: str, lowest: int, highest: int = sys.maxsize) -> int:
-    """Return a whole number within bounds as an int.
+    """Return an integer from `lowest` to `highest`, inclusive, as an int.
 
-    Raises TypeError for what is no whole number, ValueError outside the bounds.
+    Raises:
+        TypeError: The value is not an integer.
+        ValueError: The value is out of bounds.
     """
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}") from None
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
     if not lowest <= number <= highest:
         bounds = f"at least {lowest}" if highest == sys.maxsize else f"from {lowest} to {highest}"
-        shown = number if abs(number) <= sys.maxsize else "a number beyond 64 bits"
+        shown = number if abs(number) <= sys.maxsize else "an integer of more than 64 bits"
         raise ValueError(f"{name} must be {bounds}, not {shown}")
     return number
 
 
 def as_number(value: Any, name: str) -> float:
-    """Return a real number as a float;
+    """Return a real number as a float; an int beyond the range of floats becomes infinite.
 
-    One beyond the range of floats is infinite. Raises TypeError for anything else.
+    Raises:
+        TypeError: The value is not a real number.
     """
-    if type(value) is float:  # the usual case: Real is an abstract class, which is slow to ask
+    if type(value) is float:  # the common case: isinstance with the abstract class Real is slow
         return value
     if not isinstance(value, Real):
         raise TypeError(f"{name} must be a real number, not {type(value).__name__}")
@@ -89,18 +99,24 @@ def as_number(value: Any, name: str) -> float:
 
 
 def expect(condition: bool, message: str) -> None:
+    """Raise ValueError with this message unless the condition holds."""
     if not condition:
         raise ValueError(message)
 
 
 def expect_type(value: object, name: str, kind: type, hint: str = "") -> None:
-    """Raise TypeError unless the value is of this class."""
+    """Raise TypeError unless the value is an instance of this class; the hint ends the message."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}{hint}")
 
 
 def expect_array(array: object, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-    """Raise TypeError unless this is an array, ValueError unless it is one of this shape and type without gaps."""
+    """Require a C-contiguous, aligned array of exactly this shape and dtype.
+
+    Raises:
+        TypeError: The argument is not an array.
+        ValueError: The array has another shape, dtype or memory layout.
+    """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, not {type(array).__name__}")
     if array.shape != shape or array.dtype != dtype:
@@ -110,10 +126,16 @@ def expect_array(array: object, name: str, shape: tuple[int, ...], dtype: type[n
 
 
 def result_array(out: FloatArray | None, shape: tuple[int, ...], *inputs: npt.NDArray[Any] | None) -> FloatArray:
-    """Return where a result goes: `out`, or a new array where there is none.
+    """Return the array that receives a result: `out`, or a new one if `out` is None.
 
-    `inputs` are all arrays that are read while the result is written. Raises TypeError unless `out` is an array,
-    ValueError unless it can hold the result and shares no memory with an input.
+    Args:
+        out: The caller's array, or None.
+        shape: Shape of the result.
+        *inputs: All arrays that are read while the result is written; None is ignored.
+
+    Raises:
+        TypeError: `out` is not an array.
+        ValueError: `out` cannot hold the result, or shares memory with an input.
     """
     if out is None:
         return np.empty(shape, np.float32)

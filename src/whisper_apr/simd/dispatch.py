@@ -1,6 +1,7 @@
-"""Which backend runs, and on how many threads: chosen at import, changed by `use_backend` and `set_num_threads`.
+"""Selection of the backend and of the number of threads: made at import, changed by `use_backend`, `set_num_threads`.
 
-Whoever calls a kernel takes it from `impl` at that moment: the functions of `_kernels`, or the same of `reference`.
+Callers look a kernel up in `impl` at the time of the call. `impl` is the compiled module `_kernels`, or `reference`,
+which has the same functions in NumPy.
 """
 
 import os
@@ -12,39 +13,39 @@ from ..errors import BackendError
 from . import reference
 from .checks import as_index
 
-MOST_THREADS = 1 << 16  # what a larger number counts as: threads.c has a limit of its own
+MAX_THREADS = 1 << 16  # larger numbers are clamped, so that they fit in a C int; threads.c has a lower limit
 
-INTERFACE = 2  # of the compiled kernels that these modules call
+INTERFACE = 2  # version of the compiled functions' signatures that this package calls
 kernels: Any
 try:
     from .._simd import _kernels as _compiled
 
     kernels = _compiled
 except ImportError as error:
-    if find_spec("whisper_apr._simd._kernels"):  # it is there and refuses: a subinterpreter, or another machine's file
-        raise BackendError(f"the compiled kernels cannot be loaded here: {error}") from error
-    kernels = None  # none was built for this interpreter: NumPy remains
+    if find_spec("whisper_apr._simd._kernels"):  # it exists but cannot be loaded: a subinterpreter, another platform
+        raise BackendError(f"the compiled kernels cannot be loaded: {error}") from error
+    kernels = None  # not built for this interpreter: only NumPy is available
 if kernels is not None and getattr(kernels, "INTERFACE", 1) != INTERFACE:
     raise BackendError(
-        "the compiled kernels are of another version than the package; build them again: "
-        "python setup.py build_ext --inplace"
+        "the compiled kernels do not match this version of the package; rebuild them with "
+        "`python setup.py build_ext --inplace`"
     )
 impl: Any = reference
 current = "numpy"
 
 
 def backends() -> tuple[str, ...]:
-    """The backends that this machine can run, weakest first; `numpy` is always the first of them."""
+    """Return the names of the backends that this machine supports, slowest first, beginning with `numpy`."""
     return ("numpy", *(kernels.backends() if kernels else ()))
 
 
 def backend() -> str:
-    """The name of the backend in use."""
+    """Return the name of the backend in use."""
     return current
 
 
-class _Switch:
-    """Returned by `use_backend`: as a context manager it goes back to the backend that was in use before."""
+class _BackendSwitch:
+    """The result of `use_backend`: as a context manager, it restores the previous backend on exit."""
 
     def __init__(self, previous: str) -> None:
         self._previous = previous
@@ -58,15 +59,24 @@ class _Switch:
         use_backend(self._previous)
 
 
-def use_backend(name: str) -> _Switch:
-    """Switch to a backend at once, for the whole process; in a `with` statement, until its end.
+def use_backend(name: str) -> _BackendSwitch:
+    """Select a backend, effective immediately and for the whole process.
 
-    Raises BackendError for a name that is unknown or that this CPU cannot run.
+    In a `with` statement, the previous backend is restored at the end of the block.
+
+    Args:
+        name: One of `backends()`.
+
+    Returns:
+        A context manager that restores the previous backend on exit.
+
+    Raises:
+        BackendError: The name is unknown, or this CPU does not support the backend.
     """
     global impl, current
     if name not in backends():
-        raise BackendError(f"backend {name!r} cannot be used here; this machine runs: {', '.join(backends())}")
-    switch = _Switch(current)
+        raise BackendError(f"backend {name!r} is not available; this machine supports: {', '.join(backends())}")
+    switch = _BackendSwitch(current)
     if name == "numpy":
         impl = reference
     else:
@@ -77,22 +87,31 @@ def use_backend(name: str) -> _Switch:
 
 
 def set_num_threads(n: int) -> None:
-    """How many threads a kernel may use (at least 1; a kernel itself uses 256 at most). No result depends on it.
+    """Set the number of threads that the compiled kernels use. No result depends on it.
 
-    Raises TypeError for what is no whole number, ValueError below 1.
+    Args:
+        n: At least 1. Kernels use at most 256 threads.
+
+    Raises:
+        TypeError: n is not an integer.
+        ValueError: n is less than 1.
     """
     n = as_index(n, "the number of threads", 1)
     if kernels:
-        kernels.set_num_threads(min(n, MOST_THREADS))
+        kernels.set_num_threads(min(n, MAX_THREADS))
 
 
 def get_num_threads() -> int:
-    """How many threads a kernel may use: at first, what the process's affinity and its cgroup's quota allow."""
+    """Return the number of threads that the compiled kernels use.
+
+    The default is the number of CPUs that the process's affinity and its cgroup's quota allow. Returns 1 if there are no
+    compiled kernels.
+    """
     return int(kernels.get_num_threads()) if kernels else 1
 
 
-def _available_threads() -> int:
-    """The CPUs that this process may use: its affinity, and a container's quota (cgroup v2) where there is one."""
+def _available_cpus() -> int:
+    """Return the number of CPUs that the process may use, by its affinity and its cgroup v2 quota (in containers)."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:
@@ -104,4 +123,4 @@ def _available_threads() -> int:
 
 
 use_backend(os.environ.get("WHISPER_APR_BACKEND") or backends()[-1])
-set_num_threads(_available_threads())
+set_num_threads(_available_cpus())

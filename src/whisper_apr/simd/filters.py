@@ -1,6 +1,7 @@
-"""Filter banks as the resampling kernels read them:
+"""Filter banks for resampling, in the layout that the kernels read.
 
-One filter for each phase that occurs, or a table of phases to interpolate in.
+A `FilterBank` holds one filter for each phase of a rational ratio; a `PhaseTable` holds filters at evenly spaced
+phases to interpolate between. `PhaseTable` serves ratios with too many phases for a bank.
 """
 
 import math
@@ -16,26 +17,35 @@ from .layout import PANEL, aligned_zeros, div_up
 
 @dataclass(frozen=True, eq=False)
 class FilterBank:
-    """A polyphase filter in panels: 16 outputs side by side, each column the filter of its output's phase.
+    """A polyphase FIR filter bank for `simd.polyphase`, packed in panels of 16 outputs.
 
-    Column `i` of panel `j` is zero outside `starts[j, i] <= t < starts[j, i] + n_tap`. Made by `from_filters`; the constructor
-    raises TypeError or ValueError where the arrays do not fit each other.
+    Each column of a panel holds the filter of one output, shifted to where its samples start. Create a bank with
+    `from_filters`.
+
+    Attributes:
+        panels: `(n_panel, k, 16)` float32. Column `i` of panel `j` is zero outside
+            `starts[j, i] <= t < starts[j, i] + n_tap`.
+        offsets: `(n_panel,)` int64: the sample, relative to the start of a group, at which each panel starts.
+        starts: `(n_panel, 16)` int32: the row at which each column's filter starts, ascending within a panel.
+        n_tap: Taps of each filter.
+        n_in: Input samples from the start of one group of outputs to the start of the next.
+
+    Raises:
+        TypeError: A field has the wrong type.
+        ValueError: The arrays do not fit each other.
     """
 
-    panels: npt.NDArray[np.float32]  # (n_panel, k, 16)
-    offsets: npt.NDArray[np.int64]  # (n_panel,): the sample of the group at which a panel's first filter begins
-    starts: npt.NDArray[
-        np.int32
-    ]  # (n_panel, 16): the row at which each column's filter begins, ascending along a panel
-    n_tap: int  # taps of each filter
-    n_in: int  # samples from group to group
+    panels: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int32]
+    n_tap: int
+    n_in: int
 
     def __post_init__(self) -> None:
-        expect(
-            isinstance(self.panels, np.ndarray) and self.panels.ndim == 3, "panels must be an array (n_panel, k, 16)"
-        )
+        is_panels = isinstance(self.panels, np.ndarray) and self.panels.ndim == 3
+        expect(is_panels, "panels must be an array of shape (n_panel, k, 16)")
         n_panel, k, _ = self.panels.shape
-        expect(n_panel > 0, "a filter bank has at least one panel")
+        expect(n_panel > 0, "a filter bank must have at least one panel")
         expect_array(self.panels, "panels", (n_panel, k, PANEL), np.float32)
         expect_array(self.offsets, "offsets", (n_panel,), np.int64)
         expect_array(self.starts, "starts", (n_panel, PANEL), np.int32)
@@ -47,19 +57,27 @@ class FilterBank:
             int(self.starts.min()) >= 0
             and int(self.starts.max()) + self.n_tap <= k
             and bool((np.diff(self.starts, axis=1) >= 0).all()),
-            f"starts must ascend along a panel, from 0 to {k - self.n_tap}",
+            f"starts must ascend within a panel, from 0 to {k - self.n_tap}",
         )
 
     @classmethod
     def from_filters(cls, filters: npt.ArrayLike, down: int) -> "FilterBank":
-        """Make a bank of filters `(up, n_tap)` for the ratio up / down.
+        """Pack the polyphase filters of a resampling ratio `up / down`.
 
-        Filter `p` belongs to the outputs that lie `p / up` of a sample after a sample. `down` is at least 1. Raises
-        TypeError for filters that are no real numbers, ValueError for other shapes and for `down` below 1.
+        Args:
+            filters: `(up, n_tap)`. Filter `p` serves the outputs that lie `p / up` of a sample after an input sample.
+            down: The ratio's denominator, at least 1.
+
+        Returns:
+            The bank. Its group of outputs, `n_out`, is the least common multiple of `up` and 16.
+
+        Raises:
+            TypeError: `filters` is not an array of real numbers, or `down` is not an integer.
+            ValueError: `filters` is not a matrix or is empty, or `down` is less than 1.
         """
         taps = as_float32(filters, "filters", 2)
         up, n_tap = taps.shape
-        expect(up > 0 and n_tap > 0, f"there must be a filter and a tap, not shape {taps.shape}")
+        expect(up > 0 and n_tap > 0, f"filters must have at least one row and one tap, not shape {taps.shape}")
         down = as_index(down, "down", 1)
         n_out = math.lcm(up, PANEL)
         position, phase = np.divmod(np.arange(n_out, dtype=np.int64) * down, up)
@@ -74,7 +92,7 @@ class FilterBank:
 
     @staticmethod
     def panel_size(up: int, n_tap: int, down: int) -> int:
-        """How many numbers the panels of `from_filters` will hold, at most."""
+        """Return an upper bound of the number of elements of `panels` for these filters, without packing them."""
         return math.lcm(up, PANEL) * (n_tap + div_up((PANEL - 1) * down, up))
 
     @property
@@ -84,34 +102,38 @@ class FilterBank:
 
     @cached_property
     def reach(self) -> int:
-        """Samples that a group reads."""
+        """Input samples that a group reads."""
         return int(self.offsets.max()) + int(self.panels.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
 class PhaseTable:
-    """Filters at evenly spaced phases, between which a kernel interpolates linearly: for ratios with too many phases
-    for a bank.
+    """Filters at evenly spaced phases, which `simd.interpolate` interpolates linearly.
 
-    Row `p` of `filters` `(n_phase + 1, n_tap)` float32 is the filter of outputs that lie `p / n_phase` of a sample
-    after a sample; the last row is therefore the first one, a sample later. The constructor raises TypeError or
-    ValueError for anything else.
+    Attributes:
+        filters: `(n_phase + 1, n_tap)` float32. Row `p` serves the outputs that lie `p / n_phase` of a sample after an
+            input sample. The last row is therefore the first row delayed by one sample.
+
+    Raises:
+        TypeError: `filters` is not an array.
+        ValueError: `filters` has another shape, dtype or memory layout, or fewer than two rows or one tap.
     """
 
     filters: npt.NDArray[np.float32]
 
     def __post_init__(self) -> None:
         is_matrix = isinstance(self.filters, np.ndarray) and self.filters.ndim == 2
-        expect(is_matrix, "filters must be an array (n_phase + 1, n_tap)")
-        expect(
-            len(self.filters) > 1 and self.filters.shape[1] > 0, "a table has at least two filters, of at least a tap"
-        )
-        expect_array(self.filters, "filters", self.filters.shape, np.float32)
+        expect(is_matrix, "filters must be an array of shape (n_phase + 1, n_tap)")
+        shape = self.filters.shape
+        expect(shape[0] > 1 and shape[1] > 0, "a phase table must have at least two filters of at least one tap")
+        expect_array(self.filters, "filters", shape, np.float32)
 
     @property
     def n_phase(self) -> int:
+        """Phases per input sample: one less than the number of rows."""
         return len(self.filters) - 1
 
     @property
     def n_tap(self) -> int:
+        """Taps of each filter."""
         return int(self.filters.shape[1])

@@ -1,4 +1,4 @@
-"""Kernel calls recorded once, and made again at the cost of one."""
+"""Capture and replay of kernel calls, as in CUDA graphs: a sequence of calls is repeated without Python's overhead."""
 
 import threading
 from types import TracebackType
@@ -10,11 +10,29 @@ _capturing = threading.Lock()
 
 
 class Graph:
-    """The calls that one thread makes inside of `with recording:`, to be made anew at the cost of one, on the same arrays.
+    """A sequence of kernel calls, captured once and replayed on the same arrays.
 
-    Only operations of `whisper_apr.simd` between arrays are seen: `linear`, `layer_norm`, `attention`, `paged_attention`, `store_pages`.
-    `run` makes them again, with what the arrays then hold: results come to lie where the first calls put them. Arguments that had to be
-    copied are not followed. `usable` says whether anything was recorded: NumPy's backend records nothing, and of two threads at once only one records.
+    The calls that the current thread makes in a `with graph:` block run as usual and are captured. `replay` repeats
+    them on the current contents of the same arrays: each result is written where the captured call wrote it.
+
+    `linear`, `layer_norm`, `attention`, `paged_attention` and `store_pages` are captured; all other operations, and all
+    NumPy code, are not. Pass arrays that need no conversion: if an operation copies an argument, `replay` reads that
+    copy, not the original array.
+
+    Example:
+        >>> import numpy as np
+        >>> from whisper_apr import simd
+        >>> x, weight = np.ones((1, 4), np.float32), simd.pack(np.ones((2, 4), np.float32))
+        >>> graph = simd.Graph()
+        >>> with graph:
+        ...     y = simd.linear(x, weight)
+        >>> x[:] = 2
+        >>> if graph.usable:
+        ...     graph.replay()  # y is now [[8, 8]]
+
+    Attributes:
+        usable: Whether `replay` may be called. False before the `with` block, after one that raised an exception, on
+            the backend `numpy`, and if another thread was capturing at the same time.
     """
 
     def __init__(self) -> None:
@@ -36,4 +54,9 @@ class Graph:
             self.usable = kind is None
 
     def replay(self) -> None:
+        """Repeat the captured calls, on the backend that is in use now. Call it only if `usable` is true.
+
+        Raises:
+            MemoryError: There is not enough memory for a kernel's scratch space.
+        """
         self._calls.replay()

@@ -1,4 +1,4 @@
-"""Matrix products, attention, softmax and the other operations of a model, checked and typed, on the backend in use."""
+"""Matrix products and operations on rows; LZ4 decoding; and loops that measure the limits of the machine."""
 
 from typing import Literal, get_args
 
@@ -8,21 +8,19 @@ import numpy.typing as npt
 from ..errors import BackendError
 from . import dispatch, reference, reference_lz4
 from .checks import (
+    FloatArray,
     as_float32,
     as_index,
     as_number,
     as_rows,
-    as_strided,
     expect,
-    expect_array,
     expect_type,
     result_array,
 )
-from .kv_cache import PAGE, KVCache
-from .weights import FloatArray, PackedMatrix, pack
+from .weights import PackedMatrix, pack
 
-Precision = Literal["float32", "bfloat16"]  # of attention's factors
-Operand = Literal["float32", "int8", "bfloat16"]  # what a loop of multiply-adds multiplies
+Operand = Literal["float32", "int8", "bfloat16"]
+"""Operands of the multiply-adds that `run_peak` runs."""
 MAX_TASKS = 1 << 24  # of run_peak
 
 # ---- products and rows ----------------------------------------------------------------------------------------------
@@ -37,15 +35,29 @@ def linear(
     residual: FloatArray | None = None,
     out: FloatArray | None = None,
 ) -> FloatArray:
-    """`gelu(x @ weight.T + bias) + residual`, each part where asked for: `(..., n_in)` -> `(..., n_out)`, written to
-    `out` where given.
+    """Compute `gelu(x @ weight.T + bias) + residual`, where bias, GELU and residual are optional.
 
-    A 2-D `x` may have rows that overlap (a stride of its own), as the windows of a convolution have.
+    With an int8 or int4 weight, each row of x is quantized to 8 bits on the fly: `q = round(row / scale)`, half to
+    even, with `scale = max |row| / 127`. A row whose magnitudes are all at most 1e-30 counts as zeros; a row with an
+    infinity or NaN gives NaN. With int8 weights, the products are summed in int32, identically on every backend, and
+    then multiplied by both scales. With int4 weights, each group of 32 inputs is computed in this way, and the groups
+    are summed in float32, in order.
 
-    With an int8 or int4 weight each row of x is rounded to 8 bits on the way: `round(x / step)`, half to even, with
-    `step = max |row| / 127` (a row with no magnitude above 1e-30 counts as zeros; one with infinity or NaN gives NaN).
-    int8: the whole numbers' products are summed in int32, the same on every backend, then `sum * step * scale`. int4:
-    so for each group of 32 inputs, the groups then summed in float32 in order.
+    Args:
+        x: `(..., n_in)`. A 2-D view with any row stride is not copied, not even if its rows overlap, as the windows of
+            a convolution do.
+        weight: `(n_out, n_in)`, packed by `pack`.
+        bias: `(n_out,)`, or None.
+        gelu: Whether to apply `gelu`.
+        residual: `(..., n_out)`, added last, or None.
+        out: Array for the result, or None.
+
+    Returns:
+        `(..., n_out)`.
+
+    Raises:
+        TypeError: `weight` is not packed, or another argument is not an array of real numbers.
+        ValueError: The shapes do not fit, or `out` is unsuitable.
     """
     a = as_rows(x, "x")
     expect_type(weight, "weight", PackedMatrix, "; pack it once with simd.pack")
@@ -67,23 +79,60 @@ def linear(
 
 
 def matmul(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:
-    """The matrix product `(m, k) @ (k, n)` -> `(m, n)`.
+    """Multiply two matrices, `a @ b`.
 
-    For a `b` that is used again, `pack(b.T)` once and call `linear`.
+    It packs b for each call: if you use the same b again, call `pack(b.T)` once, and then `linear`.
+
+    Args:
+        a: `(m, k)`.
+        b: `(k, n)`.
+
+    Returns:
+        `(m, n)`.
+
+    Raises:
+        TypeError: An argument is not an array of real numbers.
+        ValueError: An argument is not a matrix, or the shapes do not fit.
     """
     right = as_float32(b, "b", 2)
     return linear(as_float32(a, "a", 2), pack(right.T))
 
 
 def matvec(a: npt.ArrayLike, x: npt.ArrayLike) -> FloatArray:
-    """`(m, k) @ (k,)` -> `(m,)`."""
+    """Multiply a matrix by a vector, `a @ x`.
+
+    It packs a for each call: if you use the same a again, call `pack(a)` once, and then `linear`.
+
+    Args:
+        a: `(m, k)`.
+        x: `(k,)`.
+
+    Returns:
+        `(m,)`.
+
+    Raises:
+        TypeError: An argument is not an array of real numbers.
+        ValueError: The shapes do not fit.
+    """
     return linear(as_float32(x, "x", 1), pack(as_float32(a, "a", 2)))
 
 
 def dot(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """The sum of the products of two vectors of equal length."""
+    """Compute the dot product of two vectors.
+
+    Args:
+        a: `(n,)`.
+        b: `(n,)`.
+
+    Returns:
+        The sum of the products, accumulated in float32; 0 for empty vectors.
+
+    Raises:
+        TypeError: An argument is not an array of real numbers.
+        ValueError: The arguments are not vectors of the same length.
+    """
     left, right = as_float32(a, "a", 1), as_float32(b, "b", 1)
-    expect(left.shape == right.shape, f"a and b must have one length, not {left.size} and {right.size}")
+    expect(left.shape == right.shape, f"a and b must have the same length, not {left.size} and {right.size}")
     return float(dispatch.impl.dot(left, right))
 
 
@@ -97,19 +146,49 @@ def _softmax(x: npt.ArrayLike, log: bool) -> FloatArray:
 
 
 def softmax(x: npt.ArrayLike) -> FloatArray:
-    """`exp(x) / sum(exp(x))` over the last axis. A row may hold -inf, but not only -inf (that gives NaN)."""
+    """Compute the softmax over the last axis: `exp(x) / sum(exp(x))`, with the row's maximum subtracted first.
+
+    Args:
+        x: `(..., n)`. Elements may be -inf; a row of only -inf gives NaN.
+
+    Returns:
+        An array of the shape of x.
+
+    Raises:
+        TypeError: x is not an array of real numbers.
+        ValueError: x has no dimensions.
+    """
     return _softmax(x, False)
 
 
 def log_softmax(x: npt.ArrayLike) -> FloatArray:
-    """`x - log(sum(exp(x)))` over the last axis."""
+    """Compute the logarithm of the softmax over the last axis: `x - log(sum(exp(x)))`.
+
+    Args:
+        x: `(..., n)`. Elements may be -inf; a row of only -inf gives NaN.
+
+    Returns:
+        An array of the shape of x.
+
+    Raises:
+        TypeError: x is not an array of real numbers.
+        ValueError: x has no dimensions.
+    """
     return _softmax(x, True)
 
 
 def logsumexp(x: npt.ArrayLike) -> FloatArray:
-    """`log(sum(exp(x)))` over the last axis.
+    """Compute `log(sum(exp(x)))` over the last axis.
 
-    -inf where every number of a row is; NaN where one is NaN, else infinity where one is.
+    Args:
+        x: `(..., n)`, n at least 1.
+
+    Returns:
+        `(...)`: -inf for a row of only -inf, NaN for a row that holds NaN, otherwise inf for a row that holds inf.
+
+    Raises:
+        TypeError: x is not an array of real numbers.
+        ValueError: The last axis is missing or empty.
     """
     a = as_float32(x, "x")
     expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
@@ -120,7 +199,18 @@ def logsumexp(x: npt.ArrayLike) -> FloatArray:
 
 
 def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """The index of each row's largest value (the first of equals; a NaN counts as largest), over the last axis."""
+    """Return the index of the largest element along the last axis.
+
+    Args:
+        x: `(..., n)`, n at least 1.
+
+    Returns:
+        `(...)` int64: the first index among equal elements; a NaN counts as the largest, as in NumPy.
+
+    Raises:
+        TypeError: x is not an array of real numbers.
+        ValueError: The last axis is missing or empty.
+    """
     a = as_float32(x, "x")
     expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
     out = np.empty(a.shape[:-1], np.int64)
@@ -130,10 +220,18 @@ def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 
 def top_k(x: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
-    """The indices of each row's k largest values, `(..., k)`, largest first; of equals the first ones. A NaN counts as
-    -inf.
+    """Return the indices of the k largest elements along the last axis.
 
-    Raises ValueError unless k is from 1 to the length of the last axis.
+    Args:
+        x: `(..., n)`, n at least 1.
+        k: From 1 to n.
+
+    Returns:
+        `(..., k)` int64, in order of descending elements; the lower index first among equal ones. A NaN counts as -inf.
+
+    Raises:
+        TypeError: x is not an array of real numbers, or k is not an integer.
+        ValueError: The last axis is missing or empty, or k is out of range.
     """
     a = as_float32(x, "x")
     expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
@@ -147,15 +245,29 @@ def top_k(x: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
 def layer_norm(
     x: npt.ArrayLike, weight: FloatArray, bias: FloatArray, eps: float = 1e-5, *, out: FloatArray | None = None
 ) -> FloatArray:
-    """`(x - mean) / sqrt(variance + eps) * weight + bias` over the last axis, written to `out` where given.
+    """Normalize the last axis: `(x - mean) / sqrt(variance + eps) * weight + bias`.
 
-    The variance is the biased one, as torch's; eps must not be negative.
+    The variance is the biased one (divided by n), as in `torch.nn.LayerNorm`.
+
+    Args:
+        x: `(..., n)`, n at least 1.
+        weight: `(n,)`.
+        bias: `(n,)`.
+        eps: Added to the variance; not negative.
+        out: Array for the result, or None.
+
+    Returns:
+        An array of the shape of x.
+
+    Raises:
+        TypeError: An argument is not an array of real numbers, or eps is not a number.
+        ValueError: The shapes do not fit, eps is negative or NaN, or `out` is unsuitable.
     """
     a, w, b = as_float32(x, "x"), as_float32(weight, "weight", 1), as_float32(bias, "bias", 1)
     expect(a.ndim >= 1 and a.shape[-1] > 0, "x must have a last axis that is not empty")
-    expect(w.shape == b.shape == a.shape[-1:], f"weight {w.shape} and bias {b.shape} must fit x {a.shape}")
+    expect(w.shape == b.shape == a.shape[-1:], f"weight {w.shape} and bias {b.shape} do not fit x {a.shape}")
     eps = as_number(eps, "eps")
-    expect(eps >= 0, f"eps must not be negative, but is {eps}")
+    expect(eps >= 0, f"eps must not be negative or NaN, but is {eps}")
     out = result_array(out, a.shape, a, w, b)
     if a.size:
         dispatch.impl.layer_norm(a.reshape(-1, a.shape[-1]), w, b, eps, out.reshape(-1, a.shape[-1]))
@@ -163,9 +275,16 @@ def layer_norm(
 
 
 def gelu(x: npt.ArrayLike) -> FloatArray:
-    """`x / 2 * (1 + erf(x / sqrt(2)))`: the exact form, which Whisper was trained with, not tanh's approximation.
+    """Apply the exact GELU, `x / 2 * (1 + erf(x / sqrt(2)))`, which Whisper uses; not the tanh approximation.
 
-    0 for -inf, and for all x below -5.6, where the result is smaller than 4e-8.
+    Args:
+        x: An array of any shape.
+
+    Returns:
+        An array of the shape of x. The result is 0 for all x below -5.6, where its exact magnitude is less than 4e-8.
+
+    Raises:
+        TypeError: x is not an array of real numbers.
     """
     a = as_float32(x, "x")
     out = np.empty_like(a)
@@ -174,120 +293,22 @@ def gelu(x: npt.ArrayLike) -> FloatArray:
     return out
 
 
-# ---- attention ------------------------------------------------------------------------------------------------------
-
-
-def attention(
-    q: npt.ArrayLike,
-    k: npt.ArrayLike,
-    v: npt.ArrayLike,
-    *,
-    causal: bool = False,
-    scale: float | None = None,
-    precision: Precision = "float32",
-    out: FloatArray | None = None,
-) -> FloatArray:
-    """`softmax(q k^T * scale) v` for each batch and head; nothing of the size `n_query x n_key` is kept in memory.
-
-    q is `(batch, n_head, n_query, d_head)`, k and v `(batch, n_head, n_key, d_head)`; the result has q's shape, and
-    lies in memory as `(batch, n_query, n_head, d_head)`, the shape of `out` where it is given. `causal`: the last query
-    sees every key, the one before it one key fewer, and so on. `scale` is 1 / sqrt(d_head) unless given. Views with any
-    strides are taken, as long as the last axis is contiguous.
-
-    `precision` "bfloat16": a backend may round q (scaled), k, v and the softmax's weights to bfloat16, where that is
-    faster; sums and the softmax stay float32, and what rounds to infinity (above 3.39e38) is infinite. `numpy` and
-    `avx512bf16` do so (the latter for more than 8 queries), the others compute in float32. Either way a result is off
-    by at most `exp(2 e) - 1 + 2**-6` times the largest |v| of its head, and 1e-35 (subnormal numbers may count as 0),
-    where e is 2**-7 times the largest `sum |q_i k_i| * scale` of its query over the keys; typically by far less.
-    """
-    expect(precision in ("float32", "bfloat16"), f"precision must be 'float32' or 'bfloat16', not {precision!r}")
-    q4, k4, v4 = as_strided(q, "q", 4), as_strided(k, "k", 4), as_strided(v, "v", 4)
-    batch, n_head, n_query, d_head = q4.shape
-    expect(k4.shape == v4.shape, f"k {k4.shape} and v {v4.shape} must have one shape")
-    n_key = k4.shape[2]
-    expect(k4.shape == (batch, n_head, n_key, d_head), f"k {k4.shape} does not fit q {q4.shape}")
-    expect(n_key > 0 and d_head > 0, "there must be at least one key, and d_head must not be 0")
-    expect(
-        not causal or n_key >= n_query,
-        f"causal attention needs at least as many keys as queries, not {n_key} and {n_query}",
-    )
-    result = result_array(out, (batch, n_query, n_head, d_head), q4, k4, v4).transpose(0, 2, 1, 3)
-    if result.size:
-        factor = d_head**-0.5 if scale is None else as_number(scale, "scale")
-        dispatch.impl.attention(q4, k4, v4, causal, precision == "bfloat16", factor, result)
-    return result
-
-
-def _check_lengths(name: str, lengths: npt.NDArray[np.int32], n_row: int, lowest: int, highest: int) -> None:
-    expect_array(lengths, name, (n_row,), np.int32)
-    expect(
-        not n_row or (int(lengths.min()) >= lowest and int(lengths.max()) <= highest),
-        f"{name} must be from {lowest} to {highest}",
-    )
-
-
-def store_pages(
-    k: FloatArray,
-    v: FloatArray,
-    pages: npt.NDArray[np.int32],
-    lengths: npt.NDArray[np.int32],
-    cache: KVCache,
-    counts: npt.NDArray[np.int32] | None = None,
-) -> None:
-    """Write keys and values `(n_row, n_new, n_head * d_head)` into a cache, as the last positions of rows with
-    `lengths` positions.
-
-    `pages` `(n_row, n)` int32 names, for each row, the page of its positions 0-15, 16-31, and so on. `counts`
-    `(n_row,)` int32 where not all n_new are real: of row i the last counts[i] count, which become its positions
-    lengths[i] - counts[i] to lengths[i] - 1.
-    """
-    a, b = as_strided(k, "k", 3), as_strided(v, "v", 3)
-    n_row, n_new, width = a.shape
-    expect(a.shape == b.shape, f"k {a.shape} and v {b.shape} must have one shape")
-    expect_type(cache, "cache", KVCache)
-    cache.check(pages, width, n_row)
-    _check_lengths("lengths", lengths, n_row, n_new if counts is None else 0, pages.shape[1] * PAGE)
-    if counts is not None:
-        _check_lengths("counts", counts, n_row, 0, n_new)
-        expect(bool((counts <= lengths).all()), "counts must not be above lengths")
-    if a.size:
-        dispatch.impl.store_pages(a, b, pages, lengths, counts, cache.keys, cache.values, cache.scales)
-
-
-def paged_attention(
-    q: FloatArray,
-    cache: KVCache,
-    pages: npt.NDArray[np.int32],
-    lengths: npt.NDArray[np.int32],
-    *,
-    causal: bool = False,
-) -> FloatArray:
-    """Attention over a cache: q `(n_row, n_query, n_head * d_head)` -> the same shape.
-
-    `lengths` `(n_row,)` int32 says how many positions of each row are filled; `causal` as in `attention`. Where there
-    are more queries than positions, those that come before the first see the first. A query's result does not depend on
-    the other queries and rows.
-    """
-    a = as_strided(q, "q", 3)
-    n_row, _, width = a.shape
-    expect_type(cache, "cache", KVCache)
-    cache.check(pages, width, n_row)
-    out = np.empty(a.shape, np.float32)
-    if a.size:
-        _check_lengths("lengths", lengths, n_row, 1, pages.shape[1] * PAGE)
-        scale = cache.d_head**-0.5
-        dispatch.impl.paged_attention(a, cache.keys, cache.values, cache.scales, pages, lengths, causal, scale, out)
-    return out
-
-
 # ---- bytes ----------------------------------------------------------------------------------------------------------
 
 
 def lz4_decode(source: memoryview, target: memoryview) -> bool:
-    """Decode one block of LZ4's block format into `target` (contiguous bytes), the same code for every backend.
+    """Decode one block of the LZ4 block format. All compiled backends share one decoder.
 
-    False where `source` is damaged or does not fill `target` exactly; then target holds anything. Raises TypeError for
-    what is no contiguous memory, ValueError for a target that is read-only.
+    Args:
+        source: The compressed block: contiguous bytes.
+        target: Contiguous, writable bytes, exactly as many as the block decodes to.
+
+    Returns:
+        Whether the block is valid and fills `target` exactly. If False, the contents of `target` are undefined.
+
+    Raises:
+        TypeError: An argument is not contiguous memory.
+        ValueError: `target` is read-only.
     """
     views = []
     for name, memory in (("source", source), ("target", target)):
@@ -299,15 +320,24 @@ def lz4_decode(source: memoryview, target: memoryview) -> bool:
     return bool((dispatch.kernels or reference_lz4).lz4_decode(*views))
 
 
-# ---- the machine's limits -------------------------------------------------------------------------------------------
+# ---- limits of the machine ------------------------------------------------------------------------------------------
 
 
 def run_peak(n_task: int, kind: Operand = "float32") -> float:
-    """So many tasks, over all threads, of multiply-adds that never leave the registers: of floats, of bytes in dot
-    products, or of what `attention` multiplies where its precision is "bfloat16".
+    """Run multiply-adds on registers only, on all threads, to measure the machine's peak arithmetic rate.
 
-    Returns how many operations that were; a multiplication and an addition are two. Raises BackendError on `numpy`,
-    which has no such loop.
+    Args:
+        n_task: Number of tasks, which the threads share; from 1 to 2^24.
+        kind: "float32"; "int8", the dot products of bytes that `linear` uses; or "bfloat16", the operations that
+            `attention` uses with that precision.
+
+    Returns:
+        The number of operations that were run; a multiplication and an addition count as two.
+
+    Raises:
+        TypeError: n_task is not an integer.
+        ValueError: n_task or kind is out of range.
+        BackendError: The backend is `numpy`, which has no such loop.
     """
     n_task = as_index(n_task, "n_task", 1, MAX_TASKS)
     expect(kind in get_args(Operand), f"kind must be one of {', '.join(get_args(Operand))}, not {kind!r}")
@@ -319,7 +349,16 @@ def run_peak(n_task: int, kind: Operand = "float32") -> float:
 
 
 def read_all(x: FloatArray, times: int = 1) -> None:
-    """Read every number of a float32 array, so many times, over all threads: for measuring bandwidth."""
+    """Read every element of an array, on all threads, to measure memory bandwidth.
+
+    Args:
+        x: The array to read, of any shape.
+        times: How often to read it.
+
+    Raises:
+        TypeError: x is not an array of real numbers, or times is not an integer.
+        ValueError: times is negative.
+    """
     a = as_float32(x, "x").reshape(-1)
     times = as_index(times, "times", 0)
     if a.size:

@@ -1,26 +1,27 @@
-"""LZ4's block format in Python: what remains where no extension is built, and the tests' oracle for lz4.c."""
+"""A decoder of the LZ4 block format in Python: used without the extension, and the oracle for lz4.c in tests."""
 
 
 def lz4_decode(source: memoryview, target: memoryview) -> bool:
-    """As `_kernels.lz4_decode`: True where `source` is one whole block that fills `target` exactly."""
+    """Decode a block; return whether it is valid and fills `target` exactly. See `simd.lz4_decode`."""
     data, size = bytes(source), len(target)
     out = bytearray()
     at = 0
 
-    def long_length(length: int) -> int:
+    def extended_length(length: int) -> int:
+        """Add the bytes that follow a length of 15 in a token, up to the first that is not 255."""
         nonlocal at
-        more = 255
-        while more == 255 and length <= size:
-            more = data[at]
+        byte = 255
+        while byte == 255 and length <= size:
+            byte = data[at]
             at += 1
-            length += more
+            length += byte
         return length
 
     try:
         while len(out) <= size:
             token = data[at]
             at += 1
-            literals = long_length(15) if token >> 4 == 15 else token >> 4
+            literals = extended_length(15) if token >> 4 == 15 else token >> 4
             if literals > len(data) - at:
                 return False
             out += data[at : at + literals]
@@ -32,11 +33,11 @@ def lz4_decode(source: memoryview, target: memoryview) -> bool:
                 return True
             distance = data[at] | data[at + 1] << 8
             at += 2
-            length = 4 + (long_length(15) if token & 15 == 15 else token & 15)
+            length = 4 + (extended_length(15) if token & 15 == 15 else token & 15)
             if not 0 < distance <= len(out) or length > size - len(out):
                 return False
             pattern = out[len(out) - distance :][:length]
             out += (pattern * -(-length // len(pattern)))[:length]
-    except IndexError:  # a token, a length or a distance beyond the end
+    except IndexError:  # the block ends within a token, a length or a distance
         pass
     return False

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ... import simd
 from ...errors import FormatError
 from ...finite import check_finite
-from ...simd.weights import PackedMatrix, Weight
+from ...simd import PackedMatrix, Weight
 from .header import BLOCK, Entry, Head, block_size, fail
 
 MAX_SCALE = float(np.finfo(np.float32).max) / 128  # times the largest value it is still finite

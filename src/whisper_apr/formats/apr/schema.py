@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ...checkpoint import ModelDimensions, expected_shapes
 from ...errors import FormatError
-from ...simd.weights import PackedMatrix, QuantizedWeight, Weight, cast, convert, pack, prepare
+from ...simd import PackedMatrix, QuantizedWeight, Weight, pack, prepare
+from ...simd.weights import cast, convert
 
 MATRIX_DTYPES = ("float32", "float16", "int8", "int4")
 VECTOR_DTYPES = ("float32", "float16")
