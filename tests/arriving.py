@@ -6,7 +6,7 @@ import numpy as np
 
 from models import ODD, random_checkpoint
 from whisper_apr.checkpoint import Checkpoint
-from whisper_apr.formats.apr.reader import open_head, parse_apr, write_apr
+from whisper_apr.formats.apr.reader import open_header, parse_apr, write_apr
 from whisper_apr.simd import PackedMatrix
 
 ENCODER, DECODER = "encoder.conv1.weight", "decoder.ln.bias"  # the first tensor and the last
@@ -18,7 +18,7 @@ def written(path: Path, *, compress: bool = False, seed: int = 0) -> bytes:
 
 
 def head_of(data: bytes):
-    return open_head(np.frombuffer(data, np.uint8), "model")
+    return open_header(np.frombuffer(data, np.uint8), "model")
 
 
 def equal(one: Checkpoint, data: bytes) -> bool:

@@ -21,7 +21,7 @@ from whisper_apr.checkpoint import Checkpoint, expected_shapes
 from whisper_apr.errors import FormatError, OptionError
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.apr import write_apr_v1
-from whisper_apr.formats.apr.reader import check_apr, open_head, parse_apr, read_apr, write_apr
+from whisper_apr.formats.apr.reader import open_header, parse_apr, read_apr, verify_apr, write_apr
 from whisper_apr.formats.apr.schema import model_parts, part_dtype, plain_tensor
 from whisper_apr.formats.apr.writer import _lay_out
 from whisper_apr.model import Whisper
@@ -60,7 +60,7 @@ def logits(checkpoint: Checkpoint, compute_type: str = "float32") -> np.ndarray:
 
 
 def test_written_again_it_is_the_same_file(written: Path, tmp_path: Path) -> None:
-    compressed = open_head(np.fromfile(written, np.uint8), "model").sizes.is_packed
+    compressed = open_header(np.fromfile(written, np.uint8), "model").fixed.is_compressed
     write_apr(open_checkpoint(written), tmp_path / "again.apr", compress=compressed)
     assert (tmp_path / "again.apr").read_bytes() == written.read_bytes()
 
@@ -133,11 +133,11 @@ def test_the_vocabulary_is_in_the_file(tmp_path: Path, n_vocab: int) -> None:
     dims = replace(ODD, n_vocab=n_vocab, n_audio_state=6, n_text_state=6)
     path = tmp_path / "model.apr"
     write_apr(random_checkpoint(dims), path, "int8")
-    head = check_apr(path)
+    head = verify_apr(path)
     assert len(head.languages) == (100 if n_vocab == 51866 else 99)
     assert next(iter(head.entries)) == "tokenizer.vocabulary"
     (place,) = head.entries["tokenizer.vocabulary"].arrays.values()
-    data = path.read_bytes()[head.sizes.data_begin :]
+    data = path.read_bytes()[head.fixed.data_begin :]
     tokens = zlib.decompress(data[place.offset : place.end])
     (count,) = struct.unpack_from("<I", tokens)
     assert count == (50256 if n_vocab == 51864 else 50257)
@@ -226,24 +226,24 @@ def rewritten(raw: bytes, change, tmp_path: Path) -> Path:
     [
         (lambda c: c["dims"].update(n_mels=0), "n_mels must be"),
         (lambda c: c["dims"].update(n_text_head=True), "n_text_head must be"),
-        (lambda c: c.pop("license"), "lacks something"),
+        (lambda c: c.pop("license"), "missing or invalid"),
         (lambda c: c["tokenizer"].update(languages=["xx"]), "languages"),
         (lambda c: c.update(alignment_heads=[[2, 0]]), "alignment heads"),
-        (lambda c: c.update(alignment_heads=[[1]]), "lacks something"),
-        (lambda c: c.update(tensors=5), "lacks something"),
+        (lambda c: c.update(alignment_heads=[[1]]), "missing or invalid"),
+        (lambda c: c.update(tensors=5), "missing or invalid"),
         (lambda c: c["tensors"].pop(), "its tensors end at"),
-        (lambda c: c["tensors"].append(c["tensors"][0]), "two tensors are"),
+        (lambda c: c["tensors"].append(c["tensors"][0]), "two tensors are named"),
         (lambda c: c["tensors"][0].update(name="x"), "'encoder.conv1.weight' is missing"),
         (lambda c: c["tensors"][0].update(shape=[36, 16]), "is float32"),
         (lambda c: c["tensors"][0].update(layout="rows"), "is float32"),
         (lambda c: c["tensors"][0].update(dtype="int8"), "is int8"),
-        (lambda c: c["tensors"][0].update(dtype="int32"), "is int32; it can be"),
-        (lambda c: c["tensors"][1].update(dtype="int8"), "is int8; it can be"),
-        (lambda c: c["tensors"][0]["arrays"]["panels"].update(offset=64), "lies at 64, not at 0"),
-        (lambda c: c["tensors"][0]["arrays"]["panels"].update(offset=-64), "no whole number"),
-        (lambda c: c["tensors"][0]["arrays"]["panels"].update(offset=0.0), "no whole number"),
+        (lambda c: c["tensors"][0].update(dtype="int32"), "is int32; it must be"),
+        (lambda c: c["tensors"][1].update(dtype="int8"), "is int8; it must be"),
+        (lambda c: c["tensors"][0]["arrays"]["panels"].update(offset=64), "has the offset 64, not 0"),
+        (lambda c: c["tensors"][0]["arrays"]["panels"].update(offset=-64), "not an integer"),
+        (lambda c: c["tensors"][0]["arrays"]["panels"].update(offset=0.0), "not an integer"),
         (lambda c: c["tensors"][0]["arrays"]["panels"].update(shape=[2**40, 2**40]), "reaches beyond"),
-        (lambda c: c["tensors"][0]["arrays"]["panels"].update(dtype="float64"), "of a type that is not known"),
+        (lambda c: c["tensors"][0]["arrays"]["panels"].update(dtype="float64"), "arrays of an unknown type"),
         (lambda c: c["tensors"][0]["arrays"].clear(), "has no arrays"),
     ],
 )
@@ -314,7 +314,7 @@ def test_the_damaged_block_is_named(model: Checkpoint, tmp_path: Path) -> None:
     back = read_apr(path)
     assert isinstance(back.tensors["encoder.conv1.weight"], PackedMatrix)  # in the first block: as good as ever
     with pytest.raises(FormatError, match="block 1"):
-        check_apr(path)
+        verify_apr(path)
     with pytest.raises(FormatError, match="block 1"):
         all_tensors(bytes(raw))
     for name in read_apr(path, verify=False).tensors:
@@ -334,8 +334,8 @@ def test_zeros_are_stored_rather_than_packed_too_well(monkeypatch: pytest.Monkey
     model = random_checkpoint(ODD)
     zeros = replace(model, tensors={name: np.zeros_like(value) for name, value in model.tensors.items()})
     write_apr(zeros, tmp_path / "zeros.apr", compress=True)
-    head = check_apr(tmp_path / "zeros.apr")
-    assert not head.sizes.is_packed
+    head = verify_apr(tmp_path / "zeros.apr")
+    assert not head.fixed.is_compressed
     assert not head.is_lz4.any()
 
 

@@ -216,7 +216,7 @@ def test_failures_that_pass(raw: bytes, serve, passing: Callable) -> None:
 def test_failures_that_do_not_pass(raw: bytes, serve, answer: Callable, message: str) -> None:
     url, answers = serve(raw, *[answer] * 50)
     with pytest.raises(
-        ModelNotFoundError, match=f"{url}: not to be loaded, 5 tries in a row failed; the last: .*{message}"
+        ModelNotFoundError, match=f"{url}: cannot be loaded, 5 retries in a row failed; the last: .*{message}"
     ):
         load_model(url)
     assert len(answers.ranges) == apr_http.RETRIES + 1
@@ -245,7 +245,7 @@ def test_a_redirect_is_followed(raw: bytes, serve) -> None:
 
 def test_wrong_lengths(raw: bytes, serve) -> None:
     url, _ = serve(raw[:-7])
-    with pytest.raises(FormatError, match=f"{url}: has {len(raw) - 7} bytes instead of {len(raw)}"):
+    with pytest.raises(FormatError, match=f"{url}: it has {len(raw) - 7} bytes instead of {len(raw)}"):
         load_model(url)
     url, _ = serve(b"<html>nothing here")
     with pytest.raises(FormatError, match=f"{url}: ended after 18 of 18 bytes"):
@@ -269,8 +269,8 @@ def test_the_encoder_runs_before_the_decoder_has_come(raw: bytes, serve) -> None
     """The server sends what the encoder needs, and the rest only when the encoder has run."""
     head, events, encoded = head_of(raw), [], threading.Event()  # type: ignore[var-annotated]
     last = head.entries["encoder.ln_post.bias"].end
-    cut = min(head.sizes.data_begin + -(-last // 65536) * 65536, len(raw))
-    assert cut < head.sizes.data_begin + head.entries[DECODER].end
+    cut = min(head.fixed.data_begin + -(-last // 65536) * 65536, len(raw))
+    assert cut < head.fixed.data_begin + head.entries[DECODER].end
 
     def slowly(handler: Handler, answers: Answers) -> None:
         send(handler, raw, count=cut)
@@ -308,6 +308,6 @@ model.decoder
 print(tracemalloc.get_traced_memory()[1])
 """
     done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
-    size = head_of(path.read_bytes()).sizes.data_length
+    size = head_of(path.read_bytes()).fixed.data_length
     assert size > 30 << 20
     assert int(done.stdout) < size + (8 << 20)

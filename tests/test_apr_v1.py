@@ -165,7 +165,7 @@ def test_two_tensors_of_one_name() -> None:
         + EXAMPLE[0x94:0x98] * 2
         + EXAMPLE[0x98:-4]
     )
-    with pytest.raises(FormatError, match="two tensors are 't'"):
+    with pytest.raises(FormatError, match="two tensors are named 't'"):
         parse_apr_v1(sealed(body), "example")
 
 

@@ -97,5 +97,5 @@ def test_damaged(tmp_path, whole, change, message):
 
 def test_another_model_of_ctranslate2(tmp_path, whole):
     (tmp_path / "model" / "model.bin").write_bytes(whole.replace(b"WhisperSpec\0", b"MarianSpecc\0"))
-    with pytest.raises(FormatError, match="not CTranslate2's file of a Whisper model"):
+    with pytest.raises(FormatError, match="not a Whisper model in CTranslate2's format"):
         read_ctranslate2(tmp_path / "model")

@@ -31,9 +31,9 @@ def test_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a Whisper model that is known"),
-        (b"hello", "not a Whisper model that is known"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a Whisper model that is known"),
+        (b"", "not a Whisper model in a supported format"),
+        (b"hello", "not a Whisper model in a supported format"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a Whisper model in a supported format"),
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "saved by torch before version 1.6"),
         (b"PK\x03\x04", "damaged"),
         (b"PK\x03\x04" + bytes(1000), "damaged"),

@@ -14,7 +14,7 @@ from hub_server import NAME, expected, get_only
 from models import logits
 from whisper_apr import load_model
 from whisper_apr.cli import main
-from whisper_apr.formats.apr import check_apr
+from whisper_apr.formats.apr import verify_apr
 from whisper_apr.hub import HubModel, fetch
 
 pytestmark = pytest.mark.system
@@ -87,7 +87,7 @@ def test_a_conversion_that_is_killed(hub, tmp_path, moment):
     assert half.stat().st_size > 0
     assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
     (whole,) = folder.glob("*.apr")
-    assert check_apr(whole).dims == models.SMALLEST
+    assert verify_apr(whole).dims == models.SMALLEST
 
 
 @pytest.mark.parametrize("moment", ["decoder.blocks.1.mlp.0", "the end"])

@@ -17,7 +17,7 @@ from whisper_apr.cli import main
 from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.apr import read_apr, write_apr, write_apr_v1
-from whisper_apr.formats.vocabulary import read_vocabulary, vocabulary_of
+from whisper_apr.formats.vocabulary import pack_model_vocabulary, read_vocabulary
 from whisper_apr.tokenizer import get_tokenizer
 from whisper_apr.tokenizer.bpe import load_ranks, pack_vocabulary, unpack_vocabulary
 from whisper_apr.tokenizer.kind import tokenizer_kind
@@ -120,12 +120,12 @@ def test_tokens_of_a_model_of_whispers_size(n_vocab):
     own = list(load_ranks("gpt2" if n_vocab == 51864 else "multilingual"))
     end = b"<|endoftext|>"
     for tokens in (own, own[:1000], [*own, b"[_EOT_]", b"[_SOT_]"], [*own, end, b"x"], [*filter(None, own), end], []):
-        assert vocabulary_of(tokens, dims, "here") == b""
+        assert pack_model_vocabulary(tokens, dims, "here") == b""
     for tokens in ([*own, b"[_EOT_]"], own[:1000]):
         tokens[500] = b"another"
-        assert unpack_vocabulary(vocabulary_of(tokens, dims, "here")) == [*own[:500], b"another", *own[501:]]
+        assert unpack_vocabulary(pack_model_vocabulary(tokens, dims, "here")) == [*own[:500], b"another", *own[501:]]
     with pytest.raises(FormatError, match=f"here: a vocabulary of 1000 tokens does not fit a model of {n_vocab}"):
-        vocabulary_of([*own[:1000], end], dims, "here")
+        pack_model_vocabulary([*own[:1000], end], dims, "here")
 
 
 def test_inspect_says_so(tmp_path, capsys):
@@ -150,9 +150,9 @@ def test_a_token_that_stands_twice_or_is_empty():
 REFUSED = {
     "too few": ({"a": 0, "<|endoftext|>": 1}, "lacks 255 of the 256 bytes"),
     "does not fit": (models.vocabulary_of_signs() | {"<|endoftext|>": 400}, "a vocabulary of 400 tokens does not fit"),
-    "no end": ({"a": 0}, "endoftext.* has no number"),
+    "no end": ({"a": 0}, "endoftext.* has no id"),
     "another order": (models.vocabulary_of_signs() | {"<|notimestamps|>": EOT + 1}, r"<\|notimestamps\|> is token 260"),
-    "no number": ({"a": "b"}, "whose number is none"),
+    "no number": ({"a": "b"}, "a token's id is not an integer"),
 }
 
 

@@ -27,7 +27,7 @@ class ModelDimensions:
 
 
 # The order of the dimensions in heads without names: whisper.cpp's, and that of `.apr` version 1.
-VOCABULARY_FIRST = (
+BINARY_DIMENSION_ORDER = (
     "n_vocab",
     "n_audio_ctx",
     "n_audio_state",
@@ -146,7 +146,7 @@ def _listed(items: list[str]) -> str:
     return ", ".join(items[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def pairs_of(value: object, dims: ModelDimensions) -> tuple[tuple[int, int], ...]:
+def parse_alignment_heads(value: object, dims: ModelDimensions) -> tuple[tuple[int, int], ...]:
     """Pairs (layer, head) as a file has them, without those that the model has not; nothing where it is no list of pairs."""
     return tuple(
         (pair[0], pair[1])
@@ -159,7 +159,7 @@ def pairs_of(value: object, dims: ModelDimensions) -> tuple[tuple[int, int], ...
     )
 
 
-def tokens_of(value: object, dims: ModelDimensions) -> tuple[int, ...] | None:
+def parse_suppress_tokens(value: object, dims: ModelDimensions) -> tuple[int, ...] | None:
     """Tokens as a file has them, without those that the model has not; None where it is no list."""
     if not isinstance(value, list):
         return None
@@ -196,4 +196,4 @@ def make_checkpoint(
     if typed:
         raise FormatError(f"{where}: tensors that are not float32 or float16: {_listed(typed)}")
     known = FiniteTensors({name: tensors[name] for name in shapes}, where)
-    return Checkpoint(dims, known, pairs_of(alignment_heads, dims))
+    return Checkpoint(dims, known, parse_alignment_heads(alignment_heads, dims))

@@ -19,7 +19,7 @@ import numpy as np
 
 from .checkpoint import Checkpoint
 from .errors import FormatError, ModelNotFoundError
-from .formats.apr import check_apr, read_apr, write_apr
+from .formats.apr import read_apr, verify_apr, write_apr
 from .formats.detect import open_checkpoint
 from .formats.model_card import read_license
 from .formats.safetensors import WEIGHTS, shard_names
@@ -216,7 +216,7 @@ def fetch(model: HubModel, root: str | PathLike[str] | None = None) -> Path:
     return found[0].parent
 
 
-def source_of(path: str | PathLike[str]) -> str:
+def describe_source(path: str | PathLike[str]) -> str:
     """How to name where a model came from: `org/name@commit` for a folder in huggingface_hub's cache, else the path's last part."""
     place = Path(os.path.abspath(path))
     for folder in (place, place.parent):
@@ -249,7 +249,7 @@ def _read_converted(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        check_apr(path)
+        verify_apr(path)
         return read_apr(path, verify=False)
     except FormatError:
         path.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..formats.apr import write_apr
-    from ..hub import find_checkpoint, source_of
+    from ..hub import describe_source, find_checkpoint
 
     with writing(args.target):
         check_writable(args.target)
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         status.say(f"loading {args.source}")
         # exact: from a quantized file straight to floats, without int8 in between
         checkpoint = find_checkpoint(args.source, None, args.model_dir, exact=args.dtype in ("float32", "float16"))
-        provenance = checkpoint.provenance or {"source": source_of(args.source)}
+        provenance = checkpoint.provenance or {"source": describe_source(args.source)}
         status.say(f"writing {args.target}")
         with writing(args.target):
             write_apr(checkpoint, args.target, args.dtype, args.compress, provenance, args.license)

@@ -31,13 +31,13 @@ def _size_on_disk(path: Path) -> int:
 
 def _n_block(path: Path) -> int | None:
     """How many blocks of a version 2 file fit their checksums; None for a file of another kind."""
-    from ..formats.apr import check_apr, is_version_2
+    from ..formats.apr import is_version_2, verify_apr
 
     if not path.is_file():
         return None
     with open(path, "rb") as file:
         head = file.read(9)
-    return check_apr(path).sizes.n_block if head[:4] == b"APR1" and is_version_2(head) else None
+    return verify_apr(path).fixed.n_block if head[:4] == b"APR1" and is_version_2(head) else None
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Files become checkpoints, dimensions and tensors, and checkpoints become `.apr` files."""
+"""Read model files of any supported format as checkpoints (dimensions and tensors), and write `.apr` files."""
 
 from ..checkpoint import Checkpoint, ModelDimensions
 from .apr import AprStream, read_apr, write_apr, write_apr_v1

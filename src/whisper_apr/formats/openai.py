@@ -1,17 +1,19 @@
-"""openai-whisper's `.pt`: what `torch.save` writes, read without torch.
+"""Read openai-whisper's `.pt` checkpoints, which `torch.save` writes, without torch.
 
-A zip file whose member `*/data.pkl` is a pickle, and `*/data/0` ... are the tensors' bytes. A pickle can run code when it is loaded: only the
-few names that a checkpoint needs are allowed, and they lead to functions of ours.
+Such a file is a zip archive. Its member `*/data.pkl` is a pickle; the members `*/data/0`, `*/data/1` ... hold the
+tensors' data. Loading a pickle can execute code, so only the few globals that a checkpoint needs are allowed, and they
+resolve to functions of this module.
 """
 
 import io
 import math
 import pickle
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -19,16 +21,16 @@ from ..checkpoint import Checkpoint, make_checkpoint, make_dimensions
 from ..errors import FormatError
 from .pickle_guard import check_pickle
 
-ZIP = b"PK\x03\x04"
-MAX_PICKLE = 3 << 18  # bytes; large-v3's has 0.2 MiB, and loaded it takes up to 80 times as much
-MAX_INFLATION = 4  # times the file's size, and MAX_INFLATION_BYTES more: what its members may unpack to in all
+ZIP_MAGIC = b"PK\x03\x04"
+MAX_PICKLE = 3 << 18  # bytes; large-v3's has 0.2 MiB, and a loaded pickle can take 80 times its size in memory
+MAX_INFLATION = 4  # the members may unpack to this many times the file's size, plus MAX_INFLATION_BYTES
 MAX_INFLATION_BYTES = 48 << 20
 MAX_DIMENSIONS = 8
 
 _STORAGES: dict[str, np.dtype[Any]] = {
     "FloatStorage": np.dtype("<f4"),
     "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype("<u2"),  # the upper half of a float32; see _Tensors.rebuild
+    "BFloat16Storage": np.dtype("<u2"),  # the upper half of a float32; see _Archive.rebuild_tensor
     "DoubleStorage": np.dtype("<f8"),
     "LongStorage": np.dtype("<i8"),
     "IntStorage": np.dtype("<i4"),
@@ -39,6 +41,8 @@ _STORAGES: dict[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class _StorageType:
+    """Replaces torch's storage classes, such as `torch.FloatStorage`."""
+
     name: str
 
     @property
@@ -48,18 +52,14 @@ class _StorageType:
 
 @dataclass(frozen=True)
 class _Storage:
-    """The bytes of one or more tensors, and what type of number they are."""
+    """The data of one or more tensors."""
 
     kind: _StorageType
     values: np.ndarray
 
 
-def _fail(where: str, what: str) -> NoReturn:
-    raise FormatError(f"{where}: {what}")
-
-
-class _Tensors:
-    """The archive's storages, and tensors made of them."""
+class _Archive:
+    """The zip archive, its storages, and the tensors that view them."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -67,52 +67,57 @@ class _Tensors:
         members = self.zip.infolist()
         with open(path, "rb") as file:
             self.size = file.seek(0, io.SEEK_END)
-        # zipfile asks for as much memory as the directory says that a member takes
+        # zipfile allocates whatever size the central directory claims
         if any(member.compress_size > self.size for member in members):
-            _fail(path, "damaged (a member is larger than the file); load it again from where it came")
+            raise FormatError(f"{path}: damaged (a member is larger than the file); load it again from its source")
         if sum(member.file_size for member in members) > MAX_INFLATION * self.size + MAX_INFLATION_BYTES:
-            _fail(path, f"its members would unpack to far more than its {self.size} bytes; not a checkpoint")
+            raise FormatError(
+                f"{path}: not a checkpoint: its members would unpack to far more than its {self.size} bytes"
+            )
         self.members = {member.filename: member for member in members}
         pickles = [name for name in self.members if name.count("/") <= 1 and name.split("/")[-1] == "data.pkl"]
         if len(pickles) != 1:
-            _fail(path, "a zip file, but not one that torch.save wrote (it holds no data.pkl)")
+            raise FormatError(f"{path}: a zip file, but not one that torch.save wrote (it contains no data.pkl)")
         self.folder = pickles[0][: -len("data.pkl")]
         self.storages: dict[str, np.ndarray] = {}
 
     def read_pickle(self) -> bytes:
         name = f"{self.folder}data.pkl"
         if self.members[name].file_size > MAX_PICKLE:
-            _fail(self.path, f"data.pkl is larger than {MAX_PICKLE >> 10} KiB; not a checkpoint")
+            raise FormatError(f"{self.path}: not a checkpoint: its data.pkl is larger than {MAX_PICKLE >> 10} KiB")
         order = self.members.get(f"{self.folder}byteorder")
         if order is not None and self.zip.read(order).strip() != b"little":
-            _fail(self.path, "written on a big-endian machine; save it again on a little-endian one")
+            raise FormatError(
+                f"{self.path}: saved on a big-endian machine; load it with torch on a little-endian one, save it again"
+            )
         data = self.zip.read(name)
         check_pickle(data, self.path)
         return data
 
-    def _bytes(self, key: str) -> np.ndarray:
-        """A member's bytes: mapped where it is stored as it is, as torch does; unpacked where it is deflated."""
+    def _read_storage(self, key: str) -> np.ndarray:
+        """Return a storage's bytes: memory-mapped if the member is stored (torch's way), unpacked if it is deflated."""
         member = self.members.get(f"{self.folder}data/{key}")
         if member is None:
-            _fail(self.path, f"the tensors' data {key!r} is missing; the file is incomplete")
+            raise FormatError(
+                f"{self.path}: incomplete: the tensor data {key!r} is missing; load the file again from its source"
+            )
         if member.compress_type != zipfile.ZIP_STORED:
             return np.frombuffer(self.zip.read(member), np.uint8)
-        with self.zip.open(member) as opened:  # checks the local header against the directory
+        with self.zip.open(member) as opened:  # compares the local header with the central directory
             opened.read(0)
         with open(self.path, "rb") as file:
             file.seek(member.header_offset + 26)
             lengths = file.read(4)
-        begin = (
-            member.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
-        )
+        name_length, extra_length = struct.unpack("<HH", lengths)
+        begin = member.header_offset + 30 + name_length + extra_length
         if begin + member.file_size > self.size:
-            _fail(self.path, "cut off; load it again from where it came")
+            raise FormatError(f"{self.path}: cut off; load the file again from its source")
         return (
             np.memmap(self.path, np.uint8, "r", begin, member.file_size) if member.file_size else np.zeros(0, np.uint8)
         )
 
-    def storage(self, identity: tuple[Any, ...]) -> _Storage:
-        """What the pickle refers to as ("storage", type, key, location, number of elements)."""
+    def find_storage(self, identity: tuple[Any, ...]) -> _Storage:
+        """Resolve the pickle's persistent id: ("storage", type, key, location, number of elements)."""
         kind, key, count = identity[1], identity[2], identity[4]
         if (
             identity[0] != "storage"
@@ -120,30 +125,32 @@ class _Tensors:
             or not isinstance(key, str)
             or not isinstance(count, int)
         ):
-            _fail(self.path, "the pickle refers to something that is no tensor storage")
+            raise FormatError(f"{self.path}: its pickle refers to an object that is not a tensor storage")
         if key not in self.storages:
-            self.storages[key] = self._bytes(key)
+            self.storages[key] = self._read_storage(key)
         raw = self.storages[key]
         if count < 0 or count * kind.dtype.itemsize > raw.size:
-            _fail(
-                self.path,
-                f"the tensors' data {key!r} holds {raw.size} bytes, {count} numbers of {kind.dtype} are expected",
+            raise FormatError(
+                f"{self.path}: damaged: the tensor data {key!r} has {raw.size} bytes, "
+                f"not {count} numbers of type {kind.dtype}"
             )
         return _Storage(kind, raw[: count * kind.dtype.itemsize].view(kind.dtype))
 
-    def rebuild(
+    def rebuild_tensor(
         self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
     ) -> np.ndarray:
-        """In the place of torch._utils._rebuild_tensor_v2: a view of the storage, which must hold all of it."""
+        """Replace torch._utils._rebuild_tensor_v2: return a view of the storage, which must contain all of it."""
         numbers = (offset, *shape, *strides)
         if not isinstance(storage, _Storage) or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
-            _fail(self.path, "a tensor is not described as torch describes one")
+            raise FormatError(f"{self.path}: damaged: its pickle describes a tensor in a way that torch does not")
         if any(not isinstance(n, int) or n < 0 for n in numbers):
-            _fail(self.path, f"a tensor has an offset, shape or stride that is not a whole number: {numbers}")
+            raise FormatError(
+                f"{self.path}: damaged: a tensor's offset, shape and strides are {numbers}, not all integers from 0 on"
+            )
         last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-        # more elements than numbers: the same number repeated by strides, which no weight is
+        # strides that repeat elements could blow a small storage up to any size; no weight has them
         if 0 not in shape and (last >= storage.values.size or math.prod(shape) > storage.values.size):
-            _fail(self.path, f"a tensor of shape {shape} reaches beyond its data")
+            raise FormatError(f"{self.path}: damaged: a tensor of shape {shape} reaches beyond its data")
         if 0 in shape:
             return np.zeros(shape, storage.values.dtype)
         item = storage.values.itemsize
@@ -156,79 +163,82 @@ class _Tensors:
 
 
 class _Dict(dict[Any, Any]):
-    """In the place of OrderedDict, which may carry attributes: state_dict's `_metadata`. They are left out."""
+    """Replaces OrderedDict and ignores its attributes, such as the `_metadata` of a state_dict."""
 
     def __setstate__(self, state: object) -> None: ...
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, tensors: _Tensors) -> None:
+    """Loads a checkpoint's pickle, without any global but those that a checkpoint needs."""
+
+    def __init__(self, data: bytes, archive: _Archive) -> None:
         super().__init__(io.BytesIO(data))
-        self.tensors = tensors
+        self.archive = archive
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in _STORAGES:
             return _StorageType(name)
         allowed = {
-            ("torch._utils", "_rebuild_tensor_v2"): self.tensors.rebuild,
+            ("torch._utils", "_rebuild_tensor_v2"): self.archive.rebuild_tensor,
             ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
             ("collections", "OrderedDict"): _Dict,
         }
         if (module, name) not in allowed:
-            _fail(self.tensors.path, f"its pickle asks for {module}.{name}, which no checkpoint needs; it was not run")
+            raise FormatError(
+                f"{self.archive.path}: its pickle asks for {module}.{name}, which no checkpoint needs; it was not run"
+            )
         return allowed[module, name]
 
     def persistent_load(self, identity: Any) -> _Storage:
         if not isinstance(identity, tuple) or len(identity) != 5:
-            _fail(self.tensors.path, "the pickle refers to something that is no tensor storage")
-        return self.tensors.storage(identity)
+            raise FormatError(f"{self.archive.path}: its pickle refers to an object that is not a tensor storage")
+        return self.archive.find_storage(identity)
 
 
 def is_archive(path: str | PathLike[str]) -> bool:
-    """Whether a file begins as what `torch.save` writes: as a zip file."""
+    """Return whether a file begins like a zip archive, the format of `torch.save`."""
     with open(path, "rb") as file:
-        return file.read(len(ZIP)) == ZIP
+        return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
 
 
 def _load(where: str) -> Any:
-    """What was given to `torch.save`. Tensors are mapped from the file where they lie in it as they are. Raises FormatError."""
+    """Load the object that was saved by `torch.save`, tensors as memory-mapped arrays. Raises FormatError."""
     try:
-        tensors = _Tensors(where)
-        return _Unpickler(tensors.read_pickle(), tensors).load()
-    except FormatError:
+        archive = _Archive(where)
+        return _Unpickler(archive.read_pickle(), archive).load()
+    except (FormatError, MemoryError):
         raise
-    except MemoryError:
-        raise
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:  # OSError: a place before the file's beginning
-        raise FormatError(f"{where}: damaged ({error}); load it again from where it came") from error
-    except Exception as error:  # a pickle can end in any exception; none of them is more than that
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:  # OSError: a seek before the file's start
+        raise FormatError(f"{where}: damaged ({error}); load the file again from its source") from error
+    except Exception as error:  # a damaged pickle can raise any exception
         raise FormatError(f"{where}: its pickle cannot be read ({type(error).__name__}: {error})") from error
 
 
-def _arrays(content: dict[Any, Any]) -> dict[str, np.ndarray]:
+def _select_arrays(content: dict[Any, Any]) -> dict[str, np.ndarray]:
     return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, np.ndarray)}
 
 
 def read_archive_tensors(path: str | PathLike[str]) -> dict[str, np.ndarray]:
-    """A file that holds nothing but tensors by name, as Hugging Face's `pytorch_model.bin`. Raises FormatError."""
+    """Read a file of named tensors, such as Hugging Face's `pytorch_model.bin`. Raises FormatError."""
     content = _load(str(path))
     if not isinstance(content, dict):
-        _fail(str(path), "not a model's weights: it holds no tensors by name")
-    return _arrays(content)
+        raise FormatError(f"{path}: not a model's weights: it is not a dictionary of tensors")
+    return _select_arrays(content)
 
 
 def read_openai(path: str | PathLike[str]) -> Checkpoint:
-    """Read a `.pt` that openai-whisper's models come as: `{"dims": ..., "model_state_dict": ...}`.
+    """Read an openai-whisper checkpoint, `{"dims": ..., "model_state_dict": ...}`.
 
-    Raises FormatError.
+    Raises:
+        FormatError: If the file is damaged, incomplete, or not such a checkpoint.
     """
     where = str(path)
     content = _load(where)
     if not isinstance(content, dict) or not isinstance(content.get("dims"), dict):
-        _fail(where, "not openai-whisper's checkpoint: it has no 'dims'")
+        raise FormatError(f"{where}: not an openai-whisper checkpoint: it has no 'dims'")
     state = content.get("model_state_dict")
     if not isinstance(state, dict):
-        _fail(where, "not openai-whisper's checkpoint: it has no 'model_state_dict'")
+        raise FormatError(f"{where}: not an openai-whisper checkpoint: it has no 'model_state_dict'")
     dims = make_dimensions(content["dims"], where)
-    # openai-whisper's own heads are known by name, not in the file; a checkpoint of ours may carry them
-    return make_checkpoint(dims, _arrays(state), where, content.get("alignment_heads"))
+    # openai-whisper keeps alignment heads in its code, by model name; other checkpoints may contain them
+    return make_checkpoint(dims, _select_arrays(state), where, content.get("alignment_heads"))

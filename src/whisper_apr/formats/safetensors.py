@@ -1,26 +1,31 @@
-"""Hugging Face's directories: `config.json` and `model.safetensors`, in one file or in shards; older ones have `pytorch_model.bin`."""
+"""Read Hugging Face model folders: `config.json`, and weights as safetensors or `pytorch_model.bin`, maybe in shards.
+
+A safetensors file is a uint64 length, a JSON header of that length, and the tensors' data
+(https://huggingface.co/docs/safetensors). The header has the dtype, shape and data_offsets of each tensor.
+"""
 
 import json
+import math
 import os
 import re
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from ..checkpoint import Checkpoint, make_checkpoint, make_dimensions, tokens_of
+from ..checkpoint import Checkpoint, make_checkpoint, make_dimensions, parse_suppress_tokens
 from ..errors import FormatError
 from .files import MAX_JSON, read_json
 from .model_card import read_license
 from .openai import is_archive, read_archive_tensors
 from .vocabulary import read_vocabulary
 
-MAX_HEAD = MAX_JSON  # of the tensors' file; large-v3's has 0.14 MiB
+MAX_HEADER = MAX_JSON  # bytes of the JSON header; large-v3's has 0.14 MiB
 MAX_SHARDS = 1000
 
-# Where a folder's weights may be, the first that is there: whole or in shards, newer or as torch.save writes them
+# The files that may hold a folder's weights, by precedence
 WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -53,7 +58,7 @@ _DIMENSIONS = {
     "n_text_layer": "decoder_layers",
 }
 
-# Hugging Face's name of a part -> openai-whisper's; the first that fits
+# Substitutions that turn Hugging Face's tensor names into openai-whisper's, applied in order
 _PARTS = (
     (r"^model\.", ""),
     (r"\.layers\.", ".blocks."),
@@ -76,33 +81,34 @@ _PARTS = (
 
 
 def openai_name(name: str) -> str:
-    """openai-whisper's name of a tensor that Hugging Face calls `name`."""
+    """Translate Hugging Face's name of a tensor to openai-whisper's."""
     for pattern, replacement in _PARTS:
         name = re.sub(pattern, replacement, name)
     return name
 
 
-def _fail(path: Path, what: str) -> NoReturn:
-    raise FormatError(f"{path}: {what}")
+def _view_tensor(path: Path, name: str, entry: Any, data: np.ndarray) -> np.ndarray:
+    """Return a tensor as a view of the data where it is aligned, bfloat16 as a float32 copy.
 
-
-def _tensor(path: Path, name: str, entry: Any, data: np.ndarray) -> np.ndarray:
+    Args:
+        path: Names the file in error messages.
+        name: The tensor's name.
+        entry: The tensor's entry in the header.
+        data: The file's bytes after the header.
+    """
     try:
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        _fail(path, f"tensor {name!r} is not described by dtype, shape and data_offsets")
+        raise FormatError(f"{path}: tensor {name!r} has no valid dtype, shape and data_offsets in the header") from None
     if not isinstance(dtype, str) or dtype not in _DTYPES:
-        _fail(path, f"tensor {name!r} is of type {dtype!r}, which is not known")
+        raise FormatError(f"{path}: tensor {name!r} is of type {dtype!r}, which is not supported")
     kind = np.dtype(_DTYPES[dtype])
     if any(not isinstance(n, int) or n < 0 for n in (*shape, begin, end)) or len(shape) > 8:
-        _fail(path, f"tensor {name!r} has a shape or offsets that are no whole numbers")
-    count = 1
-    for n in shape:
-        count *= n
-    if not begin <= end <= data.size or end - begin != count * kind.itemsize:
-        _fail(
-            path,
-            f"tensor {name!r} of shape {shape} does not lie within the file's {data.size} bytes of data; it is cut off or damaged",
+        raise FormatError(f"{path}: tensor {name!r} has a shape or offsets that are not integers from 0 on")
+    if not begin <= end <= data.size or end - begin != math.prod(shape) * kind.itemsize:
+        raise FormatError(
+            f"{path}: tensor {name!r} of shape {shape} does not fit the file's {data.size} bytes of data; "
+            "it is cut off or damaged, load it again from its source"
         )
     raw = data[begin:end]
     values = raw.view(kind) if raw.ctypes.data % kind.itemsize == 0 else np.frombuffer(raw.tobytes(), kind)
@@ -112,41 +118,55 @@ def _tensor(path: Path, name: str, entry: Any, data: np.ndarray) -> np.ndarray:
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """One `.safetensors` file: every tensor by its name, mapped. Raises FormatError."""
+    """Read a safetensors file.
+
+    Returns:
+        Every tensor by its name in the file, memory-mapped where it is aligned.
+
+    Raises:
+        FormatError: If the file is damaged or not a safetensors file.
+    """
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if size < 8 or length > min(MAX_HEAD, size - 8):
-                _fail(path, "not a safetensors file, or cut off: its head is longer than it is")
-            head = json.loads(file.read(length).decode())
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: the head is not JSON ({error})") from error
+            is_valid = size >= 8 and length <= min(MAX_HEADER, size - 8)
+            raw = file.read(length) if is_valid else b""
     except OSError as error:
         raise FormatError(f"{path}: {error.strerror}") from error
-    if not isinstance(head, dict):
-        _fail(path, "the head is not a JSON object")
-    rest = size - 8 - length
-    data = np.memmap(path, np.uint8, "r", 8 + length, rest) if rest else np.zeros(0, np.uint8)
-    return {name: _tensor(path, name, entry, data) for name, entry in head.items() if name != "__metadata__"}
+    if not is_valid:
+        raise FormatError(f"{path}: not a safetensors file, or cut off: its header is longer than the file")
+    try:
+        header = json.loads(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: the header is not JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise FormatError(f"{path}: the header is not a JSON object")
+    data_size = size - 8 - length
+    data = np.memmap(path, np.uint8, "r", 8 + length, data_size) if data_size else np.zeros(0, np.uint8)
+    return {name: _view_tensor(path, name, entry, data) for name, entry in header.items() if name != "__metadata__"}
 
 
 def shard_names(index: Path) -> list[str]:
-    """The files that an index names, each once: bare names of the index's own folder. Raises FormatError."""
-    weights = read_json(index).get("weight_map")
-    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights.values()):
-        _fail(index, "no weight_map that names the files")
-    names = sorted(set(weights.values()))
+    """Return the names of the shards that an index file lists, each once, sorted.
+
+    Raises:
+        FormatError: If the index is damaged, or names a file outside of its own folder.
+    """
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise FormatError(f"{index}: it has no weight_map of tensor names to file names")
+    names = sorted(set(weight_map.values()))
     if len(names) > MAX_SHARDS:
-        _fail(index, f"names {len(names)} files; {MAX_SHARDS} can be read")
+        raise FormatError(f"{index}: it names {len(names)} files, at most {MAX_SHARDS} are supported")
     for name in names:
-        # nothing outside of the folder is opened
         if name in ("", ".", "..") or re.search(r"[/\\:\0]", name):
-            _fail(index, f"names the file {name!r}, which is not one of this folder")
+            raise FormatError(f"{index}: it names the file {name!r}, which is not in the same folder")
     return names
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def _find_weights(folder: Path) -> list[Path]:
+    """Return the files that hold a folder's weights."""
     for name in WEIGHTS:
         path = folder / name
         if not path.exists():
@@ -155,19 +175,26 @@ def _weight_files(folder: Path) -> list[Path]:
             return [path]
         files = [folder / shard for shard in shard_names(path)]
         for file in files:
-            if not os.path.isfile(file):  # Path.exists raises for a name that is too long
-                _fail(folder, f"{file.name} is missing, which {name} names")
+            if not os.path.isfile(file):  # Path.exists raises OSError if the name is too long
+                raise FormatError(f"{folder}: {file.name} is missing, which {name} refers to")
         return files
-    _fail(folder, f"no {WEIGHTS[0]} in it; a Hugging Face model has that file and config.json")
+    raise FormatError(f"{folder}: no {WEIGHTS[0]} in it; a Hugging Face model has that file and config.json")
 
 
 def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
-    """Read a Hugging Face model: its folder, or a file of its weights with config.json beside it. Raises FormatError.
+    """Read a Hugging Face model.
 
-    What a file has beyond the network's own tensors is left out: `proj_out.weight` is the token table once more.
+    Tensors that are not part of the network are ignored; `proj_out.weight` is a second copy of the token embedding.
+
+    Args:
+        path: The folder, or a file of weights with config.json beside it. `generation_config.json`, the vocabulary and
+            README.md are optional.
+
+    Raises:
+        FormatError: If the model is damaged, incomplete, or not a Whisper model.
     """
     folder = Path(path)
-    files = [folder] if folder.is_file() else _weight_files(folder)
+    files = [folder] if folder.is_file() else _find_weights(folder)
     folder = folder.parent if folder.is_file() else folder
     config = read_json(folder / "config.json")
     dims = make_dimensions(
@@ -177,12 +204,12 @@ def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
     for file in files:
         content = read_archive_tensors(file) if is_archive(file) else read_tensors(file)
         tensors |= {openai_name(name): value for name, value in content.items()}
-    generation = folder / "generation_config.json"
-    said = read_json(generation) if generation.exists() else {}
-    checkpoint = make_checkpoint(dims, tensors, str(path), said.get("alignment_heads"))
+    generation_path = folder / "generation_config.json"
+    generation = read_json(generation_path) if generation_path.exists() else {}
+    checkpoint = make_checkpoint(dims, tensors, str(path), generation.get("alignment_heads"))
     return replace(
         checkpoint,
-        suppress_tokens=tokens_of(said.get("suppress_tokens"), dims),
+        suppress_tokens=parse_suppress_tokens(generation.get("suppress_tokens"), dims),
         vocabulary=read_vocabulary(folder, dims),
         license=read_license(folder / "README.md"),
     )

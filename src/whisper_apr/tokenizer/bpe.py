@@ -60,24 +60,33 @@ def pack_vocabulary(tokens: Sequence[bytes]) -> bytes:
     return zlib.compress(b"".join([_COUNT.pack(len(tokens)), bytes(map(len, tokens)), *tokens]), 9)
 
 
-def unpack_vocabulary(data: bytes) -> list[bytes]:
-    """The tokens in what `pack_vocabulary` made. FormatError where it is damaged, or a byte is missing among them.
+def unpack_vocabulary(data: bytes, where: str = "model") -> list[bytes]:
+    """Return the tokens that `pack_vocabulary` packed.
 
-    A token may be empty, or stand twice: text then becomes the first of the two.
+    A token may be empty or occur twice; encoding then uses the first occurrence.
+
+    Args:
+        data: The packed vocabulary.
+        where: Names the file in error messages.
+
+    Raises:
+        FormatError: If the data is damaged, or one of the 256 single bytes is not a token.
     """
     try:
         unpacked = zlib.decompressobj().decompress(data, _MAX_BYTES)
     except zlib.error as error:
-        raise FormatError(f"the vocabulary is damaged ({error})") from error
+        raise FormatError(f"{where}: the vocabulary is damaged ({error})") from error
     count = _COUNT.unpack_from(unpacked)[0] if len(unpacked) >= _COUNT.size else 0
     first = _COUNT.size + count
     lengths = unpacked[_COUNT.size : first]
     if not 0 < count <= _MAX_TOKENS or first + sum(lengths) != len(unpacked):
-        raise FormatError(f"the vocabulary is damaged: {count} tokens in {len(unpacked)} bytes")
+        raise FormatError(f"{where}: the vocabulary is damaged: {count} tokens in {len(unpacked)} bytes")
     tokens = [unpacked[start:end] for start, end in pairwise(accumulate(lengths, initial=first))]
     missing = {bytes([value]) for value in range(256)}.difference(tokens)
     if missing:
-        raise FormatError(f"the vocabulary lacks {len(missing)} of the 256 bytes; text could not be written with it")
+        raise FormatError(
+            f"{where}: the vocabulary lacks {len(missing)} of the 256 bytes, so it cannot encode every text"
+        )
     return tokens
 
 

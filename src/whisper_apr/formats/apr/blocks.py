@@ -1,4 +1,4 @@
-"""The data of an `.apr` version 2 file: bytes that are verified before anyone sees them, and tensors made of them without copying."""
+"""The data of an `.apr` version 2 file: verified blocks, and tensors that are views of them."""
 
 import threading
 import zlib
@@ -12,86 +12,108 @@ from ... import simd
 from ...errors import FormatError
 from ...finite import check_finite
 from ...simd import PackedMatrix, Weight
-from .header import BLOCK, Entry, Head, block_size, fail
+from ..byte_reader import Bytes
+from .header import BLOCK_SIZE, Header, TensorEntry, block_size
 
-MAX_SCALE = float(np.finfo(np.float32).max) / 128  # times the largest value it is still finite
-
-Bytes = npt.NDArray[np.uint8]
-
-
-class Data(Protocol):
-    """Where tensors' bytes come from."""
-
-    def take(self, begin: int, end: int) -> Bytes:
-        """The unpacked data from `begin` to `end`, verified, beginning at a multiple of 64 bytes where `begin` does."""
+MAX_SCALE = float(np.finfo(np.float32).max) / 128  # finite also when multiplied by the largest quantized value
 
 
-def unpack_block(head: Head, i: int, raw: Bytes, target: Bytes, where: str) -> None:
-    """Block i as it lies in the file -> its data in `target`, verified. Raises FormatError."""
-    if head.is_lz4[i]:
+class DataSource(Protocol):
+    """Provides the unpacked data of a file."""
+
+    def read(self, begin: int, end: int) -> Bytes:
+        """Return the data from `begin` to `end`, verified, as a view that is aligned like `begin`, up to 64 bytes."""
+
+
+def unpack_block(header: Header, i: int, raw: Bytes, target: Bytes, where: str) -> None:
+    """Unpack block i into `target` and verify it.
+
+    Args:
+        header: The file's header.
+        i: The block's index.
+        raw: The block as it is stored in the file.
+        target: Receives the block's data; it may be `raw` itself if the block is not LZ4.
+        where: Names the file in error messages.
+
+    Raises:
+        FormatError: If the block is damaged.
+    """
+    if header.is_lz4[i]:
         if not simd.lz4_decode(raw.data, target.data):
-            fail(where, f"damaged: block {i} is no LZ4 of {len(target)} bytes; load it again from where it came")
+            raise FormatError(
+                f"{where}: damaged: block {i} is not LZ4 of {len(target)} bytes; load the file again from its source"
+            )
     elif target.ctypes.data != raw.ctypes.data:
         target[:] = raw
-    check_block(head, i, target, where)
+    verify_block(header, i, target, where)
 
 
-def check_block(head: Head, i: int, data: Bytes, where: str) -> None:
-    if zlib.crc32(data.data) != head.crcs[i]:
-        fail(where, f"damaged: the checksum of block {i} does not fit; load it again from where it came")
+def verify_block(header: Header, i: int, data: Bytes, where: str) -> None:
+    """Raise FormatError unless the checksum of block i matches its unpacked data."""
+    if zlib.crc32(data.data) != header.crcs[i]:
+        raise FormatError(
+            f"{where}: damaged: the checksum of block {i} does not match; load the file again from its source"
+        )
 
 
 class FileData:
-    """A file's data: mapped where it is stored as it is, unpacked into memory block by block where it is LZ4.
+    """The data of a whole file: memory-mapped if the file is uncompressed, else unpacked block by block on demand.
 
-    Each block is verified when its first byte is asked for. `verify=False` leaves the checksums out, for a file that was just written or
-    verified: a damaged one then gives wrong numbers.
+    A block is verified when a byte of it is first read.
+
+    Args:
+        header: The file's header.
+        raw: The whole file's bytes.
+        where: Names the file in error messages.
+        verify: False skips the checksums, for a file that was just written or verified; a damaged file then gives wrong
+            numbers.
     """
 
-    def __init__(self, head: Head, raw: Bytes, where: str, verify: bool = True) -> None:
-        self._head = head
+    def __init__(self, header: Header, raw: Bytes, where: str, verify: bool = True) -> None:
+        self._header = header
         self._raw = raw
         self._where = where
         self._verify = verify
-        sizes = head.sizes
+        fixed = header.fixed
         self._data = (
-            simd.aligned_empty((sizes.data_length,), np.uint8)
-            if sizes.is_packed
-            else raw[sizes.data_begin : sizes.file_length]
+            simd.aligned_empty((fixed.data_length,), np.uint8)
+            if fixed.is_compressed
+            else raw[fixed.data_begin : fixed.file_length]
         )
-        self._done = np.full(sizes.n_block, not verify and not sizes.is_packed)
+        self._is_loaded = np.full(fixed.n_block, not verify and not fixed.is_compressed)
         self._lock = threading.Lock()
 
-    def take(self, begin: int, end: int) -> Bytes:
-        first, last = begin // BLOCK, -(-end // BLOCK)
+    def read(self, begin: int, end: int) -> Bytes:
+        """Return a read-only view of the data. Raises FormatError if a block of it is damaged."""
+        first, last = begin // BLOCK_SIZE, -(-end // BLOCK_SIZE)
         with self._lock:
-            for i in first + np.flatnonzero(~self._done[first:last]):
+            for i in first + np.flatnonzero(~self._is_loaded[first:last]):
                 self._load(int(i))
         data = self._data[begin:end]
         data.flags.writeable = False
         return data
 
     def _load(self, i: int) -> None:
-        head = self._head
-        target = self._data[i * BLOCK :][: block_size(head.sizes, i)]
-        if head.sizes.is_packed:
-            offset = int(head.offsets[i])
-            unpack_block(head, i, self._raw[offset : offset + int(head.lengths[i])], target, self._where)
+        header = self._header
+        target = self._data[i * BLOCK_SIZE :][: block_size(header.fixed, i)]
+        if header.fixed.is_compressed:
+            offset = int(header.offsets[i])
+            unpack_block(header, i, self._raw[offset : offset + int(header.lengths[i])], target, self._where)
         elif self._verify:
-            check_block(head, i, target, self._where)
-        self._done[i] = True
+            verify_block(header, i, target, self._where)
+        self._is_loaded[i] = True
 
 
 class Tensors(Mapping[str, Weight]):
-    """The file's tensors by the names that it gives them: matrices packed, everything else as arrays. Read-only views of the data."""
+    """The tensors of a file, by their names in the file: matrices packed, all others as arrays; read-only views."""
 
-    def __init__(self, head: Head, data: Data, where: str) -> None:
-        self._head = head
+    def __init__(self, header: Header, data: DataSource, where: str) -> None:
+        self._header = header
         self._data = data
         self._where = where
 
     def __getitem__(self, name: str) -> Weight:
-        entry = self._head.entries[name]
+        entry = self._header.entries[name]
         arrays = read_arrays(entry, self._data)
         if entry.layout != "panels":
             check_finite(arrays["values"], name, self._where)
@@ -99,7 +121,7 @@ class Tensors(Mapping[str, Weight]):
         n_out, n_in = entry.shape
         scales = arrays.get("scales")
         if scales is not None and not (np.abs(scales, dtype=np.float32) <= MAX_SCALE).all():
-            fail(self._where, f"tensor {name!r} has a scale that is not finite")
+            raise FormatError(f"{self._where}: tensor {name!r} has a scale that is not finite; convert the model again")
         try:
             matrix = PackedMatrix.from_arrays(entry.dtype, (n_out, n_in), arrays)
         except ValueError as error:
@@ -107,18 +129,19 @@ class Tensors(Mapping[str, Weight]):
         check_finite(matrix, name, self._where)
         return matrix
 
-    def __contains__(self, name: object) -> bool:  # Mapping's own would fetch the tensor
-        return name in self._head.entries
+    def __contains__(self, name: object) -> bool:  # Mapping's own version would read the tensor
+        return name in self._header.entries
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._head.entries)
+        return iter(self._header.entries)
 
     def __len__(self) -> int:
-        return len(self._head.entries)
+        return len(self._header.entries)
 
 
-def read_arrays(entry: Entry, data: Data) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(entry: TensorEntry, data: DataSource) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays that a tensor consists of, as views."""
     return {
-        name: data.take(array.offset, array.end).view(np.dtype(array.dtype).newbyteorder("<")).reshape(array.shape)
+        name: data.read(array.offset, array.end).view(np.dtype(array.dtype).newbyteorder("<")).reshape(array.shape)
         for name, array in entry.arrays.items()
     }

@@ -1,78 +1,103 @@
-"""`.apr` version 2: this package's own file, mapped, verified block by block, packed for the kernels. docs/apr-format.md specifies it."""
+"""Read `.apr` files: version 2 memory-mapped and verified block by block, version 1 converted."""
 
 from os import PathLike
 
 from ...checkpoint import Checkpoint
+from ...errors import FormatError
 from ...tokenizer.kind import tokenizer_kind
+from ..byte_reader import Bytes
 from ..files import map_bytes
-from ..vocabulary import check_vocabulary
-from .blocks import Bytes, Data, FileData, Tensors, read_arrays
-from .header import PREFIX, VERSION, VOCABULARY, Head, fail, read_head, read_sizes
-from .v1 import checkpoint_of, parse_apr_v1
+from ..vocabulary import validate_vocabulary
+from .blocks import DataSource, FileData, Tensors, read_arrays
+from .header import FIXED_SIZE, VERSION, VOCABULARY, Header, read_fixed_header, read_header
+from .v1 import build_v1_checkpoint, parse_apr_v1
 from .writer import write_apr
 
-__all__ = ["check_apr", "checkpoint_from", "open_head", "parse_apr", "read_apr", "write_apr"]
+__all__ = ["build_checkpoint", "open_header", "parse_apr", "read_apr", "verify_apr", "write_apr"]
 
 
-def is_version_2(head: bytes) -> bool:
-    """Whether a file that begins with APR1 is of version 2, going by its first 9 bytes."""
-    return len(head) >= 9 and int.from_bytes(head[4:6], "little") == VERSION and head[8] != ord("{")
+def is_version_2(beginning: bytes) -> bool:
+    """Return whether a file that begins with APR1 is of version 2, from its first 9 bytes or more."""
+    return len(beginning) >= 9 and int.from_bytes(beginning[4:6], "little") == VERSION and beginning[8] != ord("{")
 
 
 def read_apr(path: str | PathLike[str], *, verify: bool = True) -> Checkpoint:
-    """Read an `.apr` file of either version. Raises FormatError.
+    """Read an `.apr` file of version 1 or 2.
 
-    Version 2's tensors are mapped, and verified when they are first asked for; `verify=False` leaves their checksums out, for a file that
-    was just written or verified.
+    Args:
+        path: The file.
+        verify: False skips the checksums of version 2's data, for a file that was just written or verified.
+
+    Returns:
+        The model. Version 2's tensors are memory-mapped, and verified when they are first accessed: that may raise
+        FormatError too.
+
+    Raises:
+        FormatError: If the file is damaged or not an `.apr` file.
     """
     return parse_apr(map_bytes(path), str(path), verify=verify)
 
 
 def parse_apr(raw: Bytes, where: str, *, verify: bool = True) -> Checkpoint:
-    """As `read_apr`, from a whole file's bytes; `where` names them in errors. Kernels read fastest where they begin at a multiple of 64."""
+    """Parse the bytes of a whole `.apr` file, see `read_apr`.
+
+    Args:
+        raw: The bytes; the kernels are fastest if they are aligned to 64 bytes.
+        where: Names the file in error messages.
+        verify: As for `read_apr`.
+    """
     if not is_version_2(raw[:9].tobytes()):
-        return checkpoint_of(parse_apr_v1(raw, where), where)
-    head = open_head(raw, where)
-    return checkpoint_from(head, FileData(head, raw, where, verify), where)
+        return build_v1_checkpoint(parse_apr_v1(raw, where), where)
+    header = open_header(raw, where)
+    return build_checkpoint(header, FileData(header, raw, where, verify), where)
 
 
-def open_head(raw: Bytes, where: str) -> Head:
-    """The head of a whole file. Raises FormatError, also where the file is longer or shorter than its head says."""
-    sizes = read_sizes(raw[:PREFIX].tobytes(), where)
-    if len(raw) != sizes.file_length:
-        fail(where, f"has {len(raw)} bytes instead of {sizes.file_length}; load it again from where it came")
-    return read_head(sizes, raw[: sizes.data_begin].tobytes(), where)
+def open_header(raw: Bytes, where: str) -> Header:
+    """Parse the header of a whole file. Raises FormatError, also if the file's size is not as the header says."""
+    fixed = read_fixed_header(raw[:FIXED_SIZE].tobytes(), where)
+    if len(raw) != fixed.file_length:
+        raise FormatError(
+            f"{where}: it has {len(raw)} bytes instead of {fixed.file_length}; load the file again from its source"
+        )
+    return read_header(fixed, raw[: fixed.data_begin].tobytes(), where)
 
 
-def check_apr(path: str | PathLike[str]) -> Head:
-    """Verify every block of a version 2 file. Returns its head. Raises FormatError that names the first damaged block."""
+def verify_apr(path: str | PathLike[str]) -> Header:
+    """Verify every block of a version 2 file.
+
+    Returns:
+        The file's header.
+
+    Raises:
+        FormatError: If a block is damaged; the message names the first one.
+    """
     where, raw = str(path), map_bytes(path)
-    head = open_head(raw, where)
-    FileData(head, raw, where).take(0, head.sizes.data_length)
-    return head
+    header = open_header(raw, where)
+    FileData(header, raw, where).read(0, header.fixed.data_length)
+    return header
 
 
-def checkpoint_from(head: Head, data: Data, where: str) -> Checkpoint:
-    """The checkpoint of a head and its data. Raises FormatError where the tokens are not those that this package knows how to use."""
+def build_checkpoint(header: Header, data: DataSource, where: str) -> Checkpoint:
+    """Return the model in a version 2 file. Raises FormatError if its vocabulary or languages do not fit the model."""
     vocabulary = b""
-    entry = head.entries.get(VOCABULARY)
+    entry = header.entries.get(VOCABULARY)
     if entry is not None:
         if entry.layout != "zlib" or [array.dtype for array in entry.arrays.values()] != ["uint8"]:
-            fail(where, f"tensor {VOCABULARY!r} must be bytes that zlib packed")
+            raise FormatError(f"{where}: tensor {VOCABULARY!r} must be one array of uint8 in the layout 'zlib'")
         (values,) = read_arrays(entry, data).values()
-        vocabulary = check_vocabulary(values.tobytes(), head.dims, where)
-    languages = tokenizer_kind(head.dims.n_vocab, vocabulary)[1]
-    if head.languages != languages:
-        fail(
-            where,
-            f"its {len(head.languages)} languages are not the {len(languages)} that a model of {head.dims.n_vocab} tokens has",
+        vocabulary = validate_vocabulary(values.tobytes(), header.dims, where)
+    _, languages = tokenizer_kind(header.dims.n_vocab, vocabulary, where)
+    if header.languages != languages:
+        raise FormatError(
+            f"{where}: its header lists {len(header.languages)} languages, but a model of {header.dims.n_vocab} tokens "
+            f"has Whisper's first {len(languages)}; convert the model again"
         )
     return Checkpoint(
-        head.dims,
-        Tensors(head, data, where),
-        head.alignment_heads,
-        head.suppress_tokens,
+        header.dims,
+        Tensors(header, data, where),
+        header.alignment_heads,
+        header.suppress_tokens,
         vocabulary=vocabulary,
-        license=head.license,
-        provenance=head.provenance,
+        license=header.license,
+        provenance=header.provenance,
     )

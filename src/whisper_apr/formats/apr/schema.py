@@ -1,9 +1,11 @@
-"""What an `.apr` version 2 file of a model holds, in which order: a network's tensors as its layers read them.
+"""The tensors of an `.apr` version 2 file: their names, shapes and order, and their conversion from a checkpoint.
 
-Projections of one input stand together, as one matrix and one bias: `decoder.blocks.0.attn.query_key_value.weight`. A convolution's
-kernel `(n_out, n_in, 3)` is the matrix `(n_out, 3 * n_in)` of its windows. The order is that of need.
+Projections of the same input are fused into one matrix and one bias, such as
+`decoder.blocks.0.attn.query_key_value.weight`. A convolution kernel `(n_out, n_in, 3)` is stored as the matrix
+`(n_out, 3 * n_in)` that im2col needs. The order is that in which inference first reads the tensors.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,54 +22,59 @@ from ...simd.weights import cast, convert
 MATRIX_DTYPES = ("float32", "float16", "int8", "int4")
 VECTOR_DTYPES = ("float32", "float16")
 
-_JOINED = {"attn": ("query", "key", "value"), "cross_attn": ("key", "value")}
+_FUSED = {"attn": ("query", "key", "value"), "cross_attn": ("key", "value")}
 _PROJECTION = re.compile(r"(.*\.(attn|cross_attn))\.(query|key|value)\.(weight|bias)")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One tensor of the file, and the model's tensors that it is made of, one after the other."""
+    """A tensor of the file, and the model's tensors that are concatenated in it."""
 
     name: str
     shape: tuple[int, ...]  # of a matrix: (n_out, n_in)
     sources: tuple[str, ...]  # openai-whisper's names
-    is_matrix: bool  # else a vector or a table of positions, which take part in float32
+    is_matrix: bool  # False for biases, layer norms and positional embeddings, which the kernels use in float32
 
 
 def model_parts(dims: ModelDimensions) -> list[Part]:
-    """Every part of a model of these dimensions, in order."""
+    """Return every tensor of the file for a model of these dimensions, in order."""
     shapes = expected_shapes(dims)
     parts = []
     for name, shape in shapes.items():
         found = _PROJECTION.fullmatch(name)
-        joined = _JOINED[found[2]] if found else ()
-        if found and found[3] in joined:
-            if (found[3], found[4]) == (joined[0], "weight"):
-                stem, width = f"{found[1]}.{'_'.join(joined)}", len(joined) * shape[0]
+        fused = _FUSED[found[2]] if found else ()
+        if found and found[3] in fused:
+            # the first projection's weight stands for all fused weights and biases
+            if (found[3], found[4]) == (fused[0], "weight"):
+                stem, width = f"{found[1]}.{'_'.join(fused)}", len(fused) * shape[0]
                 for leaf, extents in (("weight", (width, shape[1])), ("bias", (width,))):
-                    sources = tuple(f"{found[1]}.{part}.{leaf}" for part in joined)
+                    sources = tuple(f"{found[1]}.{projection}.{leaf}" for projection in fused)
                     parts.append(Part(f"{stem}.{leaf}", extents, sources, leaf == "weight"))
             continue
         is_matrix = name.endswith(".weight") and len(shape) > 1
-        whole = (shape[0], int(np.prod(shape[1:]))) if is_matrix else shape
-        parts.append(Part(name, whole, (name,), is_matrix))
+        stored_shape = (shape[0], math.prod(shape[1:])) if is_matrix else shape
+        parts.append(Part(name, stored_shape, (name,), is_matrix))
     return parts
 
 
 def _as_matrix(weight: Weight) -> Weight:
-    """A convolution's kernel as the matrix of its windows: all inputs of the first position, then of the second ..."""
+    """Reshape a convolution kernel to its im2col matrix: all inputs of the first position, then of the second ..."""
     if isinstance(weight, np.ndarray) and weight.ndim == 3:
         return weight.transpose(0, 2, 1).reshape(len(weight), -1)
     return weight
 
 
-def _floats(weight: Weight) -> npt.NDArray[Any]:
+def _to_floats(weight: Weight) -> npt.NDArray[Any]:
+    """Unpack and dequantize a weight."""
     plain = weight.unpack() if isinstance(weight, PackedMatrix) else weight
     return plain.dequantize() if isinstance(plain, QuantizedWeight) else plain
 
 
-def _sources(tensors: Mapping[str, Weight], part: Part) -> list[Weight]:
-    """What a part is made of: itself where the tensors have it, else its sources. The key's bias is zeros."""
+def _read_sources(tensors: Mapping[str, Weight], part: Part) -> list[Weight]:
+    """Return the weights to concatenate: the part itself if the checkpoint has it, else its sources.
+
+    The key projection has no bias in Whisper; it is stored as zeros.
+    """
     if part.name in tensors:
         return [_as_matrix(tensors[part.name])]
     width = part.shape[0] // len(part.sources)
@@ -78,9 +85,16 @@ def _sources(tensors: Mapping[str, Weight], part: Part) -> list[Weight]:
 
 
 def part_dtype(tensors: Mapping[str, Weight], part: Part, dtype: str | None) -> str:
-    """In which type a part is to be stored: a matrix in `dtype`, or as it is where that is None.
+    """Return the dtype in which a part is stored.
 
-    Of the others, biases and norms are float32; tables of positions are float16 where the matrices are not float32.
+    Args:
+        tensors: The checkpoint's tensors.
+        part: The part.
+        dtype: The dtype for matrices; None keeps each as it is in the checkpoint.
+
+    Returns:
+        `dtype` for matrices, float32 for biases and layer norms; for positional embeddings float32 if `dtype` is
+        float32, else float16.
     """
     if part.is_matrix and dtype is not None:
         return dtype
@@ -88,45 +102,62 @@ def part_dtype(tensors: Mapping[str, Weight], part: Part, dtype: str | None) -> 
         return "float32"
     if dtype is not None:
         return "float32" if dtype == "float32" else "float16"
-    kinds = {str(weight.dtype) for weight in _sources(tensors, part)}
-    kind = kinds.pop()
-    return kind if not kinds and kind in MATRIX_DTYPES else "float32"
+    found = {str(weight.dtype) for weight in _read_sources(tensors, part)}
+    only = found.pop() if len(found) == 1 else ""
+    return only if only in MATRIX_DTYPES else "float32"
 
 
-def _joined(floats: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _concatenate(weights: list[Weight]) -> npt.NDArray[Any]:
+    """Concatenate weights along the first axis, as floats."""
+    floats = [_to_floats(weight) for weight in weights]
     return np.concatenate(floats) if len(floats) > 1 else floats[0]
 
 
 def make_vector(tensors: Mapping[str, Weight], part: Part, dtype: str) -> npt.NDArray[Any]:
-    """A part that is no matrix. Raises FormatError for numbers that `dtype` cannot hold."""
+    """Return a part that is not a matrix. Raises FormatError if `dtype` cannot represent its values."""
+    floats = _concatenate(_read_sources(tensors, part))
     try:
-        return cast(_joined([_floats(weight) for weight in _sources(tensors, part)]), dtype)
+        return cast(floats, dtype)
     except ValueError as error:
         raise FormatError(f"{part.name}: {error}") from error
 
 
 def make_matrix(tensors: Mapping[str, Weight], part: Part, dtype: str) -> PackedMatrix:
-    """A matrix in the kernels' layout. What has the type already is taken as it is. Raises FormatError for numbers that `dtype` cannot hold."""
-    weights = _sources(tensors, part)
+    """Return a matrix packed for the kernels, unchanged if it has the dtype already.
+
+    Raises:
+        FormatError: If `dtype` cannot represent its values.
+    """
+    weights = _read_sources(tensors, part)
     if len(weights) == 1 and isinstance(weights[0], PackedMatrix) and weights[0].dtype == dtype:
         return weights[0]
     if all(isinstance(weight, QuantizedWeight) and weight.dtype == dtype for weight in weights):
         return prepare(weights)
+    floats = _concatenate(weights)
     try:
-        return pack(convert(_joined([_floats(weight) for weight in weights]), dtype))
+        return pack(convert(floats, dtype))
     except ValueError as error:
         raise FormatError(f"{part.name}: {error}") from error
 
 
 def plain_tensor(dims: ModelDimensions, tensors: Mapping[str, Weight], name: str) -> npt.NDArray[Any]:
-    """One of the model's tensors as openai-whisper has it, in floats, whatever it is stored as. KeyError where it is not there."""
+    """Return a tensor in openai-whisper's shape and in floats, however the checkpoint stores it.
+
+    Args:
+        dims: The model's dimensions.
+        tensors: The checkpoint's tensors.
+        name: openai-whisper's name of the tensor.
+
+    Raises:
+        KeyError: If the checkpoint does not have the tensor.
+    """
     shape = expected_shapes(dims)[name]
     if name in tensors:
-        values, first = _floats(tensors[name]), 0
+        values, first = _to_floats(tensors[name]), 0
     else:
         part = next(part for part in model_parts(dims) if name in part.sources)
-        values, first = _floats(tensors[part.name]), part.sources.index(name) * shape[0]
+        values, first = _to_floats(tensors[part.name]), part.sources.index(name) * shape[0]
     values = values[first : first + shape[0]]
-    if len(shape) == 3 and values.ndim == 2:  # a convolution, stored as the matrix of its windows
+    if len(shape) == 3 and values.ndim == 2:  # a convolution kernel, stored as its im2col matrix
         return values.reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)
     return values

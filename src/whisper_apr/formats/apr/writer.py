@@ -1,4 +1,4 @@
-"""Writing `.apr` version 2. The same checkpoint gives the same bytes, and what was read from such a file is written back as it was."""
+"""Write `.apr` version 2 files, deterministically: a file that is read and written again as it is does not change."""
 
 import json
 import zlib
@@ -16,22 +16,22 @@ from ...errors import OptionError
 from ...tokenizer.bpe import packed_vocabulary
 from ...tokenizer.kind import tokenizer_kind
 from .header import (
-    BLOCK,
+    BLOCK_SIZE,
+    FIXED_SIZE,
     MAX_INFLATION,
     MAX_INFLATION_BYTES,
     MAX_JSON,
-    PREFIX,
     VOCABULARY,
-    Entry,
-    Sizes,
-    Stored,
-    aligned,
-    part_entry,
-    table_entry,
+    FixedHeader,
+    StoredArray,
+    TensorEntry,
+    align_up,
+    tensor_layout,
+    pack_block_entry,
 )
 from .schema import MATRIX_DTYPES, Part, make_matrix, make_vector, model_parts, part_dtype
 
-_HC_LEVEL = 9  # of lz4's slow compressor; higher gains nothing on weights
+_HC_LEVEL = 9  # of LZ4's high-compression mode; higher levels gain nothing on weights
 
 
 def write_apr(
@@ -42,21 +42,30 @@ def write_apr(
     provenance: Mapping[str, str] | None = None,
     license: str | None = None,
 ) -> None:
-    """Write a model as an `.apr` version 2 file, which appears whole or not at all.
+    """Write a model as an `.apr` version 2 file, atomically: `path` has the complete file or its previous content.
 
-    dtype: of the matrices, "float32", "float16", "int8" or "int4"; None keeps each as it is. Biases and norms are float32, tables of positions float16
-    unless dtype is float32. compress: LZ4 (needs the `lz4` package); such a file is smaller, but is unpacked when it is opened instead of
-    mapped. provenance, license: texts to keep in the file; None takes the checkpoint's.
+    Args:
+        checkpoint: The model.
+        path: The file to write.
+        dtype: Of the matrices: "float32", "float16", "int8", "int4", or None to keep each as it is. Biases and layer
+            norms are float32, positional embeddings float16 unless `dtype` is "float32".
+        compress: Compress blocks with LZ4, which needs the `lz4` package. The file is smaller, but its data is unpacked
+            into memory instead of mapped.
+        provenance: Texts that say where the model came from; None takes the checkpoint's.
+        license: The model's license; None takes the checkpoint's.
 
-    Raises OptionError for an unknown dtype or a missing package, FormatError for numbers that the dtype cannot hold.
+    Raises:
+        OptionError: If the dtype is unknown, the `lz4` package is missing, or the texts are too long.
+        FormatError: If the dtype cannot represent a tensor's values, or the checkpoint's tensors are damaged.
+        OSError: If the file cannot be written.
     """
     if dtype is not None and dtype not in MATRIX_DTYPES:
         raise OptionError(f"dtype must be {', '.join(MATRIX_DTYPES)}, not {dtype!r}")
-    packer = _packer() if compress else None
+    compressor = _make_compressor() if compress else None
     tensors, dims = checkpoint.tensors, checkpoint.dims
     kind, languages = tokenizer_kind(dims.n_vocab, checkpoint.vocabulary)
-    own = b"" if kind == "unknown" else packed_vocabulary(kind)
-    vocabulary = np.frombuffer(checkpoint.vocabulary or own, np.uint8)
+    packaged = b"" if kind == "unknown" else packed_vocabulary(kind)
+    vocabulary = np.frombuffer(checkpoint.vocabulary or packaged, np.uint8)
     parts = [(part, part_dtype(tensors, part, dtype)) for part in model_parts(dims)]
     entries = _lay_out(parts, len(vocabulary))
     content: dict[str, Any] = {
@@ -65,36 +74,36 @@ def write_apr(
         "alignment_heads": checkpoint.alignment_heads,
         "license": checkpoint.license if license is None else license,
         "provenance": dict(checkpoint.provenance if provenance is None else provenance),
-        "tensors": [_description(entry) for entry in entries],
+        "tensors": [_describe(entry) for entry in entries],
     }
     if checkpoint.suppress_tokens is not None:
         content["suppress_tokens"] = checkpoint.suppress_tokens
     text = json.dumps(content, separators=(",", ":")).encode()
     if len(text) > MAX_JSON:
         raise OptionError(
-            f"provenance and license are too long: the head would have {len(text)} bytes, {MAX_JSON} are possible"
+            f"provenance and license are too long: the header would have {len(text)} bytes, at most {MAX_JSON}"
         )
     data_length = entries[-1].end
-    n_block = -(-data_length // BLOCK)
-    begin = aligned(PREFIX + len(text) + 8 * n_block)
+    n_block = -(-data_length // BLOCK_SIZE)
+    begin = align_up(FIXED_SIZE + len(text) + 8 * n_block)
     with write_atomically(path) as file:
-        for pack_block in (packer, None):
+        # Readers refuse a file that unpacks to far more than its size; if that is so, write it again uncompressed.
+        for compress_block in (compressor, None):
             file.seek(0)
             file.truncate()
             file.write(bytes(begin))
             table, lengths = bytearray(), 0
             for block in _blocks(entries, parts, checkpoint, vocabulary):
-                packed = pack_block(block) if pack_block else block
-                is_lz4 = len(packed) < len(block)
-                stored = packed if is_lz4 else block
+                compressed = compress_block(block) if compress_block else block
+                is_lz4 = len(compressed) < len(block)
+                stored = compressed if is_lz4 else block
                 file.write(stored)
-                table += table_entry(len(stored), is_lz4, zlib.crc32(block))
+                table += pack_block_entry(len(stored), is_lz4, zlib.crc32(block))
                 lengths += len(stored)
-            # what packs better than this is nearly all zeros: readers would take it for an attack, so it is stored
             if data_length <= MAX_INFLATION * (begin + lengths) + MAX_INFLATION_BYTES:
                 break
-        sizes = Sizes(
-            pack_block is not None,
+        fixed = FixedHeader(
+            compress_block is not None,
             n_block,
             len(text),
             data_length,
@@ -104,77 +113,79 @@ def write_apr(
             zlib.crc32(table),
         )
         file.seek(0)
-        file.write(sizes.pack() + text + table)
+        file.write(fixed.pack() + text + table)
 
 
-def _packer() -> Callable[[bytes], bytes]:
+def _make_compressor() -> Callable[[bytes], bytes]:
+    """Return a function that compresses a block with LZ4. Raises OptionError if the package is missing."""
     try:
         import lz4.block
     except ImportError as error:
-        raise OptionError("to compress, the package lz4 is needed: pip install 'whisper-apr[lz4]'") from error
+        raise OptionError("compress needs the package lz4: pip install 'whisper-apr[lz4]'") from error
 
-    def pack_block(block: bytes) -> bytes:
-        packed: bytes = lz4.block.compress(block, mode="high_compression", compression=_HC_LEVEL, store_size=False)
-        return packed
+    def compress_block(block: bytes) -> bytes:
+        compressed: bytes = lz4.block.compress(block, mode="high_compression", compression=_HC_LEVEL, store_size=False)
+        return compressed
 
-    return pack_block
+    return compress_block
 
 
-def _lay_out(parts: list[tuple[Part, str]], vocabulary_length: int) -> list[Entry]:
-    """Where each array comes to lie: the vocabulary first, which any use begins with, then the model's parts in order."""
-    forms: list[tuple[str, str, tuple[int, ...], str, dict[str, tuple[str, tuple[int, ...]]]]] = []
+def _lay_out(parts: list[tuple[Part, str]], vocabulary_length: int) -> list[TensorEntry]:
+    """Assign an offset to each array: first the vocabulary, which a streaming reader needs first, then the parts."""
+    tensors: list[tuple[str, str, tuple[int, ...], str, dict[str, tuple[str, tuple[int, ...]]]]] = []
     if vocabulary_length:
-        forms.append((VOCABULARY, "uint8", (vocabulary_length,), "zlib", {"values": ("uint8", (vocabulary_length,))}))
+        shape: tuple[int, ...] = (vocabulary_length,)
+        tensors.append((VOCABULARY, "uint8", shape, "zlib", {"values": ("uint8", shape)}))
     for part, dtype in parts:
-        forms.append(
-            (part.name, dtype, part.shape, *part_entry(part.name, dtype, part.shape, part.is_matrix, part.name))
-        )
+        layout, arrays = tensor_layout(part.name, dtype, part.shape, part.is_matrix, part.name)
+        tensors.append((part.name, dtype, part.shape, layout, arrays))
     entries, end = [], 0
-    for name, dtype, shape, layout, arrays in forms:
+    for name, dtype, shape, layout, arrays in tensors:
         stored = {}
-        for array, (kind, extents) in arrays.items():
-            stored[array] = Stored(kind, extents, aligned(end))
-            end = stored[array].end
-        entries.append(Entry(name, dtype, shape, layout, stored))
+        for array_name, (array_dtype, array_shape) in arrays.items():
+            stored[array_name] = StoredArray(array_dtype, array_shape, align_up(end))
+            end = stored[array_name].end
+        entries.append(TensorEntry(name, dtype, shape, layout, stored))
     return entries
 
 
-def _description(entry: Entry) -> dict[str, Any]:
+def _describe(entry: TensorEntry) -> dict[str, Any]:
+    """Return a tensor's entry in the JSON header."""
     arrays = {name: {"dtype": a.dtype, "shape": a.shape, "offset": a.offset} for name, a in entry.arrays.items()}
     return {"name": entry.name, "dtype": entry.dtype, "shape": entry.shape, "layout": entry.layout, "arrays": arrays}
 
 
 def _pieces(
-    entries: list[Entry], parts: list[tuple[Part, str]], checkpoint: Checkpoint, vocabulary: npt.NDArray[np.uint8]
+    entries: list[TensorEntry], parts: list[tuple[Part, str]], checkpoint: Checkpoint, vocabulary: npt.NDArray[np.uint8]
 ) -> Iterator[memoryview]:
-    """The data in order, zeros between the arrays, one tensor in memory at a time."""
-    made = {part.name: (part, dtype) for part, dtype in parts}
+    """Yield the data in order: arrays, and the zeros between them. One tensor is in memory at a time."""
+    part_of = {part.name: (part, dtype) for part, dtype in parts}
     end = 0
     for entry in entries:
         if entry.name == VOCABULARY:
             arrays: Mapping[str, npt.NDArray[Any]] = {"values": vocabulary}
         else:
-            part, dtype = made[entry.name]
+            part, dtype = part_of[entry.name]
             if part.is_matrix:
                 arrays = make_matrix(checkpoint.tensors, part, dtype).arrays()
             else:
                 arrays = {"values": make_vector(checkpoint.tensors, part, dtype)}
-        for name, place in entry.arrays.items():
-            yield memoryview(bytes(place.offset - end))
-            array = np.ascontiguousarray(arrays[name], np.dtype(place.dtype).newbyteorder("<"))
+        for name, stored in entry.arrays.items():
+            yield memoryview(bytes(stored.offset - end))
+            array = np.ascontiguousarray(arrays[name], np.dtype(stored.dtype).newbyteorder("<"))
             yield array.reshape(-1).view(np.uint8).data
-            end = place.end
+            end = stored.end
 
 
 def _blocks(*args: Any) -> Iterator[bytes]:
-    """`_pieces` cut into blocks of 64 KiB, the last one shorter."""
+    """Cut the data into blocks of 64 KiB, the last one shorter. Takes the arguments of `_pieces`."""
     block = bytearray()
     for piece in _pieces(*args):
         while len(piece):
-            room = BLOCK - len(block)
+            room = BLOCK_SIZE - len(block)
             block += piece[:room]
             piece = piece[room:]
-            if len(block) == BLOCK:
+            if len(block) == BLOCK_SIZE:
                 yield bytes(block)
                 block.clear()
     if block:
