@@ -26,8 +26,8 @@ from .header import (
     StoredArray,
     TensorEntry,
     align_up,
-    tensor_layout,
     pack_block_entry,
+    tensor_layout,
 )
 from .schema import MATRIX_DTYPES, Part, make_matrix, make_vector, model_parts, part_dtype
 
