@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from whisper_apr import Recognizer, load_model
+from whisper_apr import Recognizer, WhisperModel, load_model
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fetch_models import FetchError, model_folder
@@ -41,6 +41,12 @@ def tiny_en_folder() -> Path:
 def base(base_folder: Path) -> Recognizer:
     """OpenAI's base, computing in float32 with its own weights."""
     return load_model(base_folder)
+
+
+@pytest.fixture(scope="session")
+def faster(base_folder: Path) -> WhisperModel:
+    """OpenAI's base under faster-whisper's names."""
+    return WhisperModel(base_folder)
 
 
 @pytest.fixture(scope="session")

@@ -73,10 +73,9 @@ def test_opposite_phase(base: Recognizer, call: Path) -> None:
         assert plain(base.transcribe(opposite, channel=channel, strict=True).text) == SPEAKERS[0]
 
 
-def test_faster_whispers_way(base_folder: Path, call: Path) -> None:
-    model = WhisperModel(str(base_folder))
+def test_faster_whispers_way(faster: WhisperModel, call: Path) -> None:
     for samples, text in zip(decode_audio(call, split_stereo=True), SPEAKERS, strict=True):
-        assert plain("".join(segment.text for segment in model.transcribe(samples)[0])) == text
-    segments, info = model.transcribe(call, channel="each")
+        assert plain("".join(segment.text for segment in faster.transcribe(samples)[0])) == text
+    segments, info = faster.transcribe(call, channel="each")
     assert by_speaker(segments) == {"0": SPEAKERS[0], "1": SPEAKERS[1]}
     assert info.duration == 5

@@ -1,15 +1,8 @@
 """Options of which openai-whisper or faster-whisper is known to make a certain text, with OpenAI's base."""
 
-from pathlib import Path
-
 import pytest
 
-from whisper_apr import BatchedInferencePipeline, WhisperModel
-
-
-@pytest.fixture(scope="module")
-def faster(base_folder: Path) -> WhisperModel:
-    return WhisperModel(base_folder)
+from whisper_apr import BatchedInferencePipeline
 
 
 def test_hotwords_are_written_as_they_are_given(base, faster, recordings):
