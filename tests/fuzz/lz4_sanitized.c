@@ -61,11 +61,11 @@ int main(int argc, char **argv) {
         if (!good) {
             for (uint32_t j = 1 + below(4); j > 0; j--) {
                 switch (below(5)) {
-                case 0: block[below((uint32_t)size)] ^= (uint8_t)(1u << below(8)); break;
-                case 1: block[below((uint32_t)size)] = 255; break;
-                case 2: block[below((uint32_t)size)] = (uint8_t)next(); break;
-                case 3: size = 1 + below((uint32_t)size); break;
-                case 4: target_size = below(2) ? below((uint32_t)made + 40) : made + below(3) - 1; break;
+                    case 0: block[below((uint32_t)size)] ^= (uint8_t)(1u << below(8)); break;
+                    case 1: block[below((uint32_t)size)] = 255; break;
+                    case 2: block[below((uint32_t)size)] = (uint8_t)next(); break;
+                    case 3: size = 1 + below((uint32_t)size); break;
+                    case 4: target_size = below(2) ? below((uint32_t)made + 40) : made + below(3) - 1; break;
                 }
             }
         }

@@ -1,4 +1,4 @@
-/* What this CPU can run: cpuid, and xgetbv for what the operating system saves. */
+/* Detection of CPU features: cpuid, and xgetbv for the registers that the operating system saves. */
 #include "kernels.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -21,7 +21,7 @@ static unsigned long long enabled_state(void) {
 }
 #endif
 
-/* From cpuid's leaf 1: the base family, and beyond 15 the extended one. */
+/* Return the family from cpuid leaf 1: the base family, plus the extended one if the base is 15. */
 static int family_of(int word) { return (word >> 8 & 15) + ((word >> 8 & 15) == 15 ? word >> 20 & 255 : 0); }
 
 static int has(int word, int bit) { return (int)((unsigned)word >> bit & 1); }
@@ -31,10 +31,10 @@ unsigned apr_cpu_features(void) {
     unsigned features = 0;
     cpuid(0, 0, leaf);
     if (leaf[0] < 7) return 0;
-    int amd = leaf[1] == 0x68747541; /* "Auth" */
+    int amd = leaf[1] == 0x68747541; /* "Auth", of AuthenticAMD */
     cpuid(1, 0, leaf);
-    if (amd && family_of(leaf[0]) >= 0x1a) features |= APR_CPU_ZEN5; /* Zen 5's family */
-    if (!has(leaf[2], 27)) return features; /* OSXSAVE: without it xgetbv is not allowed */
+    if (amd && family_of(leaf[0]) >= 0x1a) features |= APR_CPU_ZEN5; /* Zen 5 is family 1Ah */
+    if (!has(leaf[2], 27)) return features;                          /* OSXSAVE: xgetbv is not available without it */
     unsigned long long saved = enabled_state();
     cpuid(7, 0, wide);
     int avx = (saved & 0x06) == 0x06 && has(leaf[2], 28), fma = has(leaf[2], 12), f16c = has(leaf[2], 29);
@@ -45,7 +45,7 @@ unsigned apr_cpu_features(void) {
     features |= APR_CPU_AVX512;
     if (!has(wide[2], 11)) return features;
     features |= APR_CPU_AVX512_VNNI;
-    if (wide[0] < 1) return features; /* leaf 7 has no part 1 */
+    if (wide[0] < 1) return features; /* leaf 7 has no subleaf 1 */
     cpuid(7, 1, wide);
     if (has(wide[0], 5)) features |= APR_CPU_AVX512_BF16;
     return features;
@@ -59,7 +59,7 @@ unsigned apr_cpu_features(void) { return getauxval(AT_HWCAP) & 1u << 20 /* HWCAP
 
 #elif defined(__aarch64__) && defined(__APPLE__)
 
-unsigned apr_cpu_features(void) { return APR_CPU_NEON_DOT; } /* every Apple silicon has it */
+unsigned apr_cpu_features(void) { return APR_CPU_NEON_DOT; } /* all Apple silicon has it */
 
 #else
 

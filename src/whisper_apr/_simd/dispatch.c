@@ -1,4 +1,4 @@
-/* The backends that this CPU can run, weakest first. */
+/* The tables of kernels that this CPU can run, weakest first. */
 #include "kernels.h"
 
 extern const apr_table apr_table_scalar;
@@ -21,10 +21,11 @@ void apr_attention_neondot(const apr_attention *a);
 extern const apr_table apr_table_wasm128;
 #endif
 
-/* `base` with its products of bytes exchanged: of more than these a special instruction would change nothing. */
+/* Derive a table from `base` with the kernels that an int8 dot-product instruction speeds up. */
 #if defined(__x86_64__) || defined(_M_X64) || defined(APR_NEON_DOT)
-static const apr_table *with_dot_product(apr_table *derived, const apr_table *base, const char *name, void (*qgemm)(const apr_gemm *g),
-                                  void (*attention)(const apr_attention *a), void (*dot_peak)(float *out, ptrdiff_t n_task)) {
+static const apr_table *with_dot_product(apr_table *derived, const apr_table *base, const char *name,
+                                         void (*qgemm)(const apr_gemm *g), void (*attention)(const apr_attention *a),
+                                         void (*dot_peak)(float *out, ptrdiff_t n_task)) {
     *derived = *base;
     derived->name = name;
     derived->qgemm = qgemm;
@@ -35,8 +36,9 @@ static const apr_table *with_dot_product(apr_table *derived, const apr_table *ba
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
-static const apr_table *with_bfloat16(apr_table *derived, const apr_table *base, const char *name, void (*attention)(const apr_attention *a),
-                                       void (*bfloat16_peak)(float *out, ptrdiff_t n_task)) {
+static const apr_table *with_bfloat16(apr_table *derived, const apr_table *base, const char *name,
+                                      void (*attention)(const apr_attention *a),
+                                      void (*bfloat16_peak)(float *out, ptrdiff_t n_task)) {
     *derived = *base;
     derived->name = name;
     derived->attention = attention;
@@ -59,14 +61,17 @@ int apr_tables(const apr_table **out, int capacity) {
     APR_ADD(features & APR_CPU_AVX2, &apr_table_avx2)
     APR_ADD(features & APR_CPU_AVX512, &apr_table_avx512)
     static apr_table vnni, bf16;
-    APR_ADD(features & APR_CPU_AVX512_VNNI, with_dot_product(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni, apr_attention_avx512vnni,
-                                                      apr_dot_peak_avx512vnni))
-    APR_ADD(features & APR_CPU_AVX512_BF16, with_bfloat16(&bf16, &vnni, "avx512bf16", apr_attention_avx512bf16, apr_bfloat16_peak_avx512bf16))
+    APR_ADD(features & APR_CPU_AVX512_VNNI,
+            with_dot_product(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni, apr_attention_avx512vnni,
+                             apr_dot_peak_avx512vnni))
+    APR_ADD(features & APR_CPU_AVX512_BF16,
+            with_bfloat16(&bf16, &vnni, "avx512bf16", apr_attention_avx512bf16, apr_bfloat16_peak_avx512bf16))
 #elif defined(__aarch64__) || defined(_M_ARM64)
     APR_ADD(1, &apr_table_neon)
 #if defined(APR_NEON_DOT)
     static apr_table dot;
-    APR_ADD(features & APR_CPU_NEON_DOT, with_dot_product(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot, apr_attention_neondot, apr_dot_peak_neondot))
+    APR_ADD(features & APR_CPU_NEON_DOT, with_dot_product(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot,
+                                                          apr_attention_neondot, apr_dot_peak_neondot))
 #endif
 #elif defined(__wasm__)
     APR_ADD(1, &apr_table_wasm128)

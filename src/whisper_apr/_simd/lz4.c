@@ -1,26 +1,27 @@
-/* LZ4's block format: sequences of (token, literals, match), the last one without a match.
+/* LZ4 block format: sequences of (token, literals, match); the last sequence has no match.
  *
- * token: high half the number of literals, low half the match's length - 4; 15 means that bytes follow, each added,
- * up to the first that is not 255. A match is a 16-bit little-endian distance back into what was decoded; its copy may overlap itself.
+ * The token's high nibble is the number of literals, its low nibble the match length - 4. 15 means that bytes follow
+ * that are added to it, up to and including the first that is not 255. A match is a 16-bit little-endian distance back
+ * into the output; source and destination of its copy may overlap. Format: lz4_Block_format.md of github.com/lz4/lz4.
  */
 #include "lz4.h"
 
 #include <string.h>
 
 enum {
-    LZ4_LONG = 15,     /* the half of a token that says: more bytes follow */
+    LZ4_LONG = 15, /* nibble that says more length bytes follow */
     LZ4_MIN_MATCH = 4,
-    LZ4_STEP = 16,     /* bytes copied at once where both arrays have room for all of them */
+    LZ4_STEP = 16, /* bytes copied at once where both arrays have room */
 };
 
-/* Adds the bytes that go on with a length. Returns the length, or -1 where src ends or the length passes `limit`. */
+/* Add the extra bytes of a length. Return the length, or -1 if src ends or the length exceeds `limit`. */
 static ptrdiff_t long_length(const uint8_t **at, const uint8_t *end, ptrdiff_t length, ptrdiff_t limit) {
     uint8_t more;
     do {
         if (*at == end) return -1;
         more = *(*at)++;
         length += more;
-        if (length > limit) return -1; /* also keeps the sum far from overflowing */
+        if (length > limit) return -1; /* also prevents overflow */
     } while (more == 255);
     return length;
 }
@@ -31,7 +32,7 @@ static void copy_match(uint8_t *dst, ptrdiff_t distance, ptrdiff_t length, ptrdi
         for (ptrdiff_t i = 0; i < length; i += LZ4_STEP) memcpy(dst + i, from + i, LZ4_STEP);
         return;
     }
-    while (length > distance) { /* the pattern, then twice as much of it, and so on: no copy overlaps itself */
+    while (length > distance) { /* copy the pattern, then twice as much, and so on: no memcpy overlaps itself */
         memcpy(dst, dst - distance, (size_t)distance);
         dst += distance;
         length -= distance;

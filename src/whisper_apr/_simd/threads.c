@@ -1,8 +1,9 @@
-/* The pool: made on first use, asleep when idle, made anew after a fork.
+/* The thread pool: started on first use, asleep when idle, recreated after a fork.
  *
- * A job's tasks are claimed one by one from a ticket that holds the job's number and the next task, so that a worker that wakes late cannot
- * take a task of a job that has ended, and nobody waits for it. Workers spin for a moment before they sleep: the next kernel of a
- * forward pass comes within microseconds. Only one job runs at a time; a call that finds the pool taken does its tasks itself.
+ * Tasks are claimed one at a time from a ticket that holds the job number and the next task. A worker that wakes up
+ * late therefore cannot claim a task of a finished job, and no one has to wait for it. Workers spin briefly before
+ * they sleep, because the next kernel of a forward pass follows within microseconds. Only one job runs at a time; a
+ * caller that finds the pool busy runs its tasks itself.
  */
 #include "kernels.h"
 
@@ -110,17 +111,17 @@ static void cpu_pause(void) {
 
 enum {
     MAX_THREADS = 256,
-    SPINS_BEFORE_SLEEP = 4000, /* pauses before a worker sleeps: some 50 to 100 microseconds */
-    SPINS_BEFORE_YIELD = 10000, /* pauses before a caller gives its core to the worker that it waits for */
+    SPINS_BEFORE_SLEEP = 4000,  /* pauses before a worker sleeps: about 50 to 100 microseconds */
+    SPINS_BEFORE_YIELD = 10000, /* pauses before a waiting caller yields its core */
 };
 
 static struct {
-    lock_type busy;  /* held by the caller whose job runs; guards scratch, n_worker and what a job is made of */
-    lock_type sleep; /* guards waking */
+    lock_type busy;  /* held by the caller whose job runs; guards scratch, n_worker and the job's fields */
+    lock_type sleep; /* guards wake */
     condition_type wake;
     atomic_int n_sleeping, n_thread, n_left;
     int n_worker;
-    _Atomic uint64_t ticket; /* the job's number << 32 | the next task */
+    _Atomic uint64_t ticket; /* job number << 32 | next task */
     _Atomic(apr_task *) task;
     _Atomic(void *) context;
     atomic_int n_task, n_active;
@@ -130,16 +131,20 @@ static struct {
 void apr_set_num_threads(int n) { atomic_store(&pool.n_thread, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n); }
 int apr_get_num_threads(void) { return atomic_load(&pool.n_thread); }
 
-/* Take tasks of job `number` until none is left. What is read before the claim is this job's if the claim succeeds: the
- * job cannot end while a task of it is claimed and not done. */
+/* Run tasks of job `number` until none is left. What is read before a claim belongs to this job if the claim succeeds:
+ * the job cannot end while one of its tasks is claimed but not done. */
 static void work_on(uint32_t number, int slot) {
     for (;;) {
         uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
         uint32_t next = (uint32_t)ticket;
         apr_task *task = atomic_load_explicit(&pool.task, memory_order_relaxed);
         void *context = atomic_load_explicit(&pool.context, memory_order_relaxed);
-        if ((uint32_t)(ticket >> 32) != number || next >= (uint32_t)atomic_load_explicit(&pool.n_task, memory_order_relaxed)) return;
-        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket + 1, memory_order_acq_rel, memory_order_relaxed)) continue;
+        if ((uint32_t)(ticket >> 32) != number ||
+            next >= (uint32_t)atomic_load_explicit(&pool.n_task, memory_order_relaxed))
+            return;
+        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket + 1, memory_order_acq_rel,
+                                                   memory_order_relaxed))
+            continue;
         task(context, (ptrdiff_t)next, aligned(pool.scratch[slot].raw));
         atomic_fetch_sub_explicit(&pool.n_left, 1, memory_order_release);
     }
@@ -150,14 +155,16 @@ static void worker(int slot) {
     for (;;) {
         uint32_t number = 0;
         int spins = 0;
-        while (spins < SPINS_BEFORE_SLEEP && (number = (uint32_t)(atomic_load_explicit(&pool.ticket, memory_order_acquire) >> 32)) == seen) {
+        while (spins < SPINS_BEFORE_SLEEP &&
+               (number = (uint32_t)(atomic_load_explicit(&pool.ticket, memory_order_acquire) >> 32)) == seen) {
             cpu_pause();
             spins++;
         }
         if (number == seen) {
             lock(&pool.sleep);
             atomic_fetch_add(&pool.n_sleeping, 1);
-            while ((number = (uint32_t)(atomic_load(&pool.ticket) >> 32)) == seen) wait_condition(&pool.wake, &pool.sleep);
+            while ((number = (uint32_t)(atomic_load(&pool.ticket) >> 32)) == seen)
+                wait_condition(&pool.wake, &pool.sleep);
             atomic_fetch_sub(&pool.n_sleeping, 1);
             unlock(&pool.sleep);
         }
@@ -184,8 +191,9 @@ static void *worker_entry(void *slot) {
     return NULL;
 }
 
-/* In a fork's child no worker exists, a lock may have been held by a thread that is gone, and so may a job and its scratch: the job counts as
- * done, and the scratch, which may have been changing hands, is given up. */
+/* In a forked child there are no workers, and a lock may have been held by a thread that no longer exists, or a job
+ * may have been running. The job counts as done. The scratch buffers may have been about to be replaced, so they are
+ * abandoned. */
 static void after_fork(void) {
     pthread_mutex_init(&pool.busy, NULL);
     pthread_mutex_init(&pool.sleep, NULL);
@@ -233,7 +241,8 @@ int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch
         result = -1;
     } else {
         uint32_t number = (uint32_t)(atomic_load_explicit(&pool.ticket, memory_order_relaxed) >> 32) + 1;
-        /* no worker may claim a task between two of these lines: the ticket of the ended job is used up, whatever n_task says */
+        /* Exhaust the finished job's ticket first, so that no worker claims a task between these stores, whatever
+         * n_task is. */
         atomic_store(&pool.ticket, (uint64_t)(number - 1) << 32 | UINT32_MAX);
         atomic_store_explicit(&pool.task, task, memory_order_relaxed);
         atomic_store_explicit(&pool.context, context, memory_order_relaxed);

@@ -1,10 +1,13 @@
-/* Attention: out = softmax(q keys^T * scale) values, a row, a head and a few queries at a time: over pages (a token, beams, a prompt), or where
- * there are few. Many queries over strided arrays (the encoder) are encoder_attention.inc.h's.
+/* Attention out = softmax(q keys^T * scale) values for a few queries at a time: the decoder's self-attention and
+ * cross-attention over pages of the KV cache, and any call with few queries. Calls with many queries over strided
+ * arrays (the encoder) go to encoder_attention.inc.h; int8 pages go to attention_int8.inc.h.
  *
- * Lanes are keys for the scores and dimensions for the sum; pages are read where they lie, strided arrays are gathered as pages first. What
- * a query gets does not depend on how many others there are, nor on other rows' lengths.
- * Scores are in units of log 2: the queries are scaled by log2(e) * scale beforehand. int8 pages are attention_int8.inc.h's, but for heads that it
- * does not take, which are gathered.
+ * One task computes one head of one batch row, SMALL_M_ROWS queries at a time. Vector lanes hold keys while the scores
+ * are computed, and dimensions while the values are summed. Pages are read in place; strided arrays, and int8 heads of
+ * a size that attention_int8.inc.h does not support, are first copied into float32 pages. The output of a query
+ * depends neither on the number of queries nor on the lengths of other rows.
+ *
+ * Scores are in units of log 2: the queries are multiplied by log2(e) * scale beforehand, and the softmax uses 2^x.
  */
 #ifndef WHISPER_APR_KERNELS_ATTENTION_INC_H
 #define WHISPER_APR_KERNELS_ATTENTION_INC_H
@@ -19,26 +22,30 @@
 #include "vecmath.inc.h"
 
 enum {
-    VALUE_PREFETCH_PAGES = 2,                                  /* pages */
-    QUERY_BLOCK_VECTORS = LANES > 8 || LANES == 1 ? 4 : 8,     /* of a row of values, for a single query: as many as the registers hold */
-    SCORE_ACCUMULATORS = LANES >= 8 ? 2 : 1,                  /* sums of one score: where a page has few vectors, they would wait for themselves */
-    SCORE_VECTORS = LANES > 1 ? APR_PANEL / LANES : 4, /* of a page, for one or two queries */
-    SCORE_VECTORS_BLOCK = SCORE_VECTORS < TILE_VECTORS ? SCORE_VECTORS : TILE_VECTORS, /* for more ... */
-    SCORE_ROWS = SCORE_VECTORS_BLOCK * SCORE_ACCUMULATORS > TILE_VECTORS ? SMALL_M_ROWS / 2 : SMALL_M_ROWS, /* ... and so many of them at once */
+    VALUE_PREFETCH_PAGES = 2, /* pages between a value being read and being prefetched */
+    /* Vectors of a row of values that one query accumulates at once: as many as the register file holds. */
+    QUERY_BLOCK_VECTORS = LANES > 8 || LANES == 1 ? 4 : 8,
+    /* Accumulators per score, which hide the latency of the multiply-add where a page has few vectors. */
+    SCORE_ACCUMULATORS = LANES >= 8 ? 2 : 1,
+    SCORE_VECTORS = LANES > 1 ? APR_PANEL / LANES : 4, /* vectors of keys, for one or two queries */
+    SCORE_VECTORS_BLOCK = SCORE_VECTORS < TILE_VECTORS ? SCORE_VECTORS
+                                                       : TILE_VECTORS, /* vectors of keys, for more queries */
+    /* Queries whose scores are computed at once. */
+    SCORE_ROWS = SCORE_VECTORS_BLOCK * SCORE_ACCUMULATORS > TILE_VECTORS ? SMALL_M_ROWS / 2 : SMALL_M_ROWS,
 };
 
 typedef struct attention_work {
     const apr_attention *a;
-    ptrdiff_t n_part;  /* stretches of queries for each row and head */
-    ptrdiff_t n_key;   /* of the longest row */
-    ptrdiff_t d_value; /* d_head, rounded up to 16 */
-    int gather;        /* keys and values are copied into scratch first */
+    ptrdiff_t n_part;  /* parts that the queries of one row and head are split into */
+    ptrdiff_t n_key;   /* the longest row's number of keys */
+    ptrdiff_t d_value; /* d_head, rounded up to a multiple of 16 */
+    int gather;        /* nonzero: copy keys and values into scratch first */
 } attention_work;
 
-/* One head of one row as it is read: keys in panels (d_head, 16), values as (16, value_step) for each page. */
+/* One head of one row: keys in panels (d_head, 16) and values as (16, value_stride), one of each per page. */
 typedef struct attention_head {
     const void *keys, *values;
-    const int32_t *pages; /* NULL: pages lie one after the other */
+    const int32_t *pages; /* NULL: pages are consecutive */
     ptrdiff_t page_stride, value_page_stride, value_stride, n_key;
     int type;
 } attention_head;
@@ -49,37 +56,46 @@ APR_INLINE ptrdiff_t page_of(const attention_head *h, ptrdiff_t position) {
 
 APR_INLINE float element_to_float(const void *p, ptrdiff_t i, int type) {
     const void *at = element_at(p, i, type);
-    return type == APR_FLOAT32 ? *(const float *)at : type == APR_FLOAT16 ? apr_half_to_float(*(const uint16_t *)at) : (float)*(const int8_t *)at;
+    return type == APR_FLOAT32   ? *(const float *)at
+           : type == APR_FLOAT16 ? apr_half_to_float(*(const uint16_t *)at)
+                                 : (float)*(const int8_t *)at;
 }
 
-/* Copy one head's keys and values as float32: keys (n_page, d_head, 16), values (n_page * 16, d_value), filled up with zeros. */
-static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t head, ptrdiff_t n_key, float *APR_RESTRICT keys,
-                        float *APR_RESTRICT values) {
+/* Copy the keys and values of one head as float32: keys (n_page, d_head, 16) and values (n_page * 16, d_value),
+ * zero-padded. */
+static void gather_head(const attention_work *work, ptrdiff_t row, ptrdiff_t head, ptrdiff_t n_key,
+                        float *APR_RESTRICT keys, float *APR_RESTRICT values) {
     const apr_attention *a = work->a;
     ptrdiff_t d_head = a->d_head, d_value = work->d_value, n_slot = div_up(n_key, APR_PANEL) * APR_PANEL;
     for (ptrdiff_t key = 0; key < n_slot; key++) {
         float *k = keys + key / APR_PANEL * APR_PANEL * d_head + key % APR_PANEL, *v = values + key * d_value;
         ptrdiff_t filled = key < n_key ? d_head : 0;
         if (filled && a->pages) {
-            ptrdiff_t page = head * a->n_page + a->pages[row * a->pages_stride + key / APR_PANEL], slot = page * APR_PANEL + key % APR_PANEL;
+            ptrdiff_t page = head * a->n_page + a->pages[row * a->pages_stride + key / APR_PANEL],
+                      slot = page * APR_PANEL + key % APR_PANEL;
             const float *scales = a->type == APR_INT8 ? a->scales + slot : NULL;
-            float k_scale = scales ? scales[0] : 1.0f, v_scale = scales ? scales[a->n_head * a->n_page * APR_PANEL] : 1.0f;
+            float k_scale = scales ? scales[0] : 1.0f,
+                  v_scale = scales ? scales[a->n_head * a->n_page * APR_PANEL] : 1.0f;
             for (ptrdiff_t d = 0; d < d_head; d++) {
-                k[d * APR_PANEL] = k_scale * element_to_float(a->keys, key_index(page, key % APR_PANEL, d, d_head, a->type), a->type);
-                v[d] = v_scale * element_to_float(a->values, value_index(page, key % APR_PANEL, d, d_head, a->type), a->type);
+                k[d * APR_PANEL] =
+                    k_scale * element_to_float(a->keys, key_index(page, key % APR_PANEL, d, d_head, a->type), a->type);
+                v[d] = v_scale *
+                       element_to_float(a->values, value_index(page, key % APR_PANEL, d, d_head, a->type), a->type);
             }
         } else if (filled) {
             const float *k_from = (const float *)a->keys + row * a->k_row + head * a->k_head + key * a->k_time;
             for (ptrdiff_t d = 0; d < d_head; d++) k[d * APR_PANEL] = k_from[d];
-            memcpy(v, (const float *)a->values + row * a->v_row + head * a->v_head + key * a->v_time, (size_t)d_head * sizeof(float));
+            memcpy(v, (const float *)a->values + row * a->v_row + head * a->v_head + key * a->v_time,
+                   (size_t)d_head * sizeof(float));
         }
         for (ptrdiff_t d = filled; d < d_head; d++) k[d * APR_PANEL] = 0.0f;
         for (ptrdiff_t d = filled; d < d_value; d++) v[d] = 0.0f;
     }
 }
 
-/* acc[i][j] += x[i] * w[j]: one number of each query, and vectors that lie side by side. */
-APR_INLINE void query_block_fma(vf acc[][QUERY_BLOCK_VECTORS], const int rows, const int vectors, const int type, const float *x, ptrdiff_t x_stride, const void *w) {
+/* acc[i][j] += x[i] * w[j]: one element of each query times adjacent vectors. */
+APR_INLINE void query_block_fma(vf acc[][QUERY_BLOCK_VECTORS], const int rows, const int vectors, const int type,
+                                const float *x, ptrdiff_t x_stride, const void *w) {
     vf part[QUERY_BLOCK_VECTORS];
     APR_UNROLL
     for (int j = 0; j < vectors; j++) part[j] = load_elements(w, j * LANES, type);
@@ -99,11 +115,11 @@ APR_INLINE void query_block_zero(vf acc[][QUERY_BLOCK_VECTORS], const int rows, 
     }
 }
 
-/* scores[i][page * 16 + key], i < rows, from scaled queries q (rows, d_head). Page after page, and each straight on: where memory decides, this
- * is a single stream. */
-APR_INLINE void query_block_scores(const attention_head *h, const int rows, const int vectors, const int type, const float *q, ptrdiff_t d_head,
-                           float *scores, ptrdiff_t score_stride) {
-    const int lines = apr_zen5;
+/* Compute scores[i][page * 16 + key] for i < rows, from scaled queries q (rows, d_head). Each page is read
+ * sequentially, because memory bandwidth is the limit. */
+APR_INLINE void query_block_scores(const attention_head *h, const int rows, const int vectors, const int type,
+                                   const float *q, ptrdiff_t d_head, float *scores, ptrdiff_t score_stride) {
+    const int prefetch_lines = apr_zen5;
     ptrdiff_t n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
     for (ptrdiff_t key = 0; key < n_slot; key += vectors * LANES) {
         vf acc[SCORE_ACCUMULATORS][SMALL_M_ROWS][QUERY_BLOCK_VECTORS];
@@ -112,12 +128,16 @@ APR_INLINE void query_block_scores(const attention_head *h, const int rows, cons
         APR_UNROLL
         for (int p = 0; p < SCORE_ACCUMULATORS; p++) query_block_zero(acc[p], rows, vectors);
         for (; d + SCORE_ACCUMULATORS <= d_head; d += SCORE_ACCUMULATORS) {
-            if (lines) prefetch_stream(element_at(keys, d * APR_PANEL, type), SCORE_ACCUMULATORS * APR_PANEL * (int)type_size(type));
+            if (prefetch_lines)
+                prefetch_stream(element_at(keys, d * APR_PANEL, type),
+                                SCORE_ACCUMULATORS * APR_PANEL * (int)type_size(type));
             APR_UNROLL
             for (int p = 0; p < SCORE_ACCUMULATORS; p++)
-                query_block_fma(acc[p], rows, vectors, type, q + d + p, d_head, element_at(keys, (d + p) * APR_PANEL, type));
+                query_block_fma(acc[p], rows, vectors, type, q + d + p, d_head,
+                                element_at(keys, (d + p) * APR_PANEL, type));
         }
-        for (; d < d_head; d++) query_block_fma(acc[0], rows, vectors, type, q + d, d_head, element_at(keys, d * APR_PANEL, type));
+        for (; d < d_head; d++)
+            query_block_fma(acc[0], rows, vectors, type, q + d, d_head, element_at(keys, d * APR_PANEL, type));
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
@@ -129,10 +149,12 @@ APR_INLINE void query_block_scores(const attention_head *h, const int rows, cons
     }
 }
 
-/* out[i] = sum over keys of weights[i][key] * values[key]. A single stream, but where one pass takes a part of each row alone. */
-APR_INLINE void query_block_values(const attention_head *h, const int rows, const int vectors, const int type, const float *weights,
-                        ptrdiff_t weight_stride, ptrdiff_t d_head, float *out, ptrdiff_t out_stride) {
-    const int lines = apr_zen5;
+/* Compute out[i] = sum over keys of weights[i][key] * values[key]. The values are read sequentially, unless one pass
+ * takes only part of each row. */
+APR_INLINE void query_block_values(const attention_head *h, const int rows, const int vectors, const int type,
+                                   const float *weights, ptrdiff_t weight_stride, ptrdiff_t d_head, float *out,
+                                   ptrdiff_t out_stride) {
+    const int prefetch_lines = apr_zen5;
     for (ptrdiff_t d = 0; d < d_head; d += vectors * LANES) {
         vf acc[SMALL_M_ROWS][QUERY_BLOCK_VECTORS];
         ptrdiff_t ahead = VALUE_PREFETCH_PAGES * h->value_page_stride;
@@ -145,8 +167,9 @@ APR_INLINE void query_block_values(const attention_head *h, const int rows, cons
                 const void *row = element_at(values, (key - first) * h->value_stride, type);
                 if (vectors * LANES < h->value_stride) {
                     APR_UNROLL
-                    for (int j = 0; j < vectors; j += CACHE_LINE / LANES / (int)type_size(type)) APR_PREFETCH_L2(element_at(row, ahead + j * LANES, type));
-                } else if (lines) {
+                    for (int j = 0; j < vectors; j += CACHE_LINE / LANES / (int)type_size(type))
+                        APR_PREFETCH_L2(element_at(row, ahead + j * LANES, type));
+                } else if (prefetch_lines) {
                     prefetch_stream(row, vectors * LANES * (int)type_size(type));
                 }
                 query_block_fma(acc, rows, vectors, type, weights + key, weight_stride, row);
@@ -163,17 +186,23 @@ APR_INLINE void query_block_values(const attention_head *h, const int rows, cons
     }
 }
 
-static void query_block_attention(const attention_head *h, const apr_attention *a, int rows, const float *q, float *scores, ptrdiff_t score_stride,
-                     ptrdiff_t n_visible, float *out) {
+static void query_block_attention(const attention_head *h, const apr_attention *a, int rows, const float *q,
+                                  float *scores, ptrdiff_t score_stride, ptrdiff_t n_visible, float *out) {
     ptrdiff_t d_head = a->d_head, n_slot = div_up(h->n_key, APR_PANEL) * APR_PANEL;
 #define FIRST(R) ((R) < SCORE_ROWS ? (R) : SCORE_ROWS)
 #define WIDE(R) ((R) == 1 ? QUERY_BLOCK_VECTORS : (R) == 2 || (LANES == 16 && (R) <= 5) ? 4 : TILE_VECTORS)
-#define NARROW(R) (WIDE(R) * LANES < APR_PANEL ? WIDE(R) : APR_PANEL / LANES) /* every row of values is a multiple of these */
+#define NARROW(R) \
+    (WIDE(R) * LANES < APR_PANEL ? WIDE(R) : APR_PANEL / LANES) /* divides the width of every row of values */
 #define QUERY_BLOCK_TYPE(R, TYPE) \
-    query_block_scores(h, FIRST(R), R <= 2 ? SCORE_VECTORS : SCORE_VECTORS_BLOCK, TYPE, q, d_head, scores, score_stride); \
-    if (R > FIRST(R)) query_block_scores(h, R - FIRST(R), SCORE_VECTORS_BLOCK, TYPE, q + FIRST(R) * d_head, d_head, scores + FIRST(R) * score_stride, score_stride); \
-    for (ptrdiff_t i = 0; i < R; i++) softmax_base2(scores + i * score_stride, a->causal ? max_size(1, n_visible + i) : n_visible, n_slot); \
-    if (h->value_stride % (WIDE(R) * LANES) == 0) query_block_values(h, R, WIDE(R), TYPE, scores, score_stride, d_head, out, a->out_time); \
+    query_block_scores(h, FIRST(R), R <= 2 ? SCORE_VECTORS : SCORE_VECTORS_BLOCK, TYPE, q, d_head, scores, \
+                       score_stride); \
+    if (R > FIRST(R)) \
+        query_block_scores(h, R - FIRST(R), SCORE_VECTORS_BLOCK, TYPE, q + FIRST(R) * d_head, d_head, \
+                           scores + FIRST(R) * score_stride, score_stride); \
+    for (ptrdiff_t i = 0; i < R; i++) \
+        softmax_base2(scores + i * score_stride, a->causal ? max_size(1, n_visible + i) : n_visible, n_slot); \
+    if (h->value_stride % (WIDE(R) * LANES) == 0) \
+        query_block_values(h, R, WIDE(R), TYPE, scores, score_stride, d_head, out, a->out_time); \
     else query_block_values(h, R, NARROW(R), TYPE, scores, score_stride, d_head, out, a->out_time);
 #define QUERY_BLOCK_CASE(R) \
     case R: \
@@ -238,11 +267,13 @@ static void attention_task(void *context, ptrdiff_t i, void *scratch) {
     ptrdiff_t n_visible = a->causal ? n_key - a->n_query + 1 : n_key;
     ptrdiff_t n_block = div_up(a->n_query, SMALL_M_ROWS);
     for (ptrdiff_t block = part * n_block / work->n_part; block < (part + 1) * n_block / work->n_part; block++) {
-        ptrdiff_t first = block * SMALL_M_ROWS, n = min_size(SMALL_M_ROWS, a->n_query - first), visible = a->causal ? n_visible + first : n_visible;
+        ptrdiff_t first = block * SMALL_M_ROWS, n = min_size(SMALL_M_ROWS, a->n_query - first),
+                  visible = a->causal ? n_visible + first : n_visible;
         ptrdiff_t score_stride = n_slot + APR_PANEL;
         float *queries = workspace + SMALL_M_ROWS * score_stride;
         for (ptrdiff_t t = 0; t < n; t++)
-            for (ptrdiff_t d = 0; d < a->d_head; d++) queries[t * a->d_head + d] = q[(first + t) * a->q_time + d] * scale;
+            for (ptrdiff_t d = 0; d < a->d_head; d++)
+                queries[t * a->d_head + d] = q[(first + t) * a->q_time + d] * scale;
         query_block_attention(&h, a, (int)n, queries, workspace, score_stride, visible, out + first * a->out_time);
     }
 }
@@ -256,7 +287,8 @@ static void attention(const apr_attention *a) {
         int8_attention(a);
         return;
     }
-    attention_work work = {.a = a, .n_part = query_parts(a, SMALL_M_ROWS), .n_key = a->lengths ? longest_length(a) : a->n_key};
+    attention_work work = {
+        .a = a, .n_part = query_parts(a, SMALL_M_ROWS), .n_key = a->lengths ? longest_length(a) : a->n_key};
     work.d_value = div_up(a->d_head, APR_PANEL) * APR_PANEL;
     work.gather = !a->pages || work.d_value != a->d_head || a->type == APR_INT8;
     ptrdiff_t n_slot = div_up(work.n_key, APR_PANEL) * APR_PANEL;

@@ -1,8 +1,9 @@
-/* Attention over int8 pages: whole numbers all the way, so that no byte need become a float.
+/* Attention over int8 pages, computed with the integer dot product, so that no cached byte is converted to float.
  *
- * A query is rounded to 16 bits, and multiplied with the keys as a matrix product is; its weights, times the values' steps, are rounded to 14 bits
- * of the largest of 64, and multiplied with these positions' values. Sums of whole numbers are exact: every backend has the same.
- * Where the dot product takes bytes, a number is two digits, whose products are summed apart.
+ * A query is quantized to 16 bits and multiplied with the keys. The softmax weights, multiplied by the scales of the
+ * values, are quantized to 14 bits relative to the maximum of each block of 64 positions, and multiplied with the
+ * values of that block. Integer sums are exact, so every backend produces the same ones. Where the dot product takes
+ * int8 inputs, each input is split into two digits whose products are summed separately.
  */
 #ifndef WHISPER_APR_KERNELS_ATTENTION_INT8_INC_H
 #define WHISPER_APR_KERNELS_ATTENTION_INT8_INC_H
@@ -14,7 +15,7 @@
 #include "tile.inc.h"
 #include "vecmath.inc.h"
 
-#if !defined(VQ_KEY_ZERO_POINT) /* what vq_key adds to a number, where the instruction wants it unsigned */
+#if !defined(VQ_KEY_ZERO_POINT) /* the zero point that vq_load_key adds where the dot product requires unsigned keys */
 #define VQ_KEY_ZERO_POINT 0
 APR_INLINE vq vq_load_key(const int8_t *p, int part) { return vq_load_weight(p, part); }
 APR_INLINE vi vq_dot_key(vi acc, vq key, vq x) { return vq_dot(acc, key, x); }
@@ -22,45 +23,50 @@ APR_INLINE vi vq_dot_key(vi acc, vq key, vq x) { return vq_dot(acc, key, x); }
 
 enum {
     DIGITS = sizeof(vq_element) == 1 ? 2 : 1,
-    KEY_BASE = 255, /* a query, which keys are multiplied with: digits from -127 to 127 ... */
+    KEY_BASE = 255, /* queries: two digits from -127 to 127 */
     KEY_MAX = 127 * 255 + 127,
-    WEIGHT_BASE = 128, /* weights: digits from 0 to 127, which are the same signed and unsigned */
+    WEIGHT_BASE = 128, /* weights: two digits from 0 to 127, the same signed and unsigned */
     WEIGHT_MAX = 127 * 128,
     INT8_ROWS = VF_TILE_ROWS < 6 ? VF_TILE_ROWS : 6, /* queries that read a page together */
-    INT8_VECTORS = 4,  /* of keys, or of dimensions, at once, where there are few queries ... */
-    INT8_ACCUMULATORS = 16,    /* ... and no more sums than the registers hold */
-    INT8_VALUE_BLOCK = 64,   /* positions whose weights are rounded together */
-    INT8_D_HEAD_MULTIPLE = 64,    /* dimensions of a head are a multiple of this ... */
-    INT8_MAX_D_HEAD = 512, /* ... up to this: 512 * 127 * KEY_MOST is below 2^31, and 512 * 127 * 127 below 2^24, exact as a float */
+    INT8_VECTORS = 4,          /* vectors of keys or of dimensions at once, where there are few queries */
+    INT8_ACCUMULATORS = 16,    /* most accumulators, as many as the register file holds */
+    INT8_VALUE_BLOCK = 64,     /* positions whose weights are quantized together */
+    INT8_D_HEAD_MULTIPLE = 64, /* d_head must be a multiple of this */
+    /* Largest d_head: 512 * 127 * KEY_MAX < 2^31, and 512 * 127 * 127 < 2^24, which is exact in float32. */
+    INT8_MAX_D_HEAD = 512,
 };
 
 /* One head of one row. */
 typedef struct int8_head {
-    const int8_t *keys, *values;         /* (n_page, d_head / 4, 16, 4), (n_page, 4, d_head, 4) */
+    const int8_t *keys, *values;            /* (n_page, d_head / 4, 16, 4) and (n_page, 4, d_head, 4) */
     const float *key_scales, *value_scales; /* (n_page, 16) */
     const int32_t *pages;
     ptrdiff_t d_head, n_slot; /* n_slot: positions, rounded up to whole pages */
 } int8_head;
 
-/* A whole number in each lane, in its digits: out, and out + 16 for the lower. */
+/* Split an integer in each lane into digits: the high one goes to out, the low one to out + 16. */
 APR_INLINE void store_digits(vf x, int key, vq_element *out) {
     if (DIGITS == 1) {
         vq_store(out, x);
         return;
     }
     const float base = key ? KEY_BASE : WEIGHT_BASE;
-    /* the nearest multiple of an odd base: no ties; or the one below, which is the nearest to (base - 1) / 2 less */
+    /* For keys, round to the nearest multiple of the base, which is odd, so that there are no ties; for weights, round
+     * down, which is rounding to nearest after subtracting (base - 1) / 2. */
     vf high = vf_round(vf_fma(x, vf_set1(1.0f / base), vf_set1(key ? 0.0f : 0.5f / base - 0.5f)));
     vf_store_int8((int8_t *)out, high);
     vf_store_int8((int8_t *)out + APR_PANEL, vf_fma(high, vf_set1(-base), x));
 }
 
-/* Row i of `rows`: n numbers, a multiple of 16, of a query or weights, in out (n / 16, rows, DIGITS, 16). Returns what a step is worth. */
-APR_NOINLINE static float quantize_digits(const float *x, ptrdiff_t n, int key, ptrdiff_t i, ptrdiff_t rows, vq_element *out) {
+/* Quantize n numbers (a multiple of 16) of query or weight row i into out (n / 16, rows, DIGITS, 16). Return the
+ * scale. */
+APR_NOINLINE static float quantize_digits(const float *x, ptrdiff_t n, int key, ptrdiff_t i, ptrdiff_t rows,
+                                          vq_element *out) {
     const float visible_step = (float)(key ? KEY_MAX : WEIGHT_MAX) / 127.0f;
     float inverse_scale, scale = quantization_scale(x, n, &inverse_scale);
     for (ptrdiff_t at = 0; at < n; at += LANES) {
-        vf whole = inverse_scale == 0.0f ? vf_zero() : vf_round(vf_mul(vf_load(x + at), vf_set1(inverse_scale * visible_step)));
+        vf whole = inverse_scale == 0.0f ? vf_zero()
+                                         : vf_round(vf_mul(vf_load(x + at), vf_set1(inverse_scale * visible_step)));
         store_digits(whole, key, out + (at / APR_PANEL * rows + i) * DIGITS * APR_PANEL + at % APR_PANEL);
     }
     return scale / visible_step;
@@ -74,10 +80,12 @@ APR_INLINE void int8_init(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, cons
     }
 }
 
-/* acc[i][j] += numbers times bytes: n_block blocks of 16 of each row and digit, x (n_block, rows, DIGITS, 16), and of quads of outputs side by
- * side, w_step apart. ask: bytes of a single stream that are asked for with each of these. */
-APR_INLINE void int8_microkernel(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, const int vectors, const int keys, const vq_element *x,
-                          const int8_t *w, ptrdiff_t w_stride, ptrdiff_t n_block, ptrdiff_t prefetch_bytes) {
+/* acc[i][j] += inputs times int8 values, the microkernel.
+ * x: inputs (n_block, sums, 16), sums = rows * DIGITS; w: quads of adjacent outputs, one line every w_stride bytes.
+ * prefetch_bytes: bytes of w to prefetch with each line. */
+APR_INLINE void int8_microkernel(vi acc[][INT8_VECTORS][VQ_PARTS], const int sums, const int vectors, const int keys,
+                                 const vq_element *x, const int8_t *w, ptrdiff_t w_stride, ptrdiff_t n_block,
+                                 ptrdiff_t prefetch_bytes) {
     for (ptrdiff_t block = 0; block < n_block; block++, x += sums * APR_PANEL) {
         APR_UNROLL
         for (int q = 0; q < APR_PANEL / APR_QUAD; q++, w += w_stride) {
@@ -86,7 +94,9 @@ APR_INLINE void int8_microkernel(vi acc[][INT8_VECTORS][VQ_PARTS], const int sum
             APR_UNROLL
             for (int j = 0; j < vectors; j++) {
                 APR_UNROLL
-                for (int p = 0; p < VQ_PARTS; p++) part[j][p] = keys ? vq_load_key(w + j * LANES * APR_QUAD, p) : vq_load_weight(w + j * LANES * APR_QUAD, p);
+                for (int p = 0; p < VQ_PARTS; p++)
+                    part[j][p] =
+                        keys ? vq_load_key(w + j * LANES * APR_QUAD, p) : vq_load_weight(w + j * LANES * APR_QUAD, p);
             }
             APR_UNROLL
             for (int i = 0; i < sums; i++) {
@@ -95,14 +105,15 @@ APR_INLINE void int8_microkernel(vi acc[][INT8_VECTORS][VQ_PARTS], const int sum
                 for (int j = 0; j < vectors; j++) {
                     APR_UNROLL
                     for (int p = 0; p < VQ_PARTS; p++)
-                        acc[i][j][p] = keys ? vq_dot_key(acc[i][j][p], part[j][p], input) : vq_dot(acc[i][j][p], part[j][p], input);
+                        acc[i][j][p] = keys ? vq_dot_key(acc[i][j][p], part[j][p], input)
+                                            : vq_dot(acc[i][j][p], part[j][p], input);
                 }
             }
         }
     }
 }
 
-/* The sum of a number's digits' sums. */
+/* Combine the sums of the two digits of row i. */
 APR_INLINE vf int8_combine_digits(vi acc[][INT8_VECTORS][VQ_PARTS], const int i, const int j, const int base) {
     vf high = vf_from_int(vq_merge_parts(acc[i * DIGITS][j][0], acc[i * DIGITS][j][VQ_PARTS - 1]));
     if (DIGITS == 1) return high;
@@ -110,12 +121,13 @@ APR_INLINE vf int8_combine_digits(vi acc[][INT8_VECTORS][VQ_PARTS], const int i,
     return vf_fma(high, vf_set1((float)base), vf_from_int(low));
 }
 
-/* scores[i][page * 16 + key], from queries in digits, page after page. */
-APR_INLINE void int8_scores(const int8_head *h, const int rows, const int vectors, const vq_element *queries, const float *scales, float *scores) {
+/* Compute scores[i][page * 16 + key] from queries in digits, page by page. */
+APR_INLINE void int8_scores(const int8_head *h, const int rows, const int vectors, const vq_element *queries,
+                            const float *scales, float *scores) {
     const ptrdiff_t n_block = h->d_head / APR_PANEL, prefetch_bytes = apr_zen5 ? CACHE_LINE : 0;
     int32_t compensation[INT8_ROWS * DIGITS] = {0};
     vi acc[INT8_ROWS * DIGITS][INT8_VECTORS][VQ_PARTS];
-    if (VQ_KEY_ZERO_POINT) { /* what it adds to a sum, a key of zeros shows */
+    if (VQ_KEY_ZERO_POINT) { /* measure the zero point's contribution with an all-zero key */
         static const int8_t zeros[APR_PANEL * APR_QUAD];
         int32_t lanes[LANES];
         int8_init(acc, rows * DIGITS, 1, compensation);
@@ -136,14 +148,16 @@ APR_INLINE void int8_scores(const int8_head *h, const int rows, const int vector
             APR_UNROLL
             for (int j = 0; j < vectors; j++) {
                 vf score = vf_mul(int8_combine_digits(acc, i, j, KEY_BASE), vf_set1(scales[i]));
-                vf_store(scores + i * h->n_slot + key + j * LANES, vf_mul(score, vf_load(h->key_scales + page * APR_PANEL + slot + j * LANES)));
+                vf_store(scores + i * h->n_slot + key + j * LANES,
+                         vf_mul(score, vf_load(h->key_scales + page * APR_PANEL + slot + j * LANES)));
             }
         }
     }
 }
 
-/* sums[i] (d_head) = weights[i] times the values, a few pages after the others. */
-APR_INLINE void int8_weighted_values(const int8_head *h, const int rows, const int vectors, const float *weights, float *sums) {
+/* sums[i] (d_head) = weights[i] times the values, one block of positions after the other. */
+APR_INLINE void int8_weighted_values(const int8_head *h, const int rows, const int vectors, const float *weights,
+                                     float *sums) {
     static const int32_t zeros[INT8_ROWS * DIGITS];
     const ptrdiff_t line = h->d_head * APR_QUAD;
     memset(sums, 0, (size_t)(rows * h->d_head) * sizeof *sums);
@@ -152,43 +166,51 @@ APR_INLINE void int8_weighted_values(const int8_head *h, const int rows, const i
         float scales[INT8_ROWS];
         ptrdiff_t n = min_size(INT8_VALUE_BLOCK, h->n_slot - first);
         APR_UNROLL
-        for (int i = 0; i < rows; i++) scales[i] = quantize_digits(weights + i * h->n_slot + first, n, 0, i, rows, digits);
+        for (int i = 0; i < rows; i++)
+            scales[i] = quantize_digits(weights + i * h->n_slot + first, n, 0, i, rows, digits);
         for (ptrdiff_t d = 0; d < h->d_head; d += vectors * LANES) {
             vi acc[INT8_ROWS * DIGITS][INT8_VECTORS][VQ_PARTS];
             const ptrdiff_t prefetch_bytes = apr_zen5 && d == 0 ? line : 0;
             int8_init(acc, rows * DIGITS, vectors, zeros);
             for (ptrdiff_t at = 0; at < n; at += APR_PANEL) {
-                const int8_t *values = h->values + h->pages[(first + at) / APR_PANEL] * APR_PANEL * h->d_head + d * APR_QUAD;
-                int8_microkernel(acc, rows * DIGITS, vectors, 0, digits + at * rows * DIGITS, values, line, 1, prefetch_bytes);
+                const int8_t *values =
+                    h->values + h->pages[(first + at) / APR_PANEL] * APR_PANEL * h->d_head + d * APR_QUAD;
+                int8_microkernel(acc, rows * DIGITS, vectors, 0, digits + at * rows * DIGITS, values, line, 1,
+                                 prefetch_bytes);
             }
             APR_UNROLL
             for (int i = 0; i < rows; i++) {
                 APR_UNROLL
                 for (int j = 0; j < vectors; j++) {
                     float *sum = sums + i * h->d_head + d + j * LANES;
-                    vf_store(sum, vf_fma(int8_combine_digits(acc, i, j, WEIGHT_BASE), vf_set1(scales[i]), vf_load(sum)));
+                    vf_store(sum,
+                             vf_fma(int8_combine_digits(acc, i, j, WEIGHT_BASE), vf_set1(scales[i]), vf_load(sum)));
                 }
             }
         }
     }
 }
 
-/* The softmax of each query's scores, times the values' steps. n_seen: what the first query sees, and each further one that much more. */
+/* Compute the softmax of each query's scores, times the scales of the values. n_visible: keys visible to the first
+ * query; visible_step: how many more are visible to each following query. */
 static void int8_softmax(const int8_head *h, int rows, ptrdiff_t n_visible, ptrdiff_t visible_step, float *scores) {
     for (int i = 0; i < rows; i++, n_visible += visible_step, scores += h->n_slot) {
         ptrdiff_t visible = max_size(1, n_visible);
         softmax_base2(scores, visible, h->n_slot);
         for (ptrdiff_t key = 0; key < h->n_slot; key += LANES)
-            vf_store(scores + key, vf_mul(vf_load(scores + key), vf_load(h->value_scales + h->pages[key / APR_PANEL] * APR_PANEL + key % APR_PANEL)));
-        for (ptrdiff_t key = visible; key < h->n_slot; key++) scores[key] = 0.0f; /* whatever the step of a slot that nobody has written */
+            vf_store(scores + key,
+                     vf_mul(vf_load(scores + key),
+                            vf_load(h->value_scales + h->pages[key / APR_PANEL] * APR_PANEL + key % APR_PANEL)));
+        for (ptrdiff_t key = visible; key < h->n_slot; key++)
+            scores[key] = 0.0f; /* the scale of an unwritten slot may be anything */
     }
 }
 
-static void int8_query_block(const int8_head *h, int rows, const vq_element *queries, const float *scales, ptrdiff_t n_visible, ptrdiff_t visible_step,
-                      float *scores, float *sums) {
+static void int8_query_block(const int8_head *h, int rows, const vq_element *queries, const float *scales,
+                             ptrdiff_t n_visible, ptrdiff_t visible_step, float *scores, float *sums) {
 #define FITS(R, V) ((R) * DIGITS * VQ_PARTS * (V) <= INT8_ACCUMULATORS)
 #define WIDE(R) (FITS(R, 4) ? 4 : FITS(R, 2) ? 2 : 1)
-#define NARROW(R) (WIDE(R) * LANES <= APR_PANEL ? WIDE(R) : APR_PANEL / LANES) /* no more than a page's */
+#define NARROW(R) (WIDE(R) * LANES <= APR_PANEL ? WIDE(R) : APR_PANEL / LANES) /* at most one page */
 #define INT8_CASE(R) \
     case R: \
         int8_scores(h, R, NARROW(R), queries, scales, scores); \
@@ -213,15 +235,18 @@ static void int8_query_block(const int8_head *h, int rows, const vq_element *que
 
 typedef struct int8_attention_work {
     const apr_attention *a;
-    ptrdiff_t n_part; /* stretches of queries for each row and head */
+    ptrdiff_t n_part; /* parts that the queries of one row and head are split into */
 } int8_attention_work;
 
 static void int8_attention_task(void *context, ptrdiff_t index, void *scratch) {
     const int8_attention_work *work = context;
     const apr_attention *a = work->a;
-    ptrdiff_t part = index % work->n_part, head = index / work->n_part % a->n_head, row = index / work->n_part / a->n_head;
-    ptrdiff_t n_key = a->lengths[row], d_head = a->d_head, first_page = head * a->n_page, n_block = div_up(a->n_query, INT8_ROWS);
-    int8_head h = {.pages = a->pages + row * a->pages_stride, .d_head = d_head, .n_slot = div_up(n_key, APR_PANEL) * APR_PANEL};
+    ptrdiff_t part = index % work->n_part, head = index / work->n_part % a->n_head,
+              row = index / work->n_part / a->n_head;
+    ptrdiff_t n_key = a->lengths[row], d_head = a->d_head, first_page = head * a->n_page,
+              n_block = div_up(a->n_query, INT8_ROWS);
+    int8_head h = {
+        .pages = a->pages + row * a->pages_stride, .d_head = d_head, .n_slot = div_up(n_key, APR_PANEL) * APR_PANEL};
     h.keys = (const int8_t *)a->keys + first_page * APR_PANEL * d_head;
     h.values = (const int8_t *)a->values + first_page * APR_PANEL * d_head;
     h.key_scales = a->scales + first_page * APR_PANEL;
@@ -236,19 +261,24 @@ static void int8_attention_task(void *context, ptrdiff_t index, void *scratch) {
             for (ptrdiff_t d = 0; d < d_head; d++) query[d] = q[i * a->q_time + d] * (a->scale * LOG2_E);
             scales[i] = quantize_digits(query, d_head, 1, i, rows, queries);
         }
-        int8_query_block(&h, (int)rows, queries, scales, a->causal ? n_key - a->n_query + 1 + first : n_key, a->causal ? 1 : 0, scores, sums);
-        for (ptrdiff_t i = 0; i < rows; i++) memcpy(out + i * a->out_time, sums + i * d_head, (size_t)d_head * sizeof *sums);
+        int8_query_block(&h, (int)rows, queries, scales, a->causal ? n_key - a->n_query + 1 + first : n_key,
+                         a->causal ? 1 : 0, scores, sums);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            memcpy(out + i * a->out_time, sums + i * d_head, (size_t)d_head * sizeof *sums);
     }
 }
 
-/* Whether int8_attention is what a call wants: every Whisper's heads have 64 dimensions. */
-APR_INLINE int int8_attention_supported(const apr_attention *a) { return a->type == APR_INT8 && a->d_head % INT8_D_HEAD_MULTIPLE == 0 && a->d_head <= INT8_MAX_D_HEAD; }
+/* Return whether int8_attention supports a call. All Whisper models have d_head 64. */
+APR_INLINE int int8_attention_supported(const apr_attention *a) {
+    return a->type == APR_INT8 && a->d_head % INT8_D_HEAD_MULTIPLE == 0 && a->d_head <= INT8_MAX_D_HEAD;
+}
 
 static void int8_attention(const apr_attention *a) {
     int8_attention_work work = {.a = a, .n_part = query_parts(a, INT8_ROWS)};
     ptrdiff_t floats = INT8_ROWS * (div_up(longest_length(a), APR_PANEL) * APR_PANEL + a->d_head) + a->d_head;
     size_t digits = (size_t)(INT8_ROWS * DIGITS * a->d_head) * sizeof(vq_element);
-    apr_parallel(int8_attention_task, &work, a->n_row * a->n_head * work.n_part, (size_t)floats * sizeof(float) + digits);
+    apr_parallel(int8_attention_task, &work, a->n_row * a->n_head * work.n_part,
+                 (size_t)floats * sizeof(float) + digits);
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* What the alignment of words with sound needs: a running median, and dynamic time warping. */
+/* Kernels for aligning words with audio: a running median and dynamic time warping. */
 #ifndef WHISPER_APR_KERNELS_DTW_MEDIAN_INC_H
 #define WHISPER_APR_KERNELS_DTW_MEDIAN_INC_H
 
@@ -15,7 +15,8 @@ typedef struct median_work {
     ptrdiff_t n, width;
 } median_work;
 
-/* The middle of each run of `width` numbers, a NaN counting as infinity: LANES runs at once are sorted by exchanging neighbours, `width` rounds of it. */
+/* Compute the median of each window of `width` numbers, with NaN as infinity. LANES windows at once are sorted by
+ * odd-even transposition, in `width` rounds. */
 static void median_task(void *context, ptrdiff_t row, void *scratch) {
     const median_work *work = context;
     ptrdiff_t n = work->n, width = work->width;
@@ -23,7 +24,9 @@ static void median_task(void *context, ptrdiff_t row, void *scratch) {
     vf run[MEDIAN_MAX_WIDTH];
     (void)scratch;
     for (ptrdiff_t at = 0; at < n; at += LANES) {
-        for (ptrdiff_t j = 0; j < width; j++) run[j] = vf_min(vf_load_n(x + at + j, n - at), vf_set1(INFINITY)); /* in this order a NaN becomes infinity */
+        for (ptrdiff_t j = 0; j < width; j++)
+            run[j] = vf_min(vf_load_n(x + at + j, n - at),
+                            vf_set1(INFINITY)); /* this operand order replaces NaN by infinity */
         for (ptrdiff_t round = 0; round < width; round++)
             for (ptrdiff_t j = round % 2; j + 1 < width; j += 2) {
                 vf low = vf_min(run[j], run[j + 1]);
@@ -39,8 +42,9 @@ static void median(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, ptr
     apr_parallel(median_task, &work, n_row, 0);
 }
 
-/* The cheapest way from the first row and column to the last: each step goes on by a row, a column, or both (trace 1, 2, 0; where two are
- * equally cheap, by a column). cost (n + 1) is scratch, trace (n, m) says how each place was reached. One thread: places depend on each other. */
+/* Dynamic time warping: find the cheapest path from the first row and column of x (n, m) to the last.
+ * Each step advances the row (trace 1), the column (2) or both (0); on ties the column. cost (n + 1) is scratch; trace
+ * (n, m) receives the step that reached each cell. Cells depend on each other, so one thread does it all. */
 static void dtw(const float *x, ptrdiff_t n, ptrdiff_t m, float *cost, int8_t *trace) {
     cost[0] = 0;
     for (ptrdiff_t i = 1; i <= n; i++) cost[i] = INFINITY;

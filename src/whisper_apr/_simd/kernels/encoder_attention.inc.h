@@ -1,11 +1,14 @@
-/* Attention of many queries over strided arrays (the encoder): out = softmax(q keys^T * scale) values.
+/* Attention out = softmax(q keys^T * scale) values for many queries over strided arrays: the encoder.
  *
- * Lanes are queries, so that the softmax needs no sum across lanes; it runs along, block of keys by block of keys, and the scores of one
- * block are all that is kept. Keys and values are gathered once a head. Scores are in units of log 2: the queries are scaled by log2(e) * scale.
+ * Online softmax over blocks of keys (Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022): only one block's
+ * scores are stored. The running sums are rescaled whenever the running maximum grows. Vector lanes hold queries, so
+ * that no reduction across lanes is needed. Each task packs the keys and values of its head once. Scores are in units
+ * of log 2: the queries are multiplied by log2(e) * scale.
  *
- * The text has two forms. What is multiplied lies in cells of 32 bits: one float32; or, where APR_BFLOAT16 is defined, two numbers rounded to
- * bfloat16, whose products are both added to a float32. A pair is two dimensions for the scores, and two keys for the sum over the values.
- * Then the softmax's weights are rounded too, and sum to 1 as they are after rounding.
+ * Operands are stored in 32-bit cells: one float32 each or, where APR_BFLOAT16 is defined, two bfloat16 numbers whose
+ * products are accumulated in float32. A bfloat16 pair holds two dimensions for the scores, and two keys for the
+ * weighted sum of the values. The softmax weights are then rounded to bfloat16 as well, and normalized by the sum of
+ * the rounded weights.
  */
 #ifndef WHISPER_APR_KERNELS_ENCODER_ATTENTION_INC_H
 #define WHISPER_APR_KERNELS_ENCODER_ATTENTION_INC_H
@@ -18,12 +21,13 @@
 #include "vecmath.inc.h"
 
 enum {
-    ENC_VECTORS = TILE_ROWS == 6 ? 3 : 2, /* of queries: with the rows below, what the registers hold */
-    ENC_QUERIES = ENC_VECTORS * LANES,   /* queries side by side in the lanes */
-    ENC_ROWS = TILE_ROWS >= 8 ? 8 : 4,    /* keys, or dimensions, of a register block; divides 16 */
-    ENC_KEY_BLOCK = 128,                      /* keys whose scores are kept at a time */
-    ENC_PREFETCH_ROWS = 16,                       /* keys and values are asked for so many rows before they are gathered */
-    ENC_TASKS = 4,                        /* at least, for each thread: none waits long for another. Each gathers its head's keys and values */
+    ENC_VECTORS = TILE_ROWS == 6 ? 3 : 2, /* vectors of queries: with ENC_ROWS, as many as the register file holds */
+    ENC_QUERIES = ENC_VECTORS * LANES,    /* queries side by side in the lanes */
+    ENC_ROWS = TILE_ROWS >= 8 ? 8 : 4,    /* keys or dimensions of a register block; divides 16 */
+    ENC_KEY_BLOCK = 128,                  /* keys whose scores are stored at a time */
+    ENC_PREFETCH_ROWS = 16,               /* rows of keys and values between prefetching and packing */
+    /* Minimum tasks per thread, for load balance; not more, because each task packs its head's keys and values. */
+    ENC_TASKS = 4,
 };
 
 #if defined(APR_BFLOAT16)
@@ -36,13 +40,14 @@ APR_INLINE vcell cell_set1(cell x) { return vb_set1(x); }
 APR_INLINE void cell_store(cell *p, vcell x) { vb_store(p, x); }
 APR_INLINE vf cell_fma(vcell a, vcell b, vf acc) { return vb_dot(acc, a, b); }
 APR_INLINE vf cell_sum(vcell x, vf acc) { return vb_dot(acc, x, vb_interleave(vf_set1(1.0f), vf_set1(1.0f))); }
-/* Of numbers that follow each other, and of numbers of two rows. */
+/* Pack adjacent numbers of one row, and numbers of two rows. */
 APR_INLINE vcell cell_from_row(const vf x[PER_CELL]) { return vb_from_floats(x[0], x[1]); }
 APR_INLINE vcell cell_from_rows(const vf x[PER_CELL]) { return vb_interleave(x[0], x[1]); }
 
-/* 2^x for x <= 0 with a relative error of 7.5e-5, which is little beside the rounding to bfloat16 that follows. Minimax on [-1/2, 1/2]. */
+/* 2^x for x <= 0 with a relative error of 7.5e-5, small beside the rounding to bfloat16 that follows. Minimax
+ * polynomial on [-1/2, 1/2]. */
 APR_INLINE vf cell_exp2(vf x) {
-    x = vf_max(vf_set1(VF_LDEXP_MIN), x); /* in this order a NaN stays one */
+    x = vf_max(vf_set1(VF_LDEXP_MIN), x); /* this operand order preserves NaN */
     vf n = vf_round(x), r = vf_sub(x, n);
     vf y = vf_fma(vf_set1(0.0551716691f), r, vf_set1(0.242611122f));
     y = vf_fma(y, r, vf_set1(0.693260985f));
@@ -65,22 +70,22 @@ APR_INLINE vf cell_exp2(vf x) { return exp2_vector(x); }
 
 #endif
 
-/* One head, gathered. */
+/* Packed keys and values of one head. */
 typedef struct encoder_head {
-    cell *keys;        /* (n_slot, d_cell): numbers that follow each other in a cell */
-    cell *values;      /* (n_slot / IN_CELL, d_value): in a cell one dimension of IN_CELL keys */
-    ptrdiff_t n_slot;  /* keys, rounded up to MANY_ROWS */
-    ptrdiff_t d_cell;  /* cells of a key, rounded up to 16 */
-    ptrdiff_t d_value; /* dimensions, rounded up to 16 */
+    cell *keys;        /* (n_slot, d_cell): adjacent dimensions share a cell */
+    cell *values;      /* (n_slot / PER_CELL, d_value): one dimension of PER_CELL keys in a cell */
+    ptrdiff_t n_slot;  /* keys, rounded up to a multiple of ENC_ROWS */
+    ptrdiff_t d_cell;  /* cells of a key, rounded up to a multiple of 16 */
+    ptrdiff_t d_value; /* dimensions, rounded up to a multiple of 16 */
 } encoder_head;
 
 typedef struct encoder_work {
     const apr_attention *a;
-    ptrdiff_t n_part; /* stretches of queries for each row and head */
-    encoder_head h;      /* sizes only */
+    ptrdiff_t n_part; /* parts that the queries of one row and head are split into */
+    encoder_head h;   /* sizes only */
 } encoder_work;
 
-/* n numbers times scale as d_cell cells, zeros behind them */
+/* Pack n numbers, multiplied by scale, as d_cell cells, zero-padded. */
 APR_INLINE void encoder_pack_row(const float *x, ptrdiff_t n, float scale, cell *out, ptrdiff_t d_cell) {
     for (ptrdiff_t d = 0; d < d_cell; d += LANES) {
         vf part[PER_CELL];
@@ -93,22 +98,26 @@ APR_INLINE void encoder_pack_row(const float *x, ptrdiff_t n, float scale, cell 
 static void encoder_pack_head(const apr_attention *a, const encoder_head *h, const float *k, const float *v) {
     for (ptrdiff_t key = 0; key < h->n_slot; key++) {
         if (key + ENC_PREFETCH_ROWS < a->n_key) prefetch_row(k + (key + ENC_PREFETCH_ROWS) * a->k_time, a->d_head);
-        encoder_pack_row(k + key * a->k_time, key < a->n_key ? a->d_head : 0, 1.0f, h->keys + key * h->d_cell, h->d_cell);
+        encoder_pack_row(k + key * a->k_time, key < a->n_key ? a->d_head : 0, 1.0f, h->keys + key * h->d_cell,
+                         h->d_cell);
     }
     for (ptrdiff_t key = 0; key < h->n_slot; key += PER_CELL) {
-        for (ptrdiff_t ahead = key + ENC_PREFETCH_ROWS; ahead < min_size(key + ENC_PREFETCH_ROWS + PER_CELL, a->n_key); ahead++)
+        for (ptrdiff_t ahead = key + ENC_PREFETCH_ROWS; ahead < min_size(key + ENC_PREFETCH_ROWS + PER_CELL, a->n_key);
+             ahead++)
             prefetch_row(v + ahead * a->v_time, a->d_head);
         for (ptrdiff_t d = 0; d < h->d_value; d += LANES) {
             vf part[PER_CELL];
             APR_UNROLL
-            for (int i = 0; i < PER_CELL; i++) part[i] = load_tail(v + (key + i) * a->v_time, d, key + i < a->n_key ? a->d_head : 0);
+            for (int i = 0; i < PER_CELL; i++)
+                part[i] = load_tail(v + (key + i) * a->v_time, d, key + i < a->n_key ? a->d_head : 0);
             cell_store(h->values + key / PER_CELL * h->d_value + d, cell_from_rows(part));
         }
     }
 }
 
-/* acc[i][j] += sum over s < k of the cells a[i * a_row + s * a_step] times b (k, MANY_QUERIES) */
-APR_INLINE void encoder_microkernel(vf acc[][ENC_VECTORS], const cell *a, ptrdiff_t a_row_stride, ptrdiff_t a_k_stride, const cell *b, ptrdiff_t k) {
+/* acc[i][j] += sum over s < k of the cells a[i * a_row_stride + s * a_k_stride] times b (k, ENC_QUERIES). */
+APR_INLINE void encoder_microkernel(vf acc[][ENC_VECTORS], const cell *a, ptrdiff_t a_row_stride, ptrdiff_t a_k_stride,
+                                    const cell *b, ptrdiff_t k) {
     APR_UNROLL_2
     for (ptrdiff_t s = 0; s < k; s++) {
         vcell x[ENC_VECTORS];
@@ -123,8 +132,9 @@ APR_INLINE void encoder_microkernel(vf acc[][ENC_VECTORS], const cell *a, ptrdif
     }
 }
 
-/* Scores (MANY_ROWS, MANY_QUERIES) of as many keys; best (MANY_QUERIES) goes along. */
-APR_NOINLINE static void encoder_scores(const cell *keys, ptrdiff_t d_cell, const cell *queries, ptrdiff_t k, float *scores, float *running_max) {
+/* Compute the scores (ENC_ROWS, ENC_QUERIES) of ENC_ROWS keys and update running_max (ENC_QUERIES). */
+APR_NOINLINE static void encoder_scores(const cell *keys, ptrdiff_t d_cell, const cell *queries, ptrdiff_t k,
+                                        float *scores, float *running_max) {
     vf acc[ENC_ROWS][ENC_VECTORS];
     APR_UNROLL
     for (int i = 0; i < ENC_ROWS * ENC_VECTORS; i++) acc[i / ENC_VECTORS][i % ENC_VECTORS] = vf_zero();
@@ -141,13 +151,16 @@ APR_NOINLINE static void encoder_scores(const cell *keys, ptrdiff_t d_cell, cons
     }
 }
 
-/* Sums (MANY_ROWS, MANY_QUERIES) of as many dimensions: what lies there times keep (MANY_QUERIES), plus the weighted values of k * IN_CELL keys. */
-APR_NOINLINE static void encoder_accumulate(const cell *values, ptrdiff_t d_value, const cell *weights, ptrdiff_t k, const float *rescale, float *sums) {
+/* sums (ENC_ROWS, ENC_QUERIES) = sums * rescale (ENC_QUERIES) + weighted values of k * PER_CELL keys, for ENC_ROWS
+ * dimensions. */
+APR_NOINLINE static void encoder_accumulate(const cell *values, ptrdiff_t d_value, const cell *weights, ptrdiff_t k,
+                                            const float *rescale, float *sums) {
     vf acc[ENC_ROWS][ENC_VECTORS];
     APR_UNROLL
     for (int i = 0; i < ENC_ROWS; i++) {
         APR_UNROLL
-        for (int j = 0; j < ENC_VECTORS; j++) acc[i][j] = vf_mul(vf_load(sums + i * ENC_QUERIES + j * LANES), vf_load(rescale + j * LANES));
+        for (int j = 0; j < ENC_VECTORS; j++)
+            acc[i][j] = vf_mul(vf_load(sums + i * ENC_QUERIES + j * LANES), vf_load(rescale + j * LANES));
     }
     encoder_microkernel(acc, values, 1, d_value, weights, k);
     APR_UNROLL
@@ -157,8 +170,10 @@ APR_NOINLINE static void encoder_accumulate(const cell *values, ptrdiff_t d_valu
     }
 }
 
-/* Of the scores of n keys from key0 on, those that a query does not see vanish: it sees n_seen (MANY_QUERIES) keys. best is what remains. */
-static void encoder_mask(float *scores, ptrdiff_t n, ptrdiff_t key0, const float *n_visible, const float *previous_max, float *running_max) {
+/* Set the scores of keys that a query may not see to -infinity, for n keys from key0 on; n_visible (ENC_QUERIES) keys
+ * are visible. running_max is recomputed from previous_max and what remains. */
+static void encoder_mask(float *scores, ptrdiff_t n, ptrdiff_t key0, const float *n_visible, const float *previous_max,
+                         float *running_max) {
     for (int j = 0; j < ENC_VECTORS; j++) {
         vf maximum = vf_load(previous_max + j * LANES), visible = vf_load(n_visible + j * LANES);
         for (ptrdiff_t t = 0; t < n; t++) {
@@ -171,7 +186,8 @@ static void encoder_mask(float *scores, ptrdiff_t n, ptrdiff_t key0, const float
     }
 }
 
-/* Scores (k * IN_CELL, MANY_QUERIES) -> weights (k, MANY_QUERIES) in the same place: exp2(score - best); total (MANY_QUERIES) goes along. */
+/* Replace scores (k * PER_CELL, ENC_QUERIES) by weights (k, ENC_QUERIES) = exp2(score - running_max), in place, and
+ * add them to running_sum (ENC_QUERIES). */
 APR_NOINLINE static void encoder_weights(float *scores, ptrdiff_t k, const float *running_max, float *running_sum) {
     cell *weights = (cell *)(void *)scores;
     vf shift[ENC_VECTORS], sum[ENC_VECTORS];
@@ -186,7 +202,8 @@ APR_NOINLINE static void encoder_weights(float *scores, ptrdiff_t k, const float
         for (int j = 0; j < ENC_VECTORS; j++) {
             APR_UNROLL
             for (int i = 0; i < PER_CELL; i++)
-                part[j][i] = cell_exp2(vf_sub(vf_load(scores + (t * PER_CELL + i) * ENC_QUERIES + j * LANES), shift[j]));
+                part[j][i] =
+                    cell_exp2(vf_sub(vf_load(scores + (t * PER_CELL + i) * ENC_QUERIES + j * LANES), shift[j]));
         }
         APR_UNROLL
         for (int j = 0; j < ENC_VECTORS; j++) {
@@ -199,51 +216,61 @@ APR_NOINLINE static void encoder_weights(float *scores, ptrdiff_t k, const float
     for (int j = 0; j < ENC_VECTORS; j++) vf_store(running_sum + j * LANES, sum[j]);
 }
 
-/* out[s][i] = x[i][s] for rows x (n, step) of 32 bits, in squares of 4 */
-APR_INLINE void transpose(const float *x, ptrdiff_t n, ptrdiff_t step, float *out, ptrdiff_t n_out, ptrdiff_t out_stride) {
-    ptrdiff_t whole = LANES < 4 ? 0 : n; /* without vectors the queries may be fewer than 4 */
+/* out[s][i] = x[i][s] for rows x (n, stride) of 32-bit elements, in blocks of 4 x 4. */
+APR_INLINE void transpose(const float *x, ptrdiff_t n, ptrdiff_t step, float *out, ptrdiff_t n_out,
+                          ptrdiff_t out_stride) {
+    ptrdiff_t whole = LANES < 4 ? 0 : n; /* a scalar build may have fewer than 4 queries */
     for (ptrdiff_t i = 0; i < whole; i += 4)
-        for (ptrdiff_t s = 0; s < n_out; s += 4) vf_transpose4(x + i * step + s, step, out + s * out_stride + i, out_stride);
+        for (ptrdiff_t s = 0; s < n_out; s += 4)
+            vf_transpose4(x + i * step + s, step, out + s * out_stride + i, out_stride);
     for (ptrdiff_t i = whole; i < n; i++)
         for (ptrdiff_t s = 0; s < n_out; s++) out[s * out_stride + i] = x[i * step + s];
 }
 
-static ptrdiff_t encoder_floats(const encoder_head *h) { return (2 * h->d_cell + ENC_KEY_BLOCK + 2 * h->d_value) * ENC_QUERIES; }
+static ptrdiff_t encoder_floats(const encoder_head *h) {
+    return (2 * h->d_cell + ENC_KEY_BLOCK + 2 * h->d_value) * ENC_QUERIES;
+}
 
-/* The first MANY_QUERIES of n_left queries; n_seen: how many keys the first of them sees, where attention is causal. The queries that
- * follow are asked for on the way. */
-static void encoder_query_block(const encoder_head *h, const apr_attention *a, const float *q, ptrdiff_t n_left, ptrdiff_t n_visible, float *scratch,
-                         float *out) {
+/* Compute the outputs of the first ENC_QUERIES of n_left queries, and prefetch the queries that follow. n_visible:
+ * keys visible to the first query, if attention is causal. */
+static void encoder_query_block(const encoder_head *h, const apr_attention *a, const float *q, ptrdiff_t n_left,
+                                ptrdiff_t n_visible, float *scratch, float *out) {
     float *rows = scratch, *transposed = rows + h->d_cell * ENC_QUERIES, *scores = transposed + h->d_cell * ENC_QUERIES;
     float *sums = scores + ENC_KEY_BLOCK * ENC_QUERIES, *output = sums + h->d_value * ENC_QUERIES;
     const cell *queries = (const cell *)(const void *)transposed, *weights = (const cell *)(const void *)scores;
-    float visible[ENC_QUERIES], previous_max[ENC_QUERIES], running_max[ENC_QUERIES], running_sum[ENC_QUERIES], rescale[ENC_QUERIES];
+    float visible[ENC_QUERIES], previous_max[ENC_QUERIES], running_max[ENC_QUERIES], running_sum[ENC_QUERIES],
+        rescale[ENC_QUERIES];
     ptrdiff_t n_query = min_size(ENC_QUERIES, n_left), k = div_up(a->d_head, PER_CELL);
     ptrdiff_t n_key = a->causal ? min_size(a->n_key, n_visible + n_query - 1) : a->n_key;
     for (ptrdiff_t i = 0; i < ENC_QUERIES; i++) {
         visible[i] = (float)(a->causal ? min_size(max_size(1, n_visible + i), n_key) : n_key);
         previous_max[i] = running_max[i] = -INFINITY;
         running_sum[i] = 0.0f;
-        encoder_pack_row(q + i * a->q_time, i < n_query ? a->d_head : 0, a->scale * LOG2_E, (cell *)(void *)rows + i * h->d_cell, h->d_cell);
+        encoder_pack_row(q + i * a->q_time, i < n_query ? a->d_head : 0, a->scale * LOG2_E,
+                         (cell *)(void *)rows + i * h->d_cell, h->d_cell);
     }
     transpose(rows, ENC_QUERIES, h->d_cell, transposed, h->d_cell, ENC_QUERIES);
     memset(sums, 0, (size_t)(h->d_value * ENC_QUERIES) * sizeof(float));
     for (ptrdiff_t key0 = 0; key0 < n_key; key0 += ENC_KEY_BLOCK) {
         ptrdiff_t n = min_size(ENC_KEY_BLOCK, n_key - key0), slots = div_up(n, ENC_ROWS) * ENC_ROWS;
         for (ptrdiff_t t = 0; t < slots; t += ENC_ROWS)
-            encoder_scores(h->keys + (key0 + t) * h->d_cell, h->d_cell, queries, k, scores + t * ENC_QUERIES, running_max);
-        if (slots > n || (a->causal && key0 + n > n_visible)) encoder_mask(scores, slots, key0, visible, previous_max, running_max);
+            encoder_scores(h->keys + (key0 + t) * h->d_cell, h->d_cell, queries, k, scores + t * ENC_QUERIES,
+                           running_max);
+        if (slots > n || (a->causal && key0 + n > n_visible))
+            encoder_mask(scores, slots, key0, visible, previous_max, running_max);
         for (int j = 0; j < ENC_VECTORS; j++) {
             vf scale = exp2_vector(vf_sub(vf_load(previous_max + j * LANES), vf_load(running_max + j * LANES)));
             vf_store(rescale + j * LANES, scale);
             vf_store(running_sum + j * LANES, vf_mul(vf_load(running_sum + j * LANES), scale));
         }
         memcpy(previous_max, running_max, sizeof previous_max);
-        for (ptrdiff_t i = ENC_QUERIES + key0 * ENC_QUERIES / n_key; i < min_size(n_left, ENC_QUERIES + (key0 + n) * ENC_QUERIES / n_key); i++)
+        for (ptrdiff_t i = ENC_QUERIES + key0 * ENC_QUERIES / n_key;
+             i < min_size(n_left, ENC_QUERIES + (key0 + n) * ENC_QUERIES / n_key); i++)
             prefetch_row(q + i * a->q_time, a->d_head);
         encoder_weights(scores, slots / PER_CELL, running_max, running_sum);
         for (ptrdiff_t d = 0; d < a->d_head; d += ENC_ROWS)
-            encoder_accumulate(h->values + key0 / PER_CELL * h->d_value + d, h->d_value, weights, slots / PER_CELL, rescale, sums + d * ENC_QUERIES);
+            encoder_accumulate(h->values + key0 / PER_CELL * h->d_value + d, h->d_value, weights, slots / PER_CELL,
+                               rescale, sums + d * ENC_QUERIES);
     }
     for (int j = 0; j < ENC_VECTORS; j++) {
         vf inverse_sum = vf_div(vf_set1(1.0f), vf_load(running_sum + j * LANES));
@@ -253,7 +280,8 @@ static void encoder_query_block(const encoder_head *h, const apr_attention *a, c
         }
     }
     transpose(sums, h->d_value, ENC_QUERIES, output, ENC_QUERIES, h->d_value);
-    for (ptrdiff_t i = 0; i < n_query; i++) memcpy(out + i * a->out_time, output + i * h->d_value, (size_t)a->d_head * sizeof(float));
+    for (ptrdiff_t i = 0; i < n_query; i++)
+        memcpy(out + i * a->out_time, output + i * h->d_value, (size_t)a->d_head * sizeof(float));
 }
 
 static void encoder_task(void *context, ptrdiff_t i, void *scratch) {
@@ -264,13 +292,15 @@ static void encoder_task(void *context, ptrdiff_t i, void *scratch) {
     h.keys = scratch;
     h.values = h.keys + h.n_slot * h.d_cell;
     float *workspace = (float *)(void *)(h.values + h.n_slot / PER_CELL * h.d_value);
-    encoder_pack_head(a, &h, (const float *)a->keys + row * a->k_row + head * a->k_head, (const float *)a->values + row * a->v_row + head * a->v_head);
+    encoder_pack_head(a, &h, (const float *)a->keys + row * a->k_row + head * a->k_head,
+                      (const float *)a->values + row * a->v_row + head * a->v_head);
     const float *q = a->q + row * a->q_row + head * a->q_head;
     float *out = a->out + row * a->out_row + head * a->out_head;
     ptrdiff_t n_block = div_up(a->n_query, ENC_QUERIES);
     for (ptrdiff_t block = part * n_block / work->n_part; block < (part + 1) * n_block / work->n_part; block++) {
         ptrdiff_t first = block * ENC_QUERIES;
-        encoder_query_block(&h, a, q + first * a->q_time, a->n_query - first, a->n_key - a->n_query + 1 + first, workspace, out + first * a->out_time);
+        encoder_query_block(&h, a, q + first * a->q_time, a->n_query - first, a->n_key - a->n_query + 1 + first,
+                            workspace, out + first * a->out_time);
     }
 }
 

@@ -1,8 +1,9 @@
-/* The matrix product c = gelu(a b^T + bias) + residual over packed panels.
+/* Matrix product c = gelu(a b^T + bias) + residual over packed panels of float32 or float16 weights.
  *
- * Two ways, by the number of rows: a few rows (a token, beams, a prompt) read the panels once, straight from where they lie; many rows
- * go block by block through the caches, with a packed copy of a's rows. Every element is summed over k in order, in both ways:
- * a row's result does not depend on how many rows there are, nor on the number of threads.
+ * Blocking and packing follow BLIS (Van Zee and van de Geijn 2015): b is packed once, when weights are loaded. With
+ * few rows (one token, beams, a prompt) the panels are read once, in place ("small m"). With many rows ("large m"),
+ * the rows of a are packed too and the loops are blocked for the caches. Both sum over k in the same order, so that a
+ * row of c depends neither on the number of rows nor on the number of threads.
  */
 #ifndef WHISPER_APR_KERNELS_GEMM_INC_H
 #define WHISPER_APR_KERNELS_GEMM_INC_H
@@ -12,25 +13,27 @@
 #include "tile.inc.h"
 
 enum {
-    GEMM_SPLAT_COPIES = VF_PACK_SPLAT ? LANES : 1,  /* of each number of a packed row */
-    GEMM_K_BLOCK = 2048,         /* c is taken up again only after so many */
-    GEMM_ROW_BYTES = 384 * 1024, /* of a task's packed rows: they stay in the second cache */
-    GEMM_PREFETCH_K = 64,             /* of k between two moments at which what comes next is asked for: never too much of it at once */
+    GEMM_SPLAT_COPIES = VF_PACK_SPLAT ? LANES : 1, /* copies of each element of packed a */
+    GEMM_K_BLOCK = 2048,                           /* k is split into blocks of at most this many */
+    GEMM_ROW_BYTES = 384 * 1024,                   /* bytes of a task's packed rows: they stay in the L2 cache */
+    GEMM_PREFETCH_K = 64, /* k steps between prefetch batches: bounds the outstanding prefetches */
     GEMM_COLUMN_BLOCK = TILE_VECTORS * LANES > APR_PANEL ? TILE_VECTORS * LANES : APR_PANEL, /* columns */
     GEMM_SMALL_M = 2 * SMALL_M_ROWS,
-    GEMM_SERIAL_PRODUCTS = 16 * 1024, /* products fewer than this are not worth a second thread */
-    GEMM_TASK_ROWS = 96,    /* a task of rows reads all of b, and a task of columns packs all rows: at least so many ... */
-    GEMM_TASK_COLUMNS = 96, /* ... of each, that this does not weigh */
+    GEMM_SERIAL_PRODUCTS = 16 * 1024, /* fewer multiply-adds than this are not split among threads */
+    /* Minimum rows and columns per task, so that rereading b or repacking a is amortized. */
+    GEMM_TASK_ROWS = 96,
+    GEMM_TASK_COLUMNS = 96,
 };
 
-/* Where vector `v` (counted over all columns) of the panels begins; beyond the last one, the last one. */
+/* Return where vector v, counted over all columns, starts in the panels; v is clamped to the last one. */
 APR_INLINE const void *panel_vector(const void *b, ptrdiff_t v, ptrdiff_t n_vector, ptrdiff_t k, int type) {
     v = min_size(v, n_vector - 1);
     ptrdiff_t column = v * LANES;
     return element_at(b, column / APR_PANEL * APR_PANEL * k + column % APR_PANEL, type);
 }
 
-APR_INLINE void small_m_block(const apr_gemm *g, const int rows, const int vectors, const int type, ptrdiff_t row, ptrdiff_t v) {
+APR_INLINE void small_m_block(const apr_gemm *g, const int rows, const int vectors, const int type, ptrdiff_t row,
+                              ptrdiff_t v) {
     vf acc[SMALL_M_ROWS][SMALL_M_VECTORS];
     const void *b[SMALL_M_VECTORS];
     ptrdiff_t n_vector = div_up(g->n, APR_PANEL) * APR_PANEL / LANES;
@@ -41,9 +44,11 @@ APR_INLINE void small_m_block(const apr_gemm *g, const int rows, const int vecto
         APR_UNROLL
         for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
     }
-    const int width = vectors * LANES > APR_PANEL ? vectors * LANES : APR_PANEL; /* the next block follows, and is asked for */
+    const int width = vectors * LANES > APR_PANEL ? vectors * LANES
+                                                  : APR_PANEL; /* the next block follows in memory and is prefetched */
     const char *next = element_at(b[0], width * g->k, type);
-    microkernel_prefetch(acc, rows, vectors, type, 0, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k, next, width * (int)type_size(type));
+    microkernel_prefetch(acc, rows, vectors, type, 0, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k,
+                         next, width * (int)type_size(type));
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
         APR_UNROLL
@@ -83,8 +88,8 @@ static void small_m_rows(const apr_gemm *g, int type, int rows, int vectors, ptr
 
 typedef struct gemm_work {
     const apr_gemm *g;
-    ptrdiff_t n_column_block;                                      /* of columns */
-    ptrdiff_t n_tile, n_row_task, n_column_task; /* tiles of rows, and how rows and columns are cut */
+    ptrdiff_t n_column_block;                    /* blocks of columns */
+    ptrdiff_t n_tile, n_row_task, n_column_task; /* tiles of rows; how rows and columns are split into tasks */
     ptrdiff_t k_block;
 } gemm_work;
 
@@ -93,14 +98,16 @@ static void small_m_task(void *context, ptrdiff_t i, void *scratch) {
     const apr_gemm *g = work->g;
     (void)scratch;
     int vectors = g->m <= 2 ? SMALL_M_VECTORS : TILE_VECTORS;
-    for (ptrdiff_t column_block = i * work->n_column_block / work->n_column_task; column_block < (i + 1) * work->n_column_block / work->n_column_task; column_block++) {
+    for (ptrdiff_t column_block = i * work->n_column_block / work->n_column_task;
+         column_block < (i + 1) * work->n_column_block / work->n_column_task; column_block++) {
         for (ptrdiff_t row = 0; row < g->m; row += SMALL_M_ROWS)
-            small_m_rows(g, g->b_type == APR_FLOAT16, (int)min_size(SMALL_M_ROWS, g->m - row), vectors, row, column_block * vectors);
+            small_m_rows(g, g->b_type == APR_FLOAT16, (int)min_size(SMALL_M_ROWS, g->m - row), vectors, row,
+                         column_block * vectors);
     }
 }
 
-/* Rows row .. row + TILE_ROWS of a, columns k0 .. k0 + k, as (k, TILE_ROWS), each number GEMM_COPIES times; rows that a does not have
- * are copies of its last. The rows of the next tile are asked for. */
+/* Pack rows row .. row + TILE_ROWS and columns k0 .. k0 + k of a as (k, TILE_ROWS), each element GEMM_SPLAT_COPIES
+ * times. Rows beyond m repeat the last row. The rows of the next tile are prefetched. */
 static void pack_rows(const apr_gemm *g, ptrdiff_t row, ptrdiff_t k0, ptrdiff_t k, float *APR_RESTRICT packed) {
     ptrdiff_t rows = min_size(TILE_ROWS, g->m - row), s = 0;
     const float *a = g->a + row * g->a_stride + k0;
@@ -110,7 +117,7 @@ static void pack_rows(const apr_gemm *g, ptrdiff_t row, ptrdiff_t k0, ptrdiff_t 
             for (ptrdiff_t i = 0; s % (CACHE_LINE / (ptrdiff_t)sizeof *a) == 0 && i < TILE_ROWS; i++)
                 APR_PREFETCH(a + min_size(TILE_ROWS + i, g->m - 1 - row) * g->a_stride + s);
             for (ptrdiff_t i = 0; i < TILE_ROWS; i += 4) {
-                ptrdiff_t from = min_size(i, TILE_ROWS - 4); /* the last four may be turned with some before them */
+                ptrdiff_t from = min_size(i, TILE_ROWS - 4); /* the last block of four may overlap the one before it */
                 vf_transpose4(a + from * g->a_stride + s, g->a_stride, packed + s * TILE_ROWS + from, TILE_ROWS);
             }
         }
@@ -125,22 +132,25 @@ static void pack_rows(const apr_gemm *g, ptrdiff_t row, ptrdiff_t k0, ptrdiff_t 
     }
 }
 
-/* acc += the packed rows a times the panels b. later: what will be read next, asked for on the way, later_step bytes of it for each step of k. */
-APR_INLINE void large_m_microkernel(vf acc[][SMALL_M_VECTORS], const int type, const float *a, const void *const *b, ptrdiff_t k, const char *prefetch,
-                              ptrdiff_t prefetch_stride) {
+/* acc += packed rows a times panels b. prefetch: what will be read next, prefetch_stride bytes of it per k step. */
+APR_INLINE void large_m_microkernel(vf acc[][SMALL_M_VECTORS], const int type, const float *a, const void *const *b,
+                                    ptrdiff_t k, const char *prefetch, ptrdiff_t prefetch_stride) {
     for (ptrdiff_t s = 0; s < k; s += GEMM_PREFETCH_K) {
         ptrdiff_t end = min_size(s + GEMM_PREFETCH_K, k);
         const void *from[TILE_VECTORS];
         APR_UNROLL
         for (int j = 0; j < TILE_VECTORS; j++) from[j] = element_at(b[j], s * APR_PANEL, type);
-        for (ptrdiff_t at = s * prefetch_stride; at < end * prefetch_stride; at += CACHE_LINE) APR_PREFETCH_L2(prefetch + at);
-        microkernel_prefetch(acc, TILE_ROWS, TILE_VECTORS, type, VF_PACK_SPLAT, a + s * TILE_ROWS * GEMM_SPLAT_COPIES, 1, TILE_ROWS, from, APR_PANEL, end - s, NULL, 0);
+        for (ptrdiff_t at = s * prefetch_stride; at < end * prefetch_stride; at += CACHE_LINE)
+            APR_PREFETCH_L2(prefetch + at);
+        microkernel_prefetch(acc, TILE_ROWS, TILE_VECTORS, type, VF_PACK_SPLAT, a + s * TILE_ROWS * GEMM_SPLAT_COPIES,
+                             1, TILE_ROWS, from, APR_PANEL, end - s, NULL, 0);
     }
 }
 
-/* One register block of c: continues what lies in c unless this is the first block of k; finishes it after the last. */
-static void large_m_tile(const apr_gemm *g, const float *a, const void *const *b, int type, ptrdiff_t k, ptrdiff_t row, ptrdiff_t column, int first,
-                         int last, const char *prefetch, ptrdiff_t prefetch_stride) {
+/* Compute one register block of c for one block of k: continue from the partial sums in c unless this is the first
+ * block of k, and apply the epilogue after the last. */
+static void large_m_tile(const apr_gemm *g, const float *a, const void *const *b, int type, ptrdiff_t k, ptrdiff_t row,
+                         ptrdiff_t column, int first, int last, const char *prefetch, ptrdiff_t prefetch_stride) {
     vf acc[TILE_ROWS][SMALL_M_VECTORS];
     float partial[TILE_ROWS * TILE_VECTORS * LANES];
     ptrdiff_t rows = min_size(TILE_ROWS, g->m - row);
@@ -160,7 +170,8 @@ static void large_m_tile(const apr_gemm *g, const float *a, const void *const *b
             for (ptrdiff_t i = 0; i < TILE_ROWS; i++) {
                 for (ptrdiff_t j = 0; j < TILE_VECTORS; j++) {
                     ptrdiff_t left = i < rows ? max_size(0, g->n - column - j * LANES) : 0;
-                    vf_store(partial + (i * TILE_VECTORS + j) * LANES, left ? vf_load_n(c + i * g->n + j * LANES, left) : vf_zero());
+                    vf_store(partial + (i * TILE_VECTORS + j) * LANES,
+                             left ? vf_load_n(c + i * g->n + j * LANES, left) : vf_zero());
                 }
             }
             from = partial, stride = TILE_VECTORS * LANES;
@@ -171,7 +182,8 @@ static void large_m_tile(const apr_gemm *g, const float *a, const void *const *b
             for (int j = 0; j < TILE_VECTORS; j++) acc[i][j] = vf_load(from + i * stride + j * LANES);
         }
     }
-    if (type == APR_FLOAT16 && VF_HALF_COST == 0) large_m_microkernel(acc, APR_FLOAT16, a, b, k, prefetch, prefetch_stride);
+    if (type == APR_FLOAT16 && VF_HALF_COST == 0)
+        large_m_microkernel(acc, APR_FLOAT16, a, b, k, prefetch, prefetch_stride);
     else large_m_microkernel(acc, APR_FLOAT32, a, b, k, prefetch, prefetch_stride);
     float *to = whole && !last ? c : partial;
     ptrdiff_t stride = whole && !last ? g->n : TILE_VECTORS * LANES;
@@ -185,37 +197,45 @@ static void large_m_tile(const apr_gemm *g, const float *a, const void *const *b
     } else if (!whole) {
         for (ptrdiff_t i = 0; i < rows; i++) {
             for (ptrdiff_t j = 0; column + j * LANES < g->n && j < TILE_VECTORS; j++)
-                vf_store_n(c + i * g->n + j * LANES, vf_load(partial + (i * TILE_VECTORS + j) * LANES), g->n - column - j * LANES);
+                vf_store_n(c + i * g->n + j * LANES, vf_load(partial + (i * TILE_VECTORS + j) * LANES),
+                           g->n - column - j * LANES);
         }
     }
 }
 
-/* Whether float16 weights become float32 before they are multiplied, once for all tiles of a task. */
-APR_INLINE int converts_half_first(const apr_gemm *g) { return g->b_type == APR_FLOAT16 && (VF_HALF_COST > 0 || !apr_zen5); }
+/* Return whether float16 weights are converted to float32 before the product, once for all tiles of a task. */
+APR_INLINE int converts_half_first(const apr_gemm *g) {
+    return g->b_type == APR_FLOAT16 && (VF_HALF_COST > 0 || !apr_zen5);
+}
 
-/* One unit of columns times all tiles of a task, from k0 on. weights: where they are converted. */
-static void large_m_columns(const gemm_work *work, ptrdiff_t column0, ptrdiff_t k0, ptrdiff_t k, ptrdiff_t tile, ptrdiff_t end_tile, const float *rows,
-                         float *converted) {
+/* Multiply one block of columns with all tiles of a task, from k0 on. converted: scratch for converted weights. */
+static void large_m_columns(const gemm_work *work, ptrdiff_t column0, ptrdiff_t k0, ptrdiff_t k, ptrdiff_t tile,
+                            ptrdiff_t end_tile, const float *rows, float *converted) {
     const apr_gemm *g = work->g;
-    ptrdiff_t n_panel = div_up(min_size(GEMM_COLUMN_BLOCK, g->n - column0), APR_PANEL), n_vector = n_panel * APR_PANEL / LANES, panel_k = g->k;
+    ptrdiff_t n_panel = div_up(min_size(GEMM_COLUMN_BLOCK, g->n - column0), APR_PANEL),
+              n_vector = n_panel * APR_PANEL / LANES, panel_k = g->k;
     int type = g->b_type;
     ptrdiff_t at = column0 * g->k + k0 * APR_PANEL;
     const void *b = element_at(g->b, at, type), *next = element_at(g->b, at + GEMM_COLUMN_BLOCK * g->k, type);
     if (converts_half_first(g)) {
         for (ptrdiff_t p = 0; p < n_panel; p++)
             for (ptrdiff_t s = 0; s < k * APR_PANEL; s += LANES)
-                vf_store(converted + p * k * APR_PANEL + s, vf_load_half((const uint16_t *)b + p * g->k * APR_PANEL + s));
+                vf_store(converted + p * k * APR_PANEL + s,
+                         vf_load_half((const uint16_t *)b + p * g->k * APR_PANEL + s));
         b = converted, panel_k = k, type = APR_FLOAT32;
     }
-    /* the next unit's weights lie in memory: the calls ask for its panels by turns, each for its share of one */
+    /* The weights of the next block of columns are prefetched: each call takes its share of one panel in turn. */
     ptrdiff_t n_call = (end_tile - tile) * div_up(n_vector, TILE_VECTORS), size = type_size(g->b_type), call = 0;
-    ptrdiff_t prefetch_stride = column0 + GEMM_COLUMN_BLOCK < g->n ? div_up(APR_PANEL * size, div_up(n_call, n_panel)) : 0;
+    ptrdiff_t prefetch_stride =
+        column0 + GEMM_COLUMN_BLOCK < g->n ? div_up(APR_PANEL * size, div_up(n_call, n_panel)) : 0;
     for (ptrdiff_t t = tile; t < end_tile; t++, rows += TILE_ROWS * work->k_block * GEMM_SPLAT_COPIES) {
         for (ptrdiff_t v = 0; v < n_vector && column0 + v * LANES < g->n; v += TILE_VECTORS, call++) {
             const void *vectors[TILE_VECTORS];
             for (int j = 0; j < TILE_VECTORS; j++) vectors[j] = panel_vector(b, v + j, n_vector, panel_k, type);
-            const char *prefetch = (const char *)next + call % n_panel * APR_PANEL * g->k * size + call / n_panel * k * prefetch_stride;
-            large_m_tile(g, rows, vectors, type, k, t * TILE_ROWS, column0 + v * LANES, k0 == 0, k0 + k == g->k, prefetch, prefetch_stride);
+            const char *prefetch =
+                (const char *)next + call % n_panel * APR_PANEL * g->k * size + call / n_panel * k * prefetch_stride;
+            large_m_tile(g, rows, vectors, type, k, t * TILE_ROWS, column0 + v * LANES, k0 == 0, k0 + k == g->k,
+                         prefetch, prefetch_stride);
         }
     }
 }
@@ -224,14 +244,17 @@ static void large_m_task(void *context, ptrdiff_t index, void *scratch) {
     const gemm_work *work = context;
     const apr_gemm *g = work->g;
     ptrdiff_t row_task = index / work->n_column_task, column_task = index % work->n_column_task;
-    ptrdiff_t tile = row_task * work->n_tile / work->n_row_task, end_tile = (row_task + 1) * work->n_tile / work->n_row_task;
-    ptrdiff_t column_block = column_task * work->n_column_block / work->n_column_task, end_column_block = (column_task + 1) * work->n_column_block / work->n_column_task;
+    ptrdiff_t tile = row_task * work->n_tile / work->n_row_task,
+              end_tile = (row_task + 1) * work->n_tile / work->n_row_task;
+    ptrdiff_t column_block = column_task * work->n_column_block / work->n_column_task,
+              end_column_block = (column_task + 1) * work->n_column_block / work->n_column_task;
     ptrdiff_t tile_floats = TILE_ROWS * work->k_block * GEMM_SPLAT_COPIES;
     float *rows = scratch, *converted = rows + (end_tile - tile) * tile_floats;
     for (ptrdiff_t k0 = 0; k0 < g->k; k0 += work->k_block) {
         ptrdiff_t k = min_size(work->k_block, g->k - k0);
         for (ptrdiff_t t = tile; t < end_tile; t++) pack_rows(g, t * TILE_ROWS, k0, k, rows + (t - tile) * tile_floats);
-        for (ptrdiff_t u = column_block; u < end_column_block; u++) large_m_columns(work, u * GEMM_COLUMN_BLOCK, k0, k, tile, end_tile, rows, converted);
+        for (ptrdiff_t u = column_block; u < end_column_block; u++)
+            large_m_columns(work, u * GEMM_COLUMN_BLOCK, k0, k, tile, end_tile, rows, converted);
     }
 }
 

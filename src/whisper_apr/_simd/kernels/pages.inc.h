@@ -1,11 +1,11 @@
-/* Pages. */
+/* Indexing of the paged KV cache, shared by attention and the KV store. simd/layout.py documents the page layouts. */
 #ifndef WHISPER_APR_KERNELS_PAGES_INC_H
 #define WHISPER_APR_KERNELS_PAGES_INC_H
 
 #include "../kernels.h"
 #include "tile.inc.h"
 
-/* Where a number of a page lies: slot 0..15's dimension d, in simd/layout.py's order. */
+/* Return the index of dimension d of slot 0..15 of a page. */
 APR_INLINE ptrdiff_t key_index(ptrdiff_t page, ptrdiff_t slot, ptrdiff_t d, ptrdiff_t d_head, int type) {
     if (type != APR_INT8) return (page * d_head + d) * APR_PANEL + slot;
     return ((page * div_up(d_head, APR_QUAD) + d / APR_QUAD) * APR_PANEL + slot) * APR_QUAD + d % APR_QUAD;
@@ -15,8 +15,9 @@ APR_INLINE ptrdiff_t value_index(ptrdiff_t page, ptrdiff_t slot, ptrdiff_t d, pt
     return ((page * APR_PANEL / APR_QUAD + slot / APR_QUAD) * d_head + d) * APR_QUAD + slot % APR_QUAD;
 }
 
-/* What both ways of attention over pages ask. The longest row; and how many stretches the queries of a head are cut into, blocks of `rows`: more
- * than one only where heads do not share out evenly, because each stretch reads the same keys and values. */
+/* Return the number of keys of the longest row, and the number of parts that the queries of one head are split into,
+ * for blocks of `rows` queries. There is more than one part only if the heads do not divide evenly among the threads,
+ * because each part reads the same keys and values again. */
 APR_INLINE ptrdiff_t longest_length(const apr_attention *a) {
     ptrdiff_t longest = 0;
     for (ptrdiff_t row = 0; row < a->n_row; row++) longest = max_size(longest, a->lengths[row]);

@@ -1,14 +1,18 @@
-/* What this machine can do at most, for benchmarks to hold the kernels against: multiply-adds that never leave the registers, and reading. */
+/* Upper bounds of this machine for benchmarks: multiply-adds in registers, and sequential reads. */
 #ifndef WHISPER_APR_KERNELS_PEAK_INC_H
 #define WHISPER_APR_KERNELS_PEAK_INC_H
 
 #include "../kernels.h"
 #include "tile.inc.h"
 
-enum { PEAK_CHAINS = 12, PEAK_STEPS = 1000, READ_CHUNK = 1 << 14 }; /* chains hide a multiply-add's latency, and fit 16 registers */
+enum {
+    PEAK_CHAINS = 12,
+    PEAK_STEPS = 1000,
+    READ_CHUNK = 1 << 14
+}; /* enough chains to hide the latency of a multiply-add */
 
-/* A multiply-add for each lane of each chain, PEAK_STEPS times. out (n_task, 2): a result, so that the compiler leaves nothing away, and how
- * many operations it took. */
+/* One multiply-add per lane and chain, PEAK_STEPS times. out (n_task, 2): a result, so that the compiler keeps the
+ * loop, and the number of operations. */
 static void peak_task(void *context, ptrdiff_t i, void *scratch) {
     float *out = (float *)context + 2 * i;
     vf chain[PEAK_CHAINS], factor = vf_set1(0.999f), sum = vf_set1(1e-3f);
@@ -48,7 +52,7 @@ static void read_task(void *context, ptrdiff_t i, void *scratch) {
     work->out[i] = vf_reduce_add(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
 }
 
-/* out: a number for each READ_CHUNK numbers of x */
+/* out: one sum per READ_CHUNK numbers of x */
 static void read_all(const float *x, ptrdiff_t n, float *out) {
     read_work work = {x, out, n};
     apr_parallel(read_task, &work, div_up(n, READ_CHUNK), 0);

@@ -1,8 +1,9 @@
-/* The matrix product with int8 or int4 weights: the rows of a are rounded to 8 bits on the way, once a call and task.
+/* Matrix product with int8 or int4 weights. The rows of a are quantized to int8 on the fly, once per call and task.
  *
- * int8: whole numbers are summed in int32, the same on every backend, then scaled. int4: so within each group of 32 inputs; the groups are
- * summed in float32, in order. The rows are cut into tiles, whose numbers lie as (k / 4, rows, 4): a register block reads them and the
- * panels straight on. No block of k: the numbers are small, and what falls out of the first cache comes in time from the second.
+ * int8: products are summed in int32, exactly and alike on every backend, then dequantized with the scale of the row
+ * and of the output. int4: the same within each group of 32 inputs; the groups are summed in float32, in order. Rows
+ * are split into tiles stored as (k / 4, rows, 4), so that a register block reads them and the panels sequentially. k
+ * is not blocked: the operands are small enough that L1 misses hit L2 in time.
  */
 #ifndef WHISPER_APR_KERNELS_QGEMM_INC_H
 #define WHISPER_APR_KERNELS_QGEMM_INC_H
@@ -18,29 +19,34 @@ enum {
     QUAD = APR_QUAD,
     GROUP = APR_GROUP,
     QUADS = GROUP / QUAD,
-    Q_SMALL_M_VECTORS = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2, /* vectors of a block of few rows: enough sums at once to hide the latency */
+    /* Vectors of a block of few rows: enough accumulators to hide the latency. */
+    Q_SMALL_M_VECTORS = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2,
     Q_TILE_ROWS = VQ_TILE_ROWS > V4_TILE_ROWS ? VQ_TILE_ROWS : V4_TILE_ROWS,
-    Q_ACCUMULATORS = 4, /* of one output at most, and the quads that are taken at once */
-    Q_STREAM_ROWS = APR_PANEL / LANES * VQ_PARTS == 1 ? 8 : 1, /* so many may be done a panel at a time */
-    Q_MEMORY_PAGE = 4096,           /* bytes: of a single stream one line of each page is asked for, which looks the page's address up, or every line */
-    Q_PREFETCH_PAGES = 4,       /* so much earlier than it is read */
-    Q_COLUMN_BLOCK = Q_SMALL_M_VECTORS * LANES > APR_PANEL ? Q_SMALL_M_VECTORS * LANES : APR_PANEL, /* columns that all tiles pass before the next ones are read */
-    Q_ROW_BYTES = 256 * 1024,  /* of a task's rounded rows: they stay in the second cache while the panels pass */
-    Q_SERIAL_PRODUCTS = 64 * 1024,       /* products fewer than this are not worth a second thread */
-    Q_TASK_ROWS = 96,          /* a task of rows reads all panels, and a task of columns rounds all rows: at least so many ... */
-    Q_TASK_COLUMNS = 128,      /* ... of each, that this does not weigh */
+    Q_ACCUMULATORS = 4, /* most accumulators per output, and quads per loop iteration */
+    Q_STREAM_ROWS = APR_PANEL / LANES * VQ_PARTS == 1 ? 8 : 1, /* rows that may be computed one panel at a time */
+    /* Bytes per memory page. A sequential stream prefetches either every line, or one line per page to load its TLB
+     * entry. */
+    Q_MEMORY_PAGE = 4096,
+    Q_PREFETCH_PAGES = 4, /* pages between prefetching and reading */
+    /* Columns that all tiles are multiplied with before the next columns are read. */
+    Q_COLUMN_BLOCK = Q_SMALL_M_VECTORS * LANES > APR_PANEL ? Q_SMALL_M_VECTORS * LANES : APR_PANEL,
+    Q_ROW_BYTES = 256 * 1024,      /* bytes of a task's quantized rows: they stay in the L2 cache */
+    Q_SERIAL_PRODUCTS = 64 * 1024, /* fewer multiply-adds than this are not split among threads */
+    /* Minimum rows and columns per task, so that rereading panels or requantizing rows is amortized. */
+    Q_TASK_ROWS = 96,
+    Q_TASK_COLUMNS = 128,
 };
 
 typedef struct q_tile {
     ptrdiff_t row;
     int rows;
-    const void *quantized;    /* (n_quad, rows, 4), n_quad a multiple of 8 */
-    const int32_t *compensation; /* int4: (n_group, rows): -8 times the sum of a group's numbers */
-    const float *row_scales;     /* (rows): what one step of a number is worth */
-    int single_tile;              /* no other tile passes over the same panels */
+    const void *quantized;       /* (n_quad, rows, 4) vq_element or v4_element, n_quad a multiple of 8 */
+    const int32_t *compensation; /* int4: (n_group, rows), -8 times each group's sum: the weights' zero point */
+    const float *row_scales;     /* (rows) */
+    int single_tile;             /* no other tile reads the same panels */
 } q_tile;
 
-/* Row `row` of a as whole numbers, zeros up to a multiple of 32. Returns what a step is worth: NaN where the row has infinity or NaN. */
+/* Quantize row `row` of a, zero-padded to a multiple of 32. Return its scale: NaN if an element is infinite or NaN. */
 APR_INLINE float quantize_row(const apr_gemm *g, ptrdiff_t row, const int int4, void *out) {
     const float *a = g->a + row * g->a_stride;
     ptrdiff_t whole = g->k / LANES * LANES, padded = div_up(g->k, GROUP) * GROUP;
@@ -48,22 +54,24 @@ APR_INLINE float quantize_row(const apr_gemm *g, ptrdiff_t row, const int int4, 
     int usable = inverse_scale != 0.0f;
     for (ptrdiff_t s = 0; s < padded; s += LANES) {
         vf x = vf_zero();
-        if (usable && s < g->k) x = vf_mul(s < whole ? vf_load(a + s) : vf_load_n(a + s, g->k - s), vf_set1(inverse_scale));
+        if (usable && s < g->k)
+            x = vf_mul(s < whole ? vf_load(a + s) : vf_load_n(a + s, g->k - s), vf_set1(inverse_scale));
         if (int4) v4_store((v4_element *)out + s, x);
         else vq_store((vq_element *)out + s, x);
     }
     return scale;
 }
 
-/* A tile's numbers, steps and offsets; `line` holds one row's numbers. */
-static void quantize_tile(const apr_gemm *g, const int int4, const q_tile *t, char *quantized, int32_t *compensation, float *row_scales, void *row_buffer) {
-    size_t column_block = QUAD * (int4 ? sizeof(v4_element) : sizeof(vq_element));
+/* Fill in a tile's elements, row scales and compensation. row_buffer holds one quantized row. */
+static void quantize_tile(const apr_gemm *g, const int int4, const q_tile *t, char *quantized, int32_t *compensation,
+                          float *row_scales, void *row_buffer) {
+    size_t quad_bytes = QUAD * (int4 ? sizeof(v4_element) : sizeof(vq_element));
     ptrdiff_t n_group = div_up(g->k, GROUP);
     for (int i = 0; i < t->rows; i++) {
         row_scales[i] = int4 ? quantize_row(g, t->row + i, 1, row_buffer) : quantize_row(g, t->row + i, 0, row_buffer);
         const char *from = row_buffer;
-        char *to = quantized + (size_t)i * column_block;
-        if (column_block == 4)
+        char *to = quantized + (size_t)i * quad_bytes;
+        if (quad_bytes == 4)
             for (ptrdiff_t q = 0; q < n_group * QUADS; q++) memcpy(to + (size_t)(q * t->rows) * 4, from + q * 4, 4);
         else
             for (ptrdiff_t q = 0; q < n_group * QUADS; q++) memcpy(to + (size_t)(q * t->rows) * 8, from + q * 8, 8);
@@ -77,27 +85,31 @@ static void quantize_tile(const apr_gemm *g, const int int4, const q_tile *t, ch
     }
 }
 
-/* Where column `column`'s vector begins within panels of `panel_bytes`. */
+/* Return where the vector of column `column` starts in panels of `panel_bytes`. */
 APR_INLINE const char *q_panel(const void *panels, ptrdiff_t column, ptrdiff_t panel_bytes) {
     return (const char *)panels + column / APR_PANEL * panel_bytes + column % APR_PANEL * QUAD;
 }
 
-
-/* Times step and scale. */
-APR_INLINE void q8_dequantize(const apr_gemm *g, const q_tile *t, int row, ptrdiff_t column, const vi *acc, float *out) {
+/* Dequantize one vector of sums. */
+APR_INLINE void q8_dequantize(const apr_gemm *g, const q_tile *t, int row, ptrdiff_t column, const vi *acc,
+                              float *out) {
     vi sum = vq_undo_zero_point(vq_merge_parts(acc[0], acc[VQ_PARTS - 1]), g->sums + column);
-    vf_store(out, vf_mul(vf_mul(vf_from_int(sum), vf_set1(t->row_scales[row])), vf_load((const float *)g->scales + column)));
+    vf_store(out,
+             vf_mul(vf_mul(vf_from_int(sum), vf_set1(t->row_scales[row])), vf_load((const float *)g->scales + column)));
 }
 
-/* rows x vectors of the product, before bias: whole sums, then times step and scale. */
-APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, const int vectors, ptrdiff_t column, float *out) {
+/* Compute rows x vectors of the product, before the epilogue. */
+APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, const int vectors, ptrdiff_t column,
+                         float *out) {
     vi acc[VQ_TILE_ROWS][Q_SMALL_M_VECTORS][VQ_PARTS];
     const int8_t *w[Q_SMALL_M_VECTORS];
     const vq_element *x = t->quantized;
     const int width = vectors * LANES > APR_PANEL ? vectors * LANES : APR_PANEL;
-    ptrdiff_t n_quad = div_up(g->k, QUAD), ahead = (t->single_tile ? width : Q_COLUMN_BLOCK) * n_quad, last = div_up(g->n, APR_PANEL) * APR_PANEL - LANES;
+    ptrdiff_t n_quad = div_up(g->k, QUAD), ahead = (t->single_tile ? width : Q_COLUMN_BLOCK) * n_quad,
+              last = div_up(g->n, APR_PANEL) * APR_PANEL - LANES;
     APR_UNROLL
-    for (int j = 0; j < vectors; j++) w[j] = (const int8_t *)q_panel(g->b, min_size(column + j * LANES, last), n_quad * APR_PANEL * QUAD);
+    for (int j = 0; j < vectors; j++)
+        w[j] = (const int8_t *)q_panel(g->b, min_size(column + j * LANES, last), n_quad * APR_PANEL * QUAD);
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
         APR_UNROLL
@@ -113,7 +125,7 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
             APR_UNROLL
             for (int p = 0; p < VQ_PARTS; p++) weights[j][p] = vq_load_weight(w[j] + q * APR_PANEL * QUAD, p);
         }
-        /* what will be read next, a line after the other, as the memory likes it */
+        /* prefetch what will be read next, one line after the other */
         APR_UNROLL
         for (int j = 0; j < width; j += APR_PANEL) APR_PREFETCH_L2(w[0] + (ahead + q * width + j) * QUAD);
         APR_UNROLL
@@ -134,8 +146,9 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
     }
 }
 
-/* A quad of each row times a panel's, added to one of its sums. */
-APR_INLINE void q8_fma(vi acc[][Q_ACCUMULATORS][APR_PANEL / LANES][VQ_PARTS], const int rows, const int sum, const int8_t *w, const vq_element *x) {
+/* Add one quad of each row times one quad of a panel to accumulator `sum`. */
+APR_INLINE void q8_fma(vi acc[][Q_ACCUMULATORS][APR_PANEL / LANES][VQ_PARTS], const int rows, const int sum,
+                       const int8_t *w, const vq_element *x) {
     vq weights[APR_PANEL / LANES][VQ_PARTS];
     APR_UNROLL
     for (int j = 0; j < APR_PANEL / LANES; j++) {
@@ -153,14 +166,15 @@ APR_INLINE void q8_fma(vi acc[][Q_ACCUMULATORS][APR_PANEL / LANES][VQ_PARTS], co
     }
 }
 
-/* Few rows times one panel: memory decides, and is read straight on. So many sums of one output at once, taken by turns, hide the
- * instruction's latency; whole numbers may be summed in any order. */
-APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, const int sums, ptrdiff_t column, float *out) {
+/* Multiply few rows with one panel. Memory bandwidth is the limit, so the panel is read sequentially. `sums`
+ * accumulators per output, used in turn, hide the instruction's latency; integers may be summed in any order. */
+APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, const int sums, ptrdiff_t column,
+                          float *out) {
     enum { VECTORS = APR_PANEL / LANES };
     vi acc[Q_STREAM_ROWS][Q_ACCUMULATORS][VECTORS][VQ_PARTS];
     const vq_element *x = t->quantized;
     ptrdiff_t n_quad = div_up(g->k, QUAD), q = 0;
-    const int lines = apr_zen5;
+    const int prefetch_lines = apr_zen5;
     const int8_t *w = (const int8_t *)q_panel(g->b, column, n_quad * APR_PANEL * QUAD);
     APR_UNROLL
     for (int i = 0; i < rows; i++) {
@@ -171,10 +185,12 @@ APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, co
         }
     }
     for (; q + Q_ACCUMULATORS <= n_quad; q += Q_ACCUMULATORS) {
-        if (lines) prefetch_stream(w + q * APR_PANEL * QUAD, Q_ACCUMULATORS * APR_PANEL * QUAD);
-        else if (q % (Q_MEMORY_PAGE / (APR_PANEL * QUAD)) == 0) APR_PREFETCH_L2(w + q * APR_PANEL * QUAD + Q_PREFETCH_PAGES * Q_MEMORY_PAGE);
+        if (prefetch_lines) prefetch_stream(w + q * APR_PANEL * QUAD, Q_ACCUMULATORS * APR_PANEL * QUAD);
+        else if (q % (Q_MEMORY_PAGE / (APR_PANEL * QUAD)) == 0)
+            APR_PREFETCH_L2(w + q * APR_PANEL * QUAD + Q_PREFETCH_PAGES * Q_MEMORY_PAGE);
         APR_UNROLL
-        for (int u = 0; u < Q_ACCUMULATORS; u++) q8_fma(acc, rows, u % sums, w + (q + u) * APR_PANEL * QUAD, x + (q + u) * rows * QUAD);
+        for (int u = 0; u < Q_ACCUMULATORS; u++)
+            q8_fma(acc, rows, u % sums, w + (q + u) * APR_PANEL * QUAD, x + (q + u) * rows * QUAD);
     }
     for (; q < n_quad; q++) q8_fma(acc, rows, 0, w + q * APR_PANEL * QUAD, x + q * rows * QUAD);
     APR_UNROLL
@@ -191,26 +207,28 @@ APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, co
     }
 }
 
-/* rows of one vector of the product, before bias. */
+/* Compute rows of one vector of the product, before the epilogue. */
 APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptrdiff_t column, float *out) {
     vf total[V4_TILE_ROWS];
     const v4_element *x = t->quantized;
     ptrdiff_t n_group = div_up(g->k, GROUP), group_bytes = APR_PANEL * GROUP / 2;
     const uint8_t *w = (const uint8_t *)q_panel(g->b, column, n_group * group_bytes);
-    const uint16_t *scales = (const uint16_t *)g->scales + column / APR_PANEL * n_group * APR_PANEL + column % APR_PANEL;
+    const uint16_t *scales =
+        (const uint16_t *)g->scales + column / APR_PANEL * n_group * APR_PANEL + column % APR_PANEL;
     APR_UNROLL
     for (int i = 0; i < rows; i++) total[i] = vf_zero();
-    const int lines = t->single_tile && apr_zen5;
+    const int prefetch_lines = t->single_tile && apr_zen5;
     for (ptrdiff_t group = 0; group < n_group; group++) {
         vi acc[V4_TILE_ROWS][V4_PARTS];
-        if (lines) prefetch_stream(w, APR_PANEL * GROUP / 2);
+        if (prefetch_lines) prefetch_stream(w, APR_PANEL * GROUP / 2);
         APR_UNROLL
         for (int i = 0; i < rows * V4_PARTS; i++) acc[i / V4_PARTS][i % V4_PARTS] = vi_set1(0);
         APR_UNROLL
         for (int v = 0; v < QUADS / 2; v++) {
             APR_UNROLL
             for (int p = 0; p < V4_PARTS; p++) {
-                v4 low = v4_load_weight(w + v * APR_PANEL * QUAD, p, 0), high = v4_load_weight(w + v * APR_PANEL * QUAD, p, 1);
+                v4 low = v4_load_weight(w + v * APR_PANEL * QUAD, p, 0),
+                   high = v4_load_weight(w + v * APR_PANEL * QUAD, p, 1);
                 APR_UNROLL
                 for (int i = 0; i < rows; i++) {
                     acc[i][p] = v4_dot(acc[i][p], low, v4_load_input(x + (v * rows + i) * QUAD));
@@ -221,7 +239,8 @@ APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptr
         vf scale = vf_load_half(scales + group * APR_PANEL);
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
-            vi sum = vi_add(v4_merge_parts(acc[i][0], acc[i][V4_PARTS - 1]), vi_set1(t->compensation[group * rows + i]));
+            vi sum =
+                vi_add(v4_merge_parts(acc[i][0], acc[i][V4_PARTS - 1]), vi_set1(t->compensation[group * rows + i]));
             total[i] = vf_fma(vf_from_int(sum), scale, total[i]);
         }
         w += group_bytes;
@@ -231,7 +250,7 @@ APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptr
     for (int i = 0; i < rows; i++) vf_store(out + i * LANES, vf_mul(total[i], vf_set1(t->row_scales[i])));
 }
 
-/* The block for so many rows at a column; returns how many vectors it has. */
+/* Compute a tile's rows at a column; return the number of vectors done. */
 static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *out) {
 #define SUMS(R) (APR_PANEL / LANES * VQ_PARTS >= 4 ? 1 : (R) > 4 ? 2 : 4 / (APR_PANEL / LANES * VQ_PARTS))
 #define VECTORS(R) ((R) * Q_SMALL_M_VECTORS <= VQ_TILE_ROWS * VQ_TILE_VECTORS ? Q_SMALL_M_VECTORS : VQ_TILE_VECTORS)
@@ -297,8 +316,8 @@ static int q4_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *
 typedef struct q_work {
     const apr_gemm *g;
     int int4;
-    size_t row_bytes;         /* of one rounded row */
-    ptrdiff_t n_group, n_tile, n_column_block; /* groups of k, tiles of rows, units of columns */
+    size_t row_bytes;                          /* bytes of one quantized row */
+    ptrdiff_t n_group, n_tile, n_column_block; /* groups of k, tiles of rows, blocks of columns */
     ptrdiff_t n_row_task, n_column_task;
 } q_work;
 
@@ -306,8 +325,10 @@ static void q_task(void *context, ptrdiff_t index, void *scratch) {
     const q_work *work = context;
     const apr_gemm *g = work->g;
     ptrdiff_t row_task = index / work->n_column_task, column_task = index % work->n_column_task;
-    ptrdiff_t tile = row_task * work->n_tile / work->n_row_task, end_tile = (row_task + 1) * work->n_tile / work->n_row_task;
-    ptrdiff_t column_block = column_task * work->n_column_block / work->n_column_task, end_column_block = (column_task + 1) * work->n_column_block / work->n_column_task;
+    ptrdiff_t tile = row_task * work->n_tile / work->n_row_task,
+              end_tile = (row_task + 1) * work->n_tile / work->n_row_task;
+    ptrdiff_t column_block = column_task * work->n_column_block / work->n_column_task,
+              end_column_block = (column_task + 1) * work->n_column_block / work->n_column_task;
     ptrdiff_t row0 = tile * g->m / work->n_tile, n_row = end_tile * g->m / work->n_tile - row0;
     char *row_buffer = scratch, *quantized = row_buffer + work->row_bytes;
     float *row_scales = (float *)(void *)(quantized + (size_t)n_row * work->row_bytes);
@@ -319,10 +340,15 @@ static void q_task(void *context, ptrdiff_t index, void *scratch) {
             ptrdiff_t at = t.row - row0;
             t.single_tile = end_tile - tile == 1;
             t.rows = (int)((i + 1) * g->m / work->n_tile - t.row);
-            t.quantized = quantized + (size_t)at * work->row_bytes, t.row_scales = row_scales + at, t.compensation = compensation + at * work->n_group;
+            t.quantized = quantized + (size_t)at * work->row_bytes;
+            t.row_scales = row_scales + at;
+            t.compensation = compensation + at * work->n_group;
             prefetch_residual(g, t.row, column_block * Q_COLUMN_BLOCK, t.rows, Q_COLUMN_BLOCK);
-            if (first) quantize_tile(g, work->int4, &t, quantized + (size_t)at * work->row_bytes, compensation + at * work->n_group, row_scales + at, row_buffer);
-            for (ptrdiff_t column = column_block * Q_COLUMN_BLOCK, end = min_size(column + Q_COLUMN_BLOCK, g->n); column < end;) {
+            if (first)
+                quantize_tile(g, work->int4, &t, quantized + (size_t)at * work->row_bytes,
+                              compensation + at * work->n_group, row_scales + at, row_buffer);
+            for (ptrdiff_t column = column_block * Q_COLUMN_BLOCK, end = min_size(column + Q_COLUMN_BLOCK, g->n);
+                 column < end;) {
                 int vectors = work->int4 ? q4_rows(g, &t, column, out) : q8_rows(g, &t, column, out);
                 epilogue_block(g, t.row, column, t.rows, vectors * LANES, out);
                 column += vectors * LANES;

@@ -1,14 +1,16 @@
-/* The most that dot products of bytes can do: apart from peak.inc.h, as qgemm.inc.h is from gemm.inc.h. */
+/* The upper bound of the machine's int8 dot products. Separate from peak.inc.h because targets/dot_product.inc.h
+ * compiles it alone. */
 #ifndef WHISPER_APR_KERNELS_QPEAK_INC_H
 #define WHISPER_APR_KERNELS_QPEAK_INC_H
 
 #include "../kernels.h"
 #include "tile.inc.h"
 
-/* As many chains as fit the registers with a weight for each: what is spilled would be measured, too. */
+/* As many chains as fit the register file with one weight each: spills would be measured, too. */
 enum { QPEAK_CHAINS = VF_TILE_ROWS >= 8 ? 12 : 6, QPEAK_STEPS = 1000 };
 
-/* peak.inc.h's multiply-adds with the dot product of bytes. The input changes from step to step, because what never changes would be multiplied only once. */
+/* peak.inc.h's loop with the int8 dot product. The input changes with each step, so that the compiler cannot hoist the
+ * product. */
 static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
     float *out = (float *)context + 2 * i;
     int8_t bytes[QPEAK_CHAINS * sizeof(vq)];
@@ -20,7 +22,7 @@ static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
     for (size_t b = 0; b < sizeof bytes; b++) bytes[b] = (int8_t)(b % 7);
     APR_UNROLL
     for (int j = 0; j < QPEAK_CHAINS; j++) {
-        weight[j] = vq_load_weight(bytes + j * sizeof(vq), 0);
+        weight[j] = vq_load_weight(bytes + j * (ptrdiff_t)sizeof(vq), 0);
         chain[j] = vi_set1(j);
     }
     for (int step = 0; step < QPEAK_STEPS; step++) {
@@ -32,7 +34,7 @@ static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
     for (int j = 1; j < QPEAK_CHAINS; j++) chain[0] = vi_add(chain[0], chain[j]);
     vi_store(lanes, chain[0]);
     out[0] = (float)lanes[0];
-    out[1] = 2.0f * QPEAK_CHAINS * QPEAK_STEPS * (sizeof(vq) / sizeof(vq_element));
+    out[1] = 2.0f * QPEAK_CHAINS * QPEAK_STEPS * (float)(sizeof(vq) / sizeof(vq_element));
 }
 
 static void dot_peak(float *out, ptrdiff_t n_task) { apr_parallel(dot_peak_task, out, n_task, 0); }

@@ -1,4 +1,4 @@
-/* What works on vectors and on the rows of a matrix: GELU, dot, softmax, argmax, top k, layer norm. */
+/* Elementwise and row-wise kernels: GELU, dot, softmax, logsumexp, argmax, top k, layer norm. */
 #ifndef WHISPER_APR_KERNELS_ROWS_INC_H
 #define WHISPER_APR_KERNELS_ROWS_INC_H
 
@@ -9,13 +9,13 @@
 #include "vecmath.inc.h"
 
 enum {
-    ROWS_CHUNK = 16 * 1024, /* elements that one task takes: fewer are not worth a second thread */
-    TOP_K_VECTORS = 8,        /* passed over at once where nothing in them is among the largest */
+    ROWS_CHUNK = 16 * 1024, /* elements per task: fewer are not split among threads */
+    TOP_K_VECTORS = 8,      /* vectors that are skipped at once if none of their elements belongs to the largest */
 };
 
 typedef struct rows_work rows_work;
 struct rows_work {
-    void (*row)(const rows_work *work, ptrdiff_t row); /* does one of n_row */
+    void (*row)(const rows_work *work, ptrdiff_t row); /* computes one of n_row */
     const float *x, *weight, *bias;
     float *out;
     int64_t *index;
@@ -27,7 +27,8 @@ struct rows_work {
 static void rows_task(void *context, ptrdiff_t i, void *scratch) {
     const rows_work *work = context;
     (void)scratch;
-    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++) work->row(work, row);
+    for (ptrdiff_t row = i * work->rows_per_task; row < min_size(work->n_row, (i + 1) * work->rows_per_task); row++)
+        work->row(work, row);
 }
 
 static void rows_parallel(rows_work *work) {
@@ -58,7 +59,7 @@ static void dot(const float *a, const float *b, ptrdiff_t n, float *out) {
     *out = vf_reduce_add(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
 }
 
-/* The largest of n > 0 numbers; lanes beyond the end repeat the first number. A NaN may or may not win. */
+/* Return the maximum of n > 0 numbers. It may or may not be NaN if one of them is. */
 static float row_max(const float *x, ptrdiff_t n) {
     vf best = vf_set1(x[0]);
     ptrdiff_t i = 0;
@@ -87,7 +88,8 @@ static void softmax_row(const float *x, float *out, ptrdiff_t n, int log_form) {
     }
     vf scale = vf_set1(log_form ? logf(total) : 1.0f / total);
     for (i = 0; i < n; i += LANES) {
-        vf y = log_form ? vf_sub(vf_sub(vf_load_n(x + i, n - i), shift), scale) : vf_mul(vf_load_n(out + i, n - i), scale);
+        vf y =
+            log_form ? vf_sub(vf_sub(vf_load_n(x + i, n - i), shift), scale) : vf_mul(vf_load_n(out + i, n - i), scale);
         vf_store_n(out + i, y, n - i);
     }
 }
@@ -101,7 +103,7 @@ static void softmax(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, in
     rows_parallel(&work);
 }
 
-/* log(sum(exp(x))); -inf where every number is; NaN where one is NaN, else infinity where one is */
+/* log(sum(exp(x))). -infinity if every number is; NaN if one is NaN; otherwise infinity if one is. */
 static float logsumexp_row(const float *x, ptrdiff_t n) {
     float top = row_max(x, n);
     if (!(fabsf(top) < INFINITY)) {
@@ -162,10 +164,11 @@ static void argmax(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) {
     rows_parallel(&work);
 }
 
-/* A NaN counts as -infinity here. */
+/* Order NaN below all numbers. */
 APR_INLINE float nan_to_lowest(float x) { return x == x ? x : -INFINITY; }
 
-/* best: indices of x by size, of equals the first one first. Index i, behind all of them, takes its place; what stood at `held` is lost. */
+/* Insert index i into `best`, the indices of x by descending value and ascending index, whose last place `held` is
+ * overwritten. */
 static void insert_ranked(const float *x, int64_t *best, ptrdiff_t held, ptrdiff_t i) {
     for (; held > 0 && nan_to_lowest(x[i]) > nan_to_lowest(x[best[held - 1]]); held--) best[held] = best[held - 1];
     best[held] = i;
@@ -180,7 +183,8 @@ static void top_k_row(const float *x, ptrdiff_t n, ptrdiff_t k, int64_t *best) {
         vf least = vf_set1(nan_to_lowest(x[best[k - 1]])), most = least;
         if (end == i + TOP_K_VECTORS * LANES) {
             APR_UNROLL
-            for (int j = 0; j < TOP_K_VECTORS; j++) most = vf_max(vf_load(x + i + j * LANES), most); /* in this order a NaN is passed over */
+            for (int j = 0; j < TOP_K_VECTORS; j++)
+                most = vf_max(vf_load(x + i + j * LANES), most); /* this operand order skips NaN */
             if (vf_mask_eq(most, least) == all) i = end;
         }
         for (; i < end; i++) {
@@ -228,8 +232,14 @@ static void layer_norm_one(const rows_work *work, ptrdiff_t row) {
 }
 
 static void layer_norm(const apr_norm *n) {
-    rows_work work = {
-        .row = layer_norm_one, .x = n->x, .weight = n->weight, .bias = n->bias, .out = n->out, .n_row = n->n_row, .n = n->n, .eps = n->eps};
+    rows_work work = {.row = layer_norm_one,
+                      .x = n->x,
+                      .weight = n->weight,
+                      .bias = n->bias,
+                      .out = n->out,
+                      .n_row = n->n_row,
+                      .n = n->n,
+                      .eps = n->eps};
     rows_parallel(&work);
 }
 

@@ -1,4 +1,4 @@
-/* Sound: the power spectrum of frames, its sums over mel bands, and polyphase resampling. */
+/* Signal processing: the power spectrum of frames, mel bands, and polyphase resampling. */
 #ifndef WHISPER_APR_KERNELS_SIGNAL_INC_H
 #define WHISPER_APR_KERNELS_SIGNAL_INC_H
 
@@ -8,17 +8,17 @@
 #include "tile.inc.h"
 
 enum {
-    SPECTRUM_TASK = 256,  /* frames that are worth a task: each computes its own table of twiddles */
-    MEL_TASK = 512,       /* frames */
+    SPECTRUM_TASK = 256,   /* frames per task at least: each task computes its own twiddle factors */
+    MEL_TASK = 512,        /* frames */
     POLYPHASE_TASK = 4096, /* outputs */
     POLYPHASE_VECTORS = LANES == 16 ? 1 : 2,
     INTERPOLATED_TASK = 1024, /* outputs */
-    POLYPHASE_PART = 3, /* groups that go together where a whole tile's are not left */
+    POLYPHASE_PART = 3,       /* groups computed together where fewer than a whole tile remain */
 };
 
-/* ---- power spectrum: a frame in each lane ------------------------------------------------------------------------ */
+/* ---- power spectrum: one frame per lane -------------------------------------------------------------------------- */
 
-/* Arrays of n complex numbers, LANES transforms side by side: real parts (n, LANES), then imaginary parts (n, LANES). */
+/* n complex numbers of LANES interleaved transforms: real parts (n, LANES) and imaginary parts (n, LANES). */
 typedef struct complex_lanes {
     float *re, *im;
 } complex_lanes;
@@ -32,7 +32,7 @@ APR_INLINE complex_vector complex_load(complex_lanes x, ptrdiff_t i) {
     return y;
 }
 
-/* x[i] = y * (cos, sin) */
+/* x[i] = y times the twiddle factor (cos, sin) */
 APR_INLINE void complex_store_rotated(complex_lanes x, ptrdiff_t i, complex_vector y, const float *twiddle) {
     vf c = vf_set1(twiddle[0]), s = vf_set1(twiddle[1]);
     vf_store(x.re + i * LANES, vf_sub(vf_mul(y.re, c), vf_mul(y.im, s)));
@@ -49,7 +49,7 @@ APR_INLINE complex_vector complex_sub(complex_vector a, complex_vector b) {
     return y;
 }
 
-/* a + b c, and a - i b */
+/* a + b c, a - i b and a + i b */
 APR_INLINE complex_vector complex_scaled(complex_vector a, complex_vector b, float c) {
     complex_vector y = {vf_fma(b.re, vf_set1(c), a.re), vf_fma(b.im, vf_set1(c), a.im)};
     return y;
@@ -65,24 +65,29 @@ APR_INLINE complex_vector complex_plus_i(complex_vector a, complex_vector b) {
     return y;
 }
 
-/* The discrete Fourier transform of 2, 4 or 5 numbers, in place. */
+/* Compute the discrete Fourier transform of 2, 4 or 5 numbers in place. */
 APR_INLINE void butterfly(const int radix, complex_vector *x) {
     if (radix == 2) {
         complex_vector a = x[0];
         x[0] = complex_add(a, x[1]);
         x[1] = complex_sub(a, x[1]);
     } else if (radix == 4) {
-        complex_vector a = complex_add(x[0], x[2]), b = complex_sub(x[0], x[2]), c = complex_add(x[1], x[3]), d = complex_sub(x[1], x[3]);
+        complex_vector a = complex_add(x[0], x[2]), b = complex_sub(x[0], x[2]), c = complex_add(x[1], x[3]),
+                       d = complex_sub(x[1], x[3]);
         x[0] = complex_add(a, c);
         x[1] = complex_minus_i(b, d);
         x[2] = complex_sub(a, c);
         x[3] = complex_plus_i(b, d);
     } else {
-        const float c1 = 0.30901699437494745f, c2 = -0.8090169943749475f, s1 = 0.9510565162951535f, s2 = 0.5877852522924731f;
-        complex_vector a = complex_add(x[1], x[4]), b = complex_sub(x[1], x[4]), c = complex_add(x[2], x[3]), d = complex_sub(x[2], x[3]);
+        const float c1 = 0.30901699437494745f, c2 = -0.8090169943749475f, s1 = 0.9510565162951535f,
+                    s2 = 0.5877852522924731f;
+        complex_vector a = complex_add(x[1], x[4]), b = complex_sub(x[1], x[4]), c = complex_add(x[2], x[3]),
+                       d = complex_sub(x[2], x[3]);
         complex_vector zero = {vf_zero(), vf_zero()};
-        complex_vector p = complex_scaled(complex_scaled(x[0], a, c1), c, c2), q = complex_scaled(complex_scaled(x[0], a, c2), c, c1);
-        complex_vector u = complex_scaled(complex_scaled(zero, b, s1), d, s2), v = complex_scaled(complex_scaled(zero, b, s2), d, -s1);
+        complex_vector p = complex_scaled(complex_scaled(x[0], a, c1), c, c2),
+                       q = complex_scaled(complex_scaled(x[0], a, c2), c, c1);
+        complex_vector u = complex_scaled(complex_scaled(zero, b, s1), d, s2),
+                       v = complex_scaled(complex_scaled(zero, b, s2), d, -s1);
         x[0] = complex_add(x[0], complex_add(a, c));
         x[1] = complex_minus_i(p, u);
         x[2] = complex_minus_i(q, v);
@@ -91,9 +96,10 @@ APR_INLINE void butterfly(const int radix, complex_vector *x) {
     }
 }
 
-/* One step of Stockham's transform: n = radix * m numbers, `stride` transforms of that length interleaved, total = n * stride.
- * turns holds cos and sin of -2 pi i / total. */
-APR_INLINE void fft_step(const int radix, ptrdiff_t m, ptrdiff_t stride, complex_lanes from, complex_lanes to, const float *twiddles) {
+/* One pass of a Stockham FFT of total = n * stride numbers: n = radix * m, with `stride` transforms of length n
+ * interleaved. twiddles: cos and sin of -2 pi i / total. */
+APR_INLINE void fft_step(const int radix, ptrdiff_t m, ptrdiff_t stride, complex_lanes from, complex_lanes to,
+                         const float *twiddles) {
     for (ptrdiff_t p = 0; p < m; p++) {
         for (ptrdiff_t q = 0; q < stride; q++) {
             complex_vector x[5];
@@ -101,13 +107,15 @@ APR_INLINE void fft_step(const int radix, ptrdiff_t m, ptrdiff_t stride, complex
             for (int j = 0; j < radix; j++) x[j] = complex_load(from, q + stride * (p + m * j));
             butterfly(radix, x);
             APR_UNROLL
-            for (int k = 0; k < radix; k++) complex_store_rotated(to, q + stride * (radix * p + k), x[k], twiddles + 2 * p * k * stride);
+            for (int k = 0; k < radix; k++)
+                complex_store_rotated(to, q + stride * (radix * p + k), x[k], twiddles + 2 * p * k * stride);
         }
     }
 }
 
-/* As fft_step for any other prime: the sum as it is defined. */
-static void fft_step_any(ptrdiff_t radix, ptrdiff_t m, ptrdiff_t stride, complex_lanes from, complex_lanes to, const float *twiddles) {
+/* One pass for any other prime radix, by the definition of the transform. */
+static void fft_step_any(ptrdiff_t radix, ptrdiff_t m, ptrdiff_t stride, complex_lanes from, complex_lanes to,
+                         const float *twiddles) {
     ptrdiff_t total = radix * m * stride;
     for (ptrdiff_t p = 0; p < m; p++) {
         for (ptrdiff_t q = 0; q < stride; q++) {
@@ -126,7 +134,7 @@ static void fft_step_any(ptrdiff_t radix, ptrdiff_t m, ptrdiff_t stride, complex
     }
 }
 
-/* The transform of `total` numbers; returns the one of the two arrays that holds the result. */
+/* Transform `total` numbers; return whichever of the two arrays holds the result. */
 static complex_lanes fft(ptrdiff_t total, complex_lanes from, complex_lanes to, const float *twiddles) {
     for (ptrdiff_t n = total, stride = 1; n > 1;) {
         ptrdiff_t radix = n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : n % 5 == 0 ? 5 : 3;
@@ -152,12 +160,13 @@ static void fill_twiddles(float *twiddles, ptrdiff_t n, ptrdiff_t period) {
     }
 }
 
-/* LANES frames at once, the spectrum of a real frame from a complex transform of half its length: even samples are the real
- * parts, odd ones the imaginary parts. */
-static void spectrum_frames(const apr_spectrum *s, ptrdiff_t first, complex_lanes from, complex_lanes to, const float *twiddles, const float *split) {
+/* Compute the spectra of LANES real frames, each from a complex transform of half its length: even samples are the
+ * real parts, odd samples the imaginary parts. */
+static void spectrum_frames(const apr_spectrum *s, ptrdiff_t first, complex_lanes from, complex_lanes to,
+                            const float *twiddles, const float *split) {
     ptrdiff_t half = s->n_fft / 2, left = s->n_frame - first;
     for (ptrdiff_t lane = 0; lane < LANES; lane++) {
-        /* lanes beyond the last frame repeat it: nothing is read past the recording's end */
+        /* lanes beyond the last frame repeat it, so that nothing is read past the end of the audio */
         const float *frame = s->audio + (first + min_size(lane, left - 1)) * s->hop;
         for (ptrdiff_t i = 0; i < half; i++) {
             from.re[i * LANES + lane] = frame[2 * i] * s->window[2 * i];
@@ -209,7 +218,7 @@ typedef struct mel_work {
     ptrdiff_t n_mel, n_freq, n_frame;
 } mel_work;
 
-/* A band covers few of the frequencies: the sum runs from the first filter value that is not zero to the last. */
+/* A band covers few frequencies, so the sum runs from the first nonzero filter value to the last. */
 static void mel_task(void *context, ptrdiff_t i, void *scratch) {
     const mel_work *work = context;
     ptrdiff_t end = min_size(work->n_frame, (i + 1) * MEL_TASK);
@@ -228,20 +237,22 @@ static void mel_task(void *context, ptrdiff_t i, void *scratch) {
     }
 }
 
-static void mel(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame) {
+static void mel(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq,
+                ptrdiff_t n_frame) {
     mel_work work = {power, filters, out, n_mel, n_freq, n_frame};
     apr_parallel(mel_task, &work, div_up(n_frame, MEL_TASK), 0);
 }
 
-/* ---- resampling -------------------------------------------------------------------------------------------------- */
+/* ---- resampling with a fixed ratio: polyphase FIR ---------------------------------------------------------------- */
 
-/* `rows` groups of one panel, from group `group` on */
+/* Compute `rows` groups of one panel, starting at group `group`. */
 APR_INLINE void polyphase_tile(const apr_polyphase *p, const int rows, ptrdiff_t panel, ptrdiff_t group) {
     const float *x = p->x + group * p->step + p->offsets[panel], *weights = p->panels + panel * p->k * APR_PANEL;
     const int32_t *starts = p->starts + panel * APR_PANEL;
     float *out = p->out + (group * p->n_panel + panel) * APR_PANEL;
     for (int lane = 0; lane < APR_PANEL; lane += POLYPHASE_VECTORS * LANES) {
-        /* a filter begins where its output does: these columns are zero before the first one's and after the last one's */
+        /* skip the columns that are zero for all these outputs: before the first filter starts, after the last one
+         * ends */
         ptrdiff_t first = starts[lane], k = starts[lane + POLYPHASE_VECTORS * LANES - 1] + p->n_tap - first;
         vf acc[TILE_ROWS][SMALL_M_VECTORS];
         const void *b[POLYPHASE_VECTORS];
@@ -256,14 +267,21 @@ APR_INLINE void polyphase_tile(const apr_polyphase *p, const int rows, ptrdiff_t
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
             APR_UNROLL
-            for (int j = 0; j < POLYPHASE_VECTORS; j++) vf_store(out + i * p->n_panel * APR_PANEL + lane + j * LANES, acc[i][j]);
+            for (int j = 0; j < POLYPHASE_VECTORS; j++)
+                vf_store(out + i * p->n_panel * APR_PANEL + lane + j * LANES, acc[i][j]);
         }
     }
 }
 
-APR_NOINLINE static void polyphase_full(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) { polyphase_tile(p, TILE_ROWS, panel, group); }
-APR_NOINLINE static void polyphase_part(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) { polyphase_tile(p, POLYPHASE_PART, panel, group); }
-APR_NOINLINE static void polyphase_one(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) { polyphase_tile(p, 1, panel, group); }
+APR_NOINLINE static void polyphase_full(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) {
+    polyphase_tile(p, TILE_ROWS, panel, group);
+}
+APR_NOINLINE static void polyphase_part(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) {
+    polyphase_tile(p, POLYPHASE_PART, panel, group);
+}
+APR_NOINLINE static void polyphase_one(const apr_polyphase *p, ptrdiff_t panel, ptrdiff_t group) {
+    polyphase_tile(p, 1, panel, group);
+}
 
 typedef struct polyphase_work {
     const apr_polyphase *p;
@@ -288,9 +306,10 @@ static void polyphase(const apr_polyphase *p) {
     apr_parallel(polyphase_task, &work, div_up(p->n_group, work.groups_per_task), 0);
 }
 
-/* ---- resampling between the phases of a bank ---------------------------------------------------------------------- */
+/* ---- resampling with any ratio: an interpolated filter bank ------------------------------------------------------ */
 
-/* The sums with the filters before and after the phase, taken together: interpolating between the sums is interpolating between the filters. */
+/* Dot products with the filters below and above the phase, interpolated: this equals the dot product with the
+ * interpolated filter. */
 static float interpolate_one(const float *x, const float *low, const float *high, ptrdiff_t n, float share) {
     vf below[2] = {vf_zero(), vf_zero()}, above[2] = {vf_zero(), vf_zero()};
     ptrdiff_t t = 0;

@@ -1,4 +1,4 @@
-/* Functions of one vector. */
+/* Functions over vectors: quantization scales, exp2, exp, GELU and a softmax in base 2. */
 #ifndef WHISPER_APR_KERNELS_VECMATH_INC_H
 #define WHISPER_APR_KERNELS_VECMATH_INC_H
 
@@ -8,14 +8,15 @@
 
 #define LOG2_E 1.44269504088896340736f
 
-/* How n > 0 numbers are rounded to whole numbers from -127 to 127: what a step is worth, the largest magnitude / 127, and the factor that makes
- * steps of them. Nothing above 1e-30 counts as zeros: both are 0. Where one is infinite or NaN, the step is NaN and the factor 0. */
+/* Return the scale that quantizes n > 0 numbers to [-127, 127] (the largest magnitude / 127), and the inverse scale.
+ * If no magnitude exceeds 1e-30, the numbers count as zeros and both are 0. If one is infinite or NaN, the scale is
+ * NaN and the inverse scale 0. */
 APR_INLINE float quantization_scale(const float *x, ptrdiff_t n, float *inverse_scale) {
     vf maximum = vf_zero(), nonfinite = vf_zero();
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         vf part = i + LANES <= n ? vf_load(x + i) : vf_load_n(x + i, n - i);
-        maximum = vf_max(vf_max(part, vf_sub(vf_zero(), part)), maximum); /* in this order a NaN is passed over ... */
-        nonfinite = vf_fma(part, vf_zero(), nonfinite);                   /* ... and stays here, as infinity does */
+        maximum = vf_max(vf_max(part, vf_sub(vf_zero(), part)), maximum); /* this operand order skips NaN */
+        nonfinite = vf_fma(part, vf_zero(), nonfinite);                   /* NaN if any number is NaN or infinite */
     }
     float largest = vf_reduce_max(maximum), nonfinite_sum = vf_reduce_add(nonfinite);
     int usable = nonfinite_sum == 0.0f && largest > 1e-30f;
@@ -23,10 +24,10 @@ APR_INLINE float quantization_scale(const float *x, ptrdiff_t n, float *inverse_
     return usable ? largest / 127.0f : nonfinite_sum;
 }
 
-/* 2^x for x <= 126, 0 below 2^-126 (2^-149 where the hardware scales). 1 + r P(r), P by minimax on [-1/2, 1/2]: relative error 9e-8,
- * within 2 units in the last place. */
+/* 2^x for x <= 126; 0 below 2^-126 (2^-149 where the hardware scales). 2^x = 2^n (1 + r P(r)) with n = round(x), r = x
+ * - n and P minimax on [-1/2, 1/2]. Relative error 9e-8, within 2 units in the last place. */
 APR_INLINE vf exp2_vector(vf x) {
-    x = vf_max(vf_set1(VF_LDEXP_MIN), x); /* in this order a NaN stays one */
+    x = vf_max(vf_set1(VF_LDEXP_MIN), x); /* this operand order preserves NaN */
     vf n = vf_round(x), r = vf_sub(x, n);
     vf y = vf_fma(vf_set1(1.326472731307149e-3f), r, vf_set1(9.671512991189957e-3f));
     y = vf_fma(y, r, vf_set1(5.550733581185341e-2f));
@@ -36,7 +37,8 @@ APR_INLINE vf exp2_vector(vf x) {
     return vf_ldexp(y, n);
 }
 
-/* e^x for x <= 88, flushed to 0 below 2^-126. ln 2 in two parts (Cody and Waite): n * 0.693359375 is exact. */
+/* e^x for x <= 88, flushed to 0 below 2^-126. Range reduction with ln 2 in two parts (Cody and Waite 1980), of which n
+ * * 0.693359375 is exact, and a minimax polynomial. */
 APR_INLINE vf exp_vector(vf x) {
     x = vf_min(vf_set1(88.0f), vf_max(vf_set1(0.6931471806f * VF_LDEXP_MIN), x));
     vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
@@ -50,8 +52,8 @@ APR_INLINE vf exp_vector(vf x) {
     return vf_ldexp(y, n);
 }
 
-/* x / 2 * (1 + erf(x / sqrt 2)). erf(z) = z P(z^2) / Q(z^2) on |z| <= 3.95, beyond which it is 1 in float32;
- * P and Q by weighted least squares on erf, relative error 2e-8 before rounding. */
+/* GELU: x / 2 * (1 + erf(x / sqrt 2)). erf(z) = z P(z^2) / Q(z^2) for |z| <= 3.95, beyond which erf is 1 in float32. P
+ * and Q are a weighted least-squares fit to erf; relative error 2e-8 before rounding. */
 APR_INLINE vf gelu_vector(vf x) {
     vf limit = vf_set1(3.95f), below = vf_set1(-3.95f);
     vf whole = vf_mul(x, vf_set1(0.70710678f)), z = vf_min(limit, vf_max(below, whole));
@@ -66,12 +68,13 @@ APR_INLINE vf gelu_vector(vf x) {
     q = vf_fma(q, u, vf_set1(0.503086507f));
     p = vf_fma(p, u, vf_set1(1.12837911f));
     q = vf_fma(q, u, vf_set1(1.0f));
-    /* not above 1, or the largest floats became infinite; in this order a NaN stays one */
+    /* clamped to 1, because the largest floats would become infinite; this operand order preserves NaN */
     vf half = vf_mul(x, vf_set1(0.5f)), erf = vf_min(vf_set1(1.0f), vf_div(vf_mul(z, p), q));
     return vf_select_lt(whole, below, vf_zero(), vf_fma(half, erf, half));
 }
 
-/* The first n_seen scores, in units of log 2, become weights that sum to 1; the others, up to n_slot, 0. n_slot: a multiple of 16. */
+/* Turn the first n_visible scores, in units of log 2, into softmax weights that sum to 1, and the others, up to
+ * n_slot, into 0. n_slot: a multiple of 16. */
 APR_INLINE void softmax_base2(float *scores, ptrdiff_t n_visible, ptrdiff_t n_slot) {
     for (ptrdiff_t i = n_visible; i < n_slot; i++) scores[i] = -INFINITY;
     vf top = vf_load(scores), sum = vf_zero();

@@ -1,4 +1,4 @@
-/* The attention of many queries with AVX-512's dot product of bfloat16, and what that can do at most; all else is avx512vnni's. */
+/* AVX-512 BF16: encoder attention with the bfloat16 dot product, and its peak. Everything else is avx512vnni's. */
 #define APR_BFLOAT16
 #include "../vec/avx512.h"
 
@@ -15,7 +15,7 @@ void apr_attention_avx512bf16(const apr_attention *a) {
 
 enum { CHAINS = 12, STEPS = 1000 };
 
-/* As peak.inc.h's, of pairs. */
+/* peak.inc.h's loop with the bfloat16 dot product. */
 static void peak_task(void *context, ptrdiff_t i, void *scratch) {
     float *out = (float *)context + 2 * i;
     vf chain[CHAINS];

@@ -1,4 +1,4 @@
-/* AVX-512 with VNNI. */
+/* AVX-512 with VNNI (the dot product of bytes). */
 #define APR_TARGET avx512vnni
 #define APR_BASE avx512
 #define APR_VNNI

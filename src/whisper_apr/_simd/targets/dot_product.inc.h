@@ -1,5 +1,6 @@
-/* What an instruction for dot products of bytes changes: the int8 and int4 products, and attention over int8 pages. All else is the target's whose
- * vector header was included before, and whose name APR_BASE holds. */
+/* The kernels that an int8 dot-product instruction changes: int8 and int4 products, and attention over int8 pages.
+ * Everything else is taken from the target APR_BASE. The including file sets APR_TARGET and APR_BASE and includes the
+ * vector header. */
 #ifndef WHISPER_APR_TARGETS_DOT_PRODUCT_INC_H
 #define WHISPER_APR_TARGETS_DOT_PRODUCT_INC_H
 

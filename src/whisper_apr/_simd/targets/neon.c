@@ -1,4 +1,4 @@
-/* aarch64's baseline. */
+/* The aarch64 baseline. */
 #define APR_TARGET neon
 #include "../vec/neon.h"
 

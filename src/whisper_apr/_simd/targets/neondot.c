@@ -1,4 +1,4 @@
-/* NEON with the dot product. */
+/* NEON with the dot-product instructions. */
 #define APR_TARGET neondot
 #define APR_BASE neon
 #include "../vec/neon.h"

@@ -1,4 +1,4 @@
-/* Plain C: always present, the reference. */
+/* Plain C, always present: the reference. */
 #define APR_TARGET scalar
 #include "../vec/scalar.h"
 

@@ -1,4 +1,4 @@
-/* x86-64's baseline. */
+/* The x86-64 baseline. */
 #define APR_TARGET sse2
 #include "../vec/sse2.h"
 

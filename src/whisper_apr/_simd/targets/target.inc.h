@@ -1,4 +1,5 @@
-/* The whole kernel text, for the instruction set whose vector header was included before; the C files beside this one name it in APR_TARGET. */
+/* All kernels for one instruction set, and their table. The including file sets APR_TARGET and includes the vector
+ * header. */
 #ifndef WHISPER_APR_TARGETS_TARGET_INC_H
 #define WHISPER_APR_TARGETS_TARGET_INC_H
 
@@ -21,6 +22,7 @@
 #define APR_TEXT(a) APR_TEXT2(a)
 #define APR_ENTRY(name, arguments) .name = name,
 
-const apr_table APR_JOIN(apr_table_, APR_TARGET) = {.name = APR_TEXT(APR_TARGET), .lanes = VF_LANES, APR_KERNELS(APR_ENTRY)};
+const apr_table APR_JOIN(apr_table_,
+                         APR_TARGET) = {.name = APR_TEXT(APR_TARGET), .lanes = VF_LANES, APR_KERNELS(APR_ENTRY)};
 
 #endif

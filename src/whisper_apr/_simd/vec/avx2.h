@@ -1,4 +1,4 @@
-/* AVX2 with FMA and F16C: eight lanes. */
+/* AVX2 with FMA and F16C: eight lanes. README.md in this folder documents the vocabulary. */
 #ifndef WHISPER_APR_VEC_AVX2_H
 #define WHISPER_APR_VEC_AVX2_H
 
@@ -8,9 +8,9 @@
 
 #define VF_LANES 8
 #define VF_PACK_SPLAT 0
-#define VF_TILE_ROWS 6 /* rows of a register block that is two vectors wide */
-#define VF_HALF_COST 1 /* to make a float of a half: 0 nothing beside the products, 1 an instruction in the place of one, 2 many */
-#define VF_LDEXP_MIN -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
+#define VF_TILE_ROWS 6
+#define VF_HALF_COST 1 /* one conversion instruction per load */
+#define VF_LDEXP_MIN -127.0f
 typedef __m256 vf;
 
 APR_INLINE __m256i vf_tail_mask(ptrdiff_t n) { /* a mask of the first n lanes */
@@ -19,17 +19,21 @@ APR_INLINE __m256i vf_tail_mask(ptrdiff_t n) { /* a mask of the first n lanes */
 APR_INLINE vf vf_zero(void) { return _mm256_setzero_ps(); }
 APR_INLINE vf vf_set1(float x) { return _mm256_set1_ps(x); }
 APR_INLINE vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
-APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) { return n >= 8 ? vf_load(p) : _mm256_maskload_ps(p, vf_tail_mask(n)); }
-APR_INLINE vf vf_load_half(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) {
+    return n >= 8 ? vf_load(p) : _mm256_maskload_ps(p, vf_tail_mask(n));
+}
+APR_INLINE vf vf_load_half(const uint16_t *p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
 #define VF_HAS_STORE_HALF
 APR_INLINE void vf_store_half(uint16_t *p, vf x) {
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
-APR_INLINE __m128i vf_to_int16(vf x) { /* rounded to nearest, ties to even, as int16 */
+APR_INLINE __m128i vf_to_int16(vf x) { /* rounded to nearest, ties to even */
     __m256i whole = _mm256_cvtps_epi32(x);
     return _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
 }
-APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* |x| <= 127 */
+APR_INLINE void vf_store_int8(int8_t *p, vf x) {
     __m128i narrow = vf_to_int16(x);
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi16(narrow, narrow));
 }
@@ -45,7 +49,9 @@ APR_INLINE vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
 APR_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 APR_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 APR_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
-APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) { return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
+APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) {
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ)); }
 APR_INLINE vf vf_round(vf x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 APR_INLINE vf vf_ldexp(vf x, vf n) {
@@ -62,9 +68,9 @@ APR_INLINE float vf_reduce_max(vf x) {
     y = _mm_max_ps(y, _mm_movehl_ps(y, y));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
 }
-/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
 APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_stride) {
-    __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(a + step), r2 = _mm_loadu_ps(a + 2 * step), r3 = _mm_loadu_ps(a + 3 * step);
+    __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(a + step), r2 = _mm_loadu_ps(a + 2 * step),
+           r3 = _mm_loadu_ps(a + 3 * step);
     _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
     _mm_storeu_ps(out, r0);
     _mm_storeu_ps(out + out_stride, r1);
@@ -73,8 +79,9 @@ APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdif
 }
 
 /* ---- quantized products ----
- * int8: widened to int16 for pmaddwd, which leaves each output's sum in two neighbouring lanes; maddubs would saturate.
- * int4: 0..15 times -127..127, pairs summed by maddubs: a group's 16 products of an int16 lane stay below 16 * 15 * 127. */
+ * int8: widened to int16 for pmaddwd, which leaves each output's sum in two adjacent lanes; pmaddubsw would saturate.
+ * int4: 0..15 times -127..127, with pairs summed by pmaddubsw: the 16 products of a group in an int16 lane stay below
+ * 16 * 15 * 127. */
 
 typedef __m256i vi, vq, v4;
 typedef int16_t vq_element;

@@ -1,4 +1,5 @@
-/* AVX-512 F, BW, VL, DQ: sixteen lanes, thirty-two registers, masks for the tails. */
+/* AVX-512 F, BW, VL, DQ: sixteen lanes, thirty-two registers, masks for tails. README.md in this folder documents the
+ * vocabulary. */
 #ifndef WHISPER_APR_VEC_AVX512_H
 #define WHISPER_APR_VEC_AVX512_H
 
@@ -8,9 +9,9 @@
 
 #define VF_LANES 16
 #define VF_PACK_SPLAT 0
-#define VF_TILE_ROWS 12 /* rows of a register block that is two vectors wide */
-#define VF_HALF_COST 0 /* to make a float of a half: 0 nothing beside the products (on Zen 5), 1 an instruction in the place of one, 2 many */
-#define VF_LDEXP_MIN -200.0f /* vf_scale(x, n) = x * 2^n, from here (0) up */
+#define VF_TILE_ROWS 12
+#define VF_HALF_COST 0       /* hidden behind the products on Zen 5 */
+#define VF_LDEXP_MIN -200.0f /* the instruction scales by any power of two */
 typedef __m512 vf;
 
 APR_INLINE __mmask16 vf_tail_mask(ptrdiff_t n) { return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1); }
@@ -18,12 +19,14 @@ APR_INLINE vf vf_zero(void) { return _mm512_setzero_ps(); }
 APR_INLINE vf vf_set1(float x) { return _mm512_set1_ps(x); }
 APR_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
 APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) { return _mm512_maskz_loadu_ps(vf_tail_mask(n), p); }
-APR_INLINE vf vf_load_half(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
+APR_INLINE vf vf_load_half(const uint16_t *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
 #define VF_HAS_STORE_HALF
 APR_INLINE void vf_store_half(uint16_t *p, vf x) {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
-APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* rounded to nearest, ties to even; |x| <= 127 */
+APR_INLINE void vf_store_int8(int8_t *p, vf x) {
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
 }
 APR_INLINE void vf_store(float *p, vf x) { _mm512_storeu_ps(p, x); }
@@ -35,15 +38,17 @@ APR_INLINE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 APR_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 APR_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 APR_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
-APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes); }
+APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+}
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 APR_INLINE vf vf_round(vf x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 APR_INLINE vf vf_ldexp(vf x, vf n) { return _mm512_scalef_ps(x, n); }
 APR_INLINE float vf_reduce_add(vf x) { return _mm512_reduce_add_ps(x); }
 APR_INLINE float vf_reduce_max(vf x) { return _mm512_reduce_max_ps(x); }
-/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
 APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_stride) {
-    __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(a + step), r2 = _mm_loadu_ps(a + 2 * step), r3 = _mm_loadu_ps(a + 3 * step);
+    __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(a + step), r2 = _mm_loadu_ps(a + 2 * step),
+           r3 = _mm_loadu_ps(a + 3 * step);
     _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
     _mm_storeu_ps(out, r0);
     _mm_storeu_ps(out + out_stride, r1);
@@ -53,25 +58,26 @@ APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdif
 
 #if defined(APR_BFLOAT16)
 /* ---- pairs of bfloat16 (targets/avx512bf16.c) ----
- * Two numbers side by side in each lane, rounded to nearest, ties to even; vb_dot adds both products to a float32. */
+ * Two numbers per lane, rounded to nearest, ties to even. */
 typedef __m512i vb;
 APR_INLINE vb vb_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
 APR_INLINE vb vb_set1(uint32_t pair) { return _mm512_set1_epi32((int32_t)pair); }
 APR_INLINE void vb_store(uint32_t *p, vb x) { _mm512_storeu_si512(p, x); }
 APR_INLINE vf vb_dot(vf acc, vb a, vb b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
-/* Numbers that follow each other, 2 * VF_LANES of them: the pairs in the same order. */
 APR_INLINE vb vb_from_floats(vf low, vf high) { return (vb)_mm512_cvtne2ps_pbh(high, low); }
-/* Lane i: (first[i], second[i]): the words 0, 16, 1, 17 and so on of both, rounded. */
+/* words 0, 16, 1, 17, ... of the rounded vectors */
 APR_INLINE vb vb_interleave(vf first, vf second) {
-    __m512i seconds_up = _mm512_set_epi32(0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008, 0x170007, 0x160006,
-                                          0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
+    __m512i seconds_up =
+        _mm512_set_epi32(0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008, 0x170007,
+                         0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
     return _mm512_permutexvar_epi16(seconds_up, vb_from_floats(first, second));
 }
 #endif
 
 /* ---- quantized products ----
- * With VNNI (targets/avx512vnni.c) one instruction sums four products of an unsigned and a signed byte: int8 inputs become unsigned by an
- * offset, which the packed weights' sums take away again; int4 weights are unsigned as they lie. Without it: as avx2.h. */
+ * With VNNI (targets/avx512vnni.c), one instruction sums four products of an unsigned and a signed byte. int8 inputs
+ * become unsigned by adding a zero point of 128, whose contribution the row sums of the weights cancel; int4 weights
+ * are stored unsigned. Without VNNI: as avx2.h. */
 
 typedef __m512i vi, vq, v4;
 typedef int8_t v4_element;
@@ -109,12 +115,16 @@ APR_INLINE vq vq_load_input(const vq_element *p) {
 }
 APR_INLINE vq vq_load_weight(const int8_t *p, int part) { return _mm512_loadu_si512(p + 64 * part); }
 APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm512_dpbusd_epi32(acc, x, w); }
-/* Bytes that have no sums beside them: the offset is theirs, and the input is signed. */
+/* Keys have no row sums, so the zero point is added to the keys and the input stays signed. */
 #define VQ_KEY_ZERO_POINT 128
-APR_INLINE vq vq_load_key(const int8_t *p, int part) { return _mm512_xor_si512(vq_load_weight(p, part), _mm512_set1_epi8(-128)); }
+APR_INLINE vq vq_load_key(const int8_t *p, int part) {
+    return _mm512_xor_si512(vq_load_weight(p, part), _mm512_set1_epi8(-128));
+}
 APR_INLINE vi vq_dot_key(vi acc, vq key, vq x) { return _mm512_dpbusd_epi32(acc, key, x); }
 APR_INLINE vi vq_merge_parts(vi a, vi b) { return (void)b, a; }
-APR_INLINE vi vq_undo_zero_point(vi sum, const int32_t *sums) { return _mm512_sub_epi32(sum, _mm512_slli_epi32(vi_load(sums), 7)); }
+APR_INLINE vi vq_undo_zero_point(vi sum, const int32_t *sums) {
+    return _mm512_sub_epi32(sum, _mm512_slli_epi32(vi_load(sums), 7));
+}
 APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return _mm512_dpbusd_epi32(acc, w, x); }
 APR_INLINE vi v4_merge_parts(vi a, vi b) { return (void)b, a; }
 #else

@@ -1,4 +1,4 @@
-/* What every vector header shares: keywords that differ by compiler, and one half-precision number at a time. */
+/* Shared by all vector headers: compiler-specific keywords, and scalar conversion of float16. */
 #ifndef WHISPER_APR_VEC_COMMON_H
 #define WHISPER_APR_VEC_COMMON_H
 
@@ -6,7 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* GCC's partial redundancy elimination makes register blocks copy and store their sums at every step: int8 products take twice as long. */
+/* GCC's partial redundancy elimination makes register blocks copy and store their accumulators at every step, which
+ * doubles the time of int8 products. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-tree-pre")
 #endif
@@ -24,7 +25,7 @@
 #define APR_RESTRICT __restrict__
 #define APR_NOINLINE __attribute__((noinline))
 #define APR_PREFETCH(p) __builtin_prefetch(p)
-#define APR_PREFETCH_L2(p) __builtin_prefetch(p, 0, 2) /* into the second cache */
+#define APR_PREFETCH_L2(p) __builtin_prefetch(p, 0, 2) /* into L2 */
 #if defined(__clang__)
 #define APR_UNROLL _Pragma("clang loop unroll(full)")
 #define APR_UNROLL_2 _Pragma("clang loop unroll_count(2)")
@@ -46,7 +47,7 @@ APR_INLINE uint32_t apr_float_bits(float x) {
     return bits;
 }
 
-/* Exact for every half, subnormals, infinities and NaN included: the exponent is moved by a multiplication with 2^112. */
+/* Exact for every float16 number, including subnormals, infinities and NaN: multiplying by 2^112 moves the exponent. */
 APR_INLINE float apr_half_to_float(uint16_t h) {
     float magnitude = apr_float_from_bits((uint32_t)(h & 0x7fff) << 13) * apr_float_from_bits(0x77800000);
     uint32_t bits = apr_float_bits(magnitude);
@@ -54,12 +55,12 @@ APR_INLINE float apr_half_to_float(uint16_t h) {
     return apr_float_from_bits(bits | (uint32_t)(h & 0x8000) << 16);
 }
 
-/* Rounds to nearest, ties to even; what is too large becomes infinity. */
+/* Round to nearest, ties to even; overflow becomes infinity. */
 APR_INLINE uint16_t apr_float_to_half(float x) {
     uint32_t bits = apr_float_bits(x), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
     if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00);
     if (magnitude >= 0x477ff000) return (uint16_t)(sign | 0x7c00);
-    if (magnitude < 0x38800000) { /* subnormal: let the float adder round at 2^-24 */
+    if (magnitude < 0x38800000) { /* subnormal: the float adder rounds at 2^-24 */
         float shifted = apr_float_from_bits(magnitude) + 0.5f;
         return (uint16_t)(sign | (apr_float_bits(shifted) - 0x3f000000));
     }

@@ -1,7 +1,7 @@
-/* Fallback for a kernel file that is read by itself, as an editor or a linter does: plain C.
+/* Fallback for a kernel file that is compiled by itself, as editors and linters do: the scalar target.
  *
- * A target includes its vector header first, so that nothing here applies to a build. Every kernel file includes this header for the vector
- * vocabulary that README.md in this folder documents.
+ * A target includes its vector header first, so that this header adds nothing to a build. README.md in this folder
+ * documents the vocabulary.
  */
 #ifndef WHISPER_APR_VEC_DEFAULT_H
 #define WHISPER_APR_VEC_DEFAULT_H

@@ -1,4 +1,5 @@
-/* aarch64's baseline: four lanes, thirty-two registers, fused multiply-add. */
+/* The aarch64 baseline: four lanes, thirty-two registers, fused multiply-add. README.md in this folder documents the
+ * vocabulary. */
 #ifndef WHISPER_APR_VEC_NEON_H
 #define WHISPER_APR_VEC_NEON_H
 
@@ -8,9 +9,9 @@
 
 #define VF_LANES 4
 #define VF_PACK_SPLAT 0
-#define VF_TILE_ROWS 12 /* rows of a register block that is two vectors wide */
-#define VF_HALF_COST 1 /* to make a float of a half: 0 nothing beside the products, 1 an instruction in the place of one, 2 many */
-#define VF_LDEXP_MIN -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
+#define VF_TILE_ROWS 12
+#define VF_HALF_COST 1 /* one conversion instruction per load */
+#define VF_LDEXP_MIN -127.0f
 typedef float32x4_t vf;
 
 APR_INLINE vf vf_zero(void) { return vdupq_n_f32(0.0f); }
@@ -25,7 +26,7 @@ APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) {
 APR_INLINE vf vf_load_half(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 #define VF_HAS_STORE_HALF
 APR_INLINE void vf_store_half(uint16_t *p, vf x) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x))); }
-APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* rounded to nearest, ties to even; |x| <= 127 */
+APR_INLINE void vf_store_int8(int8_t *p, vf x) {
     int16x4_t narrow = vmovn_s32(vcvtnq_s32_f32(x));
     int32_t quad = vget_lane_s32(vreinterpret_s32_s8(vmovn_s16(vcombine_s16(narrow, narrow))), 0);
     memcpy(p, &quad, 4);
@@ -58,17 +59,18 @@ APR_INLINE vf vf_ldexp(vf x, vf n) {
 }
 APR_INLINE float vf_reduce_add(vf x) { return vaddvq_f32(x); }
 APR_INLINE float vf_reduce_max(vf x) { return vmaxvq_f32(x); }
-/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
 APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_stride) {
-    float32x4x2_t top = vtrnq_f32(vld1q_f32(a), vld1q_f32(a + step)), bottom = vtrnq_f32(vld1q_f32(a + 2 * step), vld1q_f32(a + 3 * step));
+    float32x4x2_t top = vtrnq_f32(vld1q_f32(a), vld1q_f32(a + step)),
+                  bottom = vtrnq_f32(vld1q_f32(a + 2 * step), vld1q_f32(a + 3 * step));
     vst1q_f32(out, vcombine_f32(vget_low_f32(top.val[0]), vget_low_f32(bottom.val[0])));
     vst1q_f32(out + out_stride, vcombine_f32(vget_low_f32(top.val[1]), vget_low_f32(bottom.val[1])));
     vst1q_f32(out + 2 * out_stride, vcombine_f32(vget_high_f32(top.val[0]), vget_high_f32(bottom.val[0])));
     vst1q_f32(out + 3 * out_stride, vcombine_f32(vget_high_f32(top.val[1]), vget_high_f32(bottom.val[1])));
 }
 
-/* ---- quantized products: the dot product where it is built in (targets/neondot.c, Apple's compiler), else a widening product, whose pairs
- * are added up into two neighbouring lanes an output ---- */
+/* ---- quantized products ----
+ * The dot product where it is available (targets/neondot.c, Apple's compiler). Otherwise a widening product whose
+ * pairs are accumulated, which leaves each output's sum in two adjacent lanes. */
 
 typedef int32x4_t vi;
 typedef int8_t vq_element, v4_element;

@@ -1,4 +1,5 @@
-/* Plain C, one lane: the reference. Built without auto-vectorisation, so that it stays what it says. */
+/* Plain C, one lane: the reference. Built without auto-vectorization, so that it remains scalar. README.md in this
+ * folder documents the vocabulary. */
 #ifndef WHISPER_APR_VEC_SCALAR_H
 #define WHISPER_APR_VEC_SCALAR_H
 
@@ -8,9 +9,9 @@
 
 #define VF_LANES 1
 #define VF_PACK_SPLAT 0
-#define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
-#define VF_HALF_COST 1 /* to make a float of a half: 0 nothing beside the products, 1 an instruction in the place of one, 2 many */
-#define VF_LDEXP_MIN -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
+#define VF_TILE_ROWS 4
+#define VF_HALF_COST 1
+#define VF_LDEXP_MIN -127.0f
 typedef float vf;
 
 APR_INLINE vf vf_zero(void) { return 0.0f; }
@@ -31,13 +32,11 @@ APR_INLINE vf vf_max(vf a, vf b) { return a > b ? a : b; }
 APR_INLINE vf vf_min(vf a, vf b) { return a < b ? a : b; }
 APR_INLINE vf vf_select_lt(vf a, vf b, vf yes, vf no) { return a < b ? yes : no; }
 APR_INLINE uint32_t vf_mask_eq(vf a, vf b) { return a == b; }
-APR_INLINE vf vf_round(vf x) { return x + 12582912.0f - 12582912.0f; } /* 1.5 * 2^23; |x| < 2^22 */
+APR_INLINE vf vf_round(vf x) { return x + 12582912.0f - 12582912.0f; } /* adds and subtracts 1.5 * 2^23 */
 APR_INLINE vf vf_ldexp(vf x, vf n) { return x * apr_float_from_bits((uint32_t)((int32_t)n + 127) << 23); }
-/* Rounded to nearest, ties to even; |x| <= 127. */
 APR_INLINE void vf_store_int8(int8_t *p, vf x) { *p = (int8_t)vf_round(x); }
 APR_INLINE float vf_reduce_add(vf x) { return x; }
 APR_INLINE float vf_reduce_max(vf x) { return x; }
-/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
 APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_stride) {
     for (int i = 0; i < 4; i++)
         for (int s = 0; s < 4; s++) out[s * out_stride + i] = a[i * step + s];

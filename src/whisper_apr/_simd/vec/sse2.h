@@ -1,4 +1,4 @@
-/* x86-64's baseline: four lanes, no fused multiply-add. */
+/* The x86-64 baseline: four lanes, no fused multiply-add. README.md in this folder documents the vocabulary. */
 #ifndef WHISPER_APR_VEC_SSE2_H
 #define WHISPER_APR_VEC_SSE2_H
 
@@ -7,31 +7,34 @@
 #include <emmintrin.h>
 
 #define VF_LANES 4
-#define VF_PACK_SPLAT 1 /* 1: rows of a product are packed as vectors of equal lanes, what a broadcast would cost is saved */
-#define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
-#define VF_HALF_COST 2 /* to make a float of a half: 0 nothing beside the products, 1 an instruction in the place of one, 2 many */
-#define VF_LDEXP_MIN -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
+#define VF_PACK_SPLAT 1 /* saves the broadcast in the inner loop */
+#define VF_TILE_ROWS 4
+#define VF_HALF_COST 2 /* many instructions per load */
+#define VF_LDEXP_MIN -127.0f
 typedef __m128 vf;
 
 APR_INLINE vf vf_zero(void) { return _mm_setzero_ps(); }
 APR_INLINE vf vf_set1(float x) { return _mm_set1_ps(x); }
 APR_INLINE vf vf_load(const float *p) { return _mm_loadu_ps(p); }
-APR_INLINE vf vf_load_pair(const float *p) { return _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p)); }
+APR_INLINE vf vf_load_pair(const float *p) {
+    return _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p));
+}
 APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) {
     if (n >= 4) return vf_load(p);
     if (n == 3) return _mm_movelh_ps(vf_load_pair(p), _mm_load_ss(p + 2));
     if (n == 2) return vf_load_pair(p);
     return n == 1 ? _mm_load_ss(p) : _mm_setzero_ps();
 }
-/* As apr_half_to_float, but the sign comes along: shifted as a signed number, of which the copies are taken away. */
+/* As apr_half_to_float, but an arithmetic shift moves the sign too; its copies are masked out. */
 APR_INLINE vf vf_load_half(const uint16_t *p) {
     __m128i h = _mm_unpacklo_epi16(_mm_setzero_si128(), _mm_loadl_epi64((const __m128i *)(const void *)p));
-    __m128i moved = _mm_and_si128(_mm_srai_epi32(h, 3), _mm_set1_epi32((int)0x8fffffff)), top = _mm_set1_epi32(0x0f800000);
+    __m128i moved = _mm_and_si128(_mm_srai_epi32(h, 3), _mm_set1_epi32((int)0x8fffffff)),
+            top = _mm_set1_epi32(0x0f800000);
     __m128i special = _mm_and_si128(_mm_cmpeq_epi32(_mm_and_si128(moved, top), top), _mm_set1_epi32(0x7f800000));
     __m128 scaled = _mm_mul_ps(_mm_castsi128_ps(moved), _mm_castsi128_ps(_mm_set1_epi32(0x77800000)));
     return _mm_or_ps(scaled, _mm_castsi128_ps(special));
 }
-APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* rounded to nearest, ties to even; |x| <= 127 */
+APR_INLINE void vf_store_int8(int8_t *p, vf x) {
     __m128i whole = _mm_cvtps_epi32(x), narrow = _mm_packs_epi32(whole, whole);
     int32_t quad = _mm_cvtsi128_si32(_mm_packs_epi16(narrow, narrow));
     memcpy(p, &quad, 4);
@@ -70,9 +73,9 @@ APR_INLINE float vf_reduce_max(vf x) {
     __m128 y = _mm_max_ps(x, _mm_movehl_ps(x, x));
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_shuffle_ps(y, y, 1)));
 }
-/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
 APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_stride) {
-    __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(a + step), r2 = _mm_loadu_ps(a + 2 * step), r3 = _mm_loadu_ps(a + 3 * step);
+    __m128 r0 = _mm_loadu_ps(a), r1 = _mm_loadu_ps(a + step), r2 = _mm_loadu_ps(a + 2 * step),
+           r3 = _mm_loadu_ps(a + 3 * step);
     _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
     _mm_storeu_ps(out, r0);
     _mm_storeu_ps(out + out_stride, r1);
@@ -80,7 +83,8 @@ APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdif
     _mm_storeu_ps(out + 3 * out_stride, r3);
 }
 
-/* ---- quantized products: widened to int16 for pmaddwd, which leaves each output's sum in two neighbouring lanes ---- */
+/* ---- quantized products ----
+ * Widened to int16 for pmaddwd, which leaves each output's sum in two adjacent lanes. */
 
 typedef __m128i vi, vq, v4;
 typedef int16_t vq_element, v4_element;

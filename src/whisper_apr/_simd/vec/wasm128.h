@@ -1,4 +1,5 @@
-/* WebAssembly's simd128: four lanes, no fused multiply-add; V8 keeps sixteen of them in registers. */
+/* WebAssembly simd128: four lanes, no fused multiply-add; V8 keeps sixteen vectors in registers. README.md in this
+ * folder documents the vocabulary. */
 #ifndef WHISPER_APR_VEC_WASM128_H
 #define WHISPER_APR_VEC_WASM128_H
 
@@ -8,9 +9,9 @@
 
 #define VF_LANES 4
 #define VF_PACK_SPLAT 0
-#define VF_TILE_ROWS 4 /* rows of a register block that is two vectors wide */
-#define VF_HALF_COST 2 /* to make a float of a half: 0 nothing beside the products, 1 an instruction in the place of one, 2 many */
-#define VF_LDEXP_MIN -127.0f /* vf_scale(x, n) = x * 2^n, from here (0) up to n = 127 */
+#define VF_TILE_ROWS 4
+#define VF_HALF_COST 2 /* many instructions per load */
+#define VF_LDEXP_MIN -127.0f
 typedef v128_t vf;
 
 APR_INLINE vf vf_zero(void) { return wasm_f32x4_splat(0.0f); }
@@ -22,15 +23,17 @@ APR_INLINE vf vf_load_n(const float *p, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) lanes[i] = p[i];
     return wasm_v128_load(lanes);
 }
-/* Sign, exponent and fraction moved to where a float32 has them (the sign's copies above it fall off), then times 2^(127 - 15), which is
- * exact, for subnormal numbers too; what was infinite or no number has reached 2^16 and gets its exponent back. */
+/* Sign, exponent and fraction are shifted to their float32 positions (copies of the sign are masked out) and
+ * multiplied by 2^(127 - 15), which is exact for subnormals too. Infinity and NaN then are at least 2^16 and get the
+ * all-ones exponent. */
 APR_INLINE vf vf_load_half(const uint16_t *p) {
-    v128_t moved = wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4((const int16_t *)p), 13), wasm_i32x4_splat((int)0x8fffe000));
+    v128_t moved =
+        wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4((const int16_t *)p), 13), wasm_i32x4_splat((int)0x8fffe000));
     v128_t scaled = wasm_f32x4_mul(moved, wasm_i32x4_splat(0x77800000));
     v128_t special = wasm_f32x4_ge(wasm_f32x4_abs(scaled), wasm_f32x4_splat(65536.0f));
     return wasm_v128_or(scaled, wasm_v128_and(special, wasm_i32x4_splat(0x7f800000)));
 }
-APR_INLINE void vf_store_int8(int8_t *p, vf x) { /* rounded to nearest, ties to even; |x| <= 127 */
+APR_INLINE void vf_store_int8(int8_t *p, vf x) {
     v128_t whole = wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(x)), narrow = wasm_i16x8_narrow_i32x4(whole, whole);
     wasm_v128_store32_lane(p, wasm_i8x16_narrow_i16x8(narrow, narrow), 0);
 }
@@ -58,14 +61,14 @@ APR_INLINE vf vf_ldexp(vf x, vf n) {
     return vf_mul(x, wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23));
 }
 APR_INLINE float vf_reduce_add(vf x) {
-    return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 2)) + (wasm_f32x4_extract_lane(x, 1) + wasm_f32x4_extract_lane(x, 3));
+    return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 2)) +
+           (wasm_f32x4_extract_lane(x, 1) + wasm_f32x4_extract_lane(x, 3));
 }
 APR_INLINE float vf_reduce_max(vf x) {
     v128_t y = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 2, 3, 0, 1));
     v128_t z = wasm_f32x4_pmax(y, wasm_i32x4_shuffle(y, y, 1, 0, 3, 2));
     return wasm_f32x4_extract_lane(z, 0);
 }
-/* A square of 4 x 4 numbers, turned: out[s * out_step + i] = a[i * step + s]. */
 APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdiff_t out_stride) {
     vf r0 = vf_load(a), r1 = vf_load(a + step), r2 = vf_load(a + 2 * step), r3 = vf_load(a + 3 * step);
     vf low01 = wasm_i32x4_shuffle(r0, r1, 0, 4, 1, 5), high01 = wasm_i32x4_shuffle(r0, r1, 2, 6, 3, 7);
@@ -76,7 +79,8 @@ APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdif
     vf_store(out + 3 * out_stride, wasm_i64x2_shuffle(high01, high23, 1, 3));
 }
 
-/* ---- quantized products: widened to int16 for the dot product of pairs, which leaves each output's sum in two neighbouring lanes ---- */
+/* ---- quantized products ----
+ * Widened to int16 for the dot product of pairs, which leaves each output's sum in two adjacent lanes. */
 
 typedef v128_t vi, vq, v4;
 typedef int16_t vq_element, v4_element;
