@@ -124,7 +124,7 @@ def test_decode_audio_splits_stereo() -> None:
     for source in (THREE[:, :2], flac(AS_INT16[:, :2]), io.BytesIO(flac(AS_INT16[:, :2]))):
         np.testing.assert_array_equal(decode_audio(source, split_stereo=True), THREE[:, :2].T)
     np.testing.assert_array_equal(decode_audio(THREE[:, 1], split_stereo=True), THREE[:, [1, 1]].T)
-    with pytest.raises(AudioError, match="3 channels, which are no stereo"):
+    with pytest.raises(AudioError, match="3 channels cannot be split as stereo"):
         decode_audio(THREE, split_stereo=True)
 
 
@@ -185,7 +185,7 @@ def test_track_and_strict_reach_the_readers(door: str, monkeypatch: pytest.Monke
 
 
 def test_live_takes_one_channel() -> None:
-    with pytest.raises(OptionError, match="needs a whole recording"):
+    with pytest.raises(OptionError, match="channel='each' is for recordings"):
         LiveTranscriber(doors._model(), channel="each")
 
 
@@ -486,7 +486,7 @@ def test_the_live_command_hears_one_channel(capsys: pytest.CaptureFixture[str]) 
     done = subprocess.run([*command, "--strict"], input=opposite, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
     assert b"cancel each other out" in done.stderr
-    for flag, value, message in (("--channel", "each", "needs a whole recording"), ("--rate", "10", "sampling_rate")):
+    for flag, value, message in (("--channel", "each", "is for recordings"), ("--rate", "10", "sampling_rate")):
         assert main([*command[3:], flag, value, "--input", "-"]) == 2
         assert message in capsys.readouterr().err
 

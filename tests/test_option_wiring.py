@@ -5,17 +5,15 @@ The options are taken from the signatures, the classes of options and the comman
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 import whisper_apr
-from whisper_apr import BatchedInferencePipeline, DecodingOptions, LiveTranscriber, WhisperModel
+from whisper_apr import BatchedInferencePipeline, LiveTranscriber, WhisperModel
 from whisper_apr.errors import AudioError, OptionError
-from whisper_apr.inference import transcribe, transcribe_many
 from whisper_apr.inference.journal import Journal
-from whisper_apr.inference.options import TranscribeOptions
 from wiring import Calls, Trace, model, run, sound
 
 
@@ -120,7 +118,7 @@ BASE = {"language": "en", "temperature": 0.0}
 def finished() -> Journal:
     """A journal in which the recording is."""
     journal = Journal()
-    list(transcribe_many.transcribe_many(model(), [sound("short")] * 3, journal=journal, **BASE))
+    list(whisper_apr.transcribe_many(model(), [sound("short")] * 3, journal=journal, **BASE))
     return journal
 
 
@@ -195,25 +193,21 @@ BASES = {
 }
 
 
-def parameters(function: Callable[..., Any]) -> set[str]:
-    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    found = {p.name for p in inspect.signature(function).parameters.values() if p.kind not in kinds}
-    return found - {"self", "model", "audio", "audios", "mel", "options"}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "transcribe": whisper_apr.transcribe,
+    "transcribe_many": whisper_apr.transcribe_many,
+    "decode": whisper_apr.decode,
+    "WhisperModel": WhisperModel.transcribe,
+    "BatchedInferencePipeline": BatchedInferencePipeline.transcribe,
+    "LiveTranscriber": LiveTranscriber.__init__,
+}
 
 
 def options_of(door: str) -> set[str]:
-    """All that a door takes."""
-    recording, window = ({f.name for f in fields(c)} for c in (TranscribeOptions, DecodingOptions))
-    engine = recording | window - {"prompt"}
-    return {
-        "transcribe": parameters(whisper_apr.transcribe) | parameters(transcribe.transcribe) | engine,
-        "transcribe_many": parameters(transcribe_many.transcribe_many) | engine,
-        "decode": window,
-        "WhisperModel": parameters(WhisperModel.transcribe),
-        "BatchedInferencePipeline": parameters(WhisperModel.transcribe)
-        | parameters(BatchedInferencePipeline.transcribe),
-        "LiveTranscriber": parameters(LiveTranscriber.__init__) | engine,
-    }[door]
+    """The names of a function's options, and of those of `transcribe` that it refuses by name."""
+    names = set(inspect.signature(FUNCTIONS[door]).parameters)
+    refused = {"clip_timestamps", "initial_prefix"} if door == "LiveTranscriber" else set()
+    return names - {"self", "model", "audio", "audios", "mel", "options"} | refused
 
 
 def named(door: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,25 +1,41 @@
-"""Options at every door: values are converted once, and what is not allowed is an OptionError before anything is read."""
+"""Options of every public function: values are converted once, wrong ones are OptionErrors before anything is read."""
 
 import inspect
 import math
+import re
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
 
 import whisper_apr
 from recordings import DATA, speech
-from whisper_apr import BatchedInferencePipeline, DecodingOptions, LiveTranscriber, VadOptions, WhisperModel
+from whisper_apr import (
+    BatchedInferencePipeline,
+    DecodingOptions,
+    LiveOptions,
+    LiveTranscriber,
+    Recognizer,
+    VadOptions,
+    WhisperModel,
+)
+from whisper_apr.audio import ReadingOptions
 from whisper_apr.cli import main
 from whisper_apr.errors import OptionError, WhisperAprError
+from whisper_apr.faster_whisper.batched import BatchedKeywords
+from whisper_apr.inference.keywords import (
+    DecodeKeywords,
+    LiveKeywords,
+    OptionKeywords,
+    ReadingKeywords,
+    TranscribeKeywords,
+)
 from whisper_apr.inference.options import TranscribeOptions, split_options
+from whisper_apr.inference.transcribe_many import TranscribeManyKeywords
+from whisper_apr.option_docs import documented
 from whisper_apr.option_values import kinds_of
-
-ENGINE = [f.name for f in fields(TranscribeOptions)] + [
-    f.name for f in fields(DecodingOptions) if f.name not in ("temperature", "prompt")
-]
 
 
 class Read(Exception):
@@ -60,28 +76,20 @@ def doors(model, faster) -> dict[str, Callable[..., Any]]:
     }
 
 
-def parameters(function: Callable[..., Any]) -> list[str]:
-    skipped = ("self", "model", "audio", "audios", "mel", "options")
-    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return [
-        p.name for p in inspect.signature(function).parameters.values() if p.kind not in kinds and p.name not in skipped
-    ]
+FUNCTIONS = {
+    "transcribe": whisper_apr.transcribe,
+    "transcribe_many": whisper_apr.transcribe_many,
+    "decode": whisper_apr.decode,
+    "WhisperModel": WhisperModel.transcribe,
+    "Batched": BatchedInferencePipeline.transcribe,
+    "live": LiveTranscriber.__init__,
+}
 
 
 def options_of(door: str) -> list[str]:
-    """All that a door takes, from its signature and the classes of options."""
-    from whisper_apr.inference import transcribe, transcribe_many
-
-    reading = parameters(transcribe.transcribe)
-    faster_options = parameters(WhisperModel.transcribe)
-    return {
-        "transcribe": [*parameters(whisper_apr.transcribe), *reading, *ENGINE],
-        "transcribe_many": list(dict.fromkeys([*parameters(transcribe_many.transcribe_many), *ENGINE])),
-        "decode": [f.name for f in fields(DecodingOptions)],
-        "WhisperModel": faster_options,
-        "Batched": faster_options,
-        "live": [*parameters(LiveTranscriber.__init__), *ENGINE],
-    }[door]
+    """The names of a function's options, from its signature."""
+    skipped = ("self", "model", "audio", "audios", "mel", "options")
+    return [name for name in inspect.signature(FUNCTIONS[door]).parameters if name not in skipped]
 
 
 JUNK = [
@@ -94,7 +102,9 @@ JUNK = [
 @pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "decode", "WhisperModel", "Batched", "live"])
 def test_any_value_is_taken_or_is_an_option_error_that_names_the_option(doors, door):
     """Of every option, before the recording is read, and in one line."""
-    names = options_of(door)
+    # refused by name whatever the value, and therefore not in the signature
+    unsupported = ["clip_timestamps", "initial_prefix"] if door == "live" else []
+    names = options_of(door) + unsupported
     assert len(names) > 15
     for name in names:
         refused = 0
@@ -299,6 +309,101 @@ def test_voice_activity_takes_numbers_only(field):
         assert type(getattr(VadOptions(**{field: np.int16(300)}), field)) is int
     else:
         assert getattr(VadOptions(**{field: np.float32(1.0)}), field) == 1.0
+
+
+# ---- signatures, keywords and descriptions -------------------------------------------------------------------------
+
+
+def hints(source: Any) -> dict[str, Any]:
+    """Types of a class's fields or of a function's parameters, without the kinds that annotate them."""
+    found = get_type_hints(source)
+    return {name: found[name] for name in inspect.signature(source).parameters if name in found}
+
+
+WINDOW_HINTS = {name: hint for name, hint in hints(DecodingOptions).items() if name not in ("temperature", "prompt")}
+
+
+@pytest.mark.parametrize(
+    ("keywords", "expected"),
+    [
+        (DecodeKeywords, hints(DecodingOptions)),
+        (OptionKeywords, hints(TranscribeOptions) | WINDOW_HINTS),
+        (ReadingKeywords, hints(ReadingOptions)),
+    ],
+)
+def test_keywords_are_the_fields_of_the_options(keywords, expected):
+    assert get_type_hints(keywords) == expected
+
+
+def test_keywords_of_live_audio_are_those_of_recordings_without_positions():
+    known = get_type_hints(OptionKeywords)
+    assert get_type_hints(LiveKeywords) == {
+        name: known[name] for name in known if name not in ("clip_timestamps", "initial_prefix")
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "function", "keywords"),
+    [
+        (Recognizer.transcribe, whisper_apr.transcribe, TranscribeKeywords),
+        (Recognizer.transcribe_many, whisper_apr.transcribe_many, TranscribeManyKeywords),
+        (Recognizer.decode, whisper_apr.decode, None),
+        (Recognizer.detect_language, whisper_apr.detect_language, None),
+    ],
+)
+def test_methods_have_the_signature_of_the_function(method, function, keywords):
+    """And the keywords that type checkers see are the parameters of the signature."""
+    first, *own = inspect.signature(method).parameters.values()
+    assert first.name == "self"
+    assert own == list(inspect.signature(function).parameters.values())[1:]
+    assert method.__doc__ == function.__doc__
+    if keywords is not None:
+        declared = get_type_hints(keywords)
+        keyword_only = {p.name: p.annotation for p in own if p.kind is p.KEYWORD_ONLY}
+        assert declared == {name: hint for name, hint in keyword_only.items() if name != "return_errors"}
+
+
+def test_keywords_of_the_batched_pipeline_are_the_parameters_of_the_model():
+    """With the same types and defaults, except those that the pipeline declares itself."""
+    model, batched = (inspect.signature(cls.transcribe).parameters for cls in (WhisperModel, BatchedInferencePipeline))
+    assert set(model) == set(batched)
+    for name in get_type_hints(BatchedKeywords):
+        assert (batched[name].annotation, batched[name].default) == (model[name].annotation, model[name].default)
+
+
+@pytest.mark.parametrize("door", FUNCTIONS)
+def test_defaults_are_those_of_the_options(door):
+    """The signature shows them; faster-whisper's own defaults differ."""
+    defaults = {
+        name: parameter.default
+        for options in (DecodingOptions, TranscribeOptions, ReadingOptions, LiveOptions)
+        for name, parameter in inspect.signature(options).parameters.items()
+    }
+    defaults |= {"temperature": 0.0} if door == "decode" else {}
+    defaults |= {"batch_size": 8} if door == "transcribe_many" else {}
+    if door in ("WhisperModel", "Batched"):
+        pytest.skip("has faster-whisper's defaults")
+    compared = 0
+    for name, parameter in inspect.signature(FUNCTIONS[door]).parameters.items():
+        if name in defaults:
+            assert parameter.default == defaults[name], name
+            compared += 1
+    assert compared > 15
+
+
+@pytest.mark.parametrize("door", FUNCTIONS)
+def test_help_describes_every_parameter(door):
+    described = re.findall(r"(?m)^    (\w+): [A-Z0-9\"].", inspect.getdoc(FUNCTIONS[door]) or "")
+    parameters = {name for name in inspect.signature(FUNCTIONS[door]).parameters if name != "self"}
+    assert len(described) == len(set(described))
+    assert set(described) == parameters | (
+        {"OptionError"} if door in ("live", "decode") else {"AudioError", "OptionError"}
+    )
+
+
+@pytest.mark.parametrize("options", [DecodingOptions, TranscribeOptions, LiveOptions])
+def test_every_field_of_the_options_is_described(options):
+    assert list(documented(options)) == [f.name for f in fields(options)]
 
 
 # ---- what is taken, and what becomes of it --------------------------------------------------------------------------

@@ -28,9 +28,10 @@ from .inference.language import detect_language
 from .inference.live import LiveOptions, LiveText, LiveTranscriber
 from .inference.options import DecodingOptions, TranscribeOptions
 from .inference.results import Progress, Segment, Transcription, Word
+from .inference.transcribe import transcribe
 from .inference.transcribe_many import transcribe_many
 from .output import LineOptions, format_timestamp
-from .recognizer import Recognizer, load_model, transcribe
+from .recognizer import Recognizer, load_model
 
 __all__ = [
     "AudioError",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
-from typing import Any, BinaryIO
+from typing import BinaryIO, Literal, Unpack, overload
 
 import numpy as np
 
@@ -11,77 +11,61 @@ from .errors import AudioError, OptionError
 from .formats.urls import is_url
 from .hub import find_checkpoint
 from .inference.decode import DecodingResult, decode
+from .inference.keywords import DecodeKeywords, TranscribeKeywords
 from .inference.language import detect_language
 from .inference.options import DecodingOptions
-from .inference.results import Segment, Transcription
-from .inference.transcribe import transcribe as _transcribe
-from .inference.transcribe_many import transcribe_many
+from .inference.results import Transcription
+from .inference.transcribe import transcribe
+from .inference.transcribe_many import TranscribeManyKeywords
+from .inference.transcribe_many import transcribe_many as many  # the method's overloads hide its name in the class
 from .model import Whisper
 from .model.layers import FloatArray
+from .option_docs import same_as
 from .option_values import boolean, choice, function, optional, parse, path, shown
-from .output import format_timestamp, prefix_speaker
 
 
 class Recognizer(Whisper):
-    """Whisper's network, and what can be done with it."""
+    """A Whisper model with openai-whisper's methods. Made by `load_model`."""
 
-    device = "cpu"  # where openai-whisper's scripts move their arrays
+    device = "cpu"  # openai-whisper's scripts pass it to `mel.to(model.device)`
 
+    @same_as(detect_language)
     def detect_language(self, mel: FloatArray) -> tuple[np.ndarray | int, list[dict[str, float]] | dict[str, float]]:
-        """See `whisper_apr.detect_language`."""
+        """Detect the language of a window or a batch of windows. See `whisper_apr.detect_language`."""
         return detect_language(self, mel)
 
+    @same_as(decode)
     def decode(
-        self, mel: FloatArray, options: DecodingOptions | None = None, **changes: object
+        self, mel: FloatArray, options: DecodingOptions | None = None, **changes: Unpack[DecodeKeywords]
     ) -> DecodingResult | list[DecodingResult]:
-        """See `whisper_apr.decode`."""
+        """Decode a window or a batch of windows. See `whisper_apr.decode`."""
         return decode(self, mel, options, **changes)
 
-    def transcribe(self, audio: AudioLike, *, verbose: bool | None = None, **options: Any) -> Transcription:
-        """See `whisper_apr.transcribe`."""
-        return transcribe(self, audio, verbose=verbose, **options)
+    @same_as(transcribe)
+    def transcribe(self, audio: AudioLike, **options: Unpack[TranscribeKeywords]) -> Transcription:
+        """Transcribe a recording. See `whisper_apr.transcribe`."""
+        return transcribe(self, audio, **options)
 
-    def transcribe_many(self, audios: Iterable[AudioLike], **options: Any) -> Iterator[Transcription | AudioError]:
-        """See `whisper_apr.transcribe_many`."""
-        return transcribe_many(self, audios, **options)
+    @overload
+    def transcribe_many(
+        self,
+        audios: Iterable[AudioLike],
+        *,
+        return_errors: Literal[False] = False,
+        **options: Unpack[TranscribeManyKeywords],
+    ) -> Iterator[Transcription]: ...
 
+    @overload
+    def transcribe_many(
+        self, audios: Iterable[AudioLike], *, return_errors: bool, **options: Unpack[TranscribeManyKeywords]
+    ) -> Iterator[Transcription | AudioError]: ...
 
-def transcribe(model: Whisper, audio: AudioLike, *, verbose: bool | None = None, **options: Any) -> Transcription:
-    """Transcribe a recording of any length, which is read in blocks.
-
-    `audio` is whatever `load_audio` takes: a path, bytes, a binary file, samples, or an iterable of blocks of samples that follow each
-    other. `sampling_rate`, `channel`, `track` and `strict` are that function's too. With `channel="each"`, every channel is transcribed
-    as a recording of its own; their segments come in the order in which they begin, and the `speaker` of a segment and of its words is the
-    number of its channel, as text ("0", "1"). A segment is held back until the other channels have come to its beginning.
-
-    A segment's times are openai-whisper's, which may lie behind the end of the recording or of a clip. With
-    `clamp_times=True`, and always with `word_timestamps`, `vad_filter` or `batch_size`, they are held within the sound,
-    segments and words are in order without overlap, and text that begins behind the sound's end is dropped;
-    `WhisperModel`, `LiveTranscriber` and the command do the same.
-
-    A text may stop before its window's sound does: where `without_timestamps=True`, or after `sample_len` tokens. The
-    rest of the window is then not transcribed, as in openai-whisper, unless `word_timestamps=True`: then the next window
-    begins behind the last word.
-
-    `clip_timestamps` must be in order, unless `batch_size` is given: then clips may overlap and be in any order. Each is
-    transcribed as if it were the only one, and their segments come in the order given. The sound is still read once from
-    its beginning to its end, so the segments of a clip wait for those before it in that order.
-
-    `options` are those of TranscribeOptions and DecodingOptions. `on_segment` is called with each segment as it settles,
-    `on_progress` after each window, with a time that never goes back; `check_cancelled` before each token: what it raises ends
-    the transcription, and leaves the model as it was. With `verbose=True` segments are printed as they settle, unless
-    `on_segment` is given.
-
-    Raises AudioError for a recording that cannot be read, OptionError for an option that is unknown or not allowed.
-    """
-    if parse("verbose", optional(boolean), verbose):
-        options = {"on_segment": _print} | options
-    return _transcribe(model, audio, **options)
-
-
-def _print(segment: Segment) -> None:
-    text = prefix_speaker(segment.speaker, segment.text)
-    print(f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}", flush=True)
+    @same_as(many)
+    def transcribe_many(
+        self, audios: Iterable[AudioLike], *, return_errors: bool = False, **options: Unpack[TranscribeManyKeywords]
+    ) -> Iterator[Transcription | AudioError]:
+        """Transcribe several recordings together. See `whisper_apr.transcribe_many`."""
+        return many(self, audios, return_errors=return_errors, **options)
 
 
 # faster-whisper's names of types, and what becomes of a model's float matrices: (type to store, type to compute with)

@@ -4,6 +4,7 @@ import copy
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Unpack
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from ..audio import CHUNK_LENGTH
 from ..errors import OptionError
 from ..model import Whisper
 from ..model.decoder import DecoderCache
+from ..option_docs import list_options
 from ..option_values import refuse_unknown, shown
 from .hotwords import HotwordBias, hotword_prompt
+from .keywords import DecodeKeywords
 from .language import LanguageChooser, by_code, check_language, embed, tokenizer_of
 from .logit_filters import (
     LogitFilter,
@@ -287,16 +290,28 @@ class DecodingTask:
         return results
 
 
+@list_options(DecodingOptions)
 def decode(
-    model: Whisper, mel: FloatArray, options: DecodingOptions | None = None, **changes: object
+    model: Whisper, mel: FloatArray, options: DecodingOptions | None = None, **changes: Unpack[DecodeKeywords]
 ) -> DecodingResult | list[DecodingResult]:
-    """Decode mel `(n_mels, 3000)`, or a batch of windows, or features in their place; a batch gives a list.
+    """Decode one window of 30 s, or a batch of windows.
 
-    Raises OptionError for options that contradict each other or that the model does not know.
+    Args:
+        model: The model, from `load_model`.
+        mel: Log-mel spectrogram `(n_mels, 3000)` or `(batch, n_mels, 3000)`, as `log_mel_spectrogram` returns it; or the
+            encoder's features `(1500, n_state)` or `(batch, 1500, n_state)`, as `model.embed_audio` returns them.
+        options: The options. None is the defaults.
+        **changes: Fields of DecodingOptions that differ from `options`.
+
+    Returns:
+        The result of the window, or a list of results for a batch.
+
+    Raises:
+        OptionError: An option is unknown, has a value that is not allowed, or conflicts with another.
     """
     if options is not None and not isinstance(options, DecodingOptions):
         raise OptionError(f"options must be a DecodingOptions, or None, not {shown(options)}")
     refuse_unknown("decoding options", changes, DecodingOptions.__dataclass_fields__)
-    options = replace(options or DecodingOptions(), **changes)  # type: ignore[arg-type]
+    options = replace(options or DecodingOptions(), **changes)
     results = DecodingTask(model, options).run(mel[None] if mel.ndim == 2 else mel)
     return results[0] if mel.ndim == 2 else results

@@ -1,7 +1,8 @@
-"""What a window and a recording can be decoded with. Names and defaults are openai-whisper's; those it lacks are faster-whisper's.
+"""Options for decoding a window and for transcribing a recording.
 
-Each option is a field of one class, and its annotation says which values it takes. `temperature` alone is a field of both: transcribe's is
-a sequence, of which each window's decoding is given one after the other.
+Names and defaults are openai-whisper's, and faster-whisper's for options that openai-whisper lacks. Each option is a
+field of one of the two classes; its annotation says which values are allowed. Only `temperature` is a field of both: of
+the temperatures in TranscribeOptions, each attempt at a window is given one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,11 +31,11 @@ from ..option_values import (
 )
 from ..tokenizer import TASKS, Task, Tokenizer, to_language_code
 
-# marks that belong to the word after them, and to the word before them
+# punctuation that belongs to the word after it, and to the word before it
 PREPENDED = "\"'“¿([{-"
 APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
 
-MAX_GROUP = 1000  # beams or samples of a window; memory grows with each
+MAX_GROUP = 1000  # beams or samples per window; each has its own rows in the KV cache
 
 
 def _temperature(value: Any) -> float:
@@ -58,7 +59,7 @@ LANGUAGE = Kind("a language's code or English name", lambda value: to_language_c
 
 
 def _words(value: Any) -> str | tuple[str, ...] | None:
-    """Without blanks around a word, and without empty words; None where nothing is left."""
+    """Strip each word and drop the empty ones. Returns None if no word is left."""
     if isinstance(value, str):
         return value.strip() or None
     return tuple(filter(None, (text.convert(word).strip() for word in items_of(value)))) or None
@@ -85,7 +86,7 @@ SUPPRESSED = Kind("token numbers, as a sequence or as text with commas between, 
 
 
 def _clips(value: Any) -> tuple[float, ...] | None:
-    """The clips' edges in seconds: start, end, start, end ... the last end may be missing. None is the whole recording."""
+    """Return start, end, start, end and so on in seconds; the last end may be missing. None is the whole recording."""
     second = number(0)
     if value is None:
         return None
@@ -112,41 +113,68 @@ CLIPS = Kind(
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """How a window is decoded."""
+    """Options for decoding one window of at most 30 s.
 
-    task: Annotated[Task, choice(*TASKS)] = "transcribe"  # or "translate": into English
-    language: Annotated[str | None, optional(LANGUAGE)] = None  # detected where None
+    Raises OptionError for a value that is not allowed and for options that conflict.
+
+    Attributes:
+        task: "transcribe" writes the words in the language spoken; "translate" writes them in English.
+        language: Language spoken, as a code ("de") or an English name ("German"). None detects it.
+        temperature: 0 chooses the most probable tokens; above 0, tokens are sampled from the softmax of the logits
+            divided by the temperature.
+        sample_len: Most tokens decoded for a window. None is half of the text context: 224 tokens. The rest of a
+            window whose text is cut is not transcribed, as in openai-whisper, unless `word_timestamps` is given.
+        best_of: Number of samples drawn at a temperature above 0, of which the likeliest is kept. None is 1.
+        beam_size: Number of beams searched at temperature 0. None is greedy decoding.
+        patience: The beam search ends once round(patience * beam_size) sequences are complete (Kasai et al. 2022).
+            None is 1.
+        length_penalty: Exponent a, 0 to 1: candidates are ranked by log-probability over ((5 + length) / 6)^a, as in
+            Wu et al. 2016, equation 14. None divides by the length.
+        prompt: Text or tokens given to the model as the text before the window.
+        prefix: Text or tokens that the window's text continues; they are not part of the result. `transcribe` gives
+            them to every window, as openai-whisper does.
+        suppress_tokens: Token numbers that are never chosen, as a sequence or as text with commas between. -1 stands
+            for the model's list of symbols that are not speech.
+        suppress_blank: Whether a window's text must not begin with a space or end at once.
+        without_timestamps: Whether to decode without timestamp tokens. A text that stops before its window does then
+            loses the rest of the window, unless `word_timestamps` finds where it stopped.
+        max_initial_timestamp: Latest time of a window's first timestamp, in seconds. None and 0 are no limit.
+        fp16: Accepted for scripts written for openai-whisper; it has no effect, as the model's compute type decides.
+        repetition_penalty: Factor that lowers the logits of tokens chosen before; 1 is none, above 1 repeats less.
+        no_repeat_ngram_size: Length in tokens of sequences that must not occur twice in a window; 0 is no limit.
+        hotwords: Words to expect, as text with commas between or as a sequence. They are put before the prompt.
+        hotword_bias: If not 0, it is added to the logits of tokens that begin or continue a hotword, instead of the
+            prompt. Values of 1 to 4 help; larger ones invent the words.
+        seed: Seed of the sampling, which makes it reproducible. None samples differently each time.
+    """
+
+    task: Annotated[Task, choice(*TASKS)] = "transcribe"
+    language: Annotated[str | None, optional(LANGUAGE)] = None
     temperature: Annotated[float, TEMPERATURE] = 0.0
-    sample_len: Annotated[int | None, optional(whole(1))] = None  # tokens at most; half of the text context where None
-    # samples to choose from, at a temperature above 0
+    sample_len: Annotated[int | None, optional(whole(1))] = None
     best_of: Annotated[int | None, optional(whole(1, MAX_GROUP))] = None
-    beam_size: Annotated[int | None, optional(whole(1, MAX_GROUP))] = None  # beams, at temperature 0
-    # a beam search goes on until patience * beam_size sequences have ended
+    beam_size: Annotated[int | None, optional(whole(1, MAX_GROUP))] = None
     patience: Annotated[float | None, optional(number(above=0, high=MAX_GROUP))] = None
-    length_penalty: Annotated[float | None, optional(number(0, 1))] = None  # see search.rank
-    prompt: Annotated[str | Sequence[int] | None, PROMPT] = None  # text that came before
-    # text that the window's own is to follow, and that is not in the result; openai-whisper's `transcribe` gives it to each window
+    length_penalty: Annotated[float | None, optional(number(0, 1))] = None
+    prompt: Annotated[str | Sequence[int] | None, PROMPT] = None
     prefix: Annotated[str | Sequence[int] | None, PROMPT] = None
-    suppress_tokens: Annotated[str | Iterable[int] | None, SUPPRESSED] = "-1"  # -1: what is not speech
+    suppress_tokens: Annotated[str | Iterable[int] | None, SUPPRESSED] = "-1"
     suppress_blank: Annotated[bool, boolean] = True
-    # a text that stops before its window's sound does then loses the rest, unless word_timestamps says where it stopped
     without_timestamps: Annotated[bool, boolean] = False
-    max_initial_timestamp: Annotated[float | None, optional(number(0))] = 1.0  # seconds; 0 is no limit, as None is
-    fp16: Annotated[bool, boolean] = True  # for openai-whisper's scripts; the model's compute type decides
-    # above 1, a token that was already chosen becomes less likely
+    max_initial_timestamp: Annotated[float | None, optional(number(0))] = 1.0
+    fp16: Annotated[bool, boolean] = True
     repetition_penalty: Annotated[float, number(0.001, 1000)] = 1.0
-    no_repeat_ngram_size: Annotated[int, whole(0)] = 0  # so many tokens in a row never come twice
-    hotwords: Annotated[str | Sequence[str] | None, WORDS] = None  # words to expect: a prompt before all other text
-    # other than 0, added to the logits of the hotwords' next tokens, in place of that prompt; 1 to 4 helps, more invents them
+    no_repeat_ngram_size: Annotated[int, whole(0)] = 0
+    hotwords: Annotated[str | Sequence[str] | None, WORDS] = None
     hotword_bias: Annotated[float, number(-1000, 1000)] = 0.0
-    seed: Annotated[int | None, optional(whole(0, 2**64))] = None  # of the samples: the same seed gives the same text
+    seed: Annotated[int | None, optional(whole(0, 2**64))] = None
 
     def __post_init__(self) -> None:
         parse_fields(self)
         if self.beam_size is not None and self.best_of is not None:
             raise OptionError("beam_size and best_of cannot be given together")
         if self.temperature == 0 and self.best_of is not None:
-            raise OptionError("best_of chooses among samples: it needs a temperature above 0")
+            raise OptionError("best_of needs a temperature above 0, at which tokens are sampled")
         if self.patience is not None and self.beam_size is None:
             raise OptionError("patience needs beam_size")
         if self.patience is not None and round((self.beam_size or 1) * self.patience) < 1:
@@ -157,42 +185,69 @@ class DecodingOptions:
 
 @dataclass(frozen=True)
 class TranscribeOptions:
-    """How a recording is transcribed."""
+    """Options for transcribing a recording.
 
-    # each next one where a window fails
+    Raises OptionError for a value that is not allowed and for options that conflict.
+
+    Attributes:
+        temperature: Temperatures at which to decode a window, one after the other, until its result passes the
+            thresholds below. A single number is allowed.
+        compression_ratio_threshold: A window whose text compresses by more than this ratio is too repetitive and is
+            decoded again. None turns the check off.
+        logprob_threshold: A window whose mean log-probability per token is below this is decoded again. None turns
+            the check off.
+        no_speech_threshold: A window with a no-speech probability above this, and a mean log-probability not above
+            `logprob_threshold`, is silence and has no text. None turns the check off.
+        condition_on_previous_text: Whether each window is given the text before it as a prompt. Ignored with
+            `batch_size`.
+        initial_prompt: Text or tokens given to the first window as the text before it.
+        carry_initial_prompt: Whether to give `initial_prompt` to every window.
+        initial_prefix: Text or tokens with which the first window's text begins; they are part of the result. This is
+            faster-whisper's `prefix`.
+        clip_timestamps: Parts to transcribe, in seconds: start, end, start, end and so on, as a sequence, as text with
+            commas between, or as dictionaries with "start" and "end". The last end may be missing. With `batch_size`
+            the parts may overlap and be in any order.
+        word_timestamps: Whether to find the times of words.
+        clamp_times: Whether to keep times within the recording. `word_timestamps`, `vad_filter` and `batch_size` do
+            this anyway; otherwise they are openai-whisper's times, which may lie beyond the end.
+        prepend_punctuations: With `word_timestamps`, punctuation that belongs to the word after it.
+        append_punctuations: With `word_timestamps`, punctuation that belongs to the word before it.
+        hallucination_silence_threshold: With `word_timestamps`, seconds of silence around improbable text above which
+            the text is dropped as a hallucination. None keeps it.
+        batch_size: Number of windows decoded at once. The recording is cut where it is quiet, and no window is given
+            the text before it. None decodes window after window.
+        languages: Languages among which to detect, as codes or English names. None is all that the model knows.
+        multilingual: Whether to detect the language of every window anew.
+        language_detection_segments: Most windows used to detect the language.
+        language_detection_threshold: Probability above which the language of one window is accepted without looking
+            at the next one.
+        vad_filter: Whether to leave out parts without speech before transcribing, by voice activity detection. Ignored
+            with `clip_timestamps`.
+        vad_parameters: With `vad_filter`, a VadOptions or a dictionary of its fields. None is the defaults.
+    """
+
     temperature: Annotated[float | Sequence[float], TEMPERATURES] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    # above it, a window's text repeats itself: it fails
     compression_ratio_threshold: Annotated[float | None, optional(number(infinite=True))] = 2.4
-    # below it, a window's text is unlikely: it fails
     logprob_threshold: Annotated[float | None, optional(number(infinite=True))] = -1.0
-    # above it, an unlikely text is taken for silence
     no_speech_threshold: Annotated[float | None, optional(number(infinite=True))] = 0.6
-    # each window is told the text before it; not where batch_size is given
     condition_on_previous_text: Annotated[bool, boolean] = True
-    initial_prompt: Annotated[str | Sequence[int] | None, PROMPT] = None  # what the first window is told
-    carry_initial_prompt: Annotated[bool, boolean] = False  # and every other one
-    # text that the first window begins with, and that is in the result: faster-whisper's prefix
+    initial_prompt: Annotated[str | Sequence[int] | None, PROMPT] = None
+    carry_initial_prompt: Annotated[bool, boolean] = False
     initial_prefix: Annotated[str | Sequence[int] | None, PROMPT] = None
-    # start, end, start, end ... in seconds; the last end may be missing. With batch_size, clips may overlap and be in any order
     clip_timestamps: Annotated[str | Sequence[float | Mapping[str, float]] | None, CLIPS] = "0"
     word_timestamps: Annotated[bool, boolean] = False
-    # hold times within the sound, as word_timestamps, vad_filter and batch_size do anyway: openai-whisper's may lie beyond its end
     clamp_times: Annotated[bool, boolean] = False
     prepend_punctuations: Annotated[str, text] = PREPENDED
     append_punctuations: Annotated[str, text] = APPENDED
-    # with word_timestamps: seconds of silence around false text
     hallucination_silence_threshold: Annotated[float | None, optional(number(0, infinite=True))] = None
-    # windows decoded at once: cut where it is quiet, each without the text before it
     batch_size: Annotated[int | None, optional(whole(1))] = None
-    # to choose among where the language is detected
     languages: Annotated[
         Sequence[str] | None, optional(sequence(LANGUAGE, "a sequence of languages, of at least one", least=1))
     ] = None
-    multilingual: Annotated[bool, boolean] = False  # the language is detected anew for each window
-    # windows to listen to at most, until one language is likely enough
+    multilingual: Annotated[bool, boolean] = False
     language_detection_segments: Annotated[int, whole(1)] = 1
     language_detection_threshold: Annotated[float, number(infinite=True)] = 0.5
-    vad_filter: Annotated[bool, boolean] = False  # leave out what is not speech
+    vad_filter: Annotated[bool, boolean] = False
     vad_parameters: Annotated[VadOptions | Mapping[str, Any] | None, vad_kind()] = None
 
     def __post_init__(self) -> None:
@@ -200,7 +255,7 @@ class TranscribeOptions:
         if self.hallucination_silence_threshold is not None and not self.word_timestamps:
             raise OptionError("hallucination_silence_threshold needs word_timestamps=True")
         if self.batch_size is None and self.clips is not None and any(a > b for a, b in pairwise(self.clips)):
-            raise OptionError(f"clip_timestamps must not go back, unless batch_size is given: {self.clips}")
+            raise OptionError(f"clip_timestamps must be in order unless batch_size is given, not {self.clips}")
 
     @property
     def clamps_times(self) -> bool:
@@ -208,12 +263,12 @@ class TranscribeOptions:
 
     @property
     def temperatures(self) -> tuple[float, ...]:
-        """The temperatures to try, one after the other."""
+        """The temperatures to try, in order."""
         return cast(tuple[float, ...], self.temperature)  # parsed
 
     @property
     def clips(self) -> tuple[float, ...] | None:
-        """The edges of the clips to transcribe, in seconds: start, end, start, end ... the last end may be missing.
+        """The parts to transcribe, in seconds: start, end, start, end and so on; the last end may be missing.
 
         None is the whole recording.
         """
@@ -221,24 +276,27 @@ class TranscribeOptions:
 
     @property
     def vad(self) -> VadOptions | None:
-        """What counts as speech, where the rest is to be left out. Clips say what to transcribe: then nothing is left out."""
+        """The options of the voice activity filter, or None if it is off or `clip_timestamps` says what to transcribe."""
         return cast(VadOptions, self.vad_parameters) if self.vad_filter and self.clips is None else None
 
 
-# fields of DecodingOptions that transcribe sets for each window
+# fields of DecodingOptions that `transcribe` sets for each window itself
 _OF_EACH_WINDOW = frozenset({"temperature", "prompt"})
 
 
 def split_options(options: dict[str, Any]) -> tuple[TranscribeOptions, tuple[DecodingOptions, ...]]:
-    """`transcribe`'s options as those of the recording, and those of its windows at each temperature.
+    """Split the options of `transcribe` into those for the recording and those for a window at each temperature.
 
-    Beams belong to temperature 0, `best_of` to the others, as openai-whisper has it. OptionError for an option that is not known.
+    As in openai-whisper, `beam_size` and `patience` apply at temperature 0 only, and `best_of` above 0 only.
+
+    Raises:
+        OptionError: An option is unknown or has a value that is not allowed.
     """
     ours = {field.name for field in fields(TranscribeOptions)}
     windows = {field.name for field in fields(DecodingOptions)} - _OF_EACH_WINDOW
     refuse_unknown("options", options, ours | windows)
     recording = TranscribeOptions(**{k: v for k, v in options.items() if k in ours})
-    # converted here: an iterator can be read once, and what is not wanted at a temperature is to be checked all the same
+    # parsed before the loop: an iterator can be read only once, and options that no temperature uses are checked too
     kinds = kinds_of(DecodingOptions)
     shared = {k: parse(k, kinds[k], v) for k, v in options.items() if k in windows}
     attempts = []
@@ -250,13 +308,20 @@ def split_options(options: dict[str, Any]) -> tuple[TranscribeOptions, tuple[Dec
 
 
 def prompt_tokens(name: str, value: str | Sequence[int] | None, tokenizer: Tokenizer, n_token: int) -> list[int]:
-    """Return the tokens of the prompt or prefix that the option `name` gives; text is begun with one space.
+    """Return the tokens of a prompt or prefix; text is encoded with one space before it.
 
-    Raises OptionError for a token that is not among the first `n_token`.
+    Args:
+        name: Name of the option, for the error message.
+        value: Text or token numbers.
+        tokenizer: Tokenizer that encodes text.
+        n_token: Number of tokens allowed: the first `n_token` of the vocabulary.
+
+    Raises:
+        OptionError: A token is not among the first `n_token`.
     """
     if not value:
         return []
     tokens = tokenizer.encode(" " + value.strip()) if isinstance(value, str) else list(value)
     if wrong := [token for token in tokens if not 0 <= token < n_token]:
-        raise OptionError(f"{name} has the token {wrong[0]}, but the tokens it may have go from 0 to {n_token - 1}")
+        raise OptionError(f"{name} contains the token {wrong[0]}; use tokens from 0 to {n_token - 1}")
     return tokens

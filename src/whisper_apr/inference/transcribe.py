@@ -4,19 +4,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from heapq import merge
-from typing import Any
+from typing import Any, Unpack
 
 from ..audio import N_FRAMES, SAMPLE_RATE, AudioLike, ReadingOptions, pad_or_trim
 from ..audio.samples import EACH, MIX, Channel
 from ..errors import OptionError
 from ..model import Whisper
-from ..option_values import function, optional, parse
+from ..option_docs import list_options
+from ..option_values import boolean, function, optional, parse
+from ..output import format_timestamp, prefix_speaker
 from .audio_source import Blocks, open_channels
 from .batch import decode_sequences, quiet_cuts
 from .fallback import FallbackDecoder
 from .journal import Journal
+from .keywords import OptionKeywords
 from .language import LanguageChooser, check_language, embed, tokenizer_of
-from .options import prompt_tokens, split_options
+from .options import DecodingOptions, TranscribeOptions, prompt_tokens, split_options
 from .recording_info import MultichannelInfo, RecordingInfo
 from .results import Progress, Segment, Transcription
 from .spectrogram import Spectrogram
@@ -218,10 +221,17 @@ def transcriber(
     return TranscriptionJob.open(Pipeline(model, check_cancelled, options), audio, reading, allow_empty=allow_empty)
 
 
+def _print(segment: Segment) -> None:
+    text = prefix_speaker(segment.speaker, segment.text)
+    print(f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}", flush=True)
+
+
+@list_options(TranscribeOptions, DecodingOptions)
 def transcribe(
     model: Whisper,
     audio: AudioLike,
     *,
+    verbose: bool | None = None,
     sampling_rate: float = SAMPLE_RATE,
     channel: Channel = MIX,
     track: int | None = None,
@@ -229,13 +239,44 @@ def transcribe(
     on_segment: Callable[[Segment], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     check_cancelled: Callable[[], None] = lambda: None,
-    **options: Any,
+    **options: Unpack[OptionKeywords],
 ) -> Transcription:
-    """A recording's segments, joined. See `whisper_apr.transcribe`, which is this and can print."""
+    """Transcribe a recording of any length, which is read in blocks.
+
+    Options and results are openai-whisper's. A segment's times may therefore lie beyond the end of the recording or of a
+    clip, unless `clamp_times`, `word_timestamps`, `vad_filter` or `batch_size` is given: then times are clamped, segments
+    and words are in order without overlap, and text that begins after the end is dropped.
+
+    Args:
+        model: The model, from `load_model`.
+        audio: A path, the bytes of a file, a binary file, samples `(n,)` or `(n, channel)`, or an iterable of blocks of
+            samples; see `load_audio`.
+        verbose: Whether to print segments as they are decoded, unless `on_segment` is given.
+        sampling_rate: Rate of samples in Hz, 1000 to 1,000,000. Files state their own.
+        channel: Number of the channel to transcribe, from 0; "mix" for the mean of all; "each" to transcribe every channel
+            by itself. With "each", segments are in order of their start, and their `speaker` is the number of the
+            channel, as text.
+        track: Number of the file's audio track, from 0. None is the one that a player would choose.
+        strict: Whether to raise AudioError for what is otherwise an AudioWarning.
+        on_segment: Called with each segment as soon as it is final.
+        on_progress: Called after each window with the progress, which never decreases.
+        check_cancelled: Called before each token. What it raises ends the transcription; the model stays usable.
+        **options: Fields of TranscribeOptions and of DecodingOptions, except `prompt`.
+
+    Returns:
+        The text, its segments and the language.
+
+    Raises:
+        AudioError: The recording cannot be read.
+        OptionError: An option is unknown, has a value that is not allowed, or conflicts with another.
+    """
+    parse("verbose", optional(boolean), verbose)
     parse("on_segment", optional(function), on_segment)
     parse("on_progress", optional(function), on_progress)
+    if verbose and on_segment is None:
+        on_segment = _print
     reading = ReadingOptions(sampling_rate, channel, track, strict)
-    job = TranscriptionJob.open(Pipeline(model, check_cancelled, options), audio, reading)
+    job = TranscriptionJob.open(Pipeline(model, check_cancelled, dict(options)), audio, reading)
     segments = []
     for segment in job.segments(on_progress):
         segments.append(segment)

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
+from typing import Literal, Unpack, overload
 
 from ..audio import SAMPLE_RATE, AudioLike, ReadingOptions
 from ..audio.samples import MIX, Channel
 from ..errors import AudioError, OptionError
 from ..model import Whisper
+from ..option_docs import list_options
 from ..option_values import boolean, function, optional, parse, shown, whole
 from .journal import Journal
+from .keywords import ReadingKeywords, RecordingKeywords
+from .options import DecodingOptions, TranscribeOptions
 from .recording_info import RecordingInfo
 from .results import Progress, Segment, Transcription
 from .transcribe import Pipeline, TranscriptionJob
@@ -30,6 +33,34 @@ class _Recording:
     is_whole: bool = False  # whether there are no more passages to come
 
 
+class TranscribeManyKeywords(RecordingKeywords, ReadingKeywords, total=False):
+    """Keyword arguments of `transcribe_many` besides `return_errors`."""
+
+    batch_size: int
+    independent_windows: bool
+    on_segment: Callable[[int, Segment], None] | None
+    on_progress: Callable[[int, Progress], None] | None
+    check_cancelled: Callable[[], None]
+    journal: Journal | None
+
+
+@overload
+def transcribe_many(
+    model: Whisper,
+    audios: Iterable[AudioLike],
+    *,
+    return_errors: Literal[False] = False,
+    **options: Unpack[TranscribeManyKeywords],
+) -> Iterator[Transcription]: ...
+
+
+@overload
+def transcribe_many(
+    model: Whisper, audios: Iterable[AudioLike], *, return_errors: bool, **options: Unpack[TranscribeManyKeywords]
+) -> Iterator[Transcription | AudioError]: ...
+
+
+@list_options(TranscribeOptions, DecodingOptions)
 def transcribe_many(
     model: Whisper,
     audios: Iterable[AudioLike],
@@ -45,20 +76,40 @@ def transcribe_many(
     on_progress: Callable[[int, Progress], None] | None = None,
     check_cancelled: Callable[[], None] = lambda: None,
     journal: Journal | None = None,
-    **options: Any,
+    **options: Unpack[RecordingKeywords],
 ) -> Iterator[Result]:
-    """Transcribe recordings, `batch_size` at once, and yield their results in their order.
+    """Transcribe several recordings together and yield their results in order.
 
-    Each one's result is that of `transcribe(audio, **options)`. A recording is opened when its turn comes: `audios` may be a generator, and
-    no more than `batch_size` are open at a time. `independent_windows` fills the batch with windows in place of recordings, which keeps it
-    full where recordings are few or of unequal length; the results are then those of `transcribe(audio, batch_size=batch_size, **options)`.
+    Every result equals that of `transcribe(model, audio, **options)`. A recording is opened when a place in the batch is
+    free: `audios` may be a generator, and at most `batch_size` recordings are open.
 
-    `on_segment` and `on_progress` are called with a recording's number, from 0, in the recordings' order; `check_cancelled` before each token:
-    what it raises ends them all. Windows that are in the `journal` are not decoded again, and those that are decoded are kept in it.
-    The other arguments are `transcribe`'s, and the same for all.
+    Args:
+        model: The model, from `load_model`.
+        audios: The recordings, each as `transcribe` takes it.
+        batch_size: Number of windows decoded at once, each of another recording unless `independent_windows` is given.
+        independent_windows: Whether to fill the batch with windows of the same recording, which keeps it full if
+            recordings are few or of different lengths. Every result then equals that of
+            `transcribe(model, audio, batch_size=batch_size, **options)`.
+        return_errors: Whether to yield the AudioError of a recording that cannot be read, in place of its result, and
+            go on with the others. Otherwise it is raised.
+        sampling_rate: Rate of samples in Hz, 1000 to 1,000,000. Files state their own.
+        channel: Number of the channel to transcribe, from 0; "mix" for the mean of all; "each" to transcribe every channel
+            by itself. See `transcribe`.
+        track: Number of the files' audio track, from 0. None is the one that a player would choose.
+        strict: Whether to raise AudioError for what is otherwise an AudioWarning.
+        on_segment: Called with the number of the recording, from 0, and each segment as soon as it is final.
+        on_progress: Called with the number of the recording and its progress, which never decreases.
+        check_cancelled: Called before each token. What it raises ends all transcriptions; the model stays usable.
+        journal: Windows decoded in an earlier run, which are not decoded again; windows decoded now are added to it.
+        **options: Fields of TranscribeOptions and of DecodingOptions, except `prompt`.
 
-    A recording that cannot be read raises its AudioError in its turn; with `return_errors` that is yielded in the result's place, and the
-    others go on. Raises OptionError at once for an option that is unknown or not allowed.
+    Yields:
+        The transcription of each recording, or its AudioError with `return_errors`.
+
+    Raises:
+        AudioError: A recording cannot be read, and `return_errors` is not given.
+        OptionError: An option is unknown, has a value that is not allowed, or conflicts with another. It is raised at
+            once, before the first result is asked for.
     """
     if isinstance(audios, str | bytes | PathLike) or not isinstance(audios, Iterable):
         raise OptionError(f"audios must be a sequence or an iterator of recordings, not {shown(audios)}")
@@ -69,7 +120,8 @@ def transcribe_many(
     parse("on_progress", optional(function), on_progress)
     if journal is not None and not isinstance(journal, Journal):
         raise OptionError(f"journal must be a Journal, or None, not {shown(journal)}")
-    engine = Pipeline(model, check_cancelled, options | ({"batch_size": batch_size} if independent_windows else {}))
+    in_windows = {"batch_size": batch_size} if independent_windows else {}
+    engine = Pipeline(model, check_cancelled, {**options, **in_windows})
     reading = ReadingOptions(sampling_rate, channel, track, strict)
     found = _results(engine, audios, batch_size, reading, on_segment, on_progress, journal)
     return found if return_errors else map(_raised, found)

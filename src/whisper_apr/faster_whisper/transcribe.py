@@ -1,14 +1,4 @@
-"""faster-whisper's names and defaults over this package's engine.
-
-from whisper_apr import WhisperModel
-
-segments, info = WhisperModel("digits").transcribe("recording.wav")
-for segment in segments:
-    print(segment.start, segment.end, segment.text)
-
-The segments are made as they are asked for. Where this engine decides otherwise: every window is a fixed 30 s (`chunk_length`), a text
-resets the prompt at temperatures above 0.5 (`prompt_reset_on_temperature`), and a `length_penalty` other than 1 is Wu et al.'s exponent.
-"""
+"""WhisperModel: a model with faster-whisper's methods, names and defaults."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,23 +6,19 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
-import numpy as np
+from .. import simd
+from ..audio import CHUNK_LENGTH, SAMPLE_RATE, AudioLike, VadOptions, vad_kind
+from ..audio.samples import MIX, Channel
+from ..errors import ModelNotFoundError, OptionError
+from ..hub import cached_folder, converted_files, find_model
+from ..inference.options import APPENDED, MAX_GROUP, PREPENDED, DecodingOptions, TranscribeOptions
+from ..inference.results import Segment
+from ..inference.transcribe import TranscriptionJob, transcriber
+from ..option_values import boolean, either, kinds_of, number, optional, parse, path, sequence, text, whole
+from ..recognizer import Recognizer, load_model
+from ..simd import FloatArray
+from ..tokenizer import LANGUAGES
 
-from . import simd
-from .audio import CHUNK_LENGTH, SAMPLE_RATE, AudioLike, AudioReader, ReadingOptions, VadOptions, check_rate, vad_kind
-from .audio.samples import EACH, MIX, Channel
-from .errors import AudioError, ModelNotFoundError, OptionError
-from .hub import cached_folder, converted_files, find_model
-from .inference.options import APPENDED, MAX_GROUP, PREPENDED, DecodingOptions, TranscribeOptions
-from .inference.results import Segment
-from .inference.transcribe import TranscriptionJob, transcriber
-from .option_values import boolean, either, kinds_of, number, optional, parse, path, sequence, text, whole
-from .recognizer import Recognizer, load_model
-from .simd import FloatArray
-from .tokenizer import LANGUAGES
-
-# a window of its own for each piece of speech: what faster-whisper's batched pipeline cuts a recording by
-BATCH_SILENCE_MS = 160
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 Clips = str | Sequence[float | Mapping[str, float]] | None
@@ -40,13 +26,23 @@ Clips = str | Sequence[float | Mapping[str, float]] | None
 
 @dataclass(frozen=True)
 class TranscriptionInfo:
-    """What is known of a recording before its text."""
+    """Properties of a recording that are known before its text.
+
+    Attributes:
+        language: Language code, for example "en".
+        language_probability: Probability of `language`, 0 to 1; 1 if the language was given.
+        duration: Length of the recording in seconds.
+        duration_after_vad: Seconds that are left after `vad_filter`.
+        all_language_probs: Language codes and their probabilities, most probable first. None if the language was given.
+        transcription_options: The options under the names of `whisper_apr.transcribe`.
+        vad_options: The options of the voice activity filter, or None without `vad_filter`.
+    """
 
     language: str
     language_probability: float
-    duration: float  # seconds
-    duration_after_vad: float  # seconds of speech
-    all_language_probs: list[tuple[str, float]] | None  # likeliest first; None where the language was given
+    duration: float
+    duration_after_vad: float
+    all_language_probs: list[tuple[str, float]] | None
     transcription_options: dict[str, Any]
     vad_options: VadOptions | None
 
@@ -54,11 +50,15 @@ class TranscriptionInfo:
 def _expect_cached(name: str, root: str | None) -> None:
     model = find_model(name)
     if model is not None and cached_folder(model, root) is None and not converted_files(model, root):
-        raise ModelNotFoundError(f"{name}: not in the cache, and local_files_only forbids to fetch it")
+        raise ModelNotFoundError(f"{name}: not in the cache; without local_files_only it would be downloaded")
 
 
 class WhisperModel:
-    """A model under faster-whisper's name. `recognizer` is the model itself."""
+    """A model with faster-whisper's methods.
+
+    Attributes:
+        recognizer: The model, as `load_model` returns it.
+    """
 
     def __init__(
         self,
@@ -73,12 +73,28 @@ class WhisperModel:
         revision: str | None = None,
         **unsupported: Any,
     ) -> None:
-        """Arguments as `load_model`'s. cpu_threads sets the whole process's threads, where it is above 0; device_index and
-        num_workers change nothing: there is one device, and a model may be used by any number of Python threads.
-        local_files_only: ModelNotFoundError where a model would have to be fetched. revision: of an `org/name` of the hub.
+        """Load a model.
+
+        Args:
+            model_size_or_path: Name, path or `org/name` of the model; see `load_model`.
+            device: "cpu" or "auto".
+            device_index: Accepted for scripts written for faster-whisper; it has no effect, as there is one device.
+            compute_type: Type of the weights and of the KV cache; see `load_model`.
+            cpu_threads: Number of threads of the whole process. 0 leaves it as it is.
+            num_workers: Accepted for scripts written for faster-whisper; it has no effect, as any number of Python
+                threads can use a model.
+            download_root: Directory of downloaded models. None is huggingface_hub's cache.
+            local_files_only: Whether to raise ModelNotFoundError instead of downloading a model.
+            revision: Revision of an `org/name` of the Hugging Face hub.
+            **unsupported: Other arguments of faster-whisper, which must be None or empty.
+
+        Raises:
+            ModelNotFoundError: No model has this name or path.
+            FormatError: The file is damaged or is not a Whisper model.
+            OptionError: An argument has a value that is not allowed.
         """
         if wanted := [name for name, value in unsupported.items() if value]:
-            raise OptionError(f"WhisperModel does not know the argument {', '.join(wanted)}; load_model opens models")
+            raise OptionError(f"WhisperModel does not support the argument {', '.join(wanted)}; leave it out")
         cpu_threads = parse("cpu_threads", whole(0), cpu_threads)
         parse("device_index", either(whole(0), sequence(whole(0), "a sequence of them", least=1)), device_index)
         parse("num_workers", whole(1), num_workers)
@@ -96,11 +112,12 @@ class WhisperModel:
 
     @property
     def is_multilingual(self) -> bool:
+        """Whether the model knows languages other than English."""
         return self.recognizer.is_multilingual
 
     @property
     def supported_languages(self) -> list[str]:
-        """The codes of the languages that the model knows."""
+        """Codes of the languages that the model knows."""
         return list(LANGUAGES)[: self.recognizer.num_languages] if self.is_multilingual else ["en"]
 
     def transcribe(
@@ -146,14 +163,66 @@ class WhisperModel:
         track: int | None = None,
         strict: bool = False,
     ) -> tuple[Iterator[Segment], TranscriptionInfo]:
-        """-> (segments, info): the language is known at once, segments are made while they are iterated over.
+        """Transcribe a recording. The language is detected at once; segments are decoded as they are iterated over.
 
-        Arguments are those of `whisper_apr.transcribe` under faster-whisper's names. Times are held within the sound, and text that begins
-        behind its end is dropped. A recording without samples has no segments. Raises OptionError and AudioError.
+        Times are clamped to the recording, and text that begins after its end is dropped. A recording without samples
+        has no segments.
+
+        Args:
+            audio: The recording, as `load_audio` takes it.
+            language: Language spoken, as a code or an English name. None detects it.
+            task: "transcribe", or "translate" into English.
+            log_progress: Whether to show a progress bar.
+            beam_size: Number of beams searched at temperature 0. 1 is greedy decoding.
+            best_of: Number of samples drawn at a temperature above 0, of which the likeliest is kept.
+            patience: The beam search ends once round(patience * beam_size) sequences are complete.
+            length_penalty: 1 ranks candidates by log-probability over length; another value of 0 to 1 is the exponent a
+                of ((5 + length) / 6)^a in place of the length.
+            repetition_penalty: Factor that lowers the logits of tokens chosen before; 1 is none.
+            no_repeat_ngram_size: Length in tokens of sequences that must not occur twice in a window; 0 is no limit.
+            temperature: Temperatures at which to decode a window, one after the other, until it passes the thresholds.
+            compression_ratio_threshold: A window whose text compresses by more than this ratio is decoded again.
+            log_prob_threshold: A window whose mean log-probability per token is below this is decoded again.
+            no_speech_threshold: A window with a no-speech probability above this, and a mean log-probability not above
+                `log_prob_threshold`, is silence.
+            condition_on_previous_text: Whether each window is given the text before it; ignored with `batch_size`.
+            prompt_reset_on_temperature: 0.5; no other value is supported.
+            initial_prompt: Text or tokens given to the first window as the text before it; with `batch_size`, to all.
+            prefix: Text with which the first window's text begins; it is part of the result.
+            suppress_blank: Whether a window's text must not begin with a space or end at once.
+            suppress_tokens: Tokens that are never chosen; -1 stands for symbols that are not speech.
+            without_timestamps: Whether to decode without timestamp tokens.
+            max_initial_timestamp: Latest time of a window's first timestamp, in seconds.
+            word_timestamps: Whether to find the times of words.
+            prepend_punctuations: Punctuation that belongs to the word after it.
+            append_punctuations: Punctuation that belongs to the word before it.
+            multilingual: Whether to detect the language of every window anew.
+            vad_filter: Whether to leave out parts without speech; ignored with `clip_timestamps`.
+            vad_parameters: A VadOptions or a dictionary of its fields. None is the defaults.
+            max_new_tokens: Most tokens decoded for a window. None is 224.
+            chunk_length: 30, the seconds of a window, or None; no other value is supported.
+            clip_timestamps: Parts to transcribe, in seconds: start, end, start, end and so on.
+            hallucination_silence_threshold: With `word_timestamps`, seconds of silence around improbable text above
+                which the text is dropped.
+            hotwords: Words to expect, given to every window before the prompt.
+            language_detection_threshold: Probability above which the language of one window is accepted.
+            language_detection_segments: Most windows used to detect the language.
+            batch_size: Number of windows decoded at once, without the text before them. None decodes them in sequence.
+            sampling_rate: Rate of samples in Hz, 1000 to 1,000,000. Files state their own.
+            channel: Number of the channel to transcribe, from 0; "mix" for their mean; "each" for every one by itself.
+            track: Number of the file's audio track, from 0. None is the one that a player would choose.
+            strict: Whether to raise AudioError for what is otherwise an AudioWarning.
+
+        Returns:
+            An iterator of segments, numbered from 1, and what is known of the recording.
+
+        Raises:
+            AudioError: The recording cannot be read.
+            OptionError: An option has a value that is not allowed, or conflicts with another.
         """
         if parse("chunk_length", optional(number()), chunk_length) not in (None, CHUNK_LENGTH):
             raise OptionError(
-                f"chunk_length must be {CHUNK_LENGTH} seconds, which Whisper's encoder takes, not {chunk_length}"
+                f"chunk_length must be {CHUNK_LENGTH} seconds, the length of Whisper's windows, not {chunk_length}"
             )
         if parse("prompt_reset_on_temperature", number(), prompt_reset_on_temperature) != 0.5:
             raise OptionError("prompt_reset_on_temperature must be 0.5; no other value is supported")
@@ -161,7 +230,7 @@ class WhisperModel:
         beam_size = parse("beam_size", whole(1, MAX_GROUP), beam_size)
         length_penalty = parse("length_penalty", number(0, 1), length_penalty)
         vad = parse("vad_parameters", vad_kind(), vad_parameters)
-        # what has another name in the engine, so that an error has the name that is known here
+        # options with another name in `transcribe` are parsed here, so that errors use faster-whisper's name
         of_recording, of_window = kinds_of(TranscribeOptions), kinds_of(DecodingOptions)
         log_prob_threshold = parse("log_prob_threshold", of_recording["logprob_threshold"], log_prob_threshold)
         prefix = parse("prefix", of_recording["initial_prefix"], prefix)
@@ -170,7 +239,7 @@ class WhisperModel:
         options: dict[str, Any] = {
             "language": language,
             "task": task,
-            # one beam is greedy decoding, which does not copy caches
+            # one beam is greedy decoding, which need not reorder the KV cache
             **({"beam_size": beam_size, "patience": patience} if beam_size != 1 else {}),
             "best_of": best_of,
             "length_penalty": None if length_penalty == 1 else length_penalty,
@@ -182,7 +251,7 @@ class WhisperModel:
             "no_speech_threshold": no_speech_threshold,
             "condition_on_previous_text": condition_on_previous_text,
             "initial_prompt": initial_prompt,
-            # windows of a batch are told nothing of each other: as in faster-whisper, each is told the prompt
+            # as in faster-whisper, every window of a batch is given the prompt
             "carry_initial_prompt": batch_size is not None,
             "initial_prefix": prefix,
             "suppress_blank": suppress_blank,
@@ -232,13 +301,31 @@ class WhisperModel:
         track: int | None = None,
         strict: bool = False,
     ) -> tuple[str, float, list[tuple[str, float]]]:
-        """-> (code, probability, all codes and probabilities, likeliest first), of a recording or of a window's mel `(n_mels, 3000)`.
+        """Detect the language of a recording or of a window.
 
-        Of channel "each": those of the channel whose language is the most certain.
+        Args:
+            audio: The recording, as `load_audio` takes it; ignored if `features` is given.
+            features: Log-mel spectrogram of a window, `(n_mels, 3000)`.
+            vad_filter: Whether to leave out parts without speech.
+            vad_parameters: A VadOptions or a dictionary of its fields. None is the defaults.
+            language_detection_segments: Most windows used to detect the language.
+            language_detection_threshold: Probability above which the language of one window is accepted.
+            sampling_rate: Rate of samples in Hz, 1000 to 1,000,000. Files state their own.
+            channel: Number of the channel, from 0; "mix" for the mean of all; "each" for the channel whose language is
+                most certain.
+            track: Number of the file's audio track, from 0. None is the one that a player would choose.
+            strict: Whether to raise AudioError for what is otherwise an AudioWarning.
+
+        Returns:
+            The language code, its probability, and all codes with their probabilities, most probable first.
+
+        Raises:
+            AudioError: The recording cannot be read.
+            OptionError: The model knows English only, or an option has a value that is not allowed.
         """
         if features is not None:
             _, probabilities = self.recognizer.detect_language(features)
-            assert isinstance(probabilities, dict)  # of one window
+            assert isinstance(probabilities, dict)  # one window
         elif audio is not None:
             job = transcriber(
                 self.recognizer,
@@ -255,49 +342,9 @@ class WhisperModel:
             )
             probabilities = job.language_probabilities or {job.language: 1.0}
         else:
-            raise OptionError("detect_language needs audio or features")
+            raise OptionError("detect_language needs audio or features; both are None")
         ranked = _by_likelihood(probabilities) or []
         return *ranked[0], ranked
-
-
-class BatchedInferencePipeline:
-    """faster-whisper's name for transcription with windows decoded together."""
-
-    def __init__(self, model: WhisperModel) -> None:
-        self.model = model
-
-    def transcribe(
-        self,
-        audio: AudioLike,
-        language: str | None = None,
-        task: str = "transcribe",
-        *,
-        batch_size: int = 8,
-        without_timestamps: bool = True,
-        vad_filter: bool = True,
-        vad_parameters: VadOptions | dict[str, Any] | None = None,
-        clip_timestamps: Clips = None,
-        **options: Any,
-    ) -> tuple[Iterator[Segment], TranscriptionInfo]:
-        """As `WhisperModel.transcribe`, `batch_size` windows at a time.
-
-        clip_timestamps is a list of `{"start": s, "end": s}`; clips may overlap and be in any order, which is that of their segments. Where
-        a text stops before its window's sound does, which is possible without timestamps, the rest of the window is not transcribed;
-        `word_timestamps=True` or `without_timestamps=False` finds it.
-        """
-        batch_size = parse("batch_size", whole(1), batch_size)
-        pieces = vad_kind(max_speech_duration_s=float(CHUNK_LENGTH), min_silence_duration_ms=BATCH_SILENCE_MS)
-        return self.model.transcribe(
-            audio,
-            language,
-            task,
-            batch_size=batch_size,
-            without_timestamps=without_timestamps,
-            vad_filter=vad_filter,
-            vad_parameters=parse("vad_parameters", pieces, vad_parameters),
-            clip_timestamps=clip_timestamps,
-            **options,
-        )
 
 
 def _by_likelihood(probabilities: dict[str, float] | None) -> list[tuple[str, float]] | None:
@@ -305,11 +352,11 @@ def _by_likelihood(probabilities: dict[str, float] | None) -> list[tuple[str, fl
 
 
 def _segments(job: TranscriptionJob, log_progress: bool) -> Iterator[Segment]:
-    """Numbered from 1, as faster-whisper does, and without the empty ones."""
+    """Yield the segments that are not empty, numbered from 1 as in faster-whisper."""
     if log_progress:
         from tqdm import tqdm
 
-        tqdm.monitor_interval = 0  # no thread to watch a bar
+        tqdm.monitor_interval = 0  # starts no monitor thread
         with tqdm(total=round(job.duration, 2), unit="s") as bar:
             settled = job.segments(lambda progress: bar.update(progress.done - bar.n))
             yield from _numbered(settled)
@@ -323,29 +370,3 @@ def _numbered(segments: Iterator[Segment]) -> Iterator[Segment]:
         if segment.text.strip():
             number += 1
             yield replace(segment, id=number)
-
-
-def decode_audio(
-    input_file: AudioLike,
-    sampling_rate: float = SAMPLE_RATE,
-    split_stereo: bool = False,
-    *,
-    channel: Channel = MIX,
-    track: int | None = None,
-    strict: bool = False,
-) -> FloatArray | tuple[FloatArray, FloatArray]:
-    """Decode a recording to float32 samples `(n,)` at `sampling_rate`, 1000 to 1,000,000 Hz.
-
-    With `split_stereo`, returns the left and the right channel; those of a mono recording are the same. `channel`, `track` and `strict`
-    are `load_audio`'s. Raises AudioError for a recording that cannot be read, and for more than two channels that are to be split.
-    """
-    if not split_stereo:
-        reader = AudioReader(input_file, ReadingOptions(channel=channel, track=track, strict=strict))
-        return np.concatenate(list(reader.blocks(rate=check_rate(sampling_rate))))
-    reader = AudioReader(input_file, ReadingOptions(channel=EACH, track=track, strict=strict))
-    samples = np.concatenate(list(reader.blocks(rate=check_rate(sampling_rate))))
-    if samples.shape[1] > 2:
-        raise AudioError(
-            f"{reader.name}: {samples.shape[1]} channels, which are no stereo; load_audio(..., channel='each') gives them all"
-        )
-    return np.ascontiguousarray(samples[:, 0]), np.ascontiguousarray(samples[:, -1])
