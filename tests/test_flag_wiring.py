@@ -13,7 +13,7 @@ import soundfile
 
 from test_option_wiring import ENGINE, MARKS, Row, nothing
 from whisper_apr import simd
-from whisper_apr.cli import _parser
+from whisper_apr.cli import make_parser
 from wiring import Failed, run, sound
 
 
@@ -96,7 +96,7 @@ SWITCHES = ("no_recursive", "skip_existing", "overwrite", "colors")  # flags wit
 
 
 def flags_of(command: str) -> set[str]:
-    (subparsers,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    (subparsers,) = (a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction))
     actions = subparsers.choices[command]._actions
     return {action.dest for action in actions if action.option_strings} - {"help"}
 

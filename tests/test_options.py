@@ -493,9 +493,9 @@ def test_clips_of_numpy_with_voice_activity(model, faster):
 def flags(command: str) -> list[str]:
     import argparse
 
-    from whisper_apr.cli import _parser
+    from whisper_apr.cli import make_parser
 
-    (subparsers,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    (subparsers,) = (a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction))
     actions = subparsers.choices[command]._actions
     return [
         next(s for s in a.option_strings if s.startswith("--"))

@@ -35,7 +35,7 @@ STATUSES = (
 )
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="whisper-apr",
         description="Speech to text with OpenAI's Whisper models, on a CPU.",
@@ -118,7 +118,7 @@ def _guarded(argv: Sequence[str] | None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        parser = _parser()
+        parser = make_parser()
         args = parser.parse_args(argv)
         if not hasattr(args, "run"):  # argparse would ask for one before it says that an option is mistyped
             parser.error(f"a COMMAND is missing: {', '.join(COMMANDS)}")
