@@ -295,7 +295,7 @@ def test_what_may_not_be_written(tmp_path: Path) -> None:
 
 def test_no_folder_and_a_file_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for folder, says in (("none", "there is no folder"), ("file", "Not a directory|no folder")):
+    for folder, says in (("none", "there is no folder"), ("file", "Not a directory|not a folder")):
         for function in (write, check_writable):
             with pytest.raises((FileNotFoundError, NotADirectoryError), match=says):
                 function(tmp_path / folder / "a.txt")

@@ -62,7 +62,7 @@ def test_every_tensor_is_needed(name: str) -> None:
     value = tensors.pop(name)
     with pytest.raises(FormatError, match=f"^here: tensors are missing: {name};"):
         make_checkpoint(SMALLEST, tensors, "here")
-    with pytest.raises(FormatError, match=f"^here: tensors of a wrong shape: {name} "):
+    with pytest.raises(FormatError, match=f"^here: tensors have the wrong shape: {name} "):
         make_checkpoint(SMALLEST, tensors | {name: value[None]}, "here")
     with pytest.raises(FormatError, match=f"^here: .* {name} .int32."):
         make_checkpoint(SMALLEST, tensors | {name: value.astype(np.int32)}, "here")
@@ -71,14 +71,14 @@ def test_every_tensor_is_needed(name: str) -> None:
 @pytest.mark.parametrize("name", models.asdict(SMALLEST))
 @pytest.mark.parametrize("value", [None, 0, -1, 10**9, 2**70, 1.5, "8", True, [8], float("nan")])
 def test_every_dimension_is_checked(name: str, value: Any) -> None:
-    with pytest.raises(FormatError, match=f"^here: {name} must be a whole number from 1 to"):
+    with pytest.raises(FormatError, match=f"^here: {name} must be an integer from 1 to"):
         make_dimensions(models.asdict(SMALLEST) | {name: value}, "here")
 
 
 def test_dimensions_that_do_not_fit_each_other() -> None:
     values = models.asdict(SMALLEST)
     assert make_dimensions(values, "here") == SMALLEST
-    with pytest.raises(FormatError, match=r"a width of 8 .n_text_state. cannot be shared among 3 heads"):
+    with pytest.raises(FormatError, match=r"n_text_state 8 must be a multiple of n_text_head 3"):
         make_dimensions(values | {"n_text_head": 3}, "here")
     with pytest.raises(FormatError, match="n_audio_state 8 and n_text_state 16 must be equal"):
         make_dimensions(values | {"n_text_state": 16}, "here")

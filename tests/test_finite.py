@@ -58,7 +58,7 @@ def test_every_place_of_an_array_is_looked_at(dtype, shape):
             array = edge.copy()
             array.reshape(-1)[at] = bad
             for view in (array, array.T, np.asfortranarray(array), np.repeat(array, 2, axis=-1)[..., ::2]):
-                with pytest.raises(FormatError, match=r"^here: tensor 'w' holds infinity or NaN"):
+                with pytest.raises(FormatError, match=r"^here: tensor 'w' contains infinity or NaN"):
                     check_finite(view, "w", "here")
 
 
@@ -154,7 +154,7 @@ def test_a_model_with_one_number_that_is_none(tmp_path, kind):
         folder.mkdir()
         path = write(folder, with_one(name, value, dtype))
         stem = name.rpartition(".")[0] if "attn" not in name else "decoder.blocks.1.cross_attn."
-        with pytest.raises(FormatError, match=rf"tensor '{stem}.*' holds infinity or NaN") as caught:
+        with pytest.raises(FormatError, match=rf"tensor '{stem}.*' contains infinity or NaN") as caught:
             load_model(path)
         assert str(tmp_path) in str(caught.value)
     whole = tmp_path / "whole"
@@ -165,10 +165,10 @@ def test_a_model_with_one_number_that_is_none(tmp_path, kind):
 def test_a_stream_with_one_number_that_is_none(tmp_path):
     for name in (KERNEL, "decoder.ln.bias"):
         data = apr(tmp_path, with_one(name, np.nan), "float32").read_bytes()
-        with pytest.raises(FormatError, match=f"tensor '{name}' holds infinity or NaN"):
+        with pytest.raises(FormatError, match=f"tensor '{name}' contains infinity or NaN"):
             _ = load_model(io.BytesIO(data)).decoder
         tensors = open_stream(io.BytesIO(data)).checkpoint.tensors
-        with pytest.raises(FormatError, match=f"tensor '{name}' holds infinity or NaN"):
+        with pytest.raises(FormatError, match=f"tensor '{name}' contains infinity or NaN"):
             tensors[name]
 
 

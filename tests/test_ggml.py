@@ -108,5 +108,5 @@ def test_scales_that_are_no_numbers(tmp_path, kind, scale):
     (tmp_path / "model.bin").write_bytes(raw)
     with pytest.raises(FormatError, match=r"mlp\.0"):
         load_model(tmp_path / "model.bin")
-    with pytest.raises(FormatError, match=r"tensor .decoder.blocks.0.mlp.0.weight. holds infinity or NaN"):
+    with pytest.raises(FormatError, match=r"tensor .decoder.blocks.0.mlp.0.weight. contains infinity or NaN"):
         read_ggml(tmp_path / "model.bin", exact=True).tensors[name.decode()]

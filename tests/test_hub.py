@@ -132,14 +132,14 @@ def silent(handler, content):
 FAULTS = {
     "404": (
         lambda method, file, handler: handler.answer(404, X_Error_Code="EntryNotFound") or True,
-        "no Whisper model",
+        "no supported Whisper model",
     ),
     "429": (status(429), "answered 429"),
     "500": (status(500), "answered 500"),
     "503 of the transfer": (get_only(lambda handler, _: handler.answer(503)), "answered 503"),
     "cut": (get_only(lambda handler, content: handler.serve(content, cut=0)), "the download failed|cannot be reached"),
     "wrong size": (get_only(lambda handler, content: handler.serve(content[:-7])), "the download failed"),
-    "wrong hash": (wrong_hash, "arrived damaged"),
+    "wrong hash": (wrong_hash, "the download is damaged"),
     "silent": (get_only(silent), "the download failed|cannot be reached"),
 }
 

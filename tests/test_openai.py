@@ -95,7 +95,7 @@ def test_tensors_of_whole_numbers_are_named(tmp_path: Path) -> None:
         ({"n_audio_layer": 10**9}, "n_audio_layer must be"),
         ({"n_text_ctx": "448"}, "n_text_ctx must be"),
         ({"n_text_ctx": True}, "n_text_ctx must be"),
-        ({"n_audio_head": 3}, "cannot be shared among 3 heads"),
+        ({"n_audio_head": 3}, "must be a multiple of n_audio_head 3"),
         ({"n_text_state": 16}, "must be equal"),
         ({"n_audio_state": 16, "n_text_state": 16}, "wrong shape: encoder.conv1.weight"),
         ({"n_text_layer": 3}, "missing: decoder.blocks.2"),

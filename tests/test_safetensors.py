@@ -138,7 +138,7 @@ def test_missing_files_are_named(tmp_path: Path, folder: Path) -> None:
         ({"d_model": 8.0}, "n_audio_state must be"),
         ({"vocab_size": 10**12}, "n_vocab must be"),
         ({"encoder_layers": -1}, "n_audio_layer must be"),
-        ({"decoder_attention_heads": 5}, "cannot be shared among 5 heads"),
+        ({"decoder_attention_heads": 5}, "must be a multiple of n_text_head 5"),
         ({"d_model": 4}, "wrong shape"),
     ],
 )

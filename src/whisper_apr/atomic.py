@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Write files atomically: a reader sees the previous content or the complete new one."""
 
 import errno
 import os
@@ -13,32 +13,40 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
-# characters of the file's name in that of the temporary one: with its ending at most 200 bytes of UTF-8, of the 255 that file systems allow
+# Characters of the file's name in the temporary file's. With its suffix that is at most 219 bytes of UTF-8; file
+# systems allow 255.
 NAME_LENGTH = 50
-ABANDONED = 24 * 3600  # seconds since a temporary file was last written to, after which its writer is taken for dead
+ABANDONED = 24 * 3600  # seconds since the last write to a temporary file, after which it is considered abandoned
 
 _TEMPORARY = re.compile(r"(\..+)\.[0-9a-f]{12}\.part")
 _REFUSED = {stat.S_IFDIR: (errno.EISDIR, "a folder"), stat.S_IFSOCK: (errno.ENXIO, "a socket")}
 
-# The abandoned files of each folder that this process has written to, by the beginning of their names. A folder is listed once: listing
-# it for each file would take longer and longer while it fills.
+# The abandoned files in each folder that this process has written to, by the stem of their names. A folder is listed
+# only once, because listing it again for each file would take quadratic time.
 _abandoned: dict[Path, dict[str, list[Path]]] = {}
 
 
 @contextmanager
 def write_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under its name when the block ends, complete and flushed to the disk.
+    """Open a file for writing that appears under its name, complete and flushed to disk, when the `with` block ends.
 
-    The data goes to a temporary file in the same folder, which is then renamed. If the block raises, KeyboardInterrupt included, the
-    temporary file is removed and `path` stays as it was. A process that is killed leaves its temporary file behind; the next writer of
-    the same file removes it when it is a day old.
+    The data is written to a temporary file in the same folder, which is then renamed. If the block raises, even
+    KeyboardInterrupt, the temporary file is removed and `path` is unchanged. A killed process leaves its temporary file
+    behind; the next writer of the same file removes it when it is a day old.
 
-    A file that is replaced keeps its permissions, and its owner where the process may set it; a new one gets those that the umask
-    leaves. A symbolic link stays: the file that it leads to is written. A device or a FIFO is never replaced: the data is held back in
-    a temporary file and written to it when the block ends.
+    A replaced file keeps its permissions, and its owner if the process may set it; a new file's permissions follow the
+    umask. A symbolic link is kept, and its target is written. A device or a FIFO is never replaced: the data is
+    buffered in a temporary file and written to it when the block ends.
 
-    Raises OSError, whose strerror says what is wrong: a missing or unwritable folder, a file that is read-only, a folder or a socket in
-    the file's place, a full disk.
+    Args:
+        path: The file to write.
+
+    Yields:
+        The file, open for writing in binary mode.
+
+    Raises:
+        OSError: If the folder is missing or not writable, the file is read-only, a folder or a socket is in its place,
+            or the disk is full; `strerror` says which.
     """
     target, there = _resolve(os.fspath(path))
     if there is not None and not stat.S_ISREG(there.st_mode):
@@ -64,74 +72,84 @@ def write_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def check_target(path: str | PathLike[str]) -> None:
-    """Raise the OSError that `write_atomically` would raise for what is at this path now; do nothing if there is none."""
+    """Raise the OSError that `write_atomically` would raise because of what exists at the path."""
     _resolve(os.fspath(path))
 
 
 def check_writable(path: str | PathLike[str]) -> None:
-    """Raise the OSError that `write_atomically` would raise for this path before it writes anything; do nothing if there is none."""
+    """Raise the OSError that `write_atomically` would raise for this path before it writes anything."""
     target, there = _resolve(os.fspath(path))
     if there is None or stat.S_ISREG(there.st_mode):
         check_folder(target.parent)
 
 
 def check_folder(folder: str | PathLike[str]) -> None:
-    """Raise the OSError that a new file in this folder would meet: none such, a file in its place, not permitted, read-only, full."""
+    """Raise OSError if no file can be created in a folder: it is missing, not a folder, not writable, or full."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _about_folder(error, os.fspath(folder)) from error
+        raise _folder_error(error, os.fspath(folder)) from error
 
 
-def _about_folder(error: OSError, folder: str) -> OSError:
-    """The same error, saying that it is the folder's."""
+def _folder_error(error: OSError, folder: str) -> OSError:
+    """Return the error with a message that names the folder as the cause."""
     if error.errno == errno.ENOENT:
         reason = f"there is no folder {folder!r}"
     elif error.errno == errno.ENOTDIR:
-        reason = f"{folder!r} is no folder"
+        reason = f"{folder!r} is not a folder"
     else:
         reason = f"the folder {folder!r} cannot be written to ({error.strerror})"
     return OSError(error.errno, reason, folder)
 
 
 def _resolve(name: str) -> tuple[Path, os.stat_result | None]:
-    """The path behind symbolic links, and what is there now; None for nothing. Raises OSError for what cannot be written to."""
+    """Resolve symbolic links.
+
+    Returns:
+        The target, and its status; None if it does not exist.
+
+    Raises:
+        OSError: If the target cannot be written to.
+    """
     if not os.path.basename(name):
-        raise OSError(errno.EISDIR, "it names no file", name)
+        raise OSError(errno.EISDIR, "it is not the name of a file", name)
     try:
         there = os.stat(name)
-    except FileNotFoundError:  # or a link to what is not there yet
+    except FileNotFoundError:  # a link may lead to a file that does not exist yet
         return Path(os.path.realpath(name)), None
     refused = _REFUSED.get(stat.S_IFMT(there.st_mode))
     if refused is not None:
         raise OSError(refused[0], f"it is {refused[1]}", name)
-    if not os.access(name, os.W_OK, effective_ids=os.access in os.supports_effective_ids):  # a rename would not mind
-        raise OSError(errno.EACCES, "it is there already, and read-only", name)
-    # a link such as /dev/stdout is resolved by the system, and its target need not have a path
+    if not os.access(name, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        # checked here, because renaming over a read-only file would succeed
+        raise OSError(errno.EACCES, "it exists and is read-only", name)
+    # the target of a link such as /dev/stdout may not have a path, so only the system can resolve it
     return Path(os.path.realpath(name) if stat.S_ISREG(there.st_mode) else name), there
 
 
 def _open_existing(path: str, flags: int) -> int:
+    """Open a device or a FIFO, without creating or truncating anything."""
     return os.open(path, flags & ~(os.O_CREAT | os.O_TRUNC))
 
 
 def _create(path: Path, like: os.stat_result | None) -> BinaryIO:
-    """A new file, open for writing, with the permissions and the owner of `like`."""
-    mode = 0o666 if like is None else 0o600  # private until it is as `like`: nobody reads it in between
+    """Create a file and open it for writing, with the permissions and the owner of `like`."""
+    mode = 0o666 if like is None else 0o600  # private until it has the permissions of `like`
     try:
         file = open(path, "xb", opener=lambda place, flags: os.open(place, flags, mode))  # noqa: SIM115
     except OSError as error:
-        raise _about_folder(error, os.fspath(path.parent)) from error
+        raise _folder_error(error, os.fspath(path.parent)) from error
     if like is not None:
-        with suppress(OSError, AttributeError):  # not the superuser; Windows
+        with suppress(OSError, AttributeError):  # needs a privileged user; missing on Windows
             os.chown(file.fileno(), like.st_uid, like.st_gid)
-        with suppress(OSError):  # a file system without permissions
+        with suppress(OSError):  # some file systems have no permissions
             os.chmod(file.fileno() if os.chmod in os.supports_fd else path, like.st_mode & 0o777)
     return file
 
 
 def _remove_abandoned(folder: Path, stem: str) -> None:
+    """Remove the temporary files that killed writers of a file left behind."""
     if folder not in _abandoned:
         found = _abandoned[folder] = {}
         with suppress(OSError), os.scandir(folder) as entries:

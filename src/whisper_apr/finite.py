@@ -1,4 +1,4 @@
-"""Whether weights are numbers: a tensor with infinity or NaN in it is an error, whatever file it is from."""
+"""Reject weights with infinity or NaN, whatever format they are read from."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,20 +9,21 @@ import numpy.typing as npt
 from .errors import FormatError
 from .simd import PackedMatrix, QuantizedWeight, Weight
 
-CHUNK = 1 << 18  # numbers that are looked at twice: they stay in the cache
+CHUNK = 1 << 18  # numbers that are read twice in succession, so that the second time they are in the cache
 
 
 def is_finite(array: npt.NDArray[Any]) -> bool:
-    """Whether all of these floats are numbers that float32 can hold.
+    """Return whether all floats of an array are finite in float32.
 
-    The bits are compared as integers: infinity and NaN are the largest of the positive floats as signed integers, and of
-    all floats as unsigned ones. For float16 that is ten times as fast as np.isfinite.
+    The bits are compared as integers: read as signed integers, positive infinity and NaN are larger than all other
+    floats; read as unsigned integers, negative infinity and NaN are. For float16 this is ten times as fast as
+    `np.isfinite`.
     """
     if array.itemsize > 4:
         return bool((np.abs(array) <= np.finfo(np.float32).max).all())
     kind, sign = array.dtype.str, 1 << (8 * array.itemsize - 1)
     infinity = int(np.array(np.inf, array.dtype).view(kind.replace("f", "i")))
-    flat = array.reshape(-1)  # a copy where it has gaps
+    flat = array.reshape(-1)  # a copy if the array is not contiguous
     signed, unsigned = flat.view(kind.replace("f", "i")), flat.view(kind.replace("f", "u"))
     return all(
         int(signed[i : i + CHUNK].max()) < infinity and int(unsigned[i : i + CHUNK].max()) < infinity + sign
@@ -31,7 +32,13 @@ def is_finite(array: npt.NDArray[Any]) -> bool:
 
 
 def check_finite(weight: Weight, name: str, where: str) -> None:
-    """Raise FormatError that names the tensor where a number or a scale of it is NaN, or infinite in float32."""
+    """Raise FormatError if a number or a scale of a tensor is NaN, or infinite in float32.
+
+    Args:
+        weight: The tensor.
+        name: Its name, for the error message.
+        where: Names the file in the error message.
+    """
     if isinstance(weight, QuantizedWeight):
         floats = [weight.scales]
     elif isinstance(weight, PackedMatrix):
@@ -40,13 +47,18 @@ def check_finite(weight: Weight, name: str, where: str) -> None:
         floats = [weight] if weight.dtype.kind == "f" else []
     if not all(map(is_finite, floats)):
         raise FormatError(
-            f"{where}: tensor {name!r} holds infinity or NaN; the file is damaged or its training failed, "
-            "load it again from where it came"
+            f"{where}: tensor {name!r} contains infinity or NaN; the file is damaged or its training failed, "
+            "load it again from its source"
         )
 
 
 class FiniteTensors(Mapping[str, Weight]):
-    """Tensors that are checked when they are asked for: a model packs each once, and what is not used is not read."""
+    """A read-only mapping that checks a tensor on access; a tensor that is not used is not read.
+
+    Args:
+        tensors: The tensors by name.
+        where: Names the file in error messages.
+    """
 
     def __init__(self, tensors: Mapping[str, Weight], where: str) -> None:
         self._tensors, self._where = tensors, where
@@ -56,7 +68,7 @@ class FiniteTensors(Mapping[str, Weight]):
         check_finite(weight, name, self._where)
         return weight
 
-    def __contains__(self, name: object) -> bool:  # Mapping's own would fetch the tensor
+    def __contains__(self, name: object) -> bool:  # Mapping's own version would read the tensor
         return name in self._tensors
 
     def __iter__(self) -> Iterator[str]:

@@ -1,6 +1,7 @@
-"""A model's name becomes verified local files: huggingface_hub's cache first, its network only where the cache lacks something.
+"""Find models by name: download them from the Hugging Face hub once, verify them, and keep them converted to `.apr`.
 
-What was fetched is written once as an `.apr` of the type that was asked for, beside huggingface_hub's cache; from then on only that is read.
+Downloads go through huggingface_hub and its cache; the network is used only if the cache is incomplete. A downloaded
+model is converted to an `.apr` file of the requested type beside that cache, and from then on only that file is read.
 """
 
 import hashlib
@@ -25,10 +26,10 @@ from .formats.model_card import read_license
 from .formats.safetensors import WEIGHTS, shard_names
 from .spelling import did_you_mean
 
-ELSEWHERE = "give a path, or 'digits', which comes with the package"
-OPTIONAL = ("generation_config.json", "README.md")  # read where a repository has them
+ALTERNATIVE = "give a path, or 'digits', which comes with the package"
+OPTIONAL = ("generation_config.json", "README.md")  # files that a repository need not have
 
-# shipped with the package, opened without any network; with their alignment heads (assets/digits.md says how they were found)
+# Models in the package, and their alignment heads (see assets/digits.md)
 BUNDLED = {"digits": ((3, 0),)}
 
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w.-]{1,100}))?")
@@ -39,18 +40,27 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class HubModel:
-    """A repository of the Hugging Face hub."""
+    """A model repository on the Hugging Face hub.
+
+    Attributes:
+        repo: "organization/name".
+        revision: A branch, a tag or a commit. For the known models it is a commit, so that a name always means the same
+            file.
+        size: Size of the weights in bytes, if known.
+        sha256: SHA-256 of the weights, if known.
+        alignment_heads: (layer, head) pairs for word timestamps, for a repository that does not list them.
+    """
 
     repo: str
-    revision: str = "main"  # the known models': a commit, so that a name means the same bytes on every day
-    size: int | None = None  # bytes of the weights' file, where known
-    sha256: str | None = None  # of the weights' file, where known
+    revision: str = "main"
+    size: int | None = None
+    sha256: str | None = None
     alignment_heads: tuple[tuple[int, int], ...] = ()
 
 
 @cache
 def known_models() -> dict[str, HubModel]:
-    """openai-whisper's names, and the official repositories that they stand for (`assets/models.json`)."""
+    """Return openai-whisper's model names and their official repositories, from `assets/models.json`."""
     table = json.loads(files("whisper_apr").joinpath("assets", "models.json").read_bytes())
     models = {
         name: HubModel(**(entry | {"alignment_heads": tuple(map(tuple, entry["alignment_heads"]))}))
@@ -60,15 +70,22 @@ def known_models() -> dict[str, HubModel]:
 
 
 def find_model(name: str) -> HubModel | None:
-    """What a name stands for: one of `known_models`, or `org/name`, `org/name@revision`; None for any other text."""
+    """Return the repository of a model.
+
+    Args:
+        name: One of `known_models`, "organization/name" or "organization/name@revision".
+
+    Returns:
+        The repository; None for any other text.
+    """
     if name in known_models():
         return known_models()[name]
     match = _REPOSITORY.fullmatch(name)
     return HubModel(match[1], match[2] or "main") if match else None
 
 
-class _Files:
-    """One repository's files, through huggingface_hub."""
+class _Repository:
+    """The files of a repository, accessed through huggingface_hub."""
 
     def __init__(self, model: HubModel, root: str | PathLike[str] | None) -> None:
         try:
@@ -76,7 +93,7 @@ class _Files:
             from huggingface_hub import constants, errors
         except ImportError as error:
             raise ModelNotFoundError(
-                f"{model.repo}: fetching a model needs huggingface_hub, which is not installed here; {ELSEWHERE}"
+                f"{model.repo}: downloading a model needs huggingface_hub, which is not installed; {ALTERNATIVE}"
             ) from error
         self._hub: Any = huggingface_hub
         self._errors: Any = errors
@@ -84,24 +101,24 @@ class _Files:
         self._model = model
         self._root = root
 
-    def cached(self, name: str) -> Path | None:
-        """A file that is in the cache already; no network call is made."""
+    def find_cached(self, name: str) -> Path | None:
+        """Return a file's path in the cache, or None, without using the network."""
         found = self._hub.try_to_load_from_cache(
             self._model.repo, name, cache_dir=self._root, revision=self._model.revision
         )
-        return Path(found) if isinstance(found, str) else None  # else: not there, or known not to exist
+        return Path(found) if isinstance(found, str) else None  # a sentinel if known not to exist
 
     def check_connection(self) -> None:
-        """Ask once. huggingface_hub goes on asking for half a minute, even where there is no network at all."""
+        """Raise ModelNotFoundError if the hub cannot be reached. huggingface_hub alone would retry for 30 seconds."""
         url = self._hub.hf_hub_url(self._model.repo, "config.json", revision=self._model.revision)
         try:
             self._hub.get_hf_file_metadata(url)
         except Exception as error:
             if _status(error) is None:
-                self._fail(error, connected=False)  # what the hub answered, `download` will tell
+                self._fail(error, connected=False)  # an HTTP error is reported by `download`
 
     def download(self, name: str) -> Path | None:
-        """A file, fetched unless it is cached; None where the repository has no such file."""
+        """Download a file unless it is cached, and return its path; None if the repository does not have it."""
         try:
             return Path(
                 self._hub.hf_hub_download(
@@ -116,33 +133,33 @@ class _Files:
             self._fail(error)
         except self._errors.EntryNotFoundError:
             return None
-        except Exception as error:  # of huggingface_hub, or of whatever HTTP library its version stands on
+        except Exception as error:  # huggingface_hub's own, or of the HTTP library that its version uses
             self._fail(error)
 
     def _fail(self, error: Exception, connected: bool = True) -> NoReturn:
-        """Raise what the user is told: one sentence, whichever of the many ways a download can fail."""
+        """Raise ModelNotFoundError with one sentence that explains any failure of a download."""
         repo, errors = self._model.repo, self._errors
         status = _status(error)
         if isinstance(error, errors.GatedRepoError):
-            what = "it is gated: accept its terms on the hub and set HF_TOKEN"
+            reason = "it is gated: accept its terms on the hub and set HF_TOKEN"
         elif isinstance(error, errors.RepositoryNotFoundError):
-            what = f"the hub has no such repository, or it is private (then set HF_TOKEN); {ELSEWHERE}"
+            reason = f"the hub has no such repository, or it is private (then set HF_TOKEN); {ALTERNATIVE}"
         elif isinstance(error, errors.RevisionNotFoundError):
-            what = f"it has no revision {self._model.revision!r}"
+            reason = f"it has no revision {self._model.revision!r}"
         elif status is not None:
-            what = f"the hub answered {status}; try again later, or {ELSEWHERE}"
+            reason = f"the hub answered {status}; try again later, or {ALTERNATIVE}"
         elif self._is_offline:
-            what = f"not in the cache, and HF_HUB_OFFLINE forbids to fetch it; {ELSEWHERE}"
+            reason = f"it is not in the cache, and HF_HUB_OFFLINE forbids the download; {ALTERNATIVE}"
         elif not connected or isinstance(error, errors.LocalEntryNotFoundError | ConnectionError):
-            what = f"not in the cache, and the hub cannot be reached; {ELSEWHERE}"
+            reason = f"it is not in the cache, and the hub cannot be reached; {ALTERNATIVE}"
         else:
             first_line = (str(error) or type(error).__name__).splitlines()[0]
-            what = f"the download failed ({first_line.rstrip('.')}); try again, it goes on where it stopped"
-        raise ModelNotFoundError(f"{repo}: {what}") from error
+            reason = f"the download failed ({first_line.rstrip('.')}); try again, and it will be resumed"
+        raise ModelNotFoundError(f"{repo}: {reason}") from error
 
 
 def _status(error: BaseException | None) -> int | None:
-    """The HTTP status that an error goes back to. huggingface_hub wraps it where it has looked in its cache in vain."""
+    """Return the HTTP status of an error or of one of its causes: huggingface_hub may wrap the original error."""
     while error is not None:
         response = getattr(error, "response", None)
         if response is not None:
@@ -151,24 +168,34 @@ def _status(error: BaseException | None) -> int | None:
     return None
 
 
-def _gather(get: Callable[[str], Path | None]) -> list[Path]:
-    """A model's files, config.json first and all of the weights last; empty where `get` lacks one of them."""
+def _collect_files(get: Callable[[str], Path | None]) -> list[Path]:
+    """Return a model's required files, config.json first, then the weights; empty if `get` lacks one of them."""
     config = get("config.json")
     if config is None:
         return []
-    for name in (*WEIGHTS, "model.bin"):  # the last is CTranslate2's
+    for name in (*WEIGHTS, "model.bin"):  # model.bin is CTranslate2's
         weights = get(name)
         if weights is None:
             continue
         if not name.endswith(".index.json"):
             return [config, weights]
-        shards = [path for path in map(get, shard_names(weights)) if path is not None]
-        return [config, weights, *shards] if len(shards) == len(shard_names(weights)) else []
+        names = shard_names(weights)
+        shards = [path for path in map(get, names) if path is not None]
+        return [config, weights, *shards] if len(shards) == len(names) else []
     return []
 
 
 def _verify(path: Path, sha256: str | None) -> None:
-    """Compare a file with its SHA-256, which huggingface_hub's cache also has as the name of what a snapshot links to."""
+    """Verify a downloaded file, and remove it if it is damaged.
+
+    Args:
+        path: The file in the cache.
+        sha256: The expected SHA-256; None takes the one that huggingface_hub uses as the name of the link's target, if
+            it does.
+
+    Raises:
+        FormatError: If the file is damaged.
+    """
     blob = path.resolve()
     if sha256 is None and _SHA256.fullmatch(blob.name):
         sha256 = blob.name
@@ -180,44 +207,68 @@ def _verify(path: Path, sha256: str | None) -> None:
         path.unlink(missing_ok=True)
         blob.unlink(missing_ok=True)
         raise FormatError(
-            f"{path.name}: it arrived damaged (SHA-256 {found[:12]}..., not {sha256[:12]}...) and was removed; try again"
+            f"{path.name}: the download is damaged (SHA-256 {found[:12]}..., not {sha256[:12]}...) and was removed; "
+            "try again"
         )
 
 
 def cached_folder(model: HubModel, root: str | PathLike[str] | None = None) -> Path | None:
-    """Where a model's files are, if all of them are in the cache (huggingface_hub's own, or `root`). Makes no network call."""
-    found = _gather(_Files(model, root).cached)
+    """Return the folder of a model in the cache, without using the network.
+
+    Args:
+        model: The repository.
+        root: Folder of the cache; None is huggingface_hub's own.
+
+    Returns:
+        The folder; None if a file is missing.
+    """
+    found = _collect_files(_Repository(model, root).find_cached)
     return found[0].parent if found else None
 
 
 def fetch(model: HubModel, root: str | PathLike[str] | None = None) -> Path:
-    """A model's folder: from the cache if it is there whole, else from the hub; its weights compared with their SHA-256.
+    """Download a model unless it is in the cache, and verify the SHA-256 of its weights.
 
-    Only what a model needs is fetched: config.json, the weights, `OPTIONAL`, the tokens. A download that was cut goes on where it
-    stopped. Raises ModelNotFoundError where it cannot be had, FormatError where it arrived damaged (it is then removed).
+    Only the files that a model needs are downloaded: config.json, the weights, the vocabulary, and those in `OPTIONAL`.
+    An interrupted download is resumed.
+
+    Args:
+        model: The repository.
+        root: Folder of the cache; None is huggingface_hub's own.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        ModelNotFoundError: If the model cannot be downloaded, or the repository contains no Whisper model.
+        FormatError: If the download is damaged; it is then removed.
     """
-    hub = _Files(model, root)
-    found = _gather(hub.cached)
+    repository = _Repository(model, root)
+    found = _collect_files(repository.find_cached)
     if not found:
-        hub.check_connection()
-        # first: once the weights are there, a model counts as fetched
+        repository.check_connection()
+        # the optional files first, because with the weights a model counts as complete
         for name in OPTIONAL:
-            hub.download(name)
-        if model.sha256 is None:  # else its tokens are those that come with the package
-            hub.download("added_tokens.json" if hub.download("vocab.json") else "tokenizer.json")
-        found = _gather(hub.download)
+            repository.download(name)
+        if model.sha256 is None:  # the known models have the packaged vocabulary
+            repository.download("added_tokens.json" if repository.download("vocab.json") else "tokenizer.json")
+        found = _collect_files(repository.download)
         if not found:
             raise ModelNotFoundError(
-                f"{model.repo}: no Whisper model is in it that can be read; one has config.json and {WEIGHTS[0]}"
+                f"{model.repo}: it contains no supported Whisper model; one has config.json and {WEIGHTS[0]}"
             )
-    single = len(found) == 2
+    has_one_file = len(found) == 2
     for path in found[1:]:
-        _verify(path, model.sha256 if single else None)
+        _verify(path, model.sha256 if has_one_file else None)
     return found[0].parent
 
 
 def describe_source(path: str | PathLike[str]) -> str:
-    """How to name where a model came from: `org/name@commit` for a folder in huggingface_hub's cache, else the path's last part."""
+    """Return a short description of a model's origin.
+
+    Returns:
+        "organization/name@commit" for a folder in huggingface_hub's cache, otherwise the last part of the path.
+    """
     place = Path(os.path.abspath(path))
     for folder in (place, place.parent):
         if folder.parent.name == "snapshots" and (found := _CACHED.fullmatch(folder.parent.parent.name)):
@@ -225,11 +276,11 @@ def describe_source(path: str | PathLike[str]) -> str:
     return place.name
 
 
-# ---- converted once -------------------------------------------------------------------------------------------------
+# ---- converted models -----------------------------------------------------------------------------------------------
 
 
 def _converted_folder(root: str | PathLike[str] | None) -> Path:
-    """Where this package keeps what it converted: in `root`, or in huggingface_hub's home. Found without importing that."""
+    """Return the folder of converted models, in `root` or in huggingface_hub's home, without importing that package."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     return Path(root or home).expanduser() / "whisper-apr"
 
@@ -239,13 +290,13 @@ def _converted_path(model: HubModel, commit: str, dtype: str | None, root: str |
 
 
 def converted_files(model: HubModel, root: str | PathLike[str] | None = None) -> list[Path]:
-    """The `.apr` files that were made of a model."""
+    """Return the `.apr` files that a model was converted to."""
     revision = model.revision[:12] if _COMMIT.fullmatch(model.revision) else "*"
     return sorted(_converted_folder(root).glob(f"{model.repo.replace('/', '--')}-{revision}-*.apr"))
 
 
 def _read_converted(path: Path) -> Checkpoint | None:
-    """A file that was converted before, every block verified; None where it is not there. One that is damaged is removed."""
+    """Read a converted model and verify every block. Returns None if it does not exist; a damaged one is removed."""
     if not path.exists():
         return None
     try:
@@ -257,7 +308,7 @@ def _read_converted(path: Path) -> Checkpoint | None:
 
 
 def _fits_float16(checkpoint: Checkpoint) -> bool:
-    """Whether float16 loses nothing of any matrix: so it is where a repository holds OpenAI's float16 weights as float32."""
+    """Return whether float16 represents all matrices exactly: some repositories store OpenAI's float16 as float32."""
     for tensor in checkpoint.tensors.values():
         if isinstance(tensor, np.ndarray) and tensor.ndim > 1:
             with np.errstate(over="ignore"):
@@ -267,15 +318,23 @@ def _fits_float16(checkpoint: Checkpoint) -> bool:
 
 
 def open_model(model: HubModel, dtype: str | None = None, root: str | PathLike[str] | None = None) -> Checkpoint:
-    """A model of the hub, its matrices of the type `dtype` (as `write_apr` has them; None: as they are), converted if it was not yet.
+    """Open a model of the hub; download and convert it if that has not been done before.
 
-    root: a folder for downloads and conversions, in the place of huggingface_hub's cache and of a folder beside it. Where that cannot be
-    written, the model is opened all the same. Raises ModelNotFoundError and FormatError as `fetch`.
+    If the conversion cannot be written, the downloaded model is opened instead.
+
+    Args:
+        model: The repository.
+        dtype: Of the matrices, see `write_apr`; None keeps them as they are.
+        root: Folder for downloads and conversions; None is huggingface_hub's cache and a folder beside it.
+
+    Raises:
+        ModelNotFoundError: If the model cannot be downloaded.
+        FormatError: If it is damaged.
     """
     commit = model.revision
     if not _COMMIT.fullmatch(commit):
         folder = cached_folder(model, root) or fetch(model, root)
-        commit = folder.name  # of the snapshot
+        commit = folder.name  # huggingface_hub names a snapshot after its commit
     path = _converted_path(model, commit, dtype, root)
     converted = _read_converted(path)
     if converted is not None:
@@ -287,13 +346,13 @@ def open_model(model: HubModel, dtype: str | None = None, root: str | PathLike[s
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_apr(checkpoint, path, stored, provenance={"source": f"{model.repo}@{commit}"})
-    except OSError:  # no room, or not ours to write: what was fetched still serves
+    except OSError:  # the disk is full, or the folder is read-only
         return checkpoint
     return read_apr(path, verify=False)
 
 
 def available_models() -> list[str]:
-    """The names that `load_model` knows; of `digits` nothing has to be fetched."""
+    """Return the names of the models that `load_model` knows. "digits" comes with the package."""
     return [*BUNDLED, *known_models()]
 
 
@@ -303,7 +362,18 @@ def find_checkpoint(
     download_root: str | PathLike[str] | None = None,
     exact: bool = False,
 ) -> Checkpoint:
-    """What `load_model` opens for a name or a path; a named model is fetched first, and kept in matrices of `dtype`."""
+    """Open the model that a name or a path stands for.
+
+    Args:
+        name: The name of a model (see `available_models`, `find_model`), or a path.
+        dtype: Of the matrices of a downloaded model, see `open_model`.
+        download_root: Folder for downloads, see `open_model`.
+        exact: For a path, see `open_checkpoint`.
+
+    Raises:
+        ModelNotFoundError: If there is no such model, or it cannot be downloaded.
+        FormatError: If it is damaged.
+    """
     if name in BUNDLED:
         assets = files("whisper_apr").joinpath("assets")
         with as_file(assets.joinpath(f"{name}.pt")) as path, as_file(assets.joinpath(f"{name}.md")) as card:

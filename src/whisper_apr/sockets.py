@@ -1,4 +1,4 @@
-"""Reading from a connection with a limit on the whole, not only on each wait for a byte."""
+"""Read from a socket with a deadline for the whole, not only a timeout for each wait."""
 
 import io
 import socket
@@ -7,21 +7,30 @@ from typing import Any
 
 
 class DeadlineReader(io.RawIOBase):
-    """What a connection brings, up to a deadline that may be moved: a byte now and then does not keep it open.
+    """A binary stream from a socket. A read that is not finished by the deadline raises TimeoutError.
 
-    deadline: by `time.monotonic()`. A read that lasts until then raises TimeoutError. The connection stays open as long as this is, as with
-    `socket.makefile`.
+    A peer that sends a byte now and then therefore cannot keep the connection open. As with `socket.makefile`, the
+    connection stays open until this is closed.
+
+    Args:
+        connection: The connected socket.
+        deadline: On the clock of `time.monotonic()`, in seconds.
+
+    Attributes:
+        deadline: May be changed at any time.
     """
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection
-        self._file: Any = connection.makefile("rb", buffering=0)  # holds the connection open
+        self._file: Any = connection.makefile("rb", buffering=0)  # keeps the connection open
         self.deadline = deadline
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        """Read bytes into the buffer, and return how many. Raises TimeoutError after the deadline."""
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
@@ -30,5 +39,6 @@ class DeadlineReader(io.RawIOBase):
         return count
 
     def close(self) -> None:
+        """Close the stream."""
         self._file.close()
         super().close()

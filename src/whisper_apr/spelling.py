@@ -1,16 +1,21 @@
-"""Suggestions for words that were mistyped."""
+"""Suggest corrections for misspelled words."""
 
 import difflib
 from collections.abc import Iterable
 
-LONGEST = 100  # characters of a word that is compared; the comparison takes time in proportion to their product
+MAX_LENGTH = 100  # characters of a word that are compared; the time is proportional to the product of both lengths
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'base'?"`, to be put behind an error message, or `""` where no known word resembles `word`.
+    """Return a suggestion to append to an error message.
 
-    Upper and lower case are not told apart.
+    Args:
+        word: The misspelled word.
+        known: The words that may have been meant; case is ignored.
+
+    Returns:
+        `"; did you mean 'base'?"`, or `""` if no known word is similar.
     """
     spellings = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(word.lower()[:LONGEST], spellings, n=1)
+    close = difflib.get_close_matches(word.lower()[:MAX_LENGTH], spellings, n=1)
     return f"; did you mean {spellings[close[0]]!r}?" if close else ""

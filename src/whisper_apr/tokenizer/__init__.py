@@ -1,4 +1,4 @@
-"""Text to tokens and back, with the names that openai-whisper's `whisper.tokenizer` has."""
+"""Convert text to tokens and back, with the names of openai-whisper's `whisper.tokenizer`."""
 
 from .languages import LANGUAGES, TO_LANGUAGE_CODE, to_language_code
 from .tokenizer import TASKS, Task, Tokenizer, get_encoding, get_tokenizer

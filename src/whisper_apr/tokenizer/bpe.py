@@ -1,13 +1,13 @@
-"""Byte-pair encoding as tiktoken does it for GPT-2 and Whisper: text -> pieces -> UTF-8 bytes -> tokens, and back.
+"""Byte-pair encoding, exactly as tiktoken does it for GPT-2 and Whisper (Sennrich et al. 2016).
 
-A text is first cut into pieces by GPT-2's pattern (a word with the space before it, a number, a run of signs ...). A
-piece that is a token is done. Otherwise its bytes are one token each; then, again and again, the two neighbours whose
-union has the lowest rank are merged, the leftmost first among equals, until no union is a token. A token's number is its
-rank.
+GPT-2's pattern first splits a text into pieces: a word with the space before it, a number, a run of punctuation marks
+... A piece that is a token is encoded as that token. Otherwise each of its bytes is a token at first; then the two
+neighbors whose concatenation has the lowest rank are merged, the leftmost of equals first, until no concatenation is a
+token. A token's id is its rank.
 
-What is a letter, a number or white space follows Unicode 16.0 on every Python, as in tiktoken 0.14. `unicodedata` knows
-Unicode 14.0 in Python 3.11, 15.0 in 3.12, 15.1 in 3.13 and 16.0 in 3.14: the older ones would cut thousands of newer
-letters differently.
+Letters, numbers and white space are those of Unicode 16.0 on every Python, as in tiktoken 0.14. `unicodedata` has
+Unicode 14.0 in Python 3.11, 15.0 in 3.12, 15.1 in 3.13 and 16.0 in 3.14, so that older versions would split thousands
+of newer letters differently.
 """
 
 import re
@@ -22,40 +22,43 @@ from pathlib import Path
 from whisper_apr.errors import FormatError, OptionError
 
 _ASSETS = Path(__file__).parent.parent / "assets"
-_MAX_BYTES = 8 << 20  # of a vocabulary unpacked; Whisper's has 0.4 MiB
+_MAX_BYTES = 8 << 20  # of an unpacked vocabulary; Whisper's has 0.4 MiB
 _MAX_TOKENS = 200_000
 _COUNT = struct.Struct("<I")
 
 # GPT-2's pattern, `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`, for a text in which
-# _unicode_classes has put one ASCII character in the place of every letter, number and white space beyond ASCII.
+# every character beyond ASCII is replaced by an ASCII one of its class, see _unicode_classes.
 _PIECE = re.compile(r"'(?:[stmd]|re|ve|ll)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+", re.ASCII)
 
 
 @lru_cache(maxsize=1)
 def _unicode_classes() -> bytes:
-    """What `_PIECE` is to see for each code point: ASCII itself, `A` a letter, `0` a number, tab white space, `!` other.
+    """Return the table for `str.translate` that replaces each code point by an ASCII character of its class.
 
-    It ends after the last letter; `str.translate` leaves what lies beyond as it is, and `_PIECE` takes it for a sign.
+    ASCII is unchanged; a letter becomes `A`, a number `0`, white space a tab, and everything else `!`. The table ends
+    after the last letter; `str.translate` leaves code points beyond it unchanged, and `_PIECE` treats them as "other".
     """
     return zlib.decompress((_ASSETS / "unicode_classes.z").read_bytes())
 
 
 def split(text: str) -> list[str]:
-    """Cut a text into the pieces that tokens never cross. Joined, they are the text."""
+    """Split a text into the pieces that tokens never cross; joined, they are the text."""
     if text.isascii():
         return _PIECE.findall(text)
     return [text[m.start() : m.end()] for m in _PIECE.finditer(text.translate(_unicode_classes()))]
 
 
 def packed_vocabulary(name: str) -> bytes:
-    """A vocabulary that comes with the package, `gpt2` or `multilingual`, as `pack_vocabulary` makes one."""
+    """Return a packaged vocabulary, `gpt2` or `multilingual`, in the format of `pack_vocabulary`."""
     return (_ASSETS / f"{name}.tokens.z").read_bytes()
 
 
 def pack_vocabulary(tokens: Sequence[bytes]) -> bytes:
-    """Ordinary tokens in the order of their ranks, each of at most 255 bytes, as one piece of data.
+    """Pack ordinary tokens, in the order of their ranks and of at most 255 bytes each, into one byte string.
 
-    It is zlib over: the number of tokens (uint32, little-endian), the length of each (a byte), then their bytes.
+    Returns:
+        A zlib stream of the number of tokens (uint32, little-endian), the length of each token (uint8), and their
+        bytes.
     """
     return zlib.compress(b"".join([_COUNT.pack(len(tokens)), bytes(map(len, tokens)), *tokens]), 9)
 
@@ -92,16 +95,20 @@ def unpack_vocabulary(data: bytes, where: str = "model") -> list[bytes]:
 
 @lru_cache(maxsize=2)
 def load_ranks(name: str) -> dict[bytes, int]:
-    """The tokens of a vocabulary that comes with the package, `gpt2` or `multilingual`, and their ranks, in order."""
+    """Return the ordinary tokens of a packaged vocabulary, `gpt2` or `multilingual`, and their ranks, in order."""
     return {token: rank for rank, token in enumerate(unpack_vocabulary(packed_vocabulary(name)))}
 
 
 class Encoding:
-    """A vocabulary: ordinary tokens with their ranks, and after them the special tokens, in order.
+    """A vocabulary: ordinary tokens, followed by special tokens.
 
-    tokens: the bytes of each ordinary token, in the order of their ranks; every single byte is among them.
-    special_tokens: names of the tokens that stand for no text, such as `<|endoftext|>`. ranks: of the tokens, where the
-    caller has them.
+    Args:
+        tokens: The bytes of each ordinary token, in the order of their ranks, every single byte among them.
+        special_tokens: Names of the tokens that do not stand for text, such as `<|endoftext|>`, in order.
+        ranks: The ranks of the ordinary tokens, if the caller has them already.
+
+    Attributes:
+        special_tokens: The ids of the special tokens by name.
     """
 
     def __init__(
@@ -113,14 +120,14 @@ class Encoding:
 
     @property
     def n_vocab(self) -> int:
-        """How many tokens there are, special ones included."""
+        """Number of tokens, including special ones."""
         return len(self._bytes)
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of any text, exactly as tiktoken's `encode_ordinary` gives them.
+        """Encode a text, exactly as tiktoken's `encode_ordinary` does.
 
-        The name of a special token, such as `<|endoftext|>`, is ordinary text here and never becomes that token. A
-        pair of surrogates counts as the character that it stands for, and a lone surrogate as U+FFFD, as in tiktoken.
+        The name of a special token, such as `<|endoftext|>`, is encoded as ordinary text. A surrogate pair is encoded
+        as its character, and a lone surrogate as U+FFFD, as in tiktoken.
         """
         try:
             text.encode()
@@ -137,18 +144,18 @@ class Encoding:
         return tokens
 
     def _merge(self, piece: bytes) -> list[int]:
-        """The tokens of a piece that is not one token. O(n log n): hostile text may be one word without an end."""
+        """Encode a piece that is not a single token, in O(n log n), because a hostile text may be one endless word."""
         ranks, size = self._ranks, len(piece)
-        # A part is known by where it starts: there `stop` holds where it ends, `before` where its left neighbour starts.
+        # A part is identified by its start: there `stop` has its end, and `before` the start of its left neighbor.
         stop = list(range(1, size + 1))
         before = list(range(-1, size - 1))
-        # Pairs that are tokens, lowest rank first, then leftmost. Merging makes entries stale: they are passed over later.
+        # A heap of the pairs that are tokens: lowest rank first, then leftmost. Stale entries are skipped when popped.
         pairs = [(rank, i) for i in range(size - 1) if (rank := ranks.get(piece[i : i + 2])) is not None]
         heapify(pairs)
         while pairs:
             rank, start = heappop(pairs)
             middle = stop[start]
-            if not start < middle < size:  # merged away, or no right neighbour
+            if not start < middle < size:  # merged into its left neighbor, or without a right one
                 continue
             end = stop[middle]
             if piece[start:end] != self._bytes[rank]:  # one of the two has grown since
@@ -169,13 +176,17 @@ class Encoding:
         return tokens
 
     def decode_bytes(self, tokens: Iterable[int]) -> bytes:
-        """The bytes of the tokens; a special token's are its name. OptionError where a number is no token."""
+        """Return the bytes of tokens; those of a special token are its name.
+
+        Raises:
+            OptionError: If an id is not in the vocabulary.
+        """
         ids = list(tokens)
         for token in ids:
             if not 0 <= token < len(self._bytes):
-                raise OptionError(f"{token} is not a token: this vocabulary's go from 0 to {len(self._bytes) - 1}")
+                raise OptionError(f"{token} is not a token: this vocabulary has ids from 0 to {len(self._bytes) - 1}")
         return b"".join([self._bytes[token] for token in ids])
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The text that the tokens stand for. Bytes that are not UTF-8, such as half a character, become U+FFFD."""
+        """Decode tokens to text. Bytes that are not valid UTF-8, such as half a character, become U+FFFD."""
         return self.decode_bytes(tokens).decode("utf-8", "replace")

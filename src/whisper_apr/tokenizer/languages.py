@@ -1,11 +1,11 @@
-"""The languages that Whisper knows: code, English name, and other names."""
+"""The languages of Whisper's models: code, English name, and alternative names."""
 
 from whisper_apr.errors import OptionError
 from whisper_apr.option_values import shown
 from whisper_apr.spelling import did_you_mean
 
-# Facts of the trained models, in the order of their tokens; the last came with large-v3. The codes are Whisper's own,
-# not always ISO 639's ("jw" is Javanese).
+# In the order of the models' language tokens; the last one was added with large-v3. The codes are Whisper's own, and
+# not always those of ISO 639: "jw" is Javanese.
 LANGUAGES: dict[str, str] = {
     "en": "english",
     "zh": "chinese",
@@ -127,9 +127,13 @@ TO_LANGUAGE_CODE: dict[str, str] = {
 
 
 def to_language_code(language: str) -> str:
-    """The code of a language given by code or by English name, in any case: "de", "German", "Castilian".
+    """Return the code of a language.
 
-    OptionError names a language that Whisper does not know.
+    Args:
+        language: A code or an English name, in upper or lower case: "de", "German", "Castilian".
+
+    Raises:
+        OptionError: If Whisper does not know the language.
     """
     if isinstance(language, str):
         name = language.lower()

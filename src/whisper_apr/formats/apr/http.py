@@ -73,7 +73,7 @@ class _Https(urllib.request.HTTPSHandler):
 
 
 def _make_opener() -> urllib.request.OpenerDirector:
-    """Return an opener for http and https only that does not follow redirects; HttpFeeder validates and follows them."""
+    """Return an opener for http and https only, which does not follow redirects: HttpFeeder validates them."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),

@@ -105,7 +105,7 @@ class AprStream:
             raise
 
     def accept(self, piece: bytes | bytearray | memoryview) -> None:
-        """Like `feed`, for a source that can retry: after an error it may resume from `position`, and the wait goes on."""
+        """Like `feed`, for a source that can retry: after an error it may resume from `position`; waiting goes on."""
         view = memoryview(piece).cast("B")
         try:
             while len(view):
