@@ -2,10 +2,12 @@
 
 import signal
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+import encoded
 from arriving import written
 from whisper_apr import Recognizer, load_model, simd
 from whisper_apr.inference.decode import DecodingTask
@@ -50,6 +52,24 @@ def compiled_backend(request: pytest.FixtureRequest):
 def model() -> Recognizer:
     """The small real Whisper that comes with the package."""
     return load_model("digits")
+
+
+@pytest.fixture(scope="module")
+def encoded_once():
+    """See `encoded.py`."""
+    with encoded.encoded_once():
+        yield
+
+
+@pytest.fixture
+def opened_once(model: Recognizer, encoded_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's `digits` is the model that all tests share, and its encoder remembers windows."""
+
+    def opened(name: str, **settings: Any) -> Recognizer:
+        is_plain = settings == {"download_root": None, "compute_type": "default"}
+        return model if name == "digits" and is_plain else load_model(name, **settings)
+
+    monkeypatch.setattr("whisper_apr.cli.arguments.load_model", opened)
 
 
 @pytest.fixture(scope="session", params=[False, True], ids=["stored", "LZ4"])

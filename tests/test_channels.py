@@ -28,6 +28,8 @@ from whisper_apr.errors import AudioError, OptionError
 from whisper_apr.inference.audio_source import open_channels
 from whisper_apr.inference.recording_info import MultichannelInfo, RecordingInfo
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
 N = 12_000
 THREE = np.round(np.stack([speech(name)[4000 : 4000 + N] for name in ("en", "de", "fr")], axis=1) * 2**15) / 2**15
 THREE = THREE.astype(np.float32)

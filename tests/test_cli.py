@@ -16,6 +16,8 @@ from whisper_apr import __version__, load_audio, load_model, simd
 from whisper_apr.audio import SAMPLE_RATE, resample
 from whisper_apr.cli import main
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
 DATA = Path(__file__).parent / "data"
 EN, DE = DATA / "en.wav", DATA / "de.wav"
 

@@ -20,6 +20,8 @@ from whisper_apr.cli.outputs import output_names
 from whisper_apr.errors import OptionError
 from whisper_apr.output import writers
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
 DATA = Path(__file__).parent / "data"
 EN, DE = DATA / "en.wav", DATA / "de.wav"
 ALL = {"txt", "vtt", "srt", "tsv", "json"}

@@ -23,6 +23,8 @@ from whisper_apr.inference.decode import DecodingTask
 from whisper_apr.output import LineOptions
 from whisper_apr.output.writers import OPENAI_FORMATS
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
 DATA = Path(__file__).parent / "data"
 EN = DATA / "en.wav"
 

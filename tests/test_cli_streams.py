@@ -16,6 +16,8 @@ from whisper_apr.cli import COMMANDS, main
 from whisper_apr.cli import info as info_command
 from whisper_apr.spelling import did_you_mean
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
 EN = Path(__file__).parent / "data" / "en.wav"
 
 needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")

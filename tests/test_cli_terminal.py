@@ -4,9 +4,13 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
+from unittest import mock
 
 import pytest
 
@@ -16,6 +20,7 @@ from whisper_apr.cli.progress import Status, clock
 from whisper_apr.inference.results import Progress
 
 pytestmark = [
+    pytest.mark.usefixtures("opened_once"),
     pytest.mark.system,
     pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's"),
 ]
@@ -24,9 +29,19 @@ DATA = Path(__file__).parent / "data"
 EN, DE = DATA / "en.wav", DATA / "de.wav"
 TEXT = "three one four one five"
 
+Stream = IO[bytes] | int  # or its descriptor
 
-def on_terminal(*arguments: object, stdout: object = None, stdin: object = subprocess.DEVNULL) -> tuple[int, str]:
-    """Run the command with stderr, and stdout unless it is given, on a terminal of 100 columns: its status, and all that came."""
+
+def on_terminal(
+    *arguments: object,
+    stdout: Stream | None = None,
+    stdin: Stream | None = None,
+    as_process: bool = False,
+) -> tuple[int, str]:
+    """Run the command with stderr, and stdout unless it is given, on a terminal of 100 columns: its status, and all that came.
+
+    It runs in this process, whose standard streams are exchanged meanwhile, or with as_process=True in one of its own.
+    """
     import fcntl
     import pty
     import struct
@@ -34,26 +49,47 @@ def on_terminal(*arguments: object, stdout: object = None, stdin: object = subpr
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-    command = [sys.executable, "-m", "whisper_apr", *map(str, arguments)]
-    with subprocess.Popen(
-        command,
-        stdin=stdin,  # type: ignore[arg-type]
-        stdout=theirs if stdout is None else stdout,  # type: ignore[arg-type]
-        stderr=theirs,
-        env=os.environ | {"TERM": "xterm"},
-    ) as child:
-        os.close(theirs)
-        come = b""
-        while True:
-            try:
-                data = os.read(ours, 1 << 16)
-            except OSError:  # Linux' way to say that it is closed
-                break
-            if not data:
-                break
-            come += data
-        os.close(ours)
-    return child.returncode, come.decode()
+    come = bytearray()
+
+    def read() -> None:
+        with suppress(OSError):  # Linux' way to say that it is closed
+            while data := os.read(ours, 1 << 16):
+                come.extend(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    words = list(map(str, arguments))
+    with ExitStack() as stack:
+        stack.callback(os.close, ours)
+        stack.callback(reader.join)
+        null = stack.enter_context(open(os.devnull, "rb"))
+        stdin, stdout = null if stdin is None else stdin, theirs if stdout is None else stdout
+        stack.enter_context(mock.patch.dict(os.environ, TERM="xterm"))
+        run = run_as_process if as_process else run_here
+        try:
+            status = run(words, stdin, stdout, theirs)
+        finally:
+            os.close(theirs)
+    return status, come.decode()
+
+
+def run_as_process(arguments: list[str], stdin: Stream, stdout: Stream, stderr: Stream) -> int:
+    command = [sys.executable, "-m", "whisper_apr", *arguments]
+    return subprocess.run(command, stdin=stdin, stdout=stdout, stderr=stderr, check=False).returncode
+
+
+def run_here(arguments: list[str], stdin: Stream, stdout: Stream, stderr: Stream) -> int:
+    def opened(stream: Stream, mode: str) -> IO[str]:
+        descriptor = os.dup(stream if isinstance(stream, int) else stream.fileno())
+        return open(descriptor, mode, buffering=1 if os.isatty(descriptor) else -1)
+
+    with (
+        opened(stdin, "r") as given,
+        opened(stdout, "w") as out,
+        opened(stderr, "w") as err,
+        mock.patch.multiple(sys, stdin=given, stdout=out, stderr=err),
+    ):
+        return main(arguments)
 
 
 def screen(come: str) -> list[str]:
@@ -76,8 +112,9 @@ def transcribe(*arguments: object, **settings: object) -> tuple[int, str]:
     return on_terminal("transcribe", "--model", "digits", "--beam-size", "None", *arguments, **settings)  # type: ignore[arg-type]
 
 
-def test_one_recording() -> None:
-    status, come = transcribe(EN)
+@pytest.mark.parametrize("as_process", [False, True])
+def test_one_recording(as_process: bool) -> None:
+    status, come = transcribe(EN, as_process=as_process)
     assert status == 0
     seen = states(come)
     assert seen[0] == "loading digits"
@@ -136,17 +173,18 @@ def test_no_bar_beside_a_pipe() -> None:
     assert come.startswith("whisper-apr: 1 done;")
 
 
-def test_nothing_of_it_where_stderr_is_no_terminal(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "whisper_apr", "transcribe", "--model", "digits", EN]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (f"{TEXT}\n", "")
-    done = subprocess.run([*command, DE], capture_output=True, text=True, check=True)
-    assert done.stderr.startswith("whisper-apr: 2 done; ")
-    assert done.stderr.count("\n") == 1
-    assert "\r" not in done.stderr
-    for flags, says in ((["--verbose", "False"], ""), (["-o", tmp_path, "-f", "txt"], "whisper-apr: 1 done; ")):
-        done = subprocess.run([*command, *flags], capture_output=True, text=True, check=True)
-        assert done.stderr[: len(says) or None] == says
+def test_nothing_of_it_where_stderr_is_no_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = ["transcribe", "--model", "digits", str(EN)]
+    assert main(command) == 0
+    assert capfd.readouterr() == (f"{TEXT}\n", "")
+    assert main([*command, str(DE)]) == 0
+    err = capfd.readouterr().err
+    assert err.startswith("whisper-apr: 2 done; ")
+    assert err.count("\n") == 1
+    assert "\r" not in err
+    for flags, says in ((["--verbose", "False"], ""), (["-o", str(tmp_path), "-f", "txt"], "whisper-apr: 1 done; ")):
+        assert main([*command, *flags]) == 0
+        assert capfd.readouterr().err[: len(says) or None] == says
 
 
 def test_loading_fails(tmp_path: Path) -> None:

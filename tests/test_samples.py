@@ -17,6 +17,8 @@ from whisper_apr import AudioWarning, LiveTranscriber, load_audio, log_mel_spect
 from whisper_apr.audio import SAMPLE_RATE, MelStream
 from whisper_apr.errors import AudioError, OptionError
 
+pytestmark = pytest.mark.usefixtures("encoded_once")
+
 # half a second and a word, exact in 16 bits and so in every type
 X = (np.round(speech("en")[4000:20_000] * 2**15) / 2**15).astype(np.float32)
 AS_INT16 = (X * 2**15).astype(np.int16)

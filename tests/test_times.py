@@ -23,6 +23,8 @@ from whisper_apr.cli import main
 from whisper_apr.errors import OptionError
 from whisper_apr.inference.batch import quiet_cuts
 
+pytestmark = pytest.mark.usefixtures("encoded_once")
+
 DATA = Path(__file__).parent / "data"
 SMALL = models.dimensions(32, 2, 2)
 

@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import encoded
 import whisper_apr
 from recordings import noise, silence, speech
 from whisper_apr.errors import AudioError, OptionError
 from whisper_apr.inference.decode import DecodingTask
 from whisper_apr.inference.results import Progress
+from whisper_apr.model.encoder import AudioEncoder
+
+pytestmark = pytest.mark.usefixtures("encoded_once")
 
 DATA = Path(__file__).parent / "data"
 
@@ -34,12 +38,13 @@ def audios():
     ]
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_each_result_is_the_one_alone(model, audios, size):
-    """With fallback to samples, and each window told the text before it."""
+def test_each_result_is_the_one_alone(model, audios, monkeypatch):
+    """With fallback to samples, and each window told the text before it. Each is encoded anew, alone and in its batch."""
+    monkeypatch.setattr(AudioEncoder, "__call__", encoded.encode)
     options = {"seed": 3, "word_timestamps": True, "sample_len": 40}
     alone = [model.transcribe(audio, **options) for audio in audios]
-    assert list(model.transcribe_many(audios, batch_size=size, **options)) == alone
+    for size in (1, 3):
+        assert list(model.transcribe_many(audios, batch_size=size, **options)) == alone, size
     assert {result.language for result in alone} >= {"en", "de", "es", "fr"}
     assert max(segment.seek for segment in alone[4].segments) > 0  # more than one window
 
