@@ -6,6 +6,7 @@ The options are taken from the signatures, the classes of options and the comman
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import pytest
@@ -203,6 +204,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+@cache
 def options_of(door: str) -> set[str]:
     """The names of a function's options, and of those of `transcribe` that it refuses by name."""
     names = set(inspect.signature(FUNCTIONS[door]).parameters)
