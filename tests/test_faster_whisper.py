@@ -16,6 +16,8 @@ from whisper_apr import (
 )
 from whisper_apr.errors import AudioError, ModelNotFoundError, OptionError
 
+pytestmark = pytest.mark.usefixtures("encoded_once")
+
 DATA = Path(__file__).parent / "data"
 
 

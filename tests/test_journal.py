@@ -15,6 +15,8 @@ from whisper_apr.inference.decode import DecodingResult
 from whisper_apr.inference.journal import Journal, _Decoded
 from whisper_apr.inference.transcribe import Pipeline
 
+pytestmark = pytest.mark.usefixtures("encoded_once")
+
 DATA = Path(__file__).parent / "data"
 
 

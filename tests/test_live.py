@@ -10,6 +10,8 @@ from whisper_apr import LiveTranscriber, load_audio
 from whisper_apr.audio import SAMPLE_RATE, resample
 from whisper_apr.errors import AudioError, OptionError
 
+pytestmark = pytest.mark.usefixtures("encoded_once")
+
 DATA = Path(__file__).parent / "data"
 
 
