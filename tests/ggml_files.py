@@ -11,12 +11,16 @@ from whisper_apr.formats import ModelDimensions
 TYPES = {"float32": 0, "float16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8}
 
 
+def clamped(value: int, low: int, high: int) -> int:
+    return min(max(value, low), high)  # np.clip takes a hundred times as long for one number
+
+
 def block(values: np.ndarray, kind: str) -> tuple[bytes, np.ndarray]:
     """32 numbers as their bytes, and as the float32 numbers that those stand for."""
     low, high = float(values.min()), float(values.max())
     if kind == "q8_0":
         scale = np.float16(np.abs(values).max() / 127)
-        codes = [int(np.clip(round(float(v) / float(scale)) if scale else 0, -127, 127)) for v in values]
+        codes = [clamped(round(float(v) / float(scale)) if scale else 0, -127, 127) for v in values]
         exact = np.array([np.float32(c) * np.float32(scale) for c in codes])
         return struct.pack("<e32b", scale, *codes), exact
     bits = int(kind[1])
@@ -25,15 +29,14 @@ def block(values: np.ndarray, kind: str) -> tuple[bytes, np.ndarray]:
         extreme = values[np.abs(values).argmax()]
         scale, offset = np.float16(extreme / -middle), np.float16(0)
         codes = [
-            int(np.clip(round(float(v) / float(scale)) + middle if scale else middle, 0, 2 * middle - 1))
-            for v in values
+            clamped(round(float(v) / float(scale)) + middle if scale else middle, 0, 2 * middle - 1) for v in values
         ]
         exact = np.array([np.float32(c - middle) * np.float32(scale) for c in codes])
         head = struct.pack("<e", scale)
     else:
         scale, offset = np.float16((high - low) / ((1 << bits) - 1)), np.float16(low)
         codes = [
-            int(np.clip(round((float(v) - float(offset)) / float(scale)) if scale else 0, 0, (1 << bits) - 1))
+            clamped(round((float(v) - float(offset)) / float(scale)) if scale else 0, 0, (1 << bits) - 1)
             for v in values
         ]
         exact = np.array([np.float32(c) * np.float32(scale) + np.float32(offset) for c in codes])

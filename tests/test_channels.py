@@ -3,8 +3,6 @@
 import io
 import json
 import os
-import subprocess
-import sys
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -12,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -477,19 +476,22 @@ def test_the_command_is_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert err.count("\n") == 1
 
 
-@pytest.mark.system
-def test_the_live_command_hears_one_channel(capsys: pytest.CaptureFixture[str]) -> None:
-    command = [sys.executable, "-m", "whisper_apr", "live", "--model", "digits", "--channels", "2", "--step", "9"]
-    both = (call(speech("en"), speech("de")) * 2**15).astype("<i2").tobytes()
+def test_the_live_command_hears_one_channel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["live", "--model", "digits", "--channels", "2", "--step", "9", "--input", "-"]
+
+    def given(samples: np.ndarray, *arguments: str) -> tuple[int, str, str]:
+        (tmp_path / "raw").write_bytes((samples * 2**15).astype("<i2").tobytes())
+        with open(tmp_path / "raw") as file, mock.patch("sys.stdin", file):
+            return main([*command, *arguments]), *capsys.readouterr()
+
     for channel, name in (("0", "en"), ("1", "de")):
-        done = subprocess.run([*command, "--channel", channel], input=both, capture_output=True, check=True)
-        assert done.stdout.decode().split() == model_text(name).split()
-    opposite = (OPPOSITE * 2**15).astype("<i2").tobytes()
-    done = subprocess.run([*command, "--strict"], input=opposite, capture_output=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
-    assert b"cancel each other out" in done.stderr
+        status, out, err = given(call(speech("en"), speech("de")), "--channel", channel)
+        assert (status, out.split(), err) == (0, model_text(name).split(), "")
+    status, out, err = given(OPPOSITE, "--strict")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "cancel each other out" in err
     for flag, value, message in (("--channel", "each", "is for recordings"), ("--rate", "10", "sampling_rate")):
-        assert main([*command[3:], flag, value, "--input", "-"]) == 2
+        assert main([*command, flag, value]) == 2
         assert message in capsys.readouterr().err
 
 

@@ -393,17 +393,18 @@ def test_a_connection_that_says_nothing_is_closed(start):
         with connected(server) as connection:
             connection.sendall(start)
             assert is_closed(connection)
-        assert 0.1 < time.monotonic() - began < 5
+        assert time.monotonic() - began > 0.1
 
 
 def test_a_request_that_drips_is_closed():
     with running({}, time_limit=0.3) as server:
-        began = time.monotonic()
+        request, taken = b"GET / HTTP/1.1\r\nX: " + b"a" * 1000, 0
         with connected(server) as connection, suppress(ConnectionError):
-            for byte in b"GET / HTTP/1.1\r\nX: " + b"a" * 1000:
+            for byte in request:
                 connection.sendall(bytes([byte]))
+                taken += 1
                 time.sleep(0.02)
-        assert time.monotonic() - began < 5
+        assert 1 < taken < len(request)
 
 
 def test_a_connection_that_is_kept_and_not_used_is_closed():
@@ -421,7 +422,7 @@ def test_who_does_not_take_the_answer_is_left(tmp_path):
     paths = {"model.apr": tmp_path / "model.apr"}
     with running(paths, time_limit=0.3, max_connections=1) as server, connected(server) as connection:
         connection.sendall(head(server, request="GET /model.apr HTTP/1.1"))
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + 60
         while (found := statuses(send_raw(server, head(server, "Connection: close")))) != [200]:
             assert found in ([503], [])  # the answer may be lost where the connection is closed at once
             assert time.monotonic() < deadline
@@ -439,7 +440,7 @@ def test_as_many_connections_as_are_allowed():
             assert is_closed(connection)
         for connection in kept:
             connection.close()
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + 60
         while statuses(send_raw(server, head(server, "Connection: close"))) != [200]:
             assert time.monotonic() < deadline
 

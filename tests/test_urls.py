@@ -3,7 +3,6 @@
 import http.client
 import re
 import socket
-import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -78,8 +77,8 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(("url", "message"), MALFORMED)
-def test_malformed_urls(url, message):
-    began = time.monotonic()
+def test_malformed_urls(url, message, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a host was looked up"))
     for make in (normalize_url, load_model):
         with pytest.raises(ModelNotFoundError, match=re.escape(message)) as caught:
             make(url)
@@ -88,7 +87,6 @@ def test_malformed_urls(url, message):
         assert text.isprintable()
         assert len(text) < MAX_SHOWN + 200
         assert "hunter2" not in text
-    assert time.monotonic() - began < 1
 
 
 @pytest.mark.parametrize(
