@@ -11,6 +11,7 @@ import encoded
 from arriving import written
 from whisper_apr import Recognizer, load_model, simd
 from whisper_apr.inference.decode import DecodingTask
+from whisper_apr.model.encoder import AudioEncoder
 
 # No clock decides whether a test passes: hypothesis would fail an example of more than 200 ms, which a busy machine makes of any.
 settings.register_profile("no clock", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,7 +52,7 @@ def compiled_backend(request: pytest.FixtureRequest):
 @pytest.fixture(scope="session")
 def model() -> Recognizer:
     """The small real Whisper that comes with the package."""
-    return load_model("digits")
+    return encoded.digits()
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,12 @@ def encoded_once():
     """See `encoded.py`."""
     with encoded.encoded_once():
         yield
+
+
+@pytest.fixture
+def encoded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every window is encoded, in a module whose other tests are `encoded_once`: for batches, threads and memory."""
+    monkeypatch.setattr(AudioEncoder, "__call__", encoded.encode)
 
 
 @pytest.fixture

@@ -7,14 +7,13 @@ from unittest import mock
 
 import numpy as np
 
+from encoded import digits
 from whisper_apr import (
     BatchedInferencePipeline,
     LiveTranscriber,
-    Recognizer,
     WhisperModel,
     decode_audio,
     load_audio,
-    load_model,
 )
 from whisper_apr.audio import stream_audio
 from whisper_apr.inference.live import LiveText
@@ -24,23 +23,18 @@ QUICK_FASTER = {"temperature": 0.0, "language": "en", "max_new_tokens": 4, "beam
 
 
 @lru_cache
-def _model() -> Recognizer:
-    return load_model("digits")
-
-
-@lru_cache
 def _faster() -> WhisperModel:
     return WhisperModel("digits")
 
 
 def _many(source: Any, **reading: Any) -> Any:
-    (result,) = _model().transcribe_many([source], **QUICK, **reading)
+    (result,) = digits().transcribe_many([source], **QUICK, **reading)
     return result.text
 
 
 def _live(source: Any, **reading: Any) -> str:
     """Of samples only: they are what a call of `push` takes."""
-    stream = LiveTranscriber(_model(), **QUICK, **reading)
+    stream = LiveTranscriber(digits(), **QUICK, **reading)
     return stream.push(source).settled_text + stream.finish().settled_text
 
 
@@ -54,7 +48,7 @@ LOADING: dict[str, Callable[..., Any]] = {
     "decode_audio": decode_audio,
 }
 TRANSCRIBING: dict[str, Callable[..., Any]] = {
-    "transcribe": lambda source, **reading: _model().transcribe(source, **QUICK, **reading).text,
+    "transcribe": lambda source, **reading: digits().transcribe(source, **QUICK, **reading).text,
     "transcribe_many": _many,
     "WhisperModel": lambda source, **reading: _text(_faster().transcribe(source, **QUICK_FASTER, **reading)),
     "BatchedInferencePipeline": lambda source, **reading: _text(

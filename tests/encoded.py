@@ -6,25 +6,32 @@ Most of a short transcription's time is the encoder's, and many tests transcribe
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from unittest import mock
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from whisper_apr import simd
+from whisper_apr import Recognizer, load_model, simd
 from whisper_apr.model.encoder import AudioEncoder
 
-KEPT = 100  # windows of an encoder, 768 kB each of the bundled model
+KEPT = 200  # windows of an encoder, 768 kB each of the bundled model
 
-encode = AudioEncoder.__call__  # itself, for a test that compares what it makes of a batch
+encode = AudioEncoder.__call__
 _features: WeakKeyDictionary[AudioEncoder, dict[tuple[str, int, int], np.ndarray]] = WeakKeyDictionary()
+
+
+@cache
+def digits() -> Recognizer:
+    """The small real Whisper that comes with the package, opened once for all tests."""
+    return load_model("digits")
 
 
 def digest(array: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(array).tobytes())
 
 
-def _call(self: AudioEncoder, mel: np.ndarray, checkpoint: Callable[[], None] = lambda: None) -> np.ndarray:
+def encode_once(self: AudioEncoder, mel: np.ndarray, checkpoint: Callable[[], None] = lambda: None) -> np.ndarray:
     """As the encoder: a batch in which all is known calls `checkpoint` as often, and another one is encoded whole."""
     known = _features.setdefault(self, {})
     keys = [(simd.backend(), digest(window), window.size) for window in mel]
@@ -42,5 +49,5 @@ def _call(self: AudioEncoder, mel: np.ndarray, checkpoint: Callable[[], None] = 
 
 @contextmanager
 def encoded_once() -> Iterator[None]:
-    with mock.patch.object(AudioEncoder, "__call__", _call):
+    with mock.patch.object(AudioEncoder, "__call__", encode_once):
         yield

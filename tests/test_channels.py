@@ -187,7 +187,7 @@ def test_track_and_strict_reach_the_readers(door: str, monkeypatch: pytest.Monke
 
 def test_live_takes_one_channel() -> None:
     with pytest.raises(OptionError, match="channel='each' is for recordings"):
-        LiveTranscriber(doors._model(), channel="each")
+        LiveTranscriber(doors.digits(), channel="each")
 
 
 # ---- channels that cancel each other out ----------------------------------------------------------------------------
@@ -442,7 +442,7 @@ def test_the_command_has_channels(call_file: str, capsys: pytest.CaptureFixture[
 
 
 def model_text(name: str) -> str:
-    return doors._model().transcribe(DATA / f"{name}.wav", temperature=0.0).text
+    return doors.digits().transcribe(DATA / f"{name}.wav", temperature=0.0).text
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from whisper_apr.inference.search import BeamSearch, GreedySearch
 from whisper_apr.recognizer import Recognizer
 from whisper_apr.simd import PackedMatrix, pack, quantize_int4, quantize_int8
 
+pytestmark = pytest.mark.usefixtures("encoded_once")
+
 BAD = [np.nan, -np.nan, np.inf, -np.inf]
 TENSORS = random_tensors(ODD, 0)
 MATRIX, KERNEL, VECTOR, TABLE = (

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 import whisper_apr
+from encoded import digits
 from whisper_apr import BatchedInferencePipeline, LiveTranscriber, WhisperModel
 from whisper_apr.errors import AudioError, OptionError
 from whisper_apr.inference.journal import Journal
-from wiring import Calls, Trace, model, run, sound
+from wiring import Calls, Trace, run, sound
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ BASE = {"language": "en", "temperature": 0.0}
 def finished() -> Journal:
     """A journal in which the recording is."""
     journal = Journal()
-    list(whisper_apr.transcribe_many(model(), [sound("short")] * 3, journal=journal, **BASE))
+    list(whisper_apr.transcribe_many(digits(), [sound("short")] * 3, journal=journal, **BASE))
     return journal
 
 

@@ -14,6 +14,8 @@ from recordings import DATA, RECORDINGS, speech
 from whisper_apr import Segment, load_model, simd
 from whisper_apr.errors import AudioError, AudioWarning, FormatError, ModelNotFoundError, OptionError
 
+pytestmark = pytest.mark.usefixtures("encoded_once")
+
 TRUTH = {entry["file"]: entry for entry in json.loads((DATA / "words.json").read_text())}
 
 # Every word of these is right; the model's card (assets/digits.md) says which others are not.
@@ -73,6 +75,7 @@ def test_times_are_about_right(model: whisper_apr.Recognizer, file: str) -> None
         assert b.id == a.id + 1
 
 
+@pytest.mark.usefixtures("encoded_anew")
 def test_every_backend_hears_the_same(backend: str) -> None:
     result = load_model("digits").transcribe(DATA / "de.wav", temperature=0.0)
     assert (result.text, result.language) == (" null sieben drei null zwei", "de")
@@ -111,10 +114,12 @@ def test_an_array_of_another_rate(model: whisper_apr.Recognizer) -> None:
     assert model.transcribe(doubled, sampling_rate=48_000).text == " three one four one five"
 
 
+@pytest.mark.usefixtures("encoded_anew")
 def test_twice_the_same_is_the_same(model: whisper_apr.Recognizer) -> None:
     assert model.transcribe(DATA / "fr.wav") == model.transcribe(DATA / "fr.wav")
 
 
+@pytest.mark.usefixtures("encoded_anew")
 def test_the_number_of_threads_changes_nothing(model: whisper_apr.Recognizer) -> None:
     before = simd.get_num_threads()
     results = []
@@ -252,6 +257,7 @@ def test_an_english_only_model_has_no_other_language(tmp_path: Path) -> None:
     assert all(token < 51864 for segment in result.segments for token in segment.tokens)
 
 
+@pytest.mark.usefixtures("encoded_anew")
 def test_memory_does_not_grow_with_the_number_of_calls(model: whisper_apr.Recognizer) -> None:
     import tracemalloc
 

@@ -11,6 +11,8 @@ from recordings import RECORDINGS
 from whisper_apr import Recognizer, load_model
 from whisper_apr.audio import log_mel_spectrogram
 
+pytestmark = pytest.mark.usefixtures("encoded_once")
+
 VECTORS = reference.vectors()
 TRANSCRIPTIONS = reference.transcriptions()
 

@@ -218,7 +218,7 @@ def test_an_error_of_the_callers_generator_stays_what_it_is() -> None:
 
 
 def test_a_block_that_live_refuses_leaves_it_usable() -> None:
-    stream = LiveTranscriber(doors._model(), **doors.QUICK)
+    stream = LiveTranscriber(doors.digits(), **doors.QUICK)
     for source, message in REFUSED.values():
         with pytest.raises(AudioError, match=message):
             stream.push(source)

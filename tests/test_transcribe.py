@@ -16,6 +16,8 @@ from whisper_apr.inference.audio_source import open_channels
 from whisper_apr.inference.spectrogram import Spectrogram
 from whisper_apr.inference.transcribe import transcriber
 
+pytestmark = pytest.mark.usefixtures("encoded_once")
+
 DATA = Path(__file__).parent / "data"
 
 
@@ -89,6 +91,7 @@ def test_streams_that_cannot_be_read(model, blocks):
 # ---- batches --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("encoded_anew")
 def test_batched_windows_are_those_one_by_one(model, long):
     options = {"word_timestamps": True, "seed": 1, "initial_prompt": "nine"}
     single = model.transcribe(long, batch_size=1, **options)
@@ -162,6 +165,7 @@ def test_language_by_several_windows_of_speech(model):
 # ---- threads, and ends before the end -------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("encoded_anew")
 def test_two_threads_with_one_model(model, long):
     jobs = {"a": (long, {"beam_size": 2, "temperature": 0.0}), "b": (speech("en_three"), {"word_timestamps": True})}
     expected = {name: model.transcribe(samples, **options) for name, (samples, options) in jobs.items()}
@@ -200,6 +204,7 @@ def test_cancelling_stops_at_the_next_token_and_leaves_the_model_usable(model, n
     assert model.transcribe(speech("en")) == expected
 
 
+@pytest.mark.usefixtures("encoded_anew")
 def test_many_transcriptions_leave_nothing_behind(model):
     samples = speech("en")[:16000]
 

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import encoded
 import whisper_apr
 from recordings import noise, silence, speech
 from whisper_apr.errors import AudioError, OptionError
 from whisper_apr.inference.decode import DecodingTask
 from whisper_apr.inference.results import Progress
-from whisper_apr.model.encoder import AudioEncoder
 
 pytestmark = pytest.mark.usefixtures("encoded_once")
 
@@ -38,9 +36,9 @@ def audios():
     ]
 
 
-def test_each_result_is_the_one_alone(model, audios, monkeypatch):
+@pytest.mark.usefixtures("encoded_anew")
+def test_each_result_is_the_one_alone(model, audios):
     """With fallback to samples, and each window told the text before it. Each is encoded anew, alone and in its batch."""
-    monkeypatch.setattr(AudioEncoder, "__call__", encoded.encode)
     options = {"seed": 3, "word_timestamps": True, "sample_len": 40}
     alone = [model.transcribe(audio, **options) for audio in audios]
     for size in (1, 3):

@@ -6,7 +6,6 @@ wired have two traces.
 
 import re
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from unittest import mock
 import numpy as np
 
 import whisper_apr
+from encoded import digest, digits, encode_once
 from recordings import noise, silence, speech
 from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, Transcription, WhisperModel, simd
 from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
@@ -31,13 +31,6 @@ from whisper_apr.model.encoder import AudioEncoder
 DATA = Path(__file__).parent / "data"
 
 Trace = list[Any]
-
-_features: dict[tuple[int, int], np.ndarray] = {}  # of each window that was encoded: the encoder is what takes the time
-
-
-@lru_cache
-def model() -> Recognizer:
-    return whisper_apr.load_model("digits")
 
 
 @lru_cache
@@ -67,15 +60,11 @@ def sound(name: str) -> Any:
     return name
 
 
-def _digest(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).tobytes())
-
-
 @contextmanager
 def traced() -> Iterator[Trace]:
     """Collect what is given to the reader of files, the network and the search. Samples are drawn with seed 0 where no other is given."""
     trace: Trace = []
-    encode, decode, scores = AudioEncoder.__call__, TextDecoder.__call__, TextDecoder.cross_attention_scores
+    decode, scores = TextDecoder.__call__, TextDecoder.cross_attention_scores
     recording = AudioFile.__init__
     greedy, beams, begin = GreedySearch.update, BeamSearch.update, GreedySearch.__init__
 
@@ -84,14 +73,8 @@ def traced() -> Iterator[Trace]:
         recording(self, source, **settings)
 
     def encoder(self: Any, mel: np.ndarray, *rest: Any) -> np.ndarray:
-        rows = []
-        for window in mel:
-            key = id(self), _digest(window)
-            trace.append(("encoder", len(mel), key[1]))
-            if key not in _features:
-                _features[key] = encode(self, window[None], *rest)[0].copy()
-            rows.append(_features[key])
-        return np.stack(rows)
+        trace.extend(("encoder", len(mel), digest(window)) for window in mel)
+        return encode_once(self, mel, *rest)
 
     def decoder(self: Any, tokens: np.ndarray, *rest: Any) -> np.ndarray:
         trace.append(("decoder", np.asarray(tokens).tolist()))
@@ -103,7 +86,7 @@ def traced() -> Iterator[Trace]:
 
     def update(original: Callable[..., Any]) -> Callable[..., Any]:
         def search(self: Any, sampled: np.ndarray, logits: np.ndarray, cache: Any) -> Any:
-            trace.append((type(self).__name__, _digest(logits)))
+            trace.append((type(self).__name__, digest(logits)))
             return original(self, sampled, logits, cache)
 
         return search
@@ -145,7 +128,7 @@ def _mel(source: Any) -> np.ndarray:
 
 
 def _decode(source: Any, options: dict[str, Any]) -> Any:
-    result = whisper_apr.decode(model(), _mel(source), **options)
+    result = whisper_apr.decode(digits(), _mel(source), **options)
     assert not isinstance(result, list)
     return result.tokens, result.text, result.language, result.avg_logprob
 
@@ -156,7 +139,7 @@ def _all_of(result: Any) -> str:
 
 
 def _many(source: Any, options: dict[str, Any]) -> Any:
-    return [_all_of(result) for result in whisper_apr.transcribe_many(model(), [source] * 3, **options)]
+    return [_all_of(result) for result in whisper_apr.transcribe_many(digits(), [source] * 3, **options)]
 
 
 def _faster_result(found: Any) -> Any:
@@ -165,7 +148,7 @@ def _faster_result(found: Any) -> Any:
 
 
 def _live(source: Any, options: dict[str, Any]) -> Any:
-    stream = LiveTranscriber(model(), **options)
+    stream = LiveTranscriber(digits(), **options)
     return [stream.push(part) for part in np.array_split(np.asarray(source), 4)] + [stream.finish()]
 
 
@@ -178,7 +161,7 @@ def _command(source: Any, options: dict[str, Any]) -> Any:
 
     def load(name: Any, **settings: Any) -> Recognizer:
         opened.append((name, settings))
-        return model()
+        return digits()
 
     threads = simd.get_num_threads()
     patches = mock.patch("whisper_apr.cli.arguments.load_model", load), mock.patch.dict("sys.modules", sounddevice=None)
@@ -196,7 +179,7 @@ def _contents(folder: Path) -> dict[str, str]:
 
 
 DOORS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
-    "transcribe": lambda source, options: _all_of(whisper_apr.transcribe(model(), source, **options)),
+    "transcribe": lambda source, options: _all_of(whisper_apr.transcribe(digits(), source, **options)),
     "transcribe_many": _many,
     "decode": _decode,
     "WhisperModel": lambda source, options: _faster_result(_faster().transcribe(source, **options)),
