@@ -38,7 +38,9 @@ def on_terminal(
     stdin: Stream | None = None,
     as_process: bool = False,
 ) -> tuple[int, str]:
-    """Run the command with stderr, and stdout unless it is given, on a terminal of 100 columns: its status, and all that came.
+    """Run the command with stderr, and stdout unless it is given, on a terminal of 100 columns.
+
+    Returns its status, and all that came.
 
     It runs in this process, whose standard streams are exchanged meanwhile, or with as_process=True in one of its own.
     """

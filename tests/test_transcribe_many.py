@@ -38,7 +38,7 @@ def audios():
 
 @pytest.mark.usefixtures("encoded_anew")
 def test_each_result_is_the_one_alone(model, audios):
-    """With fallback to samples, and each window told the text before it. Each is encoded anew, alone and in its batch."""
+    """With fallback to samples, and each window told the text before it; each is encoded anew, alone and in a batch."""
     options = {"seed": 3, "word_timestamps": True, "sample_len": 40}
     alone = [model.transcribe(audio, **options) for audio in audios]
     for size in (1, 3):
