@@ -15,7 +15,7 @@ import pytest
 from whisper_apr import AudioWarning, __version__, hub
 from whisper_apr.cli import COMMANDS, main
 from whisper_apr.cli import info as info_command
-from whisper_apr.spelling import LONGEST, did_you_mean
+from whisper_apr.spelling import MAX_LENGTH, did_you_mean
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -339,4 +339,4 @@ def test_spelling(monkeypatch) -> None:
     compared: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(difflib, "get_close_matches", lambda word, known, n: compared.append((word, list(known))) or [])
     did_you_mean("a" * 10**6, ["a" * 50] * 100)
-    assert compared == [("a" * LONGEST, ["a" * 50])]
+    assert compared == [("a" * MAX_LENGTH, ["a" * 50])]
