@@ -13,7 +13,7 @@ The fastest backend that this machine supports is selected at import. Set the en
 `scalar` within float32 rounding, including for NaN, infinities, subnormal numbers and -0.0. Integer results are
 identical. No result depends on the number of threads.
 
-Example:
+Examples:
     >>> import numpy as np
     >>> from whisper_apr import simd
     >>> weight = simd.pack(np.ones((2, 3), np.float32))  # (n_out, n_in), packed once
