@@ -98,6 +98,35 @@ def test_results_by_attribute_and_by_key(model: whisper_apr.Recognizer) -> None:
     assert json.loads(json.dumps(result.to_dict()))["segments"][0]["text"] == result.text
 
 
+def test_duration_and_language_probability_by_every_function(model: whisper_apr.Recognizer) -> None:
+    samples = speech("en")
+    seconds = len(samples) / 16000
+    quick: dict[str, Any] = {"temperature": 0.0, "sample_len": 4}
+    stereo = np.stack([samples, np.zeros_like(samples)], axis=1)
+    silent = np.zeros(len(samples), np.float32)
+    padded = np.concatenate([silent, samples])
+    results = {
+        "transcribe": (model.transcribe(samples, **quick), seconds),
+        "transcribe_many": (next(model.transcribe_many([samples], **quick)), seconds),
+        "independent windows": (next(model.transcribe_many([samples], independent_windows=True, **quick)), seconds),
+        "batch": (model.transcribe(samples, batch_size=2, **quick), seconds),
+        "words": (model.transcribe(samples, word_timestamps=True, **quick), seconds),
+        "each channel": (model.transcribe(stereo, channel="each", **quick), seconds),
+        "clips": (model.transcribe(samples, clip_timestamps="1,2", **quick), seconds),
+        "speech only": (model.transcribe(padded, vad_filter=True, **quick), 2 * seconds),
+    }
+    _, info = whisper_apr.WhisperModel("digits").transcribe(samples, temperature=0.0)
+    for name, (result, expected) in results.items():
+        assert result.duration == pytest.approx(expected, abs=1e-9), name
+        assert result.language == "en", name
+        assert 0.5 < result.language_probability < 1, name
+    for name in ("transcribe", "transcribe_many", "independent windows", "batch", "words", "clips"):
+        assert results[name][0].language_probability == info.language_probability, name
+    assert info.duration == results["transcribe"][0].duration
+    assert model.transcribe(samples, language="en", **quick).language_probability == 1.0
+    assert model.transcribe(samples, word_timestamps=True, temperature=0.0).words[0].word == " three"
+
+
 def test_path_bytes_file_and_array_are_one(model: whisper_apr.Recognizer) -> None:
     path = DATA / "es.wav"
     expected = model.transcribe(path)

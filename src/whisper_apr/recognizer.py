@@ -1,15 +1,21 @@
-"""A model with everything that can be done with it: openai-whisper's methods, on a network that was opened by name or path."""
+"""load_model, and the model that it returns, with openai-whisper's methods."""
 
+import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
+from math import prod
 from os import PathLike
-from typing import BinaryIO, Literal, Unpack, overload
+from time import perf_counter
+from typing import Any, BinaryIO, Literal, NamedTuple, Unpack, overload
 
 import numpy as np
 
+from . import simd
 from .audio import AudioLike
+from .checkpoint import Checkpoint, expected_shapes
 from .errors import AudioError, OptionError
 from .formats.urls import is_url
-from .hub import find_checkpoint
+from .hub import available_models, find_checkpoint
 from .inference.decode import DecodingResult, decode
 from .inference.keywords import DecodeKeywords, TranscribeKeywords
 from .inference.language import detect_language
@@ -23,11 +29,47 @@ from .model.layers import FloatArray
 from .option_docs import same_as
 from .option_values import boolean, choice, function, optional, parse, path, shown
 
+_log = logging.getLogger(__name__)
+
+
+class _Origin(NamedTuple):
+    """The arguments of `load_model` by which a model can be loaded anew."""
+
+    name: str
+    compute_type: "ComputeType"
+    download_root: str | None
+
 
 class Recognizer(Whisper):
     """A Whisper model with openai-whisper's methods. Made by `load_model`."""
 
     device = "cpu"  # openai-whisper's scripts pass it to `mel.to(model.device)`
+
+    def __init__(self, checkpoint: Checkpoint, compute_type: str = "float32") -> None:
+        super().__init__(checkpoint, compute_type)
+        self._compute_type = compute_type
+        self._origin: _Origin | None = None  # set by `load_model` unless it read a file object
+
+    def __repr__(self) -> str:
+        name = "" if self._origin is None else f"{self._origin.name!r}, "
+        languages = "multilingual" if self.is_multilingual else "English only"
+        millions = sum(map(prod, expected_shapes(self.dims).values())) / 1e6
+        return f"Recognizer({name}{languages}, {millions:.0f}M parameters, {self._compute_type})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._origin is None:
+            raise TypeError(
+                "cannot pickle a model that was read from a file object or made from a Checkpoint; "
+                "load it by its name, path or URL"
+            )
+        return _reload, tuple(self._origin)
+
+    def __copy__(self) -> "Recognizer":
+        """Return the model itself: weights are never written to, and a transcription leaves no state."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Recognizer":
+        return self
 
     @same_as(detect_language)
     def detect_language(self, mel: FloatArray) -> tuple[np.ndarray | int, list[dict[str, float]] | dict[str, float]]:
@@ -68,13 +110,16 @@ class Recognizer(Whisper):
         return many(self, audios, return_errors=return_errors, **options)
 
 
-# faster-whisper's names of types, and what becomes of a model's float matrices: (type to store, type to compute with)
-_COMPUTE_TYPES: dict[str, tuple[str | None, str]] = {
+Device = Literal["cpu", "auto"]
+ComputeType = Literal["default", "float32", "float16", "int8", "auto", "int8_float32", "int8_float16", "int4"]
+
+# faster-whisper's compute types, and what they do to float matrices: (type to store, type to compute with)
+_COMPUTE_TYPES: dict[ComputeType, tuple[str | None, str]] = {
     "default": (None, "float32"),
     "float32": (None, "float32"),
     "float16": ("float16", "float16"),
     "int8": ("int8", "int8"),
-    "auto": ("int8", "int8"),  # the fastest that keeps the word error rate
+    "auto": ("int8", "int8"),  # the fastest type that keeps the word error rate
     "int8_float32": ("int8", "int8"),
     "int8_float16": ("int8", "int8"),
     "int4": ("int4", "int4"),
@@ -83,44 +128,95 @@ _COMPUTE_TYPES: dict[str, tuple[str | None, str]] = {
 
 def load_model(
     name: str | PathLike[str] | BinaryIO,
-    device: str | None = None,
+    device: Device | None = None,
     download_root: str | PathLike[str] | None = None,
     in_memory: bool = False,
     *,
-    compute_type: str = "default",
+    compute_type: ComputeType = "default",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Recognizer:
-    """Open a model: a name of `available_models()`; a path; `org/name` of the Hugging Face hub, `@revision` behind it if wanted; an `.apr`
-    file's URL, or a binary file object that it is read from.
+    """Load a model.
 
-    A named model is fetched once, into huggingface_hub's cache or `download_root`, and converted once; then no network is needed.
-    device: "cpu", "auto" or None. in_memory: taken for openai-whisper's sake; weights are in memory, or mapped from the file, anyhow.
-    compute_type: "default" computes with the weights as they are stored; "float32" too, but makes exact floats of whisper.cpp's quantized
-    types; "float16" keeps floats so, and what the decoder remembers of an audio too, half the memory to read for a token; "int8" (also
-    "auto") and "int4" quantize floats, and keep what the decoder remembers in int8: name the type for a quantized file too.
-    From a URL or a file object the model is there, and can encode, as soon as the encoder's weights have come; the rest is read in a thread
-    beside it and `on_progress(bytes that have come, bytes in all)` called there.
+    A model of the Hugging Face hub is downloaded once, into huggingface_hub's cache or `download_root`, and converted
+    once. After that no network is needed.
 
-    Raises ModelNotFoundError where nothing is found, FormatError where a file is damaged or no Whisper model, OptionError for a device or
-    compute_type that does not exist.
+    A model that is read from a URL or a file object is returned as soon as the weights of the encoder have arrived, and
+    can encode; a thread reads the rest.
+
+    The model pickles as its name, absolute path or URL with `compute_type` and `download_root`, and is loaded anew when it
+    is unpickled. One that was read from a file object cannot be pickled.
+
+    Args:
+        name: A name of `available_models()`, a path, `org/name` or `org/name@revision` of the Hugging Face hub, the URL
+            of an `.apr` file, or a binary file object with an `.apr` file.
+        device: "cpu", "auto" or None, which mean the same.
+        download_root: Directory of downloaded models. None is huggingface_hub's cache.
+        in_memory: Accepted for scripts written for openai-whisper; it has no effect.
+        compute_type: How weights are stored and multiplied.
+            "default": as the file stores them, computed in float32.
+            "float32": likewise, but whisper.cpp's quantized types are converted to floats.
+            "float16": weights and KV cache stored in float16, which halves the bytes read per token.
+            "int8" or "auto": float weights quantized to 8 bits, and an 8-bit KV cache. Also for files quantized already.
+            "int8_float32", "int8_float16": faster-whisper's names of "int8".
+            "int4": float weights quantized to 4 bits in groups of 32, and an 8-bit KV cache.
+        on_progress: Called with the bytes that have arrived and the size in bytes of a model from a URL or a file
+            object, in the thread that reads it.
+
+    Returns:
+        The model.
+
+    Raises:
+        ModelNotFoundError: No model has this name or path, or it cannot be downloaded.
+        FormatError: The file is damaged or is not a Whisper model.
+        OptionError: An argument has a value that is not allowed.
     """
     if device is not None and (not isinstance(device, str) or device not in ("cpu", "auto")):
-        raise OptionError(f"device must be 'cpu', which is all that this package runs on, not {shown(device)}")
+        raise OptionError(f"device must be 'cpu', the only one that whisper_apr supports, not {shown(device)}")
     compute_type = parse("compute_type", choice(*_COMPUTE_TYPES), compute_type)
     download_root = parse("download_root", optional(path), download_root)
     parse("in_memory", boolean, in_memory)
     parse("on_progress", optional(function), on_progress)
-    stored, computed = _COMPUTE_TYPES[compute_type]
     if not isinstance(name, str | PathLike) and not hasattr(name, "read"):
         raise OptionError(f"name must be a model's name, path or URL, or a binary file, not {shown(name)}")
-    if not isinstance(name, PathLike) and (not isinstance(name, str) or is_url(name)):
-        from .formats.apr.http import ChangedError, open_stream  # brings urllib and ssl, which most programs do without
-
-        try:
-            return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, computed)
-        except ChangedError:  # begun anew, once
-            return Recognizer(open_stream(name, on_progress=on_progress).checkpoint, computed)
-    checkpoint = find_checkpoint(name, stored, download_root, exact=compute_type == "float32")
-    model = Recognizer(checkpoint, computed)
-    _ = model.decoder  # what is damaged is found now
+    started = perf_counter()
+    if isinstance(name, PathLike) or (isinstance(name, str) and not is_url(name)):
+        model = _load_file(name, compute_type, download_root)
+    else:
+        model = _load_stream(name, compute_type, on_progress)
+    if isinstance(name, str | PathLike):
+        root = None if download_root is None else os.path.abspath(download_root)
+        model._origin = _Origin(_resolved(name), compute_type, root)
+    _log.info("loaded %r in %.2f s", model, perf_counter() - started)
+    _log.debug("kernels: backend %s, %d threads", simd.backend(), simd.get_num_threads())
     return model
+
+
+def _load_file(name: str | PathLike[str], compute_type: ComputeType, root: str | PathLike[str] | None) -> Recognizer:
+    stored, computed = _COMPUTE_TYPES[compute_type]
+    model = Recognizer(find_checkpoint(name, stored, root, exact=compute_type == "float32"), computed)
+    _ = model.decoder  # made now, so that damaged weights are found at once
+    return model
+
+
+def _load_stream(
+    source: str | BinaryIO, compute_type: ComputeType, on_progress: Callable[[int, int], None] | None
+) -> Recognizer:
+    # imported here, as it imports urllib and ssl, which most programs do without
+    from .formats.apr.http import ChangedError, open_stream
+
+    computed = _COMPUTE_TYPES[compute_type][1]
+    try:
+        return Recognizer(open_stream(source, on_progress=on_progress).checkpoint, computed)
+    except ChangedError:  # the file changed on the server while it was read: start again, once
+        return Recognizer(open_stream(source, on_progress=on_progress).checkpoint, computed)
+
+
+def _resolved(name: str | PathLike[str]) -> str:
+    """Return an absolute path for a path, and names and URLs as they are."""
+    is_path = isinstance(name, PathLike) or (name not in available_models() and os.path.exists(name))
+    return os.path.abspath(name) if is_path else os.fspath(name)
+
+
+def _reload(name: str, compute_type: ComputeType, download_root: str | None) -> Recognizer:
+    """Load a model that is unpickled."""
+    return load_model(name, download_root=download_root, compute_type=compute_type)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .. import simd
 from ..audio import N_SAMPLES, log_mel_spectrogram
 from ..formats.apr import write_apr
 from ..model import Whisper
-from ..recognizer import load_model
+from ..recognizer import ComputeType, load_model
 from .limits import floors
 from .measure import median_time, peak_memory, table, write_json
 from .models import DIMENSIONS, random_checkpoint
@@ -69,7 +69,7 @@ def stages(model: Whisper, seconds: float = 1.0) -> dict[str, float]:
     return {name: 1000 * value for name, value in times.items()}
 
 
-def load_once(path: str, compute_type: str) -> dict[str, float | None]:
+def load_once(path: str, compute_type: ComputeType) -> dict[str, float | None]:
     """In a fresh process: milliseconds until the model is open, and MB at the peak after one window."""
     begin = time.perf_counter()
     model = load_model(path, compute_type=compute_type)
@@ -79,7 +79,7 @@ def load_once(path: str, compute_type: str) -> dict[str, float | None]:
     return {"load": 1000 * loaded, "peak MB": None if peak is None else peak / 1e6}
 
 
-def _load_in_a_process(path: str, compute_type: str) -> dict[str, float | None]:
+def _load_in_a_process(path: str, compute_type: ComputeType) -> dict[str, float | None]:
     command = [sys.executable, "-m", __name__, path, compute_type]
     command += [str(simd.get_num_threads()), simd.backend()]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -87,7 +87,7 @@ def _load_in_a_process(path: str, compute_type: str) -> dict[str, float | None]:
     return result
 
 
-def measure_model(name: str, random: bool, compute_type: str, seconds: float) -> dict[str, float | None]:
+def measure_model(name: str, random: bool, compute_type: ComputeType, seconds: float) -> dict[str, float | None]:
     """All figures of one model, by name or path, or with random weights of a named size."""
     with tempfile.TemporaryDirectory() as folder:
         path = name
@@ -146,4 +146,4 @@ if __name__ == "__main__":  # the process that loads once
     path, compute_type, threads, backend = sys.argv[1:]
     simd.use_backend(backend)
     simd.set_num_threads(int(threads))
-    print(json.dumps(load_once(path, compute_type)))
+    print(json.dumps(load_once(path, cast(ComputeType, compute_type))))

@@ -8,6 +8,7 @@ from ..audio.samples import Channel
 from ..inference.results import Segment
 from ..option_docs import list_options
 from ..option_values import parse, whole
+from ..tokenizer import Task
 from .transcribe import Clips, TranscriptionInfo, WhisperModel
 
 # faster-whisper's batched pipeline cuts a recording at pauses of at least this length
@@ -63,7 +64,7 @@ class BatchedInferencePipeline:
         self,
         audio: AudioLike,
         language: str | None = None,
-        task: str = "transcribe",
+        task: Task = "transcribe",
         *,
         batch_size: int = 8,
         without_timestamps: bool = True,

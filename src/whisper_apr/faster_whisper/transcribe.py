@@ -15,9 +15,9 @@ from ..inference.options import APPENDED, MAX_GROUP, PREPENDED, DecodingOptions,
 from ..inference.results import Segment
 from ..inference.transcribe import TranscriptionJob, transcriber
 from ..option_values import boolean, either, kinds_of, number, optional, parse, path, sequence, text, whole
-from ..recognizer import Recognizer, load_model
+from ..recognizer import ComputeType, Device, Recognizer, load_model
 from ..simd import FloatArray
-from ..tokenizer import LANGUAGES
+from ..tokenizer import LANGUAGES, Task
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -63,9 +63,9 @@ class WhisperModel:
     def __init__(
         self,
         model_size_or_path: str | PathLike[str],
-        device: str = "auto",
+        device: Device = "auto",
         device_index: int | Sequence[int] = 0,
-        compute_type: str = "default",
+        compute_type: ComputeType = "default",
         cpu_threads: int = 0,
         num_workers: int = 1,
         download_root: str | None = None,
@@ -124,7 +124,7 @@ class WhisperModel:
         self,
         audio: AudioLike,
         language: str | None = None,
-        task: str = "transcribe",
+        task: Task = "transcribe",
         log_progress: bool = False,
         beam_size: int = 5,
         best_of: int = 5,

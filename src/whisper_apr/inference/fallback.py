@@ -1,5 +1,6 @@
 """Windows decoded at rising temperatures, until each one's text is likely and does not repeat itself."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 from ..model import Whisper
 from .decode import DecodingResult, DecodingTask, FloatArray, Request
 from .options import DecodingOptions, TranscribeOptions
+
+_log = logging.getLogger(__name__)
 
 
 def _failed(result: DecodingResult, options: TranscribeOptions) -> bool:
@@ -54,6 +57,14 @@ class FallbackDecoder:
             again = self._tasks[i].run(features[np.array(left)], check_cancelled, [requests[k] for k in left])
             results |= dict(zip(left, again, strict=True))
             left = [k for k in left if _failed(results[k], self.options)]
-            if not left:
+            if not left or i + 1 == len(self.attempts):
                 break
+            for k in left:
+                _log.debug(
+                    "decoding a window again at temperature %g: its compression ratio is %.2f (threshold %s), "
+                    "its mean log-probability %.3f (threshold %s)",
+                    self.attempts[i + 1].temperature,
+                    *(results[k].compression_ratio, self.options.compression_ratio_threshold),
+                    *(results[k].avg_logprob, self.options.logprob_threshold),
+                )
         return [results[k] for k in range(len(requests))]

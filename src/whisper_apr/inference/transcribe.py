@@ -1,5 +1,6 @@
 """A recording of any length becomes segments, by openai-whisper's rules."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,8 @@ from .spectrogram import Spectrogram
 from .vad_filter import SpeechTimeMap, only_speech
 from .windows import FRAMES_PER_SECOND, Context, WindowSequence
 from .word_timestamps.words import add_words
+
+_log = logging.getLogger(__name__)
 
 ROWS = 8  # channels that are decoded at once, where no batch_size is given
 
@@ -93,6 +96,7 @@ class ChannelJob:
         if language is None and engine.chooser is not None:
             self.language_probabilities = self._detect(engine.chooser)
             language = max(self.language_probabilities, key=self.language_probabilities.__getitem__)
+            _log.info("detected language %r with probability %.3f", language, self.language_probabilities[language])
         self.language = language or "en"  # a code
         self.tokenizer = tokenizer_of(engine.model, self.language, engine.task)
         self.heard = RecordingInfo(self.duration, self.tokenizer, self.language, self.language_probability, spoken)

@@ -1,5 +1,6 @@
 """A passage of a recording: windows that are decoded in order, because each one begins where the one before it lets it."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -15,6 +16,8 @@ from .hallucination import without_hallucinations
 from .options import TranscribeOptions
 from .results import Segment
 from .word_timestamps.loudness import Loudness
+
+_log = logging.getLogger(__name__)
 
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH
 SECONDS_PER_POSITION = TIME_STRIDE * HOP_LENGTH / SAMPLE_RATE
@@ -138,6 +141,10 @@ class WindowSequence:
     def settle(self, window: SeekWindow, result: DecodingResult, aligner: "Aligner | None" = None) -> list[Segment]:
         """The window's segments; the next window begins after them."""
         if is_silence(result, self.options):
+            _log.debug(
+                "skipped the window at %.2f s as silence: no-speech probability %.3f, mean log-probability %.3f",
+                *(window.start, result.no_speech_prob, result.avg_logprob),
+            )
             self.seek += window.size
             return []
         # without words, the window is left where openai-whisper leaves it
