@@ -1,7 +1,7 @@
-"""The compiled half of the build. Metadata is in pyproject.toml.
+"""Build the extension module `whisper_apr._simd._kernels`. Metadata is in pyproject.toml.
 
-One extension, `whisper_apr._simd._kernels`. Each instruction set is a static library of its own, because only it may be built with its
-own flags; which of them exist follows from the target, never from the CPU that builds.
+Each instruction set is compiled into a separate static library with its own compiler flags. The set of libraries
+depends on the target platform, never on the CPU of the build machine.
 """
 
 import glob
@@ -15,7 +15,7 @@ from setuptools.command.build_ext import build_ext
 SIMD = "src/whisper_apr/_simd"
 HEADERS = sorted(glob.glob(f"{SIMD}/**/*.h", recursive=True))
 
-# The target's name ends in its architecture: linux-x86_64, macosx-11.0-arm64, win-amd64, pyemscripten_2026_0_wasm32.
+# The platform's name ends in its architecture: linux-x86_64, macosx-11.0-arm64, win-amd64, pyemscripten_2026_0_wasm32.
 platform = os.environ.get("_PYTHON_HOST_PLATFORM", sysconfig.get_platform())
 msvc = platform.startswith("win")
 
@@ -34,29 +34,30 @@ elif platform.endswith(("aarch64", "arm64")):
 elif platform.endswith("wasm32"):
     targets = {"wasm128": ["-msimd128"]}
 elif platform.endswith("universal2"):
-    # One compiler call makes both architectures' objects there, and no flag of one is known to the other.
+    # One compiler call would build both architectures, but their flags differ.
     raise SystemExit(
-        f"{platform}: each architecture is built apart; set _PYTHON_HOST_PLATFORM and ARCHFLAGS, as in "
+        f"cannot build for {platform}: set _PYTHON_HOST_PLATFORM and ARCHFLAGS to one architecture, for example "
         '_PYTHON_HOST_PLATFORM=macosx-11.0-arm64 ARCHFLAGS="-arch arm64", or install a wheel'
     )
 else:
-    targets = {}  # `scalar` alone
+    targets = {}  # only `scalar`
 
 if msvc:
     common = ["/O2", "/std:c11", "/experimental:c11atomics", "/fp:precise"]
     scalar = ["/d2Qvec-"]
 else:
-    # No contraction: a product and a sum are fused where the kernels say so, and nowhere else. Hidden: only the module's entry is seen.
-    # -g0: interpreters are often built with -g and hand it on; debug information would be three quarters of the wheel.
+    # -ffp-contract=off: fuse a product and a sum only where a kernel calls vf_fma, so that results are reproducible.
+    # -fvisibility=hidden: export only the module's entry point.
+    # -g0: sysconfig often passes on -g, and debug information would make up three quarters of the wheel.
     common = ["-O3", "-std=c11", "-D_GNU_SOURCE", "-ffp-contract=off", "-fvisibility=hidden", "-g0"]
-    # The reference stays scalar: no vectors behind its back.
+    # The scalar reference must not be vectorized by the compiler.
     scalar = (
         ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
         if not platform.endswith("wasm32")
         else ["-fno-vectorize", "-fno-slp-vectorize"]
     )
 
-common += os.environ.get("WHISPER_APR_CFLAGS", "").split()  # the last word, for sanitizers: see tests/sanitize.sh
+common += os.environ.get("WHISPER_APR_CFLAGS", "").split()  # last, to override: see tests/sanitize.sh
 
 limited_api = not sysconfig.get_config_var("Py_GIL_DISABLED")  # free-threaded builds have no stable ABI yet
 
@@ -92,7 +93,7 @@ extension = Extension(
 
 
 class BuildExtension(build_ext):
-    """Builds the static libraries first: `build_ext --inplace` by itself would not."""
+    """Build the static libraries first, which `build_ext --inplace` alone does not do."""
 
     def run(self):
         self.run_command("build_clib")

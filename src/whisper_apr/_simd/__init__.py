@@ -1,1 +1,1 @@
-"""The ground floor: the compiled kernels, and the same operations in NumPy. Use `whisper_apr.simd`, which checks and documents."""
+"""The compiled kernels and their C sources. Use `whisper_apr.simd`, which validates arguments and documents them."""

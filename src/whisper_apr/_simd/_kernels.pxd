@@ -1,4 +1,4 @@
-# What _kernels.pyx knows of the C files: the declarations of kernels.h and lz4.h again, in Cython.
+# The declarations of kernels.h in Cython.
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
@@ -102,7 +102,9 @@ cdef extern from "kernels.h" nogil:
         void (*top_k)(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t k) noexcept nogil
         void (*layer_norm)(const apr_norm *n) noexcept nogil
         void (*spectrum)(const apr_spectrum *s) noexcept nogil
-        void (*mel)(const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame) noexcept nogil
+        void (*mel)(
+            const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame
+        ) noexcept nogil
         void (*median)(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t width) noexcept nogil
         void (*dtw)(const float *x, ptrdiff_t n, ptrdiff_t m, float *cost, int8_t *trace) noexcept nogil
         void (*polyphase)(const apr_polyphase *p) noexcept nogil

@@ -1,4 +1,4 @@
-# The compiled kernels. whisper_apr.simd, their only caller, is typed; here nothing is checked.
+# The compiled kernels. Untyped: whisper_apr.simd, their only caller, is typed and validates arguments.
 from typing import Any
 
 def __getattr__(name: str) -> Any: ...

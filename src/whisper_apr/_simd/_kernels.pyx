@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Buffers become pointers, the GIL is released, a kernel runs: no arithmetic, no checks. Calls can be captured in a graph and replayed.
+"""Bindings of the kernels: turn buffers into pointers, release the GIL, run a kernel. Calls can be captured in a graph.
 
-`whisper_apr.simd` is the only caller; it has made sure of types, shapes and strides.
+Arguments are not checked here: `whisper_apr.simd`, the only caller, has validated types, shapes and strides.
 """
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -10,7 +10,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 
 
-INTERFACE = 2  # counts changes of what these functions take; choice.py holds it against its own
+INTERFACE = 2  # version of the signatures below; simd/dispatch.py compares it with the version that it expects
 
 cdef const apr_table *tables[8]
 cdef int n_table = apr_tables(tables, 8)
@@ -37,40 +37,42 @@ def get_num_threads():
     return apr_get_num_threads()
 
 
-# Buffers that one call holds, and its end: they are released, and a kernel that had no memory raises.
-cdef struct Held:
+# The buffers that one call has acquired. `release` releases them, and raises if a kernel ran out of memory.
+cdef struct Buffers:
     Py_buffer views[8]
     int n
 
 
-cdef Py_buffer *hold(Held *held, object x, bint writable) except NULL:
-    cdef Py_buffer *view = &held.views[held.n]
+cdef Py_buffer *acquire(Buffers *buffers, object x, bint writable) except NULL:
+    cdef Py_buffer *view = &buffers.views[buffers.n]
     PyObject_GetBuffer(x, view, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
-    held.n += 1
+    buffers.n += 1
     return view
 
 
-cdef int hold_matrix(Held *held, object panels, object scales, const void **at, const void **scales_at) except -1:
-    """A packed matrix's panels and scales; returns its type, which the sizes of their elements tell."""
-    cdef Py_buffer *view = hold(held, panels, False)
+cdef int acquire_matrix(
+    Buffers *buffers, object panels, object scales, const void **panels_at, const void **scales_at
+) except -1:
+    """Acquire a packed matrix's panels and scales. Return its type, which follows from their element sizes."""
+    cdef Py_buffer *view = acquire(buffers, panels, False)
     cdef int kind = APR_FLOAT16 if view.itemsize == 2 else APR_FLOAT32
-    at[0] = view.buf
+    panels_at[0] = view.buf
     scales_at[0] = NULL
     if scales is not None:
-        view = hold(held, scales, False)
+        view = acquire(buffers, scales, False)
         kind = APR_INT4 if view.itemsize == 2 else APR_INT8
         scales_at[0] = view.buf
     return kind
 
 
-cdef int type_of_pages(const Py_buffer *pages):
+cdef int page_type(const Py_buffer *pages):
     return APR_FLOAT32 if pages.itemsize == 4 else APR_FLOAT16 if pages.itemsize == 2 else APR_INT8
 
 
-cdef int release(Held *held) except -1:
-    while held.n:
-        held.n -= 1
-        PyBuffer_Release(&held.views[held.n])
+cdef int release(Buffers *buffers) except -1:
+    while buffers.n:
+        buffers.n -= 1
+        PyBuffer_Release(&buffers.views[buffers.n])
     if apr_take_failure():
         raise MemoryError("not enough memory for a kernel's scratch space")
     return 0
@@ -92,7 +94,7 @@ cdef struct Operation:
     Arguments arguments
 
 
-cdef void perform(const Operation *o) noexcept nogil:
+cdef void run(const Operation *o) noexcept nogil:
     cdef const apr_table *t = table
     if o.kind == GEMM:
         if o.arguments.gemm.scales == NULL:
@@ -108,15 +110,15 @@ cdef void perform(const Operation *o) noexcept nogil:
 
 
 cdef class Graph:
-    """A thread's kernel calls between `start` and `stop`, which `replay` repeats on the same arrays, whatever these hold by then."""
+    """The kernel calls of one thread between `start` and `stop`; `replay` repeats them on the same arrays."""
     cdef Operation *operations
     cdef Py_ssize_t n, capacity
-    cdef list held
+    cdef list arrays
 
     def __cinit__(self):
         self.operations = NULL
         self.n = self.capacity = 0
-        self.held = []
+        self.arrays = []
 
     def __dealloc__(self):
         free(self.operations)
@@ -132,7 +134,7 @@ cdef class Graph:
                 raise MemoryError
             self.operations = grown
             self.capacity = 2 * self.capacity + 64
-        self.held.append(arrays)
+        self.arrays.append(arrays)
         self.operations[self.n] = o[0]
         self.n += 1
         return 0
@@ -150,72 +152,73 @@ cdef class Graph:
         cdef Py_ssize_t i
         with nogil:
             for i in range(self.n):
-                perform(&self.operations[i])
+                run(&self.operations[i])
         if apr_take_failure():
             raise MemoryError("not enough memory for a kernel's scratch space")
 
 
-cdef Graph capturing = None  # one at a time: simd.graph sees to it
+cdef Graph capturing = None  # one at a time, which simd/graph.py ensures
 cdef unsigned long capturing_thread = 0
 
 
 cdef int call(const Operation *o, tuple arrays) except -1:
+    """Run an operation; if this thread captures a graph, add it. The graph keeps the arrays alive."""
     with nogil:
-        perform(o)
+        run(o)
     if capturing is not None and capturing_thread == PyThread_get_thread_ident():
         capturing.add(o, arrays)
     return 0
 
 
 def gemm(x, panels, scales, sums, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
-    cdef Held held
+    cdef Buffers buffers
     cdef Operation o
     cdef apr_gemm *g = &o.arguments.gemm
     cdef Py_buffer *view
-    held.n = 0
+    buffers.n = 0
     try:
         o.kind = GEMM
-        view = hold(&held, x, False)
+        view = acquire(&buffers, x, False)
         g.m, g.k = view.shape[0], view.shape[1]
         g.a = <const float *>view.buf
         g.a_stride = view.strides[0] // 4
-        g.b_type = hold_matrix(&held, panels, scales, &g.b, &g.scales)
+        g.b_type = acquire_matrix(&buffers, panels, scales, &g.b, &g.scales)
         g.sums = NULL
         if sums is not None:
-            g.sums = <const int32_t *>hold(&held, sums, False).buf
+            g.sums = <const int32_t *>acquire(&buffers, sums, False).buf
         g.n = n_out
         g.bias = g.residual = NULL
         if bias is not None:
-            g.bias = <const float *>hold(&held, bias, False).buf
+            g.bias = <const float *>acquire(&buffers, bias, False).buf
         g.gelu = with_gelu
         if residual is not None:
-            g.residual = <const float *>hold(&held, residual, False).buf
-        g.c = <float *>hold(&held, out, True).buf
+            g.residual = <const float *>acquire(&buffers, residual, False).buf
+        g.c = <float *>acquire(&buffers, out, True).buf
         call(&o, (x, panels, scales, sums, bias, residual, out))
     finally:
-        release(&held)
+        release(&buffers)
 
 
 def attention(q, k, v, bint causal, bint bfloat16, float scale, out):
-    cdef Held held
+    cdef Buffers buffers
     cdef Operation o
     cdef apr_attention *a = &o.arguments.attention
     cdef Py_buffer *view
-    held.n = 0
+    buffers.n = 0
     try:
         o.kind = ATTENTION
-        view = hold(&held, q, False)
+        view = acquire(&buffers, q, False)
         a.n_row, a.n_head, a.n_query, a.d_head = view.shape[0], view.shape[1], view.shape[2], view.shape[3]
         a.q = <const float *>view.buf
         a.q_row, a.q_head, a.q_time = view.strides[0] // 4, view.strides[1] // 4, view.strides[2] // 4
-        view = hold(&held, k, False)
+        view = acquire(&buffers, k, False)
         a.n_key = view.shape[2]
         a.keys = view.buf
         a.k_row, a.k_head, a.k_time = view.strides[0] // 4, view.strides[1] // 4, view.strides[2] // 4
-        view = hold(&held, v, False)
+        view = acquire(&buffers, v, False)
         a.values = view.buf
         a.v_row, a.v_head, a.v_time = view.strides[0] // 4, view.strides[1] // 4, view.strides[2] // 4
-        view = hold(&held, out, True)
+        view = acquire(&buffers, out, True)
         a.out = <float *>view.buf
         a.out_row, a.out_head, a.out_time = view.strides[0] // 4, view.strides[1] // 4, view.strides[2] // 4
         a.causal = causal
@@ -228,35 +231,35 @@ def attention(q, k, v, bint causal, bint bfloat16, float scale, out):
         a.pages_stride = a.n_page = 0
         call(&o, (q, k, v, out))
     finally:
-        release(&held)
+        release(&buffers)
 
 
 def paged_attention(q, keys, values, scales, pages, lengths, bint causal, float scale, out):
-    cdef Held held
+    cdef Buffers buffers
     cdef Operation o
     cdef apr_attention *a = &o.arguments.attention
     cdef Py_buffer *view
-    held.n = 0
+    buffers.n = 0
     try:
         o.kind = ATTENTION
-        view = hold(&held, q, False)
+        view = acquire(&buffers, q, False)
         a.n_row, a.n_query = view.shape[0], view.shape[1]
         a.q = <const float *>view.buf
         a.q_row, a.q_time = view.strides[0] // 4, view.strides[1] // 4
-        a.keys = hold(&held, keys, False).buf
-        view = hold(&held, values, False)
+        a.keys = acquire(&buffers, keys, False).buf
+        view = acquire(&buffers, values, False)
         a.n_head, a.n_page, a.d_head = view.shape[0], view.shape[1], view.shape[3]
         a.q_head = a.out_head = a.d_head
         a.values = view.buf
-        a.type = type_of_pages(view)
+        a.type = page_type(view)
         a.scales = NULL
         if scales is not None:
-            a.scales = <const float *>hold(&held, scales, False).buf
-        view = hold(&held, pages, False)
+            a.scales = <const float *>acquire(&buffers, scales, False).buf
+        view = acquire(&buffers, pages, False)
         a.pages = <const int32_t *>view.buf
         a.pages_stride = view.shape[1]
-        a.lengths = <const int32_t *>hold(&held, lengths, False).buf
-        view = hold(&held, out, True)
+        a.lengths = <const int32_t *>acquire(&buffers, lengths, False).buf
+        view = acquire(&buffers, out, True)
         a.out = <float *>view.buf
         a.out_row, a.out_time = view.strides[0] // 4, view.strides[1] // 4
         a.n_key = a.k_row = a.k_head = a.k_time = a.v_row = a.v_head = a.v_time = 0
@@ -265,81 +268,81 @@ def paged_attention(q, keys, values, scales, pages, lengths, bint causal, float 
         a.scale = scale
         call(&o, (q, keys, values, scales, pages, lengths, out))
     finally:
-        release(&held)
+        release(&buffers)
 
 
 def store_pages(k, v, pages, lengths, counts, keys, values, scales):
-    cdef Held held
+    cdef Buffers buffers
     cdef Operation o
     cdef apr_store *s = &o.arguments.store
     cdef Py_buffer *view
-    held.n = 0
+    buffers.n = 0
     try:
         o.kind = STORE
-        view = hold(&held, k, False)
+        view = acquire(&buffers, k, False)
         s.n_row, s.n_new = view.shape[0], view.shape[1]
         s.k = <const float *>view.buf
         s.k_row, s.k_time = view.strides[0] // 4, view.strides[1] // 4
-        view = hold(&held, v, False)
+        view = acquire(&buffers, v, False)
         s.v = <const float *>view.buf
         s.v_row, s.v_time = view.strides[0] // 4, view.strides[1] // 4
-        view = hold(&held, pages, False)
+        view = acquire(&buffers, pages, False)
         s.pages = <const int32_t *>view.buf
         s.pages_stride = view.shape[1]
-        s.lengths = <const int32_t *>hold(&held, lengths, False).buf
+        s.lengths = <const int32_t *>acquire(&buffers, lengths, False).buf
         s.counts = NULL
         if counts is not None:
-            s.counts = <const int32_t *>hold(&held, counts, False).buf
-        s.keys = hold(&held, keys, True).buf
-        view = hold(&held, values, True)
+            s.counts = <const int32_t *>acquire(&buffers, counts, False).buf
+        s.keys = acquire(&buffers, keys, True).buf
+        view = acquire(&buffers, values, True)
         s.n_head, s.n_page, s.d_head = view.shape[0], view.shape[1], view.shape[3]
-        s.type = type_of_pages(view)
+        s.type = page_type(view)
         s.values = view.buf
         s.scales = NULL
         if scales is not None:
-            s.scales = <float *>hold(&held, scales, True).buf
+            s.scales = <float *>acquire(&buffers, scales, True).buf
         call(&o, (k, v, pages, lengths, counts, keys, values, scales))
     finally:
-        release(&held)
+        release(&buffers)
 
 
 def layer_norm(x, weight, bias, float eps, out):
-    cdef Held held
+    cdef Buffers buffers
     cdef Operation o
     cdef apr_norm *n = &o.arguments.norm
     cdef Py_buffer *view
-    held.n = 0
+    buffers.n = 0
     try:
         o.kind = NORM
-        view = hold(&held, x, False)
+        view = acquire(&buffers, x, False)
         n.n_row, n.n = view.shape[0], view.shape[1]
         n.x = <const float *>view.buf
-        n.weight = <const float *>hold(&held, weight, False).buf
-        n.bias = <const float *>hold(&held, bias, False).buf
+        n.weight = <const float *>acquire(&buffers, weight, False).buf
+        n.bias = <const float *>acquire(&buffers, bias, False).buf
         n.eps = eps
-        n.out = <float *>hold(&held, out, True).buf
+        n.out = <float *>acquire(&buffers, out, True).buf
         call(&o, (x, weight, bias, out))
     finally:
-        release(&held)
+        release(&buffers)
 
 
-# ---- the others ------------------------------------------------------------------------------------------------------
+# ---- other calls -----------------------------------------------------------------------------------------------------
 
 
 cdef enum:
     GELU, SOFTMAX, LOGSUMEXP, ARGMAX, TOP_K, MEDIAN, READ_ALL
 
 
-cdef int make(int kind, x, out, ptrdiff_t option) except -1:
-    """An array out of another one. option: of a softmax, whether its logarithm is wanted; of a median, the width."""
-    cdef Held held
+cdef int apply(int kind, x, out, ptrdiff_t option) except -1:
+    """Compute one array from another. option: whether softmax returns logarithms, the width of a median, repeats."""
+    cdef Buffers buffers
     cdef Py_buffer *source
     cdef Py_buffer *target
     cdef const apr_table *t = table
-    held.n = 0
+    buffers.n = 0
     try:
-        source = hold(&held, x, False)
-        target = hold(&held, out, True)
+        source = acquire(&buffers, x, False)
+        target = acquire(&buffers, out, True)
         with nogil:
             if kind == GELU:
                 t.gelu(<const float *>source.buf, <float *>target.buf, source.shape[0])
@@ -350,7 +353,9 @@ cdef int make(int kind, x, out, ptrdiff_t option) except -1:
             elif kind == ARGMAX:
                 t.argmax(<const float *>source.buf, <int64_t *>target.buf, source.shape[0], source.shape[1])
             elif kind == TOP_K:
-                t.top_k(<const float *>source.buf, <int64_t *>target.buf, source.shape[0], source.shape[1], target.shape[1])
+                t.top_k(
+                    <const float *>source.buf, <int64_t *>target.buf, source.shape[0], source.shape[1], target.shape[1]
+                )
             elif kind == MEDIAN:
                 t.median(<const float *>source.buf, <float *>target.buf, target.shape[0], target.shape[1], option)
             else:
@@ -358,52 +363,52 @@ cdef int make(int kind, x, out, ptrdiff_t option) except -1:
                     t.read_all(<const float *>source.buf, source.shape[0], <float *>target.buf)
                     option -= 1
     finally:
-        release(&held)
+        release(&buffers)
     return 0
 
 
 def gelu(x, out):
-    make(GELU, x, out, 0)
+    apply(GELU, x, out, 0)
 
 
 def softmax(x, bint log_form, out):
-    make(SOFTMAX, x, out, log_form)
+    apply(SOFTMAX, x, out, log_form)
 
 
 def logsumexp(x, out):
-    make(LOGSUMEXP, x, out, 0)
+    apply(LOGSUMEXP, x, out, 0)
 
 
 def argmax(x, out):
-    make(ARGMAX, x, out, 0)
+    apply(ARGMAX, x, out, 0)
 
 
 def top_k(x, out):
-    make(TOP_K, x, out, 0)
+    apply(TOP_K, x, out, 0)
 
 
 def median(x, ptrdiff_t width, out):
-    make(MEDIAN, x, out, width)
+    apply(MEDIAN, x, out, width)
 
 
 def read_all(x, ptrdiff_t times, out):
-    make(READ_ALL, x, out, times)
+    apply(READ_ALL, x, out, times)
 
 
 def dot(a, b):
-    cdef Held held
+    cdef Buffers buffers
     cdef Py_buffer *left
     cdef Py_buffer *right
     cdef const apr_table *t = table
     cdef float result = 0
-    held.n = 0
+    buffers.n = 0
     try:
-        left = hold(&held, a, False)
-        right = hold(&held, b, False)
+        left = acquire(&buffers, a, False)
+        right = acquire(&buffers, b, False)
         with nogil:
             t.dot(<const float *>left.buf, <const float *>right.buf, left.shape[0], &result)
     finally:
-        release(&held)
+        release(&buffers)
     return result
 
 
