@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import encoded
-from arriving import written
+from apr_files import write_model
 from whisper_apr import Recognizer, load_model, simd
 from whisper_apr.inference.decode import DecodingTask
 from whisper_apr.model.encoder import AudioEncoder
@@ -82,13 +82,13 @@ def opened_once(model: Recognizer, encoded_once: None, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session", params=[False, True], ids=["stored", "LZ4"])
 def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A small `.apr` of each kind, its bytes."""
-    return written(tmp_path_factory.mktemp("arriving") / "either.apr", compress=request.param)
+    return write_model(tmp_path_factory.mktemp("apr") / "either.apr", compress=request.param)
 
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A small `.apr` that is stored, its bytes."""
-    return written(tmp_path_factory.mktemp("arriving") / "model.apr")
+    return write_model(tmp_path_factory.mktemp("apr") / "model.apr")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A writer of CTranslate2's folders, from the layout of their `model.bin`. The parity job has CTranslate2 itself write them."""
+"""Write CTranslate2 model folders, for tests; the parity tests also use files that CTranslate2 itself wrote."""
 
 import json
 import struct
@@ -9,7 +9,7 @@ import numpy as np
 
 from whisper_apr.formats import ModelDimensions
 
-_TYPES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4, "uint16": 5}  # uint16 stands for bfloat16
+_TYPES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4, "uint16": 5}  # bfloat16 is stored as uint16
 _ENCODER = {
     "attn_ln": "self_attention/layer_norm",
     "attn.query+attn.key+attn.value": "self_attention/linear_0",
@@ -31,9 +31,14 @@ def word(text: str) -> bytes:
 
 
 def variables(dims: ModelDimensions, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """In floats, under CTranslate2's names."""
-    pairs = [("encoder.conv1", "encoder/conv1"), ("encoder.conv2", "encoder/conv2"), ("encoder.ln_post", "encoder/layer_norm"),
-             ("decoder.ln", "decoder/layer_norm"), ("decoder.token_embedding", "decoder/embeddings")]  # fmt: skip
+    """Return the tensors in floats, fused and renamed as in CTranslate2."""
+    pairs = [
+        ("encoder.conv1", "encoder/conv1"),
+        ("encoder.conv2", "encoder/conv2"),
+        ("encoder.ln_post", "encoder/layer_norm"),
+        ("decoder.ln", "decoder/layer_norm"),
+        ("decoder.token_embedding", "decoder/embeddings"),
+    ]
     for side, n_layer, parts in (("encoder", dims.n_audio_layer, _ENCODER), ("decoder", dims.n_text_layer, _DECODER)):
         for i in range(n_layer):
             for ours, theirs in parts.items():
@@ -56,7 +61,7 @@ def variables(dims: ModelDimensions, tensors: Mapping[str, np.ndarray]) -> dict[
 def write_ct2(
     folder: Path, dims: ModelDimensions, tensors: Mapping[str, np.ndarray], kind: str = "float32", **config: object
 ) -> dict[str, np.ndarray]:
-    """Write a folder and return its variables in floats. kind: "float32", "float16", "int8", "int16", "bfloat16"."""
+    """Write a folder and return the values of its variables; `kind` is float32, float16, int8, int16 or bfloat16."""
     stored: dict[str, np.ndarray] = {}
     floats = variables(dims, tensors)
     for name, value in floats.items():
@@ -75,7 +80,7 @@ def write_ct2(
     stored["encoder/num_heads"] = np.array(dims.n_audio_head, np.int16)
     stored["decoder/num_heads"] = np.array(dims.n_text_head, np.int16)
     stored["decoder/activation"] = np.array(3, np.int8)
-    # equal variables are written once, and then named again
+    # equal variables are written once; the others are aliases
     first: dict[tuple[object, bytes], str] = {}
     aliases = {"decoder/projection/weight": "decoder/embeddings/weight"}
     out, count = b"", 0

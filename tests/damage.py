@@ -1,10 +1,10 @@
-"""Damage to the bytes of a file, drawn by hypothesis."""
+"""Damage the bytes of a file, with hypothesis."""
 
 from hypothesis.strategies import DataObject, integers
 
 
-def flipped(data: DataObject, content: bytes) -> bytearray:
-    """The bytes with one to five bits flipped, which hypothesis draws."""
+def flip_bits(data: DataObject, content: bytes) -> bytearray:
+    """Return the bytes with one to five bits flipped."""
     changed = bytearray(content)
     for _ in range(data.draw(integers(1, 5))):
         at = data.draw(integers(0, len(changed) - 1))

@@ -1,4 +1,4 @@
-"""A writer of whisper.cpp's files, from their published layout: for tests of the reader, one number at a time and without haste."""
+"""Write whisper.cpp's files, for tests: a slow and simple implementation, independent of the reader."""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ def clamped(value: int, low: int, high: int) -> int:
 
 
 def block(values: np.ndarray, kind: str) -> tuple[bytes, np.ndarray]:
-    """32 numbers as their bytes, and as the float32 numbers that those stand for."""
+    """Quantize 32 numbers; return the bytes, and the float32 values that they represent."""
     low, high = float(values.min()), float(values.max())
     if kind == "q8_0":
         scale = np.float16(np.abs(values).max() / 127)
@@ -53,13 +53,26 @@ def write_ggml(
     kind: str = "float32",
     words: Sequence[bytes] = (b"", b"x", b"xx"),
 ) -> dict[str, np.ndarray]:
-    """Write a file whose matrices are of a type, and return the tensors that it stands for, in floats.
+    """Write a file with matrices of a type, and return the values of its tensors.
 
-    As whisper.cpp's tools do it: what is no matrix is float32 (a convolution float16 beside quantized types), a convolution's bias a column.
+    As with whisper.cpp's tools, tensors other than matrices are float32, convolution kernels float16 unless the
+    matrices are float32, and a convolution's bias is a column.
     """
     out = bytearray(struct.pack("<I", 0x67676D6C))
-    out += struct.pack("<11i", dims.n_vocab, dims.n_audio_ctx, dims.n_audio_state, dims.n_audio_head, dims.n_audio_layer,
-                       dims.n_text_ctx, dims.n_text_state, dims.n_text_head, dims.n_text_layer, dims.n_mels, TYPES[kind])  # fmt: skip
+    out += struct.pack(
+        "<11i",
+        dims.n_vocab,
+        dims.n_audio_ctx,
+        dims.n_audio_state,
+        dims.n_audio_head,
+        dims.n_audio_layer,
+        dims.n_text_ctx,
+        dims.n_text_state,
+        dims.n_text_head,
+        dims.n_text_layer,
+        dims.n_mels,
+        TYPES[kind],
+    )
     out += struct.pack("<2i", dims.n_mels, 201) + bytes(4 * dims.n_mels * 201)
     out += struct.pack("<i", len(words)) + b"".join(struct.pack("<i", len(word)) + word for word in words)
     stands_for = {}

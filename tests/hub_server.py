@@ -1,4 +1,4 @@
-"""A hub on 127.0.0.1: the endpoints that huggingface_hub asks for files, and the faults that a network has."""
+"""A local server with the endpoints of the Hugging Face hub that huggingface_hub downloads from, and with faults."""
 
 import hashlib
 import logging
@@ -17,13 +17,13 @@ import pytest
 import models
 from whisper_apr import load_model
 
-NAME = "someone/small-model"  # what `serving_a_model` serves
+NAME = "someone/small-model"  # the model of `serving_a_model`
 TENSORS = models.random_tensors(models.SMALLEST, 3)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `files[org/name]`, folders. `fault(method, file, handler)` may answer in its own way, and then returns True."""
+    """Serves the folders in `files`, unless `fault(method, file, handler)` answers a request and returns True."""
 
     daemon_threads = True
 
@@ -39,7 +39,7 @@ class Hub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves is no news."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = content[begin:]
         if cut is None:
             self.answer(status, body, **headers)
-        else:  # fewer bytes than promised, then the line goes dead
+        else:  # fewer bytes than announced, then the connection breaks
             self.answer(status, body[:cut], **(headers | {"Content-Length": str(len(body))}))
             self.close_connection = True
 
@@ -111,7 +111,7 @@ def running_hub() -> Iterator[Hub]:
 
 @contextmanager
 def serving_a_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """An empty cache in `folder/home`, and a hub with one model, `folder/served`; pauses between tries are short."""
+    """Serve the model in `folder/served`, with an empty cache in `folder/home` and short pauses between retries."""
     models.write_huggingface(folder / "served", models.SMALLEST, TENSORS)
     (folder / "served" / "generation_config.json").write_text('{"alignment_heads": [[1, 0]]}')
     constants = huggingface_hub.constants
@@ -131,12 +131,12 @@ def serving_a_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
 
 
 def expected(folder: Path) -> np.ndarray:
-    """What the served model gives, from a file that came another way."""
+    """Return the logits of the served model, loaded from a `.pt` file."""
     return models.logits(load_model(models.write_pt(folder / "model.pt", models.SMALLEST, TENSORS)))
 
 
 def get_only(answer: Callable[[Any, bytes], None]) -> Callable[[str, str, Any], bool]:
-    """A fault of the weights' transfer alone."""
+    """Return a fault that affects only the download of the weights."""
 
     def fault(method: str, file: str, handler: Any) -> bool:
         if method != "GET" or not file.endswith("safetensors"):

@@ -1,4 +1,4 @@
-"""Models of random weights, the same on every machine, and writers of the files that models come in."""
+"""Models with reproducible random weights, and writers of model files."""
 
 import io
 import json
@@ -27,32 +27,34 @@ def dimensions(
     audio_ctx: int = 1500,
     text_ctx: int = 448,
 ) -> ModelDimensions:
-    """Whisper's dimensions; `tiny`, unless told otherwise."""
+    """Return a model's dimensions; the defaults are those of `tiny`."""
     return ModelDimensions(n_mels, audio_ctx, width, heads, layers, n_vocab, text_ctx, width, heads, layers)
 
 
 TINY = dimensions()
 BASE = dimensions(512, 8, 6)
-# ordinary tokens of a made-up vocabulary: every byte, and three that are words
+# ordinary tokens of a small vocabulary: every byte, and three longer ones
 WORDS = (*(bytes([value]) for value in range(256)), b"o\xc3\xbc", b" ja", b" naja")
 SPOKEN = dimensions(
     8, 2, 2, n_mels=4, n_vocab=len(WORDS) + 1509 + 2, audio_ctx=1500, text_ctx=448
-)  # ... and two languages
-SMALLEST = dimensions(8, 2, 2, n_mels=4, n_vocab=11, audio_ctx=6, text_ctx=5)  # for tests of files
-ODD = ModelDimensions(5, 12, 36, 3, 1, 77, 8, 36, 3, 2)  # 3 heads, rows that fill no panel, unequal numbers of layers
+)  # WORDS and two languages
+SMALLEST = dimensions(8, 2, 2, n_mels=4, n_vocab=11, audio_ctx=6, text_ctx=5)  # for tests of file formats
+ODD = ModelDimensions(
+    5, 12, 36, 3, 1, 77, 8, 36, 3, 2
+)  # 3 heads, rows that do not fill a panel, different numbers of layers
 
 
 def sinusoids(length: int, width: int) -> np.ndarray:
-    """The encoder's positions, which openai-whisper writes into its files: all sines, then all cosines."""
+    """Return the encoder's positional embedding as in openai-whisper: all sines, then all cosines."""
     rates = np.exp(-np.log(10000) / (width // 2 - 1) * np.arange(width // 2))
     angles = np.arange(length)[:, None] * rates
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
 
 
 def random_tensors(dims: ModelDimensions, seed: int) -> dict[str, np.ndarray]:
-    """float32 weights of such sizes that activations neither vanish nor explode, and that logits differ by several units.
+    """Return float32 weights, scaled so that activations neither vanish nor explode and logits differ by several units.
 
-    Made from the bits of PCG64, which NumPy promises not to change, so that committed results stay valid.
+    They are made from the raw bits of PCG64, which NumPy guarantees not to change, so committed results stay valid.
     """
     bits = np.random.PCG64(seed)
     tensors = {}
@@ -77,8 +79,8 @@ def random_checkpoint(dims: ModelDimensions, seed: int = 0) -> Checkpoint:
     return make_checkpoint(dims, random_tensors(dims, seed), "random weights")
 
 
-def check_same(checkpoint: Checkpoint, tensors: Mapping[str, np.ndarray]) -> None:
-    """That a checkpoint of SMALLEST holds these tensors, in this order."""
+def assert_same(checkpoint: Checkpoint, tensors: Mapping[str, np.ndarray]) -> None:
+    """Assert that a checkpoint of SMALLEST has these tensors, in this order."""
     assert checkpoint.dims == SMALLEST
     assert list(checkpoint.tensors) == list(tensors)
     for name, value in tensors.items():
@@ -87,7 +89,7 @@ def check_same(checkpoint: Checkpoint, tensors: Mapping[str, np.ndarray]) -> Non
 
 
 def logits(model: Whisper) -> np.ndarray:
-    """What a model says of a ramp of a mel and three tokens."""
+    """Return a model's logits for a ramp as mel spectrogram and three tokens."""
     dims = model.dims
     mel = np.linspace(-1, 1, dims.n_mels * 2 * dims.n_audio_ctx, dtype=np.float32).reshape(1, dims.n_mels, -1)
     return model.logits(np.array([[1, 2, 3]]), model.embed_audio(mel))
@@ -97,30 +99,30 @@ def logits(model: Whisper) -> np.ndarray:
 
 
 class Name:
-    """Something that the pickle names and that whoever loads it has to find: `torch.FloatStorage`, or `os.system`."""
+    """A global that a pickle refers to, such as `torch.FloatStorage` or `os.system`."""
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
 
     def __call__(self) -> None:
-        """Never called: pickle asks for a callable where an object is made by one."""
+        """Do nothing: pickle only requires a callable."""
 
 
 class Made:
-    """Something that the pickle makes by calling a name."""
+    """An object that a pickle creates by calling a global."""
 
     def __init__(self, maker: Name, *arguments: Any) -> None:
         self.maker, self.arguments = maker, arguments
 
 
 class Storage:
-    """Data in the archive, which the pickle refers to: `("storage", type, key, place, count)`."""
+    """Data in the archive, which a pickle refers to as `("storage", type, key, location, count)`."""
 
     def __init__(self, kind: str, key: str, count: int) -> None:
         self.identity = ("storage", Name("torch", kind), key, "cpu", count)
 
 
-class _Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the one in Python, whose steps can be overridden
+class _Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the Python implementation, which can be customized
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:
         if isinstance(obj, Name):
             self.write(b"c" + obj.module.encode() + b"\n" + obj.name.encode() + b"\n")
@@ -152,7 +154,7 @@ def tensor(
 
 
 def write_archive(path: Path, data_pkl: bytes, data: Mapping[str, bytes], *, compressed: bool = False) -> Path:
-    """The zip file around a pickle and its tensors' bytes."""
+    """Write the zip archive of a pickle and its tensors' data."""
     kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w", kind) as archive:
         archive.writestr("archive/data.pkl", data_pkl)
@@ -172,7 +174,7 @@ def write_pt(
     compressed: bool = False,
     **more: Any,
 ) -> Path:
-    """A checkpoint. With `bfloat16` float32 tensors lose the lower half of their bits."""
+    """Write a checkpoint; with `bfloat16`, float32 tensors lose the lower half of their bits."""
     state, data = OrderedDict(), {}
     for key, (name, value) in enumerate(tensors.items()):
         content = np.ascontiguousarray(value)
@@ -206,7 +208,7 @@ def config(dims: ModelDimensions) -> dict[str, Any]:
 
 
 def huggingface_name(name: str) -> str:
-    """Hugging Face's name of a tensor, from openai-whisper's, part by part."""
+    """Translate openai-whisper's name of a tensor to Hugging Face's."""
     if name == "decoder.token_embedding.weight":
         return "model.decoder.embed_tokens.weight"
     side, _, rest = name.partition(".")
@@ -233,12 +235,13 @@ def huggingface_name(name: str) -> str:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> Path:
-    """A length, a JSON head, the data; uint16 stands for bfloat16."""
+    """Write a safetensors file; bfloat16 is given as uint16."""
     head, data = {"__metadata__": {"format": "pt"}}, b""
     for name, value in tensors.items():
         content = np.ascontiguousarray(value).tobytes()
         offsets = [len(data), len(data) + len(content)]
-        head[name] = {"dtype": _DTYPES[value.dtype.name], "shape": list(value.shape), "data_offsets": offsets}  # type: ignore[assignment]
+        dtype, shape = _DTYPES[value.dtype.name], list(value.shape)
+        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}  # type: ignore[assignment]
         data += content
     text = json.dumps(head).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
@@ -264,8 +267,8 @@ def write_huggingface(
     return folder
 
 
-def vocabulary_of_signs() -> dict[str, int]:
-    """`WORDS` and their special tokens as Hugging Face's vocab.json has them: bytes as GPT-2 writes them in signs."""
+def vocab_json() -> dict[str, int]:
+    """Return the content of a vocab.json for `WORDS`: ids by the tokens in GPT-2's byte-to-character encoding."""
     signs, extra = {}, 256
     for value in range(256):
         if chr(value).isprintable() and value not in (0x20, 0xAD):

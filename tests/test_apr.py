@@ -1,4 +1,4 @@
-"""`.apr` version 2: what is written comes back, bit for bit; the file is laid out as docs/apr-format.md says; damage is named."""
+"""`.apr` version 2: lossless round trips, the layout that docs/apr-format.md specifies, and damage."""
 
 import json
 import re
@@ -56,16 +56,16 @@ def logits(checkpoint: Checkpoint, compute_type: str = "float32") -> np.ndarray:
     return network.logits(np.array([[3, 1, 4, 1, 5]]), network.embed_audio(mel))
 
 
-# ---- there and back -------------------------------------------------------------------------------------------------
+# ---- round trips ----------------------------------------------------------------------------------------------------
 
 
-def test_written_again_it_is_the_same_file(written: Path, tmp_path: Path) -> None:
+def test_rewriting_a_file_does_not_change_it(written: Path, tmp_path: Path) -> None:
     compressed = open_header(np.fromfile(written, np.uint8), "model").fixed.is_compressed
     write_apr(open_checkpoint(written), tmp_path / "again.apr", compress=compressed)
     assert (tmp_path / "again.apr").read_bytes() == written.read_bytes()
 
 
-def test_words_about_the_model_come_back(written: Path, model: Checkpoint) -> None:
+def test_metadata_round_trip(written: Path, model: Checkpoint) -> None:
     back = read_apr(written)
     for name in ("dims", "alignment_heads", "license", "provenance", "vocabulary"):
         assert getattr(back, name) == getattr(model, name)
@@ -73,7 +73,7 @@ def test_words_about_the_model_come_back(written: Path, model: Checkpoint) -> No
 
 def test_float32_is_exact(model: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "model.apr"
-    write_apr(model, path)  # as it is
+    write_apr(model, path)  # in its own dtype
     back = read_apr(path)
     for name in expected_shapes(ODD):
         np.testing.assert_array_equal(
@@ -91,7 +91,7 @@ def test_float16_is_exact(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
 @pytest.mark.parametrize("compress", [False, True])
-def test_quantized_in_the_file_is_quantized_at_load(
+def test_quantizing_to_a_file_equals_quantizing_at_load(
     model: Checkpoint, tmp_path: Path, dtype: str, compress: bool
 ) -> None:
     path = tmp_path / "model.apr"
@@ -105,7 +105,7 @@ def test_quantized_in_the_file_is_quantized_at_load(
     )
 
 
-def test_a_quantized_file_becomes_floats_again(model: Checkpoint, tmp_path: Path) -> None:
+def test_quantized_files_can_be_converted(model: Checkpoint, tmp_path: Path) -> None:
     write_apr(model, tmp_path / "8.apr", "int8")
     eight = read_apr(tmp_path / "8.apr")
     write_apr(eight, tmp_path / "32.apr", "float32")
@@ -120,7 +120,7 @@ def test_a_quantized_file_becomes_floats_again(model: Checkpoint, tmp_path: Path
     assert matrix.dtype == "int4"
 
 
-def test_version_1_of_a_version_2_file(model: Checkpoint, tmp_path: Path) -> None:
+def test_convert_version_2_to_version_1(model: Checkpoint, tmp_path: Path) -> None:
     write_apr(model, tmp_path / "2.apr")
     write_apr_v1(read_apr(tmp_path / "2.apr"), tmp_path / "1.apr")
     back = open_checkpoint(tmp_path / "1.apr")
@@ -129,7 +129,7 @@ def test_version_1_of_a_version_2_file(model: Checkpoint, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("n_vocab", [51864, 51865, 51866])
-def test_the_vocabulary_is_in_the_file(tmp_path: Path, n_vocab: int) -> None:
+def test_vocabulary_is_stored(tmp_path: Path, n_vocab: int) -> None:
     dims = replace(ODD, n_vocab=n_vocab, n_audio_state=6, n_text_state=6)
     path = tmp_path / "model.apr"
     write_apr(random_checkpoint(dims), path, "int8")
@@ -142,14 +142,14 @@ def test_the_vocabulary_is_in_the_file(tmp_path: Path, n_vocab: int) -> None:
     (count,) = struct.unpack_from("<I", tokens)
     assert count == (50256 if n_vocab == 51864 else 50257)
     assert len(tokens) == 4 + count + sum(tokens[4 : 4 + count])
-    assert read_apr(path).vocabulary == b""  # the package's own
+    assert read_apr(path).vocabulary == b""  # the packaged vocabulary
 
 
-# ---- as the specification says --------------------------------------------------------------------------------------
+# ---- layout ---------------------------------------------------------------------------------------------------------
 
 
-def test_layout_of_the_file(written: Path) -> None:
-    """Read with nothing but struct, json and zlib, as docs/apr-format.md tells it."""
+def test_file_layout(written: Path) -> None:
+    """Parse the file with only struct, json and zlib, as docs/apr-format.md specifies."""
     raw = written.read_bytes()
     magic, version, size, flags, block, n_block, n_json, n_data, begin, length, json_crc, table_crc, zero, crc = (
         struct.unpack("<4sHHIIIIQQQIIII", raw[:64])
@@ -182,12 +182,12 @@ def test_layout_of_the_file(written: Path) -> None:
         assert stored == n_block
 
 
-def test_parts_are_all_tensors_once(model: Checkpoint) -> None:
+def test_parts_contain_every_tensor_once(model: Checkpoint) -> None:
     sources = [name for part in model_parts(ODD) for name in part.sources if not name.endswith(".key.bias")]
     assert sorted(sources) == sorted(expected_shapes(ODD))
 
 
-def test_stored_tensors_are_views_of_the_mapped_file(model: Checkpoint, tmp_path: Path) -> None:
+def test_uncompressed_tensors_are_views_of_the_mapped_file(model: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "model.apr"
     write_apr(model, path, "int8")
     matrix = read_apr(path).tensors["decoder.blocks.1.cross_attn.key_value.weight"]
@@ -204,8 +204,8 @@ def test_stored_tensors_are_views_of_the_mapped_file(model: Checkpoint, tmp_path
 # ---- damage ---------------------------------------------------------------------------------------------------------
 
 
-def rewritten(raw: bytes, change, tmp_path: Path) -> Path:
-    """The file with a changed JSON head, its sizes and checksums made to fit."""
+def rewrite_json(raw: bytes, change, tmp_path: Path) -> Path:
+    """Write the file with a changed JSON header and matching lengths and checksums."""
     sizes = list(struct.unpack("<4sHHIIIIQQQIIII", raw[:64]))
     text, table = raw[64 : 64 + sizes[6]], raw[64 + sizes[6] :][: 8 * sizes[5]]
     content = json.loads(text)
@@ -247,15 +247,15 @@ def rewritten(raw: bytes, change, tmp_path: Path) -> Path:
         (lambda c: c["tensors"][0]["arrays"].clear(), "has no arrays"),
     ],
 )
-def test_a_wrong_head_is_named(model: Checkpoint, tmp_path: Path, change, message: str) -> None:
+def test_invalid_header(model: Checkpoint, tmp_path: Path, change, message: str) -> None:
     path = tmp_path / "model.apr"
     write_apr(model, path)
     with pytest.raises(FormatError, match=re.escape(message)) as raised:
-        read_apr(rewritten(path.read_bytes(), change, tmp_path))
+        read_apr(rewrite_json(path.read_bytes(), change, tmp_path))
     assert str(raised.value).startswith(str(tmp_path / "changed.apr"))
 
 
-def all_tensors(raw: bytes) -> None:
+def read_all_tensors(raw: bytes) -> None:
     tensors = parse_apr(np.frombuffer(raw, np.uint8), "model").tensors
     for name in tensors:
         tensors[name]
@@ -269,7 +269,7 @@ def sealed(request: pytest.FixtureRequest, model: Checkpoint, tmp_path_factory: 
 
 
 @pytest.mark.parametrize("scale", [np.nan, np.inf, 3e38])
-def test_scales_that_are_not_finite(model: Checkpoint, tmp_path: Path, scale: float) -> None:
+def test_infinite_scales(model: Checkpoint, tmp_path: Path, scale: float) -> None:
     write_apr(model, tmp_path / "good.apr", "int8")
     matrix = read_apr(tmp_path / "good.apr").tensors["encoder.conv1.weight"]
     assert isinstance(matrix, PackedMatrix)
@@ -284,26 +284,26 @@ def test_scales_that_are_not_finite(model: Checkpoint, tmp_path: Path, scale: fl
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_every_flipped_bit_is_found(sealed: bytes, data: st.DataObject) -> None:
+def test_every_flipped_bit_is_detected(sealed: bytes, data: st.DataObject) -> None:
     raw = bytearray(sealed)
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(FormatError, match=r"^model: "):
-        all_tensors(bytes(raw))
+        read_all_tensors(bytes(raw))
 
 
 @settings(max_examples=40)
 @given(data=st.data())
-def test_every_cut_is_found(sealed: bytes, data: st.DataObject) -> None:
+def test_every_truncation_is_detected(sealed: bytes, data: st.DataObject) -> None:
     with pytest.raises(FormatError, match=r"^model: "):
-        all_tensors(sealed[: data.draw(st.integers(0, len(sealed) - 1))])
+        read_all_tensors(sealed[: data.draw(st.integers(0, len(sealed) - 1))])
 
 
-def test_more_than_the_file_is_found(sealed: bytes) -> None:
+def test_trailing_bytes_are_detected(sealed: bytes) -> None:
     with pytest.raises(FormatError, match=f"has {len(sealed) + 1} bytes instead of {len(sealed)}"):
-        all_tensors(sealed + b"\0")
+        read_all_tensors(sealed + b"\0")
 
 
-def test_the_damaged_block_is_named(model: Checkpoint, tmp_path: Path) -> None:
+def test_damaged_block_is_named(model: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "model.apr"
     write_apr(model, path)
     raw = bytearray(path.read_bytes())
@@ -312,24 +312,24 @@ def test_the_damaged_block_is_named(model: Checkpoint, tmp_path: Path) -> None:
     raw[begin + 65536] ^= 1
     path.write_bytes(raw)
     back = read_apr(path)
-    assert isinstance(back.tensors["encoder.conv1.weight"], PackedMatrix)  # in the first block: as good as ever
+    assert isinstance(back.tensors["encoder.conv1.weight"], PackedMatrix)  # in the first block, which is undamaged
     with pytest.raises(FormatError, match="block 1"):
         verify_apr(path)
     with pytest.raises(FormatError, match="block 1"):
-        all_tensors(bytes(raw))
+        read_all_tensors(bytes(raw))
     for name in read_apr(path, verify=False).tensors:
         assert read_apr(path, verify=False).tensors[name] is not None
 
 
-def test_what_would_unpack_to_far_more_is_refused() -> None:
+def test_decompression_bomb_is_refused() -> None:
     head = struct.pack(
         "<4sHHIIIIQQQIII", b"APR1", 2, 64, 1, 65536, 1 << 14, 0, 1 << 30, 64 + (8 << 14), 1 << 20, 0, 0, 0
     )
     with pytest.raises(FormatError, match="would unpack to 1073741824 bytes"):
-        all_tensors(head + struct.pack("<I", zlib.crc32(head)))
+        read_all_tensors(head + struct.pack("<I", zlib.crc32(head)))
 
 
-def test_zeros_are_stored_rather_than_packed_too_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_zeros_are_stored_uncompressed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("whisper_apr.formats.apr.writer.MAX_INFLATION_BYTES", 0)
     model = random_checkpoint(ODD)
     zeros = replace(model, tensors={name: np.zeros_like(value) for name, value in model.tensors.items()})
@@ -339,11 +339,11 @@ def test_zeros_are_stored_rather_than_packed_too_well(monkeypatch: pytest.Monkey
     assert not head.is_lz4.any()
 
 
-def test_damage_is_found_when_a_model_is_loaded(model: Checkpoint, tmp_path: Path) -> None:
+def test_loading_a_model_verifies_every_block(model: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "model.apr"
     write_apr(model, path)
     raw = bytearray(path.read_bytes())
-    raw[-1] ^= 1  # the decoder's last bias, which only a token's step would read
+    raw[-1] ^= 1  # in the decoder's last bias, which only decoding reads
     path.write_bytes(raw)
     with pytest.raises(FormatError, match=r"model\.apr: damaged"):
         load_model(path)
@@ -352,13 +352,13 @@ def test_damage_is_found_when_a_model_is_loaded(model: Checkpoint, tmp_path: Pat
 # ---- use ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_dtype(model: Checkpoint, tmp_path: Path) -> None:
+def test_unknown_dtype(model: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="'bfloat16'"):
         write_apr(model, tmp_path / "model.apr", "bfloat16")
 
 
 @pytest.mark.parametrize(("dtype", "value"), [("float16", 1e6), ("int8", np.inf), ("int4", np.nan)])
-def test_numbers_that_the_type_cannot_hold(model: Checkpoint, tmp_path: Path, dtype: str, value: float) -> None:
+def test_values_out_of_range_for_the_dtype(model: Checkpoint, tmp_path: Path, dtype: str, value: float) -> None:
     name = "decoder.blocks.0.mlp.0.weight"
     weight = model.tensors[name].copy()  # type: ignore[union-attr]
     weight[3, 2] = value
@@ -367,14 +367,16 @@ def test_numbers_that_the_type_cannot_hold(model: Checkpoint, tmp_path: Path, dt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_the_lz4_package(model: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compressing_without_the_lz4_package(
+    model: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "lz4.block", None)
     with pytest.raises(OptionError, match="pip install"):
         write_apr(model, tmp_path / "model.apr", compress=True)
 
 
-def test_opening_maps_and_does_not_read(tmp_path: Path) -> None:
-    """A model of 40 MB is opened, and its first matrix used, in a process whose memory does not grow by it."""
+def test_opening_a_file_maps_it(tmp_path: Path) -> None:
+    """Accessing all tensors of a 20 MB file allocates little memory."""
     dims = replace(ODD, n_audio_state=768, n_text_state=768, n_mels=80)
     path = tmp_path / "model.apr"
     write_apr(random_checkpoint(dims), path, "int8")
@@ -397,11 +399,11 @@ def test_sizes_of_tiny(dtype: str, megabytes: int) -> None:
     zeros = np.zeros(1, np.float32)
     parts = [(part, part_dtype(dict.fromkeys(part.sources, zeros), part, dtype)) for part in model_parts(TINY)]
     end = _lay_out(parts, len(packed_vocabulary("multilingual")))[-1].end
-    assert end + 100_000 < megabytes * 1_000_000  # its head has some 30 kB
+    assert end + 100_000 < megabytes * 1_000_000  # the header has about 30 kB
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
-def test_a_small_digits_hears_the_same(tmp_path: Path, dtype: str) -> None:
+def test_quantized_digits_transcribes_the_same(tmp_path: Path, dtype: str) -> None:
     digits = files("whisper_apr").joinpath("assets", "digits.pt")
     with as_file(digits) as path:
         write_apr(open_checkpoint(path), tmp_path / "digits.apr", dtype)

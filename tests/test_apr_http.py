@@ -1,4 +1,4 @@
-"""A model over HTTP: broken, changed, refused, and in use while the rest is on its way."""
+"""Load a model over HTTP: transfers that break, files that change, and use before the transfer is complete."""
 
 import http.server
 import io
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arriving import DECODER, ENCODER, equal, head_of, written
+from apr_files import DECODER, ENCODER, equal, parse_header, write_model
 from models import ODD, dimensions, random_checkpoint
 from whisper_apr import load_model
 from whisper_apr.errors import FormatError, ModelNotFoundError
@@ -26,11 +26,11 @@ from whisper_apr.formats.apr.http import open_stream
 
 @dataclass
 class Answers:
-    """What a server does with each request, the last one again and again, and what it was asked."""
+    """How a server answers each request, and the ranges that were requested. Further requests get a plain answer."""
 
     data: bytes
     then: list[Callable[["Handler", "Answers"], None]] = field(default_factory=list)
-    ranges: list[str | None] = field(default_factory=list)  # each request's Range
+    ranges: list[str | None] = field(default_factory=list)  # the Range header of each request
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -53,7 +53,7 @@ def send(
     total: int | None = None,
     count: int | None = None,
 ) -> None:
-    """data from `begin` on; `count` bytes of it, then the connection breaks."""
+    """Send the data from `begin` on; after `count` bytes the connection breaks."""
     handler.send_response(206 if begin else 200)
     total = len(data) if total is None else total
     if begin:
@@ -66,7 +66,7 @@ def send(
 
 
 def plain(handler: Handler, answers: Answers, **how: object) -> None:
-    """As a server does that knows ranges."""
+    """Answer like a server that supports ranges."""
     asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", "bytes=0-"))
     etag = how.get("etag", '"1"')
     unchanged = handler.headers.get("If-Range", etag) == etag
@@ -113,13 +113,13 @@ def test_over_http(either: bytes, serve) -> None:
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_a_broken_transfer_is_taken_up(either: bytes, serve, background: bool) -> None:
+def test_broken_transfer_is_resumed(either: bytes, serve, background: bool) -> None:
     url, answers = serve(either, breaking(30), breaking(50_000), breaking(0), breaking(3))
     assert equal(open_stream(url, background=background).checkpoint, either)
     assert answers.ranges == [None, "bytes=30-", "bytes=50030-", "bytes=50030-", "bytes=50033-"]
 
 
-def test_a_server_without_ranges(raw: bytes, serve) -> None:
+def test_server_without_ranges(raw: bytes, serve) -> None:
     def whole(handler: Handler, answers: Answers) -> None:
         send(handler, answers.data, etag="")
 
@@ -129,8 +129,8 @@ def test_a_server_without_ranges(raw: bytes, serve) -> None:
 
 
 @pytest.mark.parametrize("conditional", [True, False], ids=["answers If-Range", "ignores If-Range"])
-def test_a_changed_etag_starts_anew(raw: bytes, tmp_path: Path, serve, conditional: bool) -> None:
-    other = written(tmp_path / "other.apr", seed=1)
+def test_changed_etag_restarts_the_transfer(raw: bytes, tmp_path: Path, serve, conditional: bool) -> None:
+    other = write_model(tmp_path / "other.apr", seed=1)
     assert len(other) == len(raw)
 
     def changed(handler: Handler, answers: Answers) -> None:
@@ -152,8 +152,8 @@ def test_a_changed_etag_starts_anew(raw: bytes, tmp_path: Path, serve, condition
     assert answers.ranges == [None, "bytes=100000-"] + ([] if conditional else [None])
 
 
-def test_a_file_that_changes_after_its_tensors_were_used(raw: bytes, tmp_path: Path, serve) -> None:
-    other, used = written(tmp_path / "other.apr", seed=1), threading.Event()
+def test_file_changes_after_its_tensors_were_used(raw: bytes, tmp_path: Path, serve) -> None:
+    other, used = write_model(tmp_path / "other.apr", seed=1), threading.Event()
 
     def changed(handler: Handler, answers: Answers) -> None:
         used.wait(10)
@@ -167,9 +167,9 @@ def test_a_file_that_changes_after_its_tensors_were_used(raw: bytes, tmp_path: P
         tensors[DECODER]
 
 
-def test_a_model_that_changes_while_its_encoder_comes(raw: bytes, tmp_path: Path, serve) -> None:
-    """Nobody has seen the old model yet: the new one is loaded."""
-    other = written(tmp_path / "other.apr", seed=1)
+def test_file_changes_before_its_tensors_were_used(raw: bytes, tmp_path: Path, serve) -> None:
+    """The new file is loaded, because no tensor of the old one has been used."""
+    other = write_model(tmp_path / "other.apr", seed=1)
 
     def changed(handler: Handler, answers: Answers) -> None:
         send(handler, other, etag='"2"')
@@ -182,8 +182,8 @@ def test_a_model_that_changes_while_its_encoder_comes(raw: bytes, tmp_path: Path
     assert answers.ranges[:2] == [None, "bytes=20000-"]
 
 
-def test_a_block_that_came_damaged_is_fetched_again(raw: bytes, serve) -> None:
-    begin = int(head_of(raw).offsets[1])
+def test_damaged_block_is_requested_again(raw: bytes, serve) -> None:
+    begin = int(parse_header(raw).offsets[1])
     damaged = raw[: begin + 9] + b"\xff" + raw[begin + 10 :]
     assert damaged != raw
     url, answers = serve(raw, lambda handler, answers: send(handler, damaged))
@@ -191,8 +191,8 @@ def test_a_block_that_came_damaged_is_fetched_again(raw: bytes, serve) -> None:
     assert answers.ranges == [None, f"bytes={begin}-"]
 
 
-def test_a_file_that_is_damaged_there(raw: bytes, serve) -> None:
-    begin = int(head_of(raw).offsets[1])
+def test_file_damaged_on_the_server(raw: bytes, serve) -> None:
+    begin = int(parse_header(raw).offsets[1])
     url, answers = serve(raw[: begin + 9] + b"\xff" + raw[begin + 10 :])
     with pytest.raises(FormatError, match=f"{url}: damaged: the checksum of block 1"):
         open_stream(url).checkpoint.tensors[DECODER]
@@ -200,7 +200,7 @@ def test_a_file_that_is_damaged_there(raw: bytes, serve) -> None:
 
 
 @pytest.mark.parametrize("passing", [status(503), status(429, Retry_After="0"), status(500), breaking(0)])
-def test_failures_that_pass(raw: bytes, serve, passing: Callable) -> None:
+def test_transient_failures(raw: bytes, serve, passing: Callable) -> None:
     url, answers = serve(raw, *[passing] * apr_http.RETRIES)
     assert equal(open_stream(url).checkpoint, raw)
     assert len(answers.ranges) == apr_http.RETRIES + 1
@@ -213,7 +213,7 @@ def test_failures_that_pass(raw: bytes, serve, passing: Callable) -> None:
         (breaking(0), "the connection broke after 0 bytes"),
     ],
 )
-def test_failures_that_do_not_pass(raw: bytes, serve, answer: Callable, message: str) -> None:
+def test_lasting_failures(raw: bytes, serve, answer: Callable, message: str) -> None:
     url, answers = serve(raw, *[answer] * 50)
     with pytest.raises(
         ModelNotFoundError, match=f"{url}: cannot be loaded, 5 retries in a row failed; the last: .*{message}"
@@ -223,7 +223,7 @@ def test_failures_that_do_not_pass(raw: bytes, serve, answer: Callable, message:
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410])
-def test_refusals(raw: bytes, serve, code: int) -> None:
+def test_permanent_statuses(raw: bytes, serve, code: int) -> None:
     url, answers = serve(raw, status(code))
     with pytest.raises(ModelNotFoundError, match=f"{url}: the server answered {code}"):
         load_model(url)
@@ -231,13 +231,13 @@ def test_refusals(raw: bytes, serve, code: int) -> None:
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x"])
-def test_redirects_lead_to_http_only(raw: bytes, serve, target: str) -> None:
+def test_redirect_to_another_scheme_is_refused(raw: bytes, serve, target: str) -> None:
     url, _ = serve(raw, *[status(302, Location=target)] * 9)
     with pytest.raises(ModelNotFoundError, match=re.escape(url)):
         load_model(url)
 
 
-def test_a_redirect_is_followed(raw: bytes, serve) -> None:
+def test_redirect_is_followed(raw: bytes, serve) -> None:
     there, _ = serve(raw)
     url, _ = serve(b"", status(302, Location=there))
     assert equal(open_stream(url).checkpoint, raw)
@@ -252,7 +252,7 @@ def test_wrong_lengths(raw: bytes, serve) -> None:
         load_model(url)
 
 
-def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apr_http, "FIRST_PAUSE", 0.0)
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         port = server.server_port
@@ -262,12 +262,12 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         load_model("http://a b/")
 
 
-# ---- while the rest is on its way -------------------------------------------------------------------------------
+# ---- use before the transfer is complete ------------------------------------------------------------------------
 
 
-def test_the_encoder_runs_before_the_decoder_has_come(raw: bytes, serve) -> None:
-    """The server sends what the encoder needs, and the rest only when the encoder has run."""
-    head, events, encoded = head_of(raw), [], threading.Event()  # type: ignore[var-annotated]
+def test_encoder_runs_before_the_decoder_has_arrived(raw: bytes, serve) -> None:
+    """The server sends the decoder only after the encoder has run."""
+    head, events, encoded = parse_header(raw), [], threading.Event()  # type: ignore[var-annotated]
     last = head.entries["encoder.ln_post.bias"].end
     cut = min(head.fixed.data_begin + -(-last // 65536) * 65536, len(raw))
     assert cut < head.fixed.data_begin + head.entries[DECODER].end
@@ -288,14 +288,14 @@ def test_the_encoder_runs_before_the_decoder_has_come(raw: bytes, serve) -> None
     encoded.set()
     logits = model.logits(np.array([[1, 2]]), features[None])
     events.append("decoder ran")
-    events.remove("encoder sent")  # may be noted a little after the encoder has run
+    events.remove("encoder sent")  # may be recorded only after the encoder has run
     assert events == ["encoder ran", "decoder sent", "all there", "decoder ran"]
     whole = load_model(io.BytesIO(raw))
     np.testing.assert_array_equal(logits, whole.logits(np.array([[1, 2]]), whole.embed_audio(mel)[None]))
 
 
 @pytest.mark.parametrize("compress", [False, True], ids=["stored", "LZ4"])
-def test_memory_is_the_model_and_little_more(tmp_path: Path, serve, compress: bool) -> None:
+def test_memory_use(tmp_path: Path, serve, compress: bool) -> None:
     path = tmp_path / "model.apr"
     write_apr(random_checkpoint(dimensions(512, 8, 4, n_vocab=9999, audio_ctx=100)), path, "int8", compress)
     url, _ = serve(path.read_bytes())
@@ -308,6 +308,6 @@ model.decoder
 print(tracemalloc.get_traced_memory()[1])
 """
     done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
-    size = head_of(path.read_bytes()).fixed.data_length
+    size = parse_header(path.read_bytes()).fixed.data_length
     assert size > 30 << 20
     assert int(done.stdout) < size + (8 << 20)

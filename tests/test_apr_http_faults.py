@@ -1,4 +1,4 @@
-"""A model's URL at a server that does anything: an error of ours, in one sentence, without secrets, in bounded time; or the model."""
+"""Load a model from a misbehaving server: the model, or a clear error without secrets, in bounded time."""
 
 import itertools
 import re
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arriving import equal
+from apr_files import equal
 from whisper_apr import load_model
 from whisper_apr.errors import FormatError, ModelNotFoundError
 from whisper_apr.formats.apr import http as apr_http
@@ -23,14 +23,12 @@ from whisper_apr.formats.apr.http import open_stream
 
 pytestmark = pytest.mark.system
 
-CERTIFICATE = (
-    Path(__file__).parent / "data" / "localhost.pem"
-)  # for localhost and 127.0.0.1, signed by itself, with its key
-Script = Callable[[socket.socket, bytes], None]  # what is done with a connection, after its request's head was read
+CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"  # self-signed, for localhost and 127.0.0.1, with its key
+Script = Callable[[socket.socket, bytes], None]  # handles a connection after the request was read
 
 
 class Scripted:
-    """A server that does with each connection what the next script says, the last one again and again."""
+    """A server that handles each connection with the next script, further ones with the last."""
 
     def __init__(self, *scripts: Script, context: ssl.SSLContext | None = None) -> None:
         self._scripts, self._context = list(scripts), context
@@ -89,13 +87,13 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scripted
         server.close()
 
 
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For servers that fall silent; others get more time, for a machine may be busy."""
+def shorten_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the timeout, for tests that run into it; the others need a long one on a busy machine."""
     monkeypatch.setattr(apr_http, "TIMEOUT", 0.15)
 
 
 def says(head: str | bytes, body: bytes = b"", *, ends: bool = True) -> Script:
-    """Sends a head, whose lines end in \\n here, and a body. With ends=False the connection is kept open, and silent."""
+    """Send headers (with \\n for \\r\\n) and a body; with ends=False the connection then stays open."""
     head = head.replace("\n", "\r\n").encode("latin-1") if isinstance(head, str) else head
 
     def script(connection: socket.socket, _: bytes) -> None:
@@ -109,14 +107,14 @@ def says(head: str | bytes, body: bytes = b"", *, ends: bool = True) -> Script:
 def resets(head: str, body: bytes) -> Script:
     def script(connection: socket.socket, _: bytes) -> None:
         connection.sendall(head.replace("\n", "\r\n").encode() + body)
-        time.sleep(0.05)  # the client has read it
+        time.sleep(0.05)  # so that the client reads it
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     return script
 
 
 def drips(start: bytes, rest: Iterator[bytes]) -> Script:
-    """Sends a little again and again, and never comes to an end."""
+    """Send pieces without end."""
 
     def script(connection: socket.socket, _: bytes) -> None:
         connection.sendall(start)
@@ -128,7 +126,7 @@ def drips(start: bytes, rest: Iterator[bytes]) -> Script:
 
 
 def serves(data: bytes) -> Script:
-    """As a server does that knows ranges."""
+    """Answer like a server that supports ranges."""
 
     def script(connection: socket.socket, head: bytes) -> None:
         asked = re.search(rb"Range: bytes=(\d+)-", head)
@@ -146,7 +144,7 @@ SECRET = "?token=hunter2#hunter2"
 
 @contextmanager
 def fails(kind: type[Exception], message: str, url: str) -> Iterator[None]:
-    """An error of ours, in one sentence that names the URL and nothing secret, and within some seconds."""
+    """Expect an error within seconds, whose message names the URL but no secret."""
     began = time.monotonic()
     with pytest.raises(kind, match=message) as caught:
         yield
@@ -178,10 +176,12 @@ HEADS = {
     "a head that drips": (drips(b"HTTP/1.1 200 OK\r\nX: ", itertools.repeat(b"a")), LAST + "TimeoutError"),
     "a status line that drips": (drips(b"HTTP/1.1 2", itertools.repeat(b"0")), LAST + "TimeoutError"),
     "goes on for ever": (drips(b"", itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n")), LAST + "TimeoutError"),
-    "switching protocols": (says("HTTP/1.1 101 Switching Protocols\n\n"), "the server answered 101 Switching Protocols"),
+    "switching protocols": (says("HTTP/1.1 101 Switching Protocols\n\n"), "answered 101 Switching Protocols"),
     "created": (says("HTTP/1.1 201 Created\nContent-Length: 0\n\n"), "the server answered 201 Created"),
     "no content": (says("HTTP/1.1 204 No Content\n\n"), "the server answered 204 No Content"),
-    "multiple choices": (says("HTTP/1.1 300 Choose\nLocation: /x\nContent-Length: 0\n\n"), "answered 300 Multiple Choices"),
+    "multiple choices": (
+        says("HTTP/1.1 300 Choose\nLocation: /x\nContent-Length: 0\n\n"), "answered 300 Multiple Choices"
+    ),
     "not modified": (says("HTTP/1.1 304 Not Modified\n\n"), "the server answered 304 Not Modified"),
     "refused": (says("HTTP/1.1 404 \x1b[31mhunter2\nContent-Length: 0\n\n"), "the server answered 404 Not Found$"),
     "a status of nobody's": (says("HTTP/1.1 799 Strange\nContent-Length: 0\n\n"), "the server answered 799$"),
@@ -190,9 +190,15 @@ HEADS = {
     "no such range, always": (says("HTTP/1.1 416 No\nContent-Length: 0\n\n"), LAST + "became shorter"),
     "a part of nothing": (says("HTTP/1.1 206 Partial\nContent-Length: 5\n\n", b"12345"), LAST + "another range"),
     "a part that is none": (says("HTTP/1.1 206 Partial\nContent-Range: bytes */5\nContent-Length: 5\n\n"), LAST),
-    "a part from elsewhere": (says("HTTP/1.1 206 Partial\nContent-Range: bytes 5-9/10\n\n", b"12345"), LAST + "another range"),
-    "a part backwards": (says("HTTP/1.1 206 Partial\nContent-Range: bytes 0--5/10\n\n", b"12345"), LAST + "another range"),
-    "a part beyond the end": (says("HTTP/1.1 206 Partial\nContent-Range: bytes 0-9/5\n\n", bytes(9)), LAST + "another range"),
+    "a part from elsewhere": (
+        says("HTTP/1.1 206 Partial\nContent-Range: bytes 5-9/10\n\n", b"12345"), LAST + "another range"
+    ),
+    "a part backwards": (
+        says("HTTP/1.1 206 Partial\nContent-Range: bytes 0--5/10\n\n", b"12345"), LAST + "another range"
+    ),
+    "a part beyond the end": (
+        says("HTTP/1.1 206 Partial\nContent-Range: bytes 0-9/5\n\n", bytes(9)), LAST + "another range"
+    ),
     "a part of many digits": (says(f"HTTP/1.1 206 Partial\nContent-Range: bytes 0-{'9' * 5000}/*\n\n"), LAST),
     "parts": (says("HTTP/1.1 206 Partial\nContent-Type: multipart/byteranges; boundary=x\n\n", b"--x"), LAST),
     "compressed": (says(OK + "Content-Encoding: gzip\n\n", b"\x1f\x8b"), r"the server sends it encoded \(gzip\)"),
@@ -213,12 +219,13 @@ HEADS = {
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_answers_that_are_none(scripted: Callable[..., Scripted], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_responses(scripted: Callable[..., Scripted], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     script, message = HEADS[name]
     if message == LAST + "TimeoutError":
-        impatient(monkeypatch)
+        shorten_timeout(monkeypatch)
     server = scripted(script)
-    with fails(FormatError if message in ("ended after 0 bytes", "ended after 18 of 18 bytes", "not an .apr") else ModelNotFoundError, message, server.url):  # fmt: skip
+    is_format_error = message in ("ended after 0 bytes", "ended after 18 of 18 bytes", "not an .apr")
+    with fails(FormatError if is_format_error else ModelNotFoundError, message, server.url):
         load_model(server.url + SECRET)
     assert len(server.requests) <= apr_http.RETRIES + 1
     assert all(request.startswith(b"GET /model.apr?token=hunter2 HTTP/1.1\r\n") for request in server.requests)
@@ -239,7 +246,7 @@ def test_answers_that_are_none(scripted: Callable[..., Scripted], name: str, mon
         "no colon\n",
     ],
 )
-def test_odd_heads_with_the_model_behind_them(raw: bytes, scripted: Callable[..., Scripted], head: str) -> None:
+def test_odd_headers_before_the_model(raw: bytes, scripted: Callable[..., Scripted], head: str) -> None:
     server = scripted(says(OK + head.replace("LENGTH", str(len(raw))) + "\n", raw))
     assert equal(open_stream(server.url).checkpoint, raw)
 
@@ -249,23 +256,23 @@ def chunked(data: bytes, size: int = 30_000) -> bytes:
     return b"".join(b"%x;x=y\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\nX: y\r\n\r\n"
 
 
-def test_chunks(raw: bytes, scripted: Callable[..., Scripted]) -> None:
+def test_chunked_transfer(raw: bytes, scripted: Callable[..., Scripted]) -> None:
     head = OK + "Transfer-Encoding: chunked\n\n"
     assert equal(open_stream(scripted(says(head, chunked(raw))).url).checkpoint, raw)
-    server = scripted(says(head, chunked(raw)[:40_000]), serves(raw))  # cut off within a chunk, and taken up
+    server = scripted(says(head, chunked(raw)[:40_000]), serves(raw))  # cut off within a chunk, then resumed
     assert equal(open_stream(server.url).checkpoint, raw)
     assert [b"Range:" in request for request in server.requests] == [False, True]
 
 
-def test_parts_that_are_smaller_than_asked_for(raw: bytes, scripted: Callable[..., Scripted]) -> None:
-    def sparing(connection: socket.socket, head: bytes) -> None:
+def test_ranges_smaller_than_requested(raw: bytes, scripted: Callable[..., Scripted]) -> None:
+    def small_ranges(connection: socket.socket, head: bytes) -> None:
         asked = re.search(rb"Range: bytes=(\d+)-", head)
         begin = int(asked[1]) if asked else 0
         end = min(begin + 50_000, len(raw))
         head = f"HTTP/1.1 206 Partial\r\nContent-Range: bytes {begin}-{end - 1}/{len(raw)}\r\n\r\n".encode()
         connection.sendall(head + raw[begin:end])
 
-    server = scripted(sparing)
+    server = scripted(small_ranges)
     assert equal(open_stream(server.url).checkpoint, raw)
     assert len(server.requests) == -(-len(raw) // 50_000)
 
@@ -277,24 +284,24 @@ def test_wrong_lengths(raw: bytes, scripted: Callable[..., Scripted]) -> None:
             load_model(server.url)
 
 
-def test_a_part_of_a_file_of_another_length(raw: bytes, scripted: Callable[..., Scripted]) -> None:
+def test_range_of_a_file_of_another_length(raw: bytes, scripted: Callable[..., Scripted]) -> None:
     begin = f"HTTP/1.1 200 OK\nContent-Length: {len(raw)}\n\n"
     other = f"HTTP/1.1 206 Partial\nContent-Range: bytes 1000-{len(raw)}/{len(raw) + 1}\n\n"
     server = scripted(says(begin, raw[:1000]), says(other, raw[1000:] + b"x"), serves(raw))
     assert equal(open_stream(server.url).checkpoint, raw)
 
 
-# ---- transfers that break ---------------------------------------------------------------------------------------
+# ---- interrupted transfers --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at", [0, 3, 5000, 200_000])
 @pytest.mark.parametrize("how", ["resets", "stops", "ends"])
 @pytest.mark.parametrize("lasting", [True, False], ids=["always", "once"])
-def test_a_transfer_that_breaks(
+def test_interrupted_transfer(
     raw: bytes, scripted: Callable[..., Scripted], at: int, how: str, lasting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how == "stops":
-        impatient(monkeypatch)
+        shorten_timeout(monkeypatch)
     head = OK + f"Content-Length: {len(raw)}\n\n"
     script = {
         "resets": resets(head, raw[:at]),
@@ -310,8 +317,8 @@ def test_a_transfer_that_breaks(
     assert len(server.requests) <= apr_http.RETRIES + 2
 
 
-def test_a_byte_at_a_time(raw: bytes, scripted: Callable[..., Scripted]) -> None:
-    """Each try brings a byte, then the connection breaks: as many tries as bytes, if need be."""
+def test_connection_breaks_after_each_byte(raw: bytes, scripted: Callable[..., Scripted]) -> None:
+    """A retry that receives a byte resets the count of failures."""
 
     def one(connection: socket.socket, head: bytes) -> None:
         asked = re.search(rb"Range: bytes=(\d+)-", head)
@@ -327,7 +334,7 @@ def test_a_byte_at_a_time(raw: bytes, scripted: Callable[..., Scripted]) -> None
     assert equal(open_stream(scripted(one).url).checkpoint, raw)
 
 
-def test_another_file_each_time(raw: bytes, scripted: Callable[..., Scripted]) -> None:
+def test_file_changes_with_each_request(raw: bytes, scripted: Callable[..., Scripted]) -> None:
     count = itertools.count()
 
     def other(connection: socket.socket, _: bytes) -> None:
@@ -377,21 +384,21 @@ def test_redirects_are_followed(raw: bytes, scripted: Callable[..., Scripted], c
         ("x/../model.apr", "more than 10 redirects"),
     ],
 )
-def test_redirects_that_lead_nowhere(scripted: Callable[..., Scripted], location: str | None, message: str) -> None:
+def test_invalid_redirects(scripted: Callable[..., Scripted], location: str | None, message: str) -> None:
     server = scripted(redirects(location))
     with fails(ModelNotFoundError, message, server.url):
         load_model(server.url + SECRET)
     assert len(server.requests) <= apr_http.MAX_REDIRECTS + 1
 
 
-def test_two_that_redirect_to_each_other(scripted: Callable[..., Scripted]) -> None:
+def test_redirect_loop(scripted: Callable[..., Scripted]) -> None:
     one = scripted(lambda connection, head: redirects(other.url)(connection, head))
     other = scripted(redirects(one.url))
     with fails(ModelNotFoundError, "more than 10 redirects", one.url):
         load_model(one.url)
 
 
-def test_the_body_of_a_redirect_is_not_waited_for(raw: bytes, scripted: Callable[..., Scripted]) -> None:
+def test_body_of_a_redirect_is_not_read(raw: bytes, scripted: Callable[..., Scripted]) -> None:
     there = scripted(serves(raw))
     endless = drips(f"HTTP/1.1 302 Found\r\nLocation: {there.url}\r\n\r\n".encode(), itertools.repeat(bytes(1000)))
     assert equal(open_stream(scripted(endless).url).checkpoint, raw)
@@ -421,7 +428,9 @@ def test_https(raw: bytes, scripted: Callable[..., Scripted], context: ssl.SSLCo
 
 
 @pytest.mark.usefixtures("trusted")
-def test_no_redirect_from_https_to_http(raw: bytes, scripted: Callable[..., Scripted], context: ssl.SSLContext) -> None:
+def test_redirect_from_https_to_http_is_refused(
+    raw: bytes, scripted: Callable[..., Scripted], context: ssl.SSLContext
+) -> None:
     there = scripted(serves(raw))
     server = scripted(redirects(there.url + SECRET), context=context)
     with fails(ModelNotFoundError, f"the server redirects from https to http, {there.url}; use that URL", server.url):
@@ -429,17 +438,17 @@ def test_no_redirect_from_https_to_http(raw: bytes, scripted: Callable[..., Scri
     assert there.requests == []
 
 
-def test_a_certificate_that_is_not_trusted(scripted: Callable[..., Scripted], context: ssl.SSLContext) -> None:
+def test_untrusted_certificate(scripted: Callable[..., Scripted], context: ssl.SSLContext) -> None:
     server = scripted(says(OK), context=context)
     with fails(ModelNotFoundError, "cannot be loaded .*certificate", server.url):
         load_model(server.url)
     assert server.requests == []
 
 
-def test_http_where_https_is_spoken(
+def test_http_and_https_confused(
     scripted: Callable[..., Scripted], context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impatient(monkeypatch)
+    shorten_timeout(monkeypatch)
     server = scripted(says(OK), context=context)
     url = server.url.replace("https", "http")
     with fails(ModelNotFoundError, LAST, url):
@@ -450,13 +459,14 @@ def test_http_where_https_is_spoken(
         load_model(url)
 
 
-# ---- anything ---------------------------------------------------------------------------------------------------
+# ---- arbitrary responses ----------------------------------------------------------------------------------------
 
 LINES = st.sampled_from(
     [
-        "Content-Length: LENGTH", "Content-Length: 0", "Content-Length: -1", "Content-Length: 1e3", "Content-Range: bytes 0-LAST/LENGTH",
-        "Content-Range: bytes 0-0/LENGTH", "Content-Range: bytes 5-LAST/LENGTH", "Content-Range: x", "Transfer-Encoding: chunked",
-        "Transfer-Encoding: x", "Content-Encoding: gzip", 'ETag: "a"', 'ETag: W/"a"', "Last-Modified: x", "Location: /", "Location: x:y",
+        "Content-Length: LENGTH", "Content-Length: 0", "Content-Length: -1", "Content-Length: 1e3",
+        "Content-Range: bytes 0-LAST/LENGTH", "Content-Range: bytes 0-0/LENGTH", "Content-Range: bytes 5-LAST/LENGTH",
+        "Content-Range: x", "Transfer-Encoding: chunked", "Transfer-Encoding: x", "Content-Encoding: gzip",
+        'ETag: "a"', 'ETag: W/"a"', "Last-Modified: x", "Location: /", "Location: x:y",
         "Retry-After: 0", "Retry-After: x", "Connection: keep-alive", "X", ": x", " folded", "\x00", "\xff: \xff",
     ]
 )  # fmt: skip
@@ -469,7 +479,9 @@ ANSWERS = st.tuples(
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(answers=st.lists(ANSWERS, min_size=1, max_size=4))
-def test_any_answers(raw: bytes, scripted: Callable[..., Scripted], answers: list[tuple[int, list[str], str]]) -> None:
+def test_arbitrary_responses(
+    raw: bytes, scripted: Callable[..., Scripted], answers: list[tuple[int, list[str], str]]
+) -> None:
     def script(status: int, lines: list[str], body: str) -> Script:
         head = f"HTTP/1.1 {status} x\n" + "".join(f"{line}\n" for line in lines) + "\n"
         head = head.replace("LENGTH", str(len(raw))).replace("LAST", str(len(raw) - 1))

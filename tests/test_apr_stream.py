@@ -1,4 +1,4 @@
-"""A model as it arrives: in pieces of any size, verified, tensors as they complete."""
+"""Load a model while it arrives: pieces of any size, verification, and tensors as soon as they are complete."""
 
 import io
 import threading
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arriving import DECODER, ENCODER, equal, head_of, written
+from apr_files import DECODER, ENCODER, equal, parse_header, write_model
 from models import ODD, random_checkpoint
 from whisper_apr import load_model
 from whisper_apr.errors import FormatError
@@ -17,7 +17,7 @@ from whisper_apr.formats.apr import stream as apr_stream
 from whisper_apr.formats.apr.http import open_stream
 from whisper_apr.simd import PackedMatrix
 
-# ---- fed --------------------------------------------------------------------------------------------------------
+# ---- feeding ----------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=30)
@@ -35,7 +35,7 @@ def test_pieces_of_any_size(either: bytes, data: st.DataObject) -> None:
 
 
 def test_byte_by_byte(raw: bytes) -> None:
-    stream, head = AprStream(), head_of(raw)
+    stream, head = AprStream(), parse_header(raw)
     ends = {
         name: head.fixed.data_begin + min(-(-entry.end // 65536) * 65536, head.fixed.data_length)
         for name, entry in head.entries.items()
@@ -46,7 +46,7 @@ def test_byte_by_byte(raw: bytes) -> None:
     assert all(map(stream.is_ready, ends))
 
 
-def test_tensors_wait_in_other_threads(raw: bytes) -> None:
+def test_other_threads_wait_for_tensors(raw: bytes) -> None:
     stream, got, waiting = AprStream(), [], threading.Event()  # type: ignore[var-annotated]
 
     def use() -> None:
@@ -59,11 +59,11 @@ def test_tensors_wait_in_other_threads(raw: bytes) -> None:
     for i in range(0, len(raw), 10_000):
         stream.feed(raw[i : i + 10_000])
     thread.join(10)
-    assert [name for name, _ in got] == list(head_of(raw).entries)
+    assert [name for name, _ in got] == list(parse_header(raw).entries)
 
 
 @pytest.mark.parametrize("where", [0, 70, -1])
-def test_who_waits_hears_of_damage(raw: bytes, where: int) -> None:
+def test_waiting_threads_get_the_error(raw: bytes, where: int) -> None:
     stream, heard = AprStream("model"), []  # type: ignore[var-annotated]
 
     def use() -> None:
@@ -82,8 +82,8 @@ def test_who_waits_hears_of_damage(raw: bytes, where: int) -> None:
     assert len(heard) == 1
 
 
-def test_a_damaged_block_can_be_fed_again(either: bytes) -> None:
-    head = head_of(either)
+def test_damaged_block_can_be_fed_again(either: bytes) -> None:
+    head = parse_header(either)
     begin, length = int(head.offsets[1]), int(head.lengths[1])
     damaged = bytearray(either)
     damaged[begin + length // 2] ^= 0x40
@@ -96,7 +96,7 @@ def test_a_damaged_block_can_be_fed_again(either: bytes) -> None:
     assert equal(stream.checkpoint, either)
 
 
-def test_from_the_beginning_again(either: bytes) -> None:
+def test_restart_with_the_same_file(either: bytes) -> None:
     stream = AprStream()
     stream.feed(either[:80_000])
     first = stream.checkpoint.tensors[ENCODER]
@@ -112,8 +112,8 @@ def test_from_the_beginning_again(either: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [20, 4000, 100_000])
-def test_another_file_from_the_beginning(raw: bytes, tmp_path: Path, size: int) -> None:
-    other = written(tmp_path / "other.apr", seed=1)
+def test_restart_with_another_file(raw: bytes, tmp_path: Path, size: int) -> None:
+    other = write_model(tmp_path / "other.apr", seed=1)
     stream = AprStream()
     stream.feed(raw[:size])
     stream.restart()
@@ -121,8 +121,8 @@ def test_another_file_from_the_beginning(raw: bytes, tmp_path: Path, size: int) 
     assert equal(stream.checkpoint, other)
 
 
-def test_another_file_after_tensors_were_used(raw: bytes, tmp_path: Path) -> None:
-    other = written(tmp_path / "other.apr", seed=1)
+def test_restart_with_another_file_after_tensors_were_used(raw: bytes, tmp_path: Path) -> None:
+    other = write_model(tmp_path / "other.apr", seed=1)
     stream = AprStream("model")
     stream.feed(raw[:100_000])
     stream.checkpoint.tensors[ENCODER]
@@ -131,7 +131,7 @@ def test_another_file_after_tensors_were_used(raw: bytes, tmp_path: Path) -> Non
         stream.feed(other)
 
 
-def test_the_end_too_early_and_too_late(raw: bytes) -> None:
+def test_too_short_and_too_long(raw: bytes) -> None:
     stream = AprStream("model")
     stream.feed(raw[:-1])
     with pytest.raises(FormatError, match=f"model: ended after {len(raw) - 1} of {len(raw)} bytes"):
@@ -146,7 +146,7 @@ def test_the_end_too_early_and_too_late(raw: bytes) -> None:
         AprStream().finish()
 
 
-def test_other_kinds_of_files(tmp_path: Path) -> None:
+def test_other_formats(tmp_path: Path) -> None:
     write_apr_v1(random_checkpoint(ODD), tmp_path / "v1.apr")
     with pytest.raises(FormatError, match=r"only \.apr version 2"):
         AprStream().feed((tmp_path / "v1.apr").read_bytes())
@@ -163,7 +163,7 @@ def test_closed(raw: bytes) -> None:
         stream.checkpoint.tensors[DECODER]
 
 
-# ---- read from a file object ------------------------------------------------------------------------------------
+# ---- file objects -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("background", [False, True])
@@ -171,7 +171,7 @@ def test_file_object(either: bytes, background: bool) -> None:
     assert equal(open_stream(io.BytesIO(either), background=background).checkpoint, either)
 
 
-def test_without_threads_no_more_is_read_than_is_asked_for(raw: bytes) -> None:
+def test_without_threads_only_requested_data_is_read(raw: bytes) -> None:
     file = io.BytesIO(raw)
     tensors = open_stream(file, background=False).checkpoint.tensors
     assert file.tell() <= 2 * apr_stream.PIECE
@@ -203,7 +203,7 @@ def test_fed_without_threads(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> Non
         (io.BytesIO(b"x" * 99), r"not an \.apr file"),
     ],
 )
-def test_what_is_no_model(file: io.BytesIO, message: str, background: bool) -> None:
+def test_not_a_model(file: io.BytesIO, message: str, background: bool) -> None:
     file.seek(0)
     with pytest.raises(FormatError, match=message):
         _ = open_stream(file, background=background).checkpoint
@@ -213,26 +213,28 @@ def test_what_is_no_model(file: io.BytesIO, message: str, background: bool) -> N
 
 
 class Failing(io.RawIOBase):
-    """A file that raises whatever it is given."""
+    """A file object whose read() raises an error."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
-        self.name = 7  # as that of a file opened by its descriptor
+        self.name = 7  # like a file opened by descriptor
 
     def read(self, _: int = -1) -> bytes:
         raise self._error
 
 
 @pytest.mark.parametrize("background", [False, True])
-@pytest.mark.parametrize("error", [OSError("gone"), ValueError("closed"), EOFError(), type("ReadTimeout", (Exception,), {})("late")])  # fmt: skip
-def test_a_file_that_raises(error: Exception, background: bool) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError("gone"), ValueError("closed"), EOFError(), type("ReadTimeout", (Exception,), {})("late")]
+)
+def test_file_object_raises(error: Exception, background: bool) -> None:
     with pytest.raises(FormatError, match=rf"^stream: cannot be read \({type(error).__name__}") as caught:
         open_stream(Failing(error), background=background).checkpoint  # noqa: B018
     assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize("piece", [None, "text", 5, [1, 2]])
-def test_a_file_that_gives_no_bytes(piece: object) -> None:
+def test_file_object_returns_other_types(piece: object) -> None:
     class Odd:
         def read(self, _: int) -> object:
             return piece

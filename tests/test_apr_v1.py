@@ -1,4 +1,4 @@
-"""`.apr` version 1: the worked example byte by byte, both naming schemes, names cut off, damage refused."""
+"""`.apr` version 1: a worked example, both naming schemes, truncated names, and damage."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint, read_apr, write_apr_v1
 from whisper_apr.formats.apr.v1 import parse_apr_v1
 
-# int8; tiny's head; one tensor t = [[1, -2], [0.5, 2]]; the tokens a and b; one merge (a, b)
+# int8; tiny's header; one tensor t = [[1, -2], [0.5, 2]]; the tokens a and b; one merge (a, b)
 EXAMPLE = bytes.fromhex(
     "41505231010000020001000199ca0000dc05000080010000060000000400000"
     "0c00100008001000006000000040000005000000074" + "00" * 47 + "0000000000000000"
@@ -29,7 +29,7 @@ def named(data: bytes) -> np.ndarray:
 
 
 def sealed(body: bytes) -> np.ndarray:
-    """A file of this content, with the checksum that fits."""
+    """Return the bytes of a file with this content and a valid checksum."""
     return named(body + struct.pack("<I", zlib.crc32(body)))
 
 
@@ -64,21 +64,21 @@ def test_worked_example() -> None:
     assert content.filterbank is None
 
 
-def test_the_example_is_no_whole_model(tmp_path) -> None:
+def test_example_is_not_a_complete_model(tmp_path) -> None:
     path = tmp_path / "t.apr"
     path.write_bytes(EXAMPLE)
     with pytest.raises(FormatError, match=r"tensors are missing: encoder\.conv1\.weight"):
         read_apr(path)
 
 
-def test_writing_and_reading_back(model: Checkpoint, written) -> None:
+def test_round_trip(model: Checkpoint, written) -> None:
     back = open_checkpoint(written)
     assert back.dims == model.dims
     for name, value in model.tensors.items():
         np.testing.assert_array_equal(back.tensors[name], value, strict=True)
 
 
-def test_written_names_are_the_rust_engines(written) -> None:
+def test_names_are_those_of_the_rust_engine(written) -> None:
     data = written.read_bytes()
     names = [data[52 + 96 * i :][:48].rstrip(b"\0").decode() for i in range(len(expected_shapes(DIMS)))]
     assert {
@@ -92,14 +92,14 @@ def test_written_names_are_the_rust_engines(written) -> None:
         "decoder.token_embedding",
         "decoder.positional_embedding",
         "decoder.layers.9.encoder_attn.out_proj.weight",
-        "decoder.layers.10.encoder_attn_layer_norm.weigh",  # 48 characters, cut off
+        "decoder.layers.10.encoder_attn_layer_norm.weigh",  # 48 characters, truncated
         "decoder.layers.10.encoder_attn_layer_norm.bias",
         "decoder.layer_norm.bias",
     } <= set(names)
     assert max(map(len, names)) == 47
 
 
-def test_the_other_naming_scheme(model: Checkpoint, written, tmp_path) -> None:
+def test_alternative_names(model: Checkpoint, written, tmp_path) -> None:
     data = written.read_bytes()[:-4]
     for old, new in (
         (b"encoder.positional_embedding", b"encoder.embed_positions.weight"),
@@ -149,14 +149,14 @@ def test_vocabulary_and_filterbank(model: Checkpoint, tmp_path) -> None:
         (0x0B, b"\x03", "the filterbank's length takes 4 bytes"),
     ],
 )
-def test_damage_is_named(offset: int, value: bytes, message: str) -> None:
+def test_damage(offset: int, value: bytes, message: str) -> None:
     body = bytearray(EXAMPLE[:-4])
     body[offset : offset + len(value)] = value
     with pytest.raises(FormatError, match=f"^example: .*{message}"):
         parse_apr_v1(sealed(bytes(body)), "example")
 
 
-def test_two_tensors_of_one_name() -> None:
+def test_duplicate_tensor_names() -> None:
     body = (
         EXAMPLE[:0x09]
         + b"\x02\x00"
@@ -170,7 +170,7 @@ def test_two_tensors_of_one_name() -> None:
 
 
 @given(st.integers(0, 183), st.integers(1, 255))
-def test_every_flipped_bit_is_found(offset: int, flip: int) -> None:
+def test_every_flipped_bit_is_detected(offset: int, flip: int) -> None:
     data = bytearray(EXAMPLE)
     data[offset] ^= flip
     with pytest.raises(FormatError):
@@ -178,12 +178,12 @@ def test_every_flipped_bit_is_found(offset: int, flip: int) -> None:
 
 
 @given(st.integers(0, 183))
-def test_every_cut_is_found(length: int) -> None:
+def test_every_truncation_is_detected(length: int) -> None:
     with pytest.raises(FormatError):
         parse_apr_v1(named(EXAMPLE[:length]), "example")
 
 
-def test_a_failed_write_leaves_nothing(model: Checkpoint, tmp_path) -> None:
+def test_failed_write_leaves_the_file_unchanged(model: Checkpoint, tmp_path) -> None:
     path = tmp_path / "kept.apr"
     path.write_bytes(b"as it was")
     broken = Checkpoint(model.dims, {name: value for name, value in model.tensors.items() if name != "decoder.ln.bias"})

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all. What a killed process leaves: tests/test_killed.py."""
+"""Files are written atomically; tests/test_killed.py tests what a killed process leaves."""
 
 import errno
 import os
@@ -25,15 +25,15 @@ def write(path: str | os.PathLike[str], content: bytes = b"new") -> None:
 
 
 def read(path: Path) -> bytes:
-    """What is written to a FIFO."""
+    """Return what is written to a FIFO."""
     with path.open("rb") as file:
         return file.read()
 
 
 @pytest.mark.parametrize("name", ["plain.apr", "with [signs] * ?.apr", "é" * 120 + ".apr"])
-def test_whole_or_as_it_was(tmp_path: Path, name: str) -> None:
+def test_new_or_previous_content(tmp_path: Path, name: str) -> None:
     if os.name == "nt" and "*" in name:
-        name = "with [signs].apr"  # Windows allows no others
+        name = "with [signs].apr"  # Windows allows fewer characters
     path = tmp_path / name
     for content in (b"first", b"second"):
         with write_atomically(path) as file:
@@ -46,8 +46,8 @@ def test_whole_or_as_it_was(tmp_path: Path, name: str) -> None:
     assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
-def test_what_was_abandoned_is_removed(tmp_path: Path) -> None:
-    """A day after it was last written, by who writes the same file. What may still be at work is left alone, and so are others' files."""
+def test_abandoned_files_are_removed(tmp_path: Path) -> None:
+    """A writer removes the day-old temporary files of the same target, and no newer or other ones."""
     names = [".[a].apr.part", ".[a].apr.0123.part", ".b.apr.0123456789ab.part", "[a].apr.0123456789ab.part"]
     kept = [tmp_path / name for name in names]
     at_work = tmp_path / ".[a].apr.fedcba987654.part"
@@ -61,8 +61,8 @@ def test_what_was_abandoned_is_removed(tmp_path: Path) -> None:
     assert {*tmp_path.iterdir()} == {*kept, at_work, tmp_path / "[a].apr", tmp_path / "other.apr"}
 
 
-def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten thousand transcriptions in one folder must not read ten thousand lists of it."""
+def test_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing many files to a folder must not take quadratic time."""
     lists, scan = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: lists.append(path) or scan(path))
     for i in range(5):
@@ -72,7 +72,7 @@ def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError(errno.ENOSPC, "No space left on device")])
 @pytest.mark.parametrize("before", [None, b"before"])
-def test_whatever_ends_it_nothing_is_left(tmp_path: Path, error, before: bytes | None) -> None:
+def test_exceptions_leave_no_temporary_file(tmp_path: Path, error, before: bytes | None) -> None:
     path = tmp_path / "a.txt"
     if before is not None:
         path.write_bytes(before)
@@ -88,8 +88,8 @@ def test_whatever_ends_it_nothing_is_left(tmp_path: Path, error, before: bytes |
 
 
 @pytest.mark.parametrize("function", ["fsync", "replace"])
-def test_a_disk_that_is_full_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
-    """Where space is given out late, as on network disks, the last calls fail."""
+def test_disk_full_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """On some file systems, such as network ones, only fsync or rename reports a full disk."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -102,8 +102,8 @@ def test_a_disk_that_is_full_at_the_end(tmp_path: Path, monkeypatch: pytest.Monk
 
 @posix
 @pytest.mark.system
-def test_a_file_larger_than_the_process_may_write(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE is met in the middle of a write, as a full disk is."""
+def test_file_size_limit(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE fails in the middle of a write, like a full disk."""
     code = """
 import resource, signal, sys
 from whisper_apr.atomic import write_atomically
@@ -123,13 +123,13 @@ except OSError as error:
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"before"]
 
 
-# ---- what is no regular file ----------------------------------------------------------------------------------------
+# ---- devices, FIFOs, sockets ----------------------------------------------------------------------------------------
 
 
 @posix
 @pytest.mark.system
-def test_a_fifo_stays_one(tmp_path: Path) -> None:
-    """Also behind a link, and with data that is not written in order, as an `.apr` is."""
+def test_fifo_is_written_to(tmp_path: Path) -> None:
+    """Also through a link, and with data that is not written sequentially, as that of an `.apr`."""
     fifo, link = tmp_path / "fifo", tmp_path / "link"
     os.mkfifo(fifo)
     link.symlink_to("fifo")
@@ -150,7 +150,7 @@ def test_a_fifo_stays_one(tmp_path: Path) -> None:
 
 @posix
 @pytest.mark.system
-def test_nothing_reaches_a_fifo_where_the_block_fails(tmp_path: Path) -> None:
+def test_failed_block_writes_nothing_to_a_fifo(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     end = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -193,7 +193,7 @@ def test_dev_stdout(tmp_path: Path, place: str) -> None:
     assert (tmp_path / "out").read_bytes() == b"all"
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
+def test_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "folder", tmp_path, f"{tmp_path / 'new'}{os.sep}", "", "."):
         with pytest.raises(OSError) as caught:
@@ -206,8 +206,8 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 
 @posix
 @pytest.mark.system
-def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # a socket's path may have 100 bytes
+def test_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket is limited to about 100 bytes
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("socket")
         with pytest.raises(OSError, match="it is a socket"):
@@ -219,10 +219,10 @@ def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @posix
-def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
+def test_symbolic_link_is_kept(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     target, link, second = tmp_path / "far" / "target", tmp_path / "link", tmp_path / "second"
-    link.symlink_to(Path("far") / "target")  # its target is yet to come
+    link.symlink_to(Path("far") / "target")  # its target does not exist yet
     second.symlink_to("link")
     for path, content in ((link, b"first"), (second, b"second")):
         check_writable(path)
@@ -259,7 +259,7 @@ def test_permissions(tmp_path: Path) -> None:
 
 @posix
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only the superuser can give files away")
-def test_the_owner_stays(tmp_path: Path) -> None:
+def test_owner_is_kept(tmp_path: Path) -> None:
     write(tmp_path / "a")
     os.chown(tmp_path / "a", 1234, 4321)
     write(tmp_path / "a", b"again")
@@ -268,7 +268,7 @@ def test_the_owner_stays(tmp_path: Path) -> None:
 
 
 @posix
-def test_what_may_not_be_written(tmp_path: Path) -> None:
+def test_not_writable(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_bytes(b"before")
     (tmp_path / "folder").chmod(0o555)
@@ -293,7 +293,7 @@ def test_what_may_not_be_written(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*"))) == 5
 
 
-def test_no_folder_and_a_file_in_its_place(tmp_path: Path) -> None:
+def test_missing_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, says in (("none", "there is no folder"), ("file", "Not a directory|not a folder")):
         for function in (write, check_writable):
@@ -308,7 +308,7 @@ def test_no_folder_and_a_file_in_its_place(tmp_path: Path) -> None:
 
 @posix
 @pytest.mark.system
-def test_ctrl_c_while_a_fifo_has_no_reader(tmp_path: Path) -> None:
+def test_ctrl_c_while_waiting_for_a_fifos_reader(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     code = "import sys\nfrom whisper_apr.atomic import write_atomically as w\n"
     code += "with w(sys.argv[1]) as f: f.write(b'all'); print('inside', flush=True)"

@@ -1,4 +1,4 @@
-"""Byte-pair encoding: tiktoken's tokens, the rule itself written out slowly, and hostile text."""
+"""Byte-pair encoding, compared with tiktoken's tokens and with a slow implementation; hostile text."""
 
 import json
 import random
@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from whisper_apr.errors import OptionError
 from whisper_apr.tokenizer import bpe, get_encoding
 
-# What tiktoken gives for a few hundred texts: many scripts, emoji, combining marks, white space, surrogates, noise.
+# tiktoken's tokens for several hundred texts: many scripts, emoji, combining marks, white space, surrogates, noise.
 KNOWN = json.loads((Path(__file__).parent / "data" / "tokens.json").read_text())
 NAMES = ("gpt2", "multilingual")
 
-# Any text at all, surrogates too, and text that is dense in what the pattern looks at.
+# Arbitrary text including surrogates, and text of the characters that the pattern distinguishes.
 any_text = st.text(st.characters()) | st.text(" \n\t\u00a0\u3000'slrevtmdaA1\u0660\u00b2!\u0301漢😀\ud83d\ude00")
 
 
@@ -27,7 +27,7 @@ def well_formed(text: str) -> str:
 
 
 def split_slowly(text: str) -> list[str]:
-    """GPT-2's pattern read alternative by alternative, over `unicodedata`."""
+    """Split with GPT-2's pattern, implemented alternative by alternative with `unicodedata`."""
 
     def kind(char: str) -> str:
         category = unicodedata.category(char)
@@ -45,7 +45,7 @@ def split_slowly(text: str) -> list[str]:
             while end < len(text) and kind(text[end]) == kind(text[start]):
                 end += 1
             if kind(text[start]) == "space" and 1 < end < len(text):
-                end -= 1  # the last of several spaces belongs to what follows
+                end -= 1  # the last of several spaces belongs to the next piece
         pieces.append(text[:end])
         text = text[end:]
     return pieces
@@ -72,7 +72,7 @@ def test_known_tokens(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(text=any_text)
-def test_decoding_gives_the_text_back(name: str, text: str) -> None:
+def test_round_trip(name: str, text: str) -> None:
     encoding = get_encoding(name)
     tokens = encoding.encode(text)
     assert encoding.decode(tokens) == well_formed(text)
@@ -81,7 +81,7 @@ def test_decoding_gives_the_text_back(name: str, text: str) -> None:
 
 @given(any_text.map(well_formed))
 def test_pieces_follow_the_pattern(text: str) -> None:
-    # A letter that this Python's unicodedata does not know yet would be a sign to it.
+    # This Python's unicodedata may not know newer letters.
     text = "".join(char for char in text if unicodedata.category(char) != "Cn")
     assert bpe.split(text) == split_slowly(text)
 
@@ -90,11 +90,11 @@ def test_pieces_of_every_class() -> None:
     assert bpe.split("a b1 !\u00a0x\u200b'sound'S  \n y\u3000") == [
         *("a", " b", "1", " !", "\u00a0", "x", "\u200b'", "sound", "'", "S", "  \n", " y", "\u3000")
     ]
-    assert bpe.split("\x1c\x1f") == ["\x1c\x1f"]  # white space to Python, not to Unicode
+    assert bpe.split("\x1c\x1f") == ["\x1c\x1f"]  # white space in Python, but not in Unicode
     assert bpe.split("\U0010ffff\U0010fffe") == ["\U0010ffff\U0010fffe"]  # beyond the table's end
 
 
-def test_letters_and_numbers_are_those_of_unicode_16() -> None:
+def test_character_classes_are_those_of_unicode_16() -> None:
     everything = "".join(chr(i) for i in range(0x110000))
     classes = everything.translate(bpe._unicode_classes())
     ours = ["L" if c.isascii() and c.isalpha() else "N" if c.isascii() and c.isdigit() else "" for c in classes]
@@ -103,7 +103,7 @@ def test_letters_and_numbers_are_those_of_unicode_16() -> None:
     version = tuple(map(int, unicodedata.unidata_version.split(".")))
     for i, (mine, category) in enumerate(zip(ours, theirs, strict=True)):
         if category == "Cn" or (version > (16, 0, 0) and not mine):
-            continue  # one of the two is too old to know this character
+            continue  # one of the two does not know this character yet
         assert mine == (category[0] if category[0] in "LN" else ""), f"U+{i:04X} is {category}"
     white = {chr(i) for i, c in enumerate(classes) if c in " \t\n\v\f\r"}
     assert white == {char for char, c in zip(everything, theirs, strict=True) if c[0] == "Z"} | set("\t\n\v\f\r\x85")
@@ -159,7 +159,7 @@ def test_vocabulary_size(name: str, num_languages: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("token", [-1, 51865, 2**40])
-def test_a_number_that_is_no_token(token: int) -> None:
+def test_unknown_token(token: int) -> None:
     with pytest.raises(OptionError, match=f"^{token} is not a token"):
         get_encoding("multilingual").decode([1, token])
 

@@ -1,4 +1,4 @@
-"""Dimensions, the tensors that they call for, and what is refused."""
+"""Checkpoints: dimensions, the tensors that a model needs, and errors."""
 
 from importlib.resources import as_file, files
 from typing import Any
@@ -13,8 +13,8 @@ from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint
 
 
-def test_the_parameters_of_the_known_sizes() -> None:
-    """As openai/whisper's table of models counts them, in millions; and exactly, as torch counts tiny's."""
+def test_parameter_counts() -> None:
+    """In millions as in openai/whisper's README, and exactly for tiny."""
     counts = {}
     for name, (width, heads, layers) in {
         "tiny": (384, 6, 4),
@@ -32,15 +32,15 @@ def test_the_parameters_of_the_known_sizes() -> None:
         assert counts[name] / 1e6 == pytest.approx(millions, abs=1.5)
 
 
-def test_no_key_projection_has_a_bias() -> None:
+def test_key_projections_have_no_bias() -> None:
     names = expected_shapes(models.BASE)
     assert not [name for name in names if name.endswith("key.bias")]
     assert len([name for name in names if name.endswith("key.weight")]) == 6 + 2 * 6
-    assert not [name for name in names if "proj" in name]  # the output projection is the token table
+    assert not [name for name in names if "proj" in name]  # the output projection is the token embedding
 
 
-def test_positions_are_sines_then_cosines() -> None:
-    """As openai-whisper writes them: not interleaved, and the last rate is 1/10000."""
+def test_encoder_positions_are_sinusoids() -> None:
+    """As in openai-whisper: sines, then cosines, and the last rate is 1/10000."""
     table = models.sinusoids(1500, 128)
     np.testing.assert_allclose(table[1, [0, 63, 64, 127]], np.r_[np.sin([1, 1e-4]), np.cos([1, 1e-4])], atol=1e-6)
     path = files("whisper_apr").joinpath("assets", "digits.pt")
@@ -49,7 +49,7 @@ def test_positions_are_sines_then_cosines() -> None:
     np.testing.assert_allclose(read, table, atol=2e-3)  # float16 of values up to 1, angles in float32
 
 
-def test_a_checkpoint_is_complete_and_no_more() -> None:
+def test_extra_tensors_are_ignored() -> None:
     tensors = random_tensors(SMALLEST, 0)
     checkpoint = make_checkpoint(SMALLEST, tensors | {"more": np.zeros(3)}, "here", ((1, 1), (2, 0), (0, -1)))
     assert list(checkpoint.tensors) == list(expected_shapes(SMALLEST))
@@ -75,7 +75,7 @@ def test_every_dimension_is_checked(name: str, value: Any) -> None:
         make_dimensions(models.asdict(SMALLEST) | {name: value}, "here")
 
 
-def test_dimensions_that_do_not_fit_each_other() -> None:
+def test_inconsistent_dimensions() -> None:
     values = models.asdict(SMALLEST)
     assert make_dimensions(values, "here") == SMALLEST
     with pytest.raises(FormatError, match=r"n_text_state 8 must be a multiple of n_text_head 3"):
@@ -84,8 +84,8 @@ def test_dimensions_that_do_not_fit_each_other() -> None:
         make_dimensions(values | {"n_text_state": 16}, "here")
 
 
-def test_the_tensors_of_enormous_dimensions_are_not_made() -> None:
-    """Every dimension within its bounds: the error is found by names and shapes, before a byte is allocated."""
+def test_enormous_dimensions_allocate_nothing() -> None:
+    """With every dimension at its limit, missing tensors are found from names and shapes alone."""
     largest = models.dimensions(4096, 128, 128, n_mels=256, n_vocab=200_000, audio_ctx=6000, text_ctx=4096)
     assert make_dimensions(models.asdict(largest), "here") == largest
     with pytest.raises(FormatError, match="tensors are missing"):

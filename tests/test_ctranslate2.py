@@ -1,4 +1,4 @@
-"""CTranslate2's folders: every type, parts of joined matrices, aliases, and what is damaged."""
+"""CTranslate2 folders: every type, fused matrices, aliases, and damage."""
 
 import struct
 
@@ -14,7 +14,7 @@ from whisper_apr.formats.apr.schema import plain_tensor
 from whisper_apr.formats.ctranslate2 import read_ctranslate2
 from whisper_apr.simd import QuantizedWeight
 
-DIMS = models.ODD  # layers of unequal number
+DIMS = models.ODD  # different numbers of layers
 TENSORS = models.random_tensors(DIMS, 5)
 MEL = np.linspace(-1, 1, DIMS.n_mels * 2 * DIMS.n_audio_ctx, dtype=np.float32).reshape(1, DIMS.n_mels, -1)
 
@@ -24,7 +24,7 @@ def logits(model) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "int16", "int8"])
-def test_every_number(tmp_path, kind):
+def test_every_type(tmp_path, kind):
     floats = ct2_files.write_ct2(tmp_path / "model", DIMS, TENSORS, kind, alignment_heads=[[0, 1], [9, 9], "x"])
     found = open_checkpoint(tmp_path / "model")
     assert found.dims == DIMS
@@ -48,7 +48,7 @@ def test_every_number(tmp_path, kind):
     )
 
 
-def test_float32_gives_the_same_logits_bit_for_bit(tmp_path):
+def test_float32_logits_are_identical(tmp_path):
     ct2_files.write_ct2(tmp_path / "model", DIMS, TENSORS)
     plain = load_model(models.write_pt(tmp_path / "m.pt", DIMS, TENSORS))
     assert np.array_equal(logits(load_model(tmp_path / "model")), logits(plain))
@@ -61,7 +61,7 @@ def whole(tmp_path):
 
 
 def put(raw: bytes, name: str, form: str, at: int, value: float) -> bytes:
-    """A number changed, so many bytes behind a variable's name."""
+    """Return the file with a number changed, at an offset from the end of a variable's name."""
     changed = bytearray(raw)
     struct.pack_into(form, changed, raw.index(ct2_files.word(name)) + len(ct2_files.word(name)) + at, value)
     return bytes(changed)
@@ -83,7 +83,8 @@ def put(raw: bytes, name: str, form: str, at: int, value: float) -> bytes:
         (lambda raw: put(raw, "encoder/conv2/weight_scale", "<f", 10, 0.0), "scales"),
         (lambda raw: put(raw, "encoder/conv2/weight_scale", "<f", 10, float("nan")), "scales"),
         (lambda raw: raw.replace(b"conv2/weight_scale", b"conv2/weight_scala"), "need a scale"),
-        (lambda raw: raw.replace(b"layer_1/ffn/linear_0/weight\0", b"layer_1/ffn/linear_0/weighs\0"), "missing: decoder.blocks.1.mlp.0.weight"),
+        (lambda raw: raw.replace(b"layer_1/ffn/linear_0/weight\0", b"layer_1/ffn/linear_0/weighs\0"),
+         "missing: decoder.blocks.1.mlp.0.weight"),
         (lambda raw: raw.replace(b"decoder/layer_1", b"decoder/layer_2"), "missing: decoder.blocks.1"),
     ],
 )  # fmt: skip
@@ -95,7 +96,7 @@ def test_damaged(tmp_path, whole, change, message):
         load_model(tmp_path / "model")
 
 
-def test_another_model_of_ctranslate2(tmp_path, whole):
+def test_other_ctranslate2_model(tmp_path, whole):
     (tmp_path / "model" / "model.bin").write_bytes(whole.replace(b"WhisperSpec\0", b"MarianSpecc\0"))
     with pytest.raises(FormatError, match="not a Whisper model in CTranslate2's format"):
         read_ctranslate2(tmp_path / "model")

@@ -1,4 +1,4 @@
-"""A model is known by what is in its file, whatever the file is called."""
+"""The format of a model is detected from its content, not from its name."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from whisper_apr.formats import open_checkpoint
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.bin", "model.safetensors", "model.wav", "model", "modèle 模型.pt"])
-def test_a_pt_by_any_name(tmp_path: Path, name: str) -> None:
+def test_pt_with_any_name(tmp_path: Path, name: str) -> None:
     path = write_pt(tmp_path / name, SMALLEST, random_tensors(SMALLEST, 0))
     assert open_checkpoint(path).dims == SMALLEST
     assert open_checkpoint(str(path)).dims == SMALLEST
 
 
 @pytest.mark.parametrize("name", ["model.pt", "weights"])
-def test_safetensors_by_any_name(tmp_path: Path, name: str) -> None:
+def test_safetensors_with_any_name(tmp_path: Path, name: str) -> None:
     folder = write_huggingface(tmp_path / "folder", SMALLEST, random_tensors(SMALLEST, 0))
     path = (folder / "model.safetensors").rename(folder / name)
     assert open_checkpoint(path).dims == SMALLEST
@@ -47,7 +47,7 @@ def test_other_files(tmp_path: Path, content: bytes, message: str) -> None:
     assert str(path) in str(caught.value)
 
 
-def test_an_empty_folder(tmp_path: Path) -> None:
+def test_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"no model\.safetensors in it"):
         open_checkpoint(tmp_path)
 

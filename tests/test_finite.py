@@ -1,4 +1,4 @@
-"""Weights that are no numbers: a FormatError that names the tensor, whatever file they come in; and what slips through."""
+"""Weights with infinity or NaN: an error that names the tensor in every format; and non-finite logits."""
 
 import io
 import struct
@@ -36,7 +36,7 @@ MATRIX, KERNEL, VECTOR, TABLE = (
 
 
 def with_one(name: str, value: float, dtype: type = np.float32) -> dict[str, np.ndarray]:
-    """The tensors, one of which has a number in it that is none."""
+    """Return the tensors, with one value replaced."""
     tensors = {key: tensor.astype(dtype) for key, tensor in TENSORS.items()}
     tensors[name].reshape(-1)[tensors[name].size // 3] = value
     return tensors
@@ -47,7 +47,7 @@ def with_one(name: str, value: float, dtype: type = np.float32) -> dict[str, np.
 
 @pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
 @pytest.mark.parametrize("shape", [(1,), (3, 5), (70_000,), (33, 2, 1001)])
-def test_every_place_of_an_array_is_looked_at(dtype, shape):
+def test_every_element_is_checked(dtype, shape):
     largest, least = float(np.finfo(dtype).max), float(np.finfo(dtype).smallest_subnormal)
     edge = np.resize([0.0, -0.0, 1, -1, min(largest, 3.4e38), -min(largest, 3.4e38), least, -least], shape).astype(
         dtype
@@ -56,7 +56,7 @@ def test_every_place_of_an_array_is_looked_at(dtype, shape):
     for view in (edge[::2], edge[..., ::-1], edge.T, edge[:0]):
         check_finite(view, "w", "here")
     for at in {0, 1, edge.size // 2, 65_535, 65_536, edge.size - 1} & set(range(edge.size)):
-        for bad in BAD if dtype[1:] != "f8" else [*BAD, 3.5e38, -3.5e38]:  # which is infinite in float32
+        for bad in BAD if dtype[1:] != "f8" else [*BAD, 3.5e38, -3.5e38]:  # infinite in float32
             array = edge.copy()
             array.reshape(-1)[at] = bad
             for view in (array, array.T, np.asfortranarray(array), np.repeat(array, 2, axis=-1)[..., ::2]):
@@ -72,7 +72,7 @@ def test_every_bit_pattern_of_float16():
             check_finite(np.array([0, value], np.float16), "w", "here")
 
 
-def test_scales_are_looked_at():
+def test_scales_are_checked():
     w = np.random.default_rng(0).standard_normal((20, 40)).astype(np.float32)
     for quantized in (quantize_int8(w), quantize_int4(w)):
         check_finite(quantized, "w", "here")
@@ -90,7 +90,7 @@ def test_scales_are_looked_at():
             check_finite(pack(w.astype(dtype)), "w", "here")
 
 
-def test_what_is_not_asked_for_is_not_read():
+def test_unused_tensors_are_not_read():
     class Unread(dict):
         def __getitem__(self, name):
             raise AssertionError(name)
@@ -106,7 +106,7 @@ def test_what_is_not_asked_for_is_not_read():
 
 
 def apr(path: Path, tensors: dict[str, np.ndarray], dtype: str | None = None, compress: bool = False) -> Path:
-    """As a writer that does not look would write it."""
+    """Write the file without the writer's check for finite values."""
     write_apr(Checkpoint(ODD, tensors), path / "model.apr", dtype, compress)
     return path / "model.apr"
 
@@ -148,8 +148,8 @@ FORMATS: dict[str, tuple[Callable[[Path, dict[str, np.ndarray]], Path], type]] =
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_model_with_one_number_that_is_none(tmp_path, kind):
-    """It is refused when it is loaded, and the tensor named; the whole one is not."""
+def test_model_with_one_non_finite_value(tmp_path, kind):
+    """Loading it raises an error that names the tensor; the original model loads."""
     write, dtype = FORMATS[kind]
     for i, (name, value) in enumerate(zip((MATRIX, KERNEL, VECTOR, TABLE), BAD, strict=True)):
         folder = tmp_path / str(i)
@@ -164,7 +164,7 @@ def test_a_model_with_one_number_that_is_none(tmp_path, kind):
     load_model(write(whole, {key: tensor.astype(dtype) for key, tensor in TENSORS.items()}))
 
 
-def test_a_stream_with_one_number_that_is_none(tmp_path):
+def test_stream_with_one_non_finite_value(tmp_path):
     for name in (KERNEL, "decoder.ln.bias"):
         data = apr(tmp_path, with_one(name, np.nan), "float32").read_bytes()
         with pytest.raises(FormatError, match=f"tensor '{name}' contains infinity or NaN"):
@@ -175,7 +175,7 @@ def test_a_stream_with_one_number_that_is_none(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
-def test_an_apr_with_a_scale_that_is_none(tmp_path, dtype):
+def test_apr_with_a_non_finite_scale(tmp_path, dtype):
     write_apr(random_checkpoint(ODD), tmp_path / "good.apr", dtype)
     good = read_apr(tmp_path / "good.apr")
     matrix = good.tensors[MATRIX]
@@ -189,7 +189,7 @@ def test_an_apr_with_a_scale_that_is_none(tmp_path, dtype):
         load_model(tmp_path / "bad.apr")
 
 
-def test_an_int8_scale_of_ctranslate2_that_is_none(tmp_path):
+def test_ctranslate2_with_a_non_finite_scale(tmp_path):
     ct2_files.write_ct2(tmp_path, ODD, TENSORS, "int8")
     raw = bytearray((tmp_path / "model.bin").read_bytes())
     name = b"decoder/layer_0/ffn/linear_0/weight_scale\0"
@@ -200,14 +200,14 @@ def test_an_int8_scale_of_ctranslate2_that_is_none(tmp_path):
         load_model(tmp_path)
 
 
-def test_what_is_converted_is_checked(tmp_path):
+def test_conversion_checks_values(tmp_path):
     source = write_pt(tmp_path / "m.pt", ODD, with_one(MATRIX, np.nan))
     with pytest.raises(FormatError, match=f"tensor '{MATRIX}'"):
         write_apr(open_checkpoint(source), tmp_path / "m.apr")
     assert not (tmp_path / "m.apr").exists()
 
 
-# ---- what slips through ---------------------------------------------------------------------------------------------
+# ---- non-finite logits ----------------------------------------------------------------------------------------------
 
 
 class NoCache:
@@ -220,8 +220,8 @@ def searches():
 
 
 @pytest.mark.parametrize("bad", BAD[:3])
-def test_logits_that_are_no_numbers_never_reach_the_search(bad):
-    """Wherever one stands, beside forbidden tokens too."""
+def test_non_finite_logits_are_refused(bad):
+    """For any token, also if others are suppressed."""
     for at in range(6):
         for others in (0.0, -np.inf):
             for search in searches():
@@ -232,19 +232,19 @@ def test_logits_that_are_no_numbers_never_reach_the_search(bad):
                     search.update(np.zeros((2, 1), np.int64), logits, NoCache())
 
 
-def test_no_token_that_is_allowed():
+def test_every_token_suppressed():
     for search in searches():
         with pytest.raises(OptionError, match="leave no token to choose"):
             search.update(np.zeros((2, 1), np.int64), np.full((2, 6), -np.inf, np.float32), NoCache())
-    # a row that has ended chooses nothing
+    # a finished row chooses no token
     logits = np.stack([np.full(6, -np.inf), np.ones(6)]).astype(np.float32)
     GreedySearch(1, 2, 4, 0.0).update(np.array([[4], [1]]), logits, NoCache())
 
 
 @pytest.mark.parametrize("name", ["decoder.ln.weight", "encoder.ln_post.weight", "decoder.blocks.0.mlp.2.weight"])
 @pytest.mark.parametrize("compute_type", ["float32", "int8"])
-def test_finite_weights_that_lead_to_infinity(name, compute_type):
-    """Sums of the largest floats are infinite: what asks for logits ends in an error of ours."""
+def test_finite_weights_with_infinite_sums(name, compute_type):
+    """Sums of the largest floats are infinite, so computing logits raises an error."""
     whole = find_checkpoint("digits")
     tensors = {key: np.array(tensor) for key, tensor in whole.tensors.items()}
     tensors[name] = np.where(tensors[name] < 0, np.float32(-3e38), np.float32(3e38))

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from damage import flipped
+from damage import flip_bits
 from recordings import speech
 from whisper_apr.audio import SAMPLE_RATE, load_audio
 from whisper_apr.audio.containers import AudioFile
@@ -150,7 +150,7 @@ def test_a_head_with_a_wrong_length(total: int) -> None:
 @settings(max_examples=60)
 @given(st.data())
 def test_damage_is_never_read_twice_nor_an_error(data: st.DataObject) -> None:
-    content = flipped(data, a_flac(5.0))
+    content = flip_bits(data, a_flac(5.0))
     cut = content[: data.draw(st.integers(1, len(content)))]
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", AudioWarning)

@@ -1,4 +1,4 @@
-"""whisper.cpp's files: every type number by number, and what is damaged."""
+"""whisper.cpp's files: every tensor type, and damage."""
 
 import struct
 
@@ -40,7 +40,7 @@ def test_exact_floats(tmp_path, kind):
 @pytest.mark.parametrize(
     ("kind", "ours"), [("q4_0", "int4"), ("q4_1", "int8"), ("q5_0", "int8"), ("q5_1", "int8"), ("q8_0", "int8")]
 )
-def test_small_types_stay_small(tmp_path, kind, ours):
+def test_quantized_types_stay_small(tmp_path, kind, ours):
     expected = ggml_files.write_ggml(tmp_path / "model.bin", DIMS, TENSORS, kind)
     found = read_ggml(tmp_path / "model.bin").tensors
     for name, values in expected.items():
@@ -52,14 +52,14 @@ def test_small_types_stay_small(tmp_path, kind, ours):
         assert weight.dtype == ours
         if ours == "int4":
             assert np.array_equal(weight.dequantize(), values)
-        else:  # half of int8's own step, at most
+        else:  # at most half a step of int8
             step = np.abs(values).max(axis=1, keepdims=True) / 127
             assert (np.abs(weight.dequantize() - values) <= 0.501 * step).all()
     model = load_model(tmp_path / "model.bin")
     assert np.isfinite(logits(model)).all()
 
 
-def test_found_out_by_content(tmp_path):
+def test_detected_by_content(tmp_path):
     ggml_files.write_ggml(tmp_path / "model.wav", DIMS, TENSORS)
     assert open_checkpoint(tmp_path / "model.wav").dims == DIMS
 
@@ -99,7 +99,7 @@ def test_damaged(tmp_path, change, message):
 
 @pytest.mark.parametrize("kind", ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0"])
 @pytest.mark.parametrize("scale", [float("inf"), float("nan")])
-def test_scales_that_are_no_numbers(tmp_path, kind, scale):
+def test_non_finite_scales(tmp_path, kind, scale):
     ggml_files.write_ggml(tmp_path / "model.bin", DIMS, TENSORS, kind)
     raw = bytearray((tmp_path / "model.bin").read_bytes())
     name = b"decoder.blocks.0.mlp.0.weight"

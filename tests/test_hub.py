@@ -1,4 +1,4 @@
-"""Models by name: what is fetched, what is kept, and what a bad network does. The hub is a server on this machine."""
+"""Models by name: downloads, the cache, conversion, and network faults, with a local server as the hub."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from whisper_apr.formats.apr import read_apr
 from whisper_apr.hub import HubModel, fetch, find_model, known_models
 
 
-def test_fetched_once_then_no_request(hub, tmp_path):
+def test_downloaded_once(hub, tmp_path):
     first = load_model(NAME)
     assert np.array_equal(logits(first), expected(tmp_path))
     assert first.alignment_heads == ((1, 0),)
@@ -37,7 +37,7 @@ def test_fetched_once_then_no_request(hub, tmp_path):
     assert hub.requests == []
 
 
-def test_a_commit_needs_neither_source_nor_hub_once_converted(hub, tmp_path):
+def test_converted_commit_needs_no_download(hub, tmp_path):
     name = f"{NAME}@{COMMIT}"
     first = logits(load_model(name, compute_type="int8"))
     hub.requests.clear()
@@ -50,7 +50,7 @@ def test_a_commit_needs_neither_source_nor_hub_once_converted(hub, tmp_path):
     assert hub.requests == []
 
 
-def test_a_damaged_conversion_is_made_anew(hub, tmp_path):
+def test_damaged_conversion_is_repeated(hub, tmp_path):
     first = logits(load_model(NAME))
     (converted,) = (tmp_path / "home" / "whisper-apr").glob("*.apr")
     raw = bytearray(converted.read_bytes())
@@ -60,7 +60,7 @@ def test_a_damaged_conversion_is_made_anew(hub, tmp_path):
     assert converted.read_bytes() != raw
 
 
-def test_what_transformers_fetched_is_used(hub, tmp_path):
+def test_cache_of_transformers_is_used(hub, tmp_path):
     for file in ("config.json", "model.safetensors"):
         huggingface_hub.hf_hub_download(NAME, file)
     hub.requests.clear()
@@ -74,8 +74,8 @@ def test_shards_and_older_weights(hub, tmp_path):
     assert len([1 for method, file in hub.requests if method == "GET" and "-of-" in file]) == 3
 
 
-def test_ctranslate2s_repositories(hub, tmp_path):
-    """As faster-whisper's models are on the hub."""
+def test_ctranslate2_repository(hub, tmp_path):
+    """faster-whisper's models have this format."""
     ct2_files.write_ct2(tmp_path / "ct2", models.SMALLEST, TENSORS, alignment_heads=[[1, 1]])
     hub.files["a/ct2"] = tmp_path / "ct2"
     model = load_model("a/ct2")
@@ -91,13 +91,13 @@ def test_download_root(hub, tmp_path):
     assert hub.requests == []
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(hub, tmp_path):
+def test_read_only_cache(hub, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "whisper-apr").write_text("a file where the folder should be")
     assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
 
 
-def test_float32_that_is_float16_is_stored_as_such(hub, tmp_path):
+def test_float32_with_float16_values_is_stored_as_float16(hub, tmp_path):
     halves = {name: value.astype(np.float16).astype(np.float32) for name, value in TENSORS.items()}
     hub.files["a/halves"] = models.write_huggingface(tmp_path / "halves", models.SMALLEST, halves)
     found = logits(load_model("a/halves"))
@@ -106,7 +106,7 @@ def test_float32_that_is_float16_is_stored_as_such(hub, tmp_path):
     assert np.array_equal(found, logits(load_model(models.write_pt(tmp_path / "m.pt", models.SMALLEST, halves))))
 
 
-# ---- faults: each is one clear error, and the next try is served ---------------------------------------------------
+# ---- faults: each gives a clear error, and the next attempt succeeds ------------------------------------------------
 
 
 def status(code: int):
@@ -118,7 +118,7 @@ def status(code: int):
 
 
 def wrong_hash(method, file, handler):
-    """As many bytes as promised, others than promised."""
+    """Serve the right number of bytes with another hash."""
     if not file.endswith("safetensors"):
         return False
     handler.serve((handler.server.files[NAME] / file).read_bytes(), etag="ab" * 32)
@@ -157,7 +157,7 @@ def test_fault(kind, hub, tmp_path, monkeypatch):
     assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
 
 
-def test_a_cut_transfer_goes_on_where_it_stopped(hub, tmp_path):
+def test_interrupted_download_is_resumed(hub, tmp_path):
     cuts = iter([100, 50])
 
     def answer(handler, content):
@@ -168,7 +168,7 @@ def test_a_cut_transfer_goes_on_where_it_stopped(hub, tmp_path):
     assert next(cuts, None) is None
 
 
-def test_slow_is_no_fault(hub, tmp_path):
+def test_slow_download(hub, tmp_path):
     def answer(handler, content):
         handler.serve(content, cut=0)
         handler.close_connection = False
@@ -180,7 +180,7 @@ def test_slow_is_no_fault(hub, tmp_path):
     assert np.array_equal(logits(load_model(NAME)), expected(tmp_path))
 
 
-def test_a_table_of_hashes_is_stricter_than_the_hub(hub, tmp_path):
+def test_known_sha256_is_verified(hub, tmp_path):
     model = HubModel(NAME, sha256="cd" * 32)
     with pytest.raises(FormatError, match="SHA-256"):
         fetch(model)
@@ -192,7 +192,7 @@ def test_unknown_repository(hub):
         load_model("nobody/nothing")
 
 
-def test_no_network_offers_what_needs_none(hub, monkeypatch):
+def test_no_network(hub, monkeypatch):
     def fail(seconds: float) -> None:
         raise AssertionError("there is nothing to wait for")
 
@@ -211,7 +211,7 @@ def test_offline(hub, monkeypatch):
 
 
 def test_environment_variables(hub, tmp_path):
-    """HF_ENDPOINT and HF_HOME, read by huggingface_hub as it is imported, and HF_HUB_OFFLINE after that."""
+    """HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE, which huggingface_hub reads when it is imported."""
     code = "import sys, whisper_apr; print(whisper_apr.load_model(sys.argv[1]).dims.n_mels)"
     environment = os.environ | {
         "HF_ENDPOINT": hub.url,
@@ -252,7 +252,7 @@ def test_names():
         assert model.alignment_heads, name
 
 
-def test_openai_whispers_arguments():
+def test_arguments_of_openai_whisper():
     model = load_model("digits", "cpu", None, False)
     assert model.dims.n_audio_state == 128
     with pytest.raises(OptionError, match="device"):

@@ -1,4 +1,4 @@
-"""What importing costs: nothing heavy is loaded and no thread is started before it is needed."""
+"""Importing the package loads no heavy module and starts no thread."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import whisper_apr
 
 SOURCE = Path(whisper_apr.__file__).parent.parent
 
-# Each takes longer to import than the package itself, or cannot be imported in a browser.
+# Each takes longer to import than the package itself, or is missing in a browser.
 HEAVY = (
     *("soundfile", "cffi", "huggingface_hub", "requests", "tqdm", "yaml", "torch", "scipy", "numba"),
     *("multiprocessing", "concurrent.futures", "asyncio", "http", "http.client", "http.server", "ssl"),
@@ -19,7 +19,7 @@ HEAVY = (
 
 
 def run(code: str) -> str:
-    """In a new interpreter."""
+    """Run code in a new interpreter."""
     begin = f"import sys; sys.path.insert(0, {str(SOURCE)!r})\n"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", begin + code], capture_output=True, text=True, timeout=120, check=False
@@ -37,7 +37,7 @@ def test_nothing_heavy_is_imported() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the threads in /proc")
 def test_no_thread_is_started() -> None:
-    """NumPy's own BLAS may start some: they are there before."""
+    """Threads that NumPy's BLAS starts are not counted."""
     code = """
 import os, threading
 import numpy
@@ -54,8 +54,8 @@ def test_importing_writes_and_prints_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["soundfile", "tqdm", "huggingface_hub"])
-def test_optional_packages_may_be_missing(missing: str) -> None:
-    """As in a browser: arrays are transcribed all the same."""
+def test_optional_packages_missing(missing: str) -> None:
+    """Arrays can be transcribed without them, as in a browser."""
     code = f"""
 sys.modules[{missing!r}] = None
 import numpy, whisper_apr
@@ -65,14 +65,14 @@ print(model.transcribe(numpy.zeros(16000, numpy.float32), temperature=0.0).text 
     assert run(code) == "True"
 
 
-def test_every_public_name_is_there_and_documented() -> None:
+def test_public_names_exist_and_are_documented() -> None:
     for name in whisper_apr.__all__:
         assert getattr(whisper_apr, name) is not None
     assert whisper_apr.__version__[0].isdigit()
 
 
-def test_the_extension_brings_no_runtime_of_its_own() -> None:
-    """An OpenMP or BLAS beside the ones that torch and scikit-learn load would clash with them."""
+def test_extension_links_no_other_runtime() -> None:
+    """A second OpenMP or BLAS could conflict with that of torch or scikit-learn."""
     (extension,) = Path(whisper_apr.__file__).parent.glob("_simd/_kernels.*so")
     content = extension.read_bytes()
     for name in (b"libgomp", b"libiomp", b"libomp", b"GOMP_", b"__kmpc_", b"blas", b"libstdc++"):

@@ -1,4 +1,4 @@
-"""A process that is killed while it fetches or converts a model: nothing half-made is trusted, and the next run is served."""
+"""A process that is killed while it downloads or converts a model leaves no partial file that a later run would use."""
 
 import os
 import subprocess
@@ -19,14 +19,14 @@ from whisper_apr.hub import HubModel, fetch
 
 pytestmark = pytest.mark.system
 
-# Stops where the parent says, tells it by a line on stdout, and waits to be killed.
+# Stops at the point that the parent chose, reports it on stdout, and waits to be killed.
 _CHILD = """
 import sys
 from huggingface_hub import constants
 from whisper_apr.cli import main
 from whisper_apr.formats.apr import writer
 
-constants.DOWNLOAD_CHUNK_SIZE = 1000  # not 10 MB, which no model of the tests has
+constants.DOWNLOAD_CHUNK_SIZE = 1000  # instead of 10 MB, more than the test's model
 
 def stop(*_):
     print("inside", flush=True)
@@ -61,7 +61,7 @@ def child(hub, *arguments: object) -> subprocess.Popen[str]:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """SIGKILL, or what Windows has: nothing of the process runs any more, no `finally` and no `except`."""
+    """Kill the process without running any `finally` or `except`."""
     process.kill()
     process.communicate(timeout=60)
     assert process.returncode == (-9 if os.name == "posix" else 1)
@@ -75,8 +75,8 @@ def wait_for(is_there, seconds: float = 60):
 
 
 @pytest.mark.parametrize("moment", ["decoder.blocks.1.mlp.0", "the end"])
-def test_a_conversion_that_is_killed(hub, tmp_path, moment):
-    """In the midst of the tensors, and where all is written but not yet under its name."""
+def test_killed_conversion(hub, tmp_path, moment):
+    """Killed while tensors are written, and before the temporary file is renamed."""
     folder = tmp_path / "home" / "whisper-apr"
     fetch(HubModel(NAME))
     process = child(hub, moment, NAME)
@@ -91,7 +91,7 @@ def test_a_conversion_that_is_killed(hub, tmp_path, moment):
 
 
 @pytest.mark.parametrize("moment", ["decoder.blocks.1.mlp.0", "the end"])
-def test_a_conversion_that_is_killed_leaves_the_file_before_it(hub, tmp_path, moment):
+def test_killed_conversion_keeps_the_existing_file(hub, tmp_path, moment):
     target = tmp_path / "model.apr"
     assert main(["convert", str(tmp_path / "served"), str(target), "--dtype", "int8"]) == 0
     before = target.read_bytes()
@@ -103,8 +103,8 @@ def test_a_conversion_that_is_killed_leaves_the_file_before_it(hub, tmp_path, mo
     assert np.array_equal(logits(load_model(target)), expected(tmp_path))
 
 
-def test_a_download_that_is_killed(hub, tmp_path):
-    """Half of the weights have come, and the hub is silent when the process is killed."""
+def test_killed_download(hub, tmp_path):
+    """Killed when half of the weights have arrived."""
     inside = threading.Event()
 
     def half(handler, content):

@@ -1,4 +1,4 @@
-"""Recordings that cannot be read: one sentence, and no other exception."""
+"""Recordings that cannot be read raise AudioError with one sentence."""
 
 import io
 import warnings
@@ -49,7 +49,7 @@ def test_bad_files(tmp_path: Path, content: bytes, message: str) -> None:
 
 @pytest.mark.usefixtures("no_ffmpeg")
 @pytest.mark.parametrize("name", ["en_three.flac", "en.wav"])
-def test_every_truncation_of_a_file_is_an_error_or_shorter(name: str) -> None:
+def test_truncated_files_are_an_error_or_shorter(name: str) -> None:
     whole = (DATA / name).read_bytes()
     n_whole = len(load_audio(whole))
     for length in range(0, len(whole), 1 + len(whole) // 40):
@@ -62,7 +62,7 @@ def test_every_truncation_of_a_file_is_an_error_or_shorter(name: str) -> None:
 
 
 @pytest.mark.usefixtures("no_ffmpeg")
-def test_damaged_bytes_raise_nothing_else() -> None:
+def test_damaged_bytes_raise_only_audio_errors() -> None:
     whole = np.frombuffer((DATA / "en_three.flac").read_bytes(), np.uint8)
     random = np.random.default_rng(0)
     for _ in range(60):
@@ -112,12 +112,12 @@ def test_bad_arrays(array: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize("source", [None, 3, 1.5, {"path": "x"}, io.StringIO("text")])
-def test_what_is_no_recording(source: Any) -> None:
+def test_other_objects(source: Any) -> None:
     with pytest.raises(AudioError):
         load_audio(source)
 
 
-def test_nan_far_into_a_recording_is_named_where_it_is() -> None:
+def test_nan_is_located() -> None:
     x = np.zeros(400_000, np.float32)
     x[333_333] = np.nan
     with pytest.raises(AudioError, match="sample 333333 "):

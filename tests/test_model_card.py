@@ -1,4 +1,4 @@
-"""Licenses: read from a model's card, kept in what is made of it, shown."""
+"""Licenses: read from model cards, kept by conversion, and shown."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_no_card(tmp_path):
     assert read_license(tmp_path) == ""
 
 
-def test_a_license_goes_with_the_model(tmp_path, capsys):
+def test_license_is_kept_by_conversion(tmp_path, capsys):
     folder = models.write_huggingface(tmp_path / "hf", models.SMALLEST, models.random_tensors(models.SMALLEST, 0))
     (folder / "README.md").write_text("---\nlicense: mit\n---\n")
     for arguments, license in (([], "mit"), (["--license", "CC0"], "CC0")):
@@ -57,7 +57,7 @@ def test_from_the_hub(hub, tmp_path):
     load_model(NAME)
     (path,) = (tmp_path / "home" / "whisper-apr").glob("*.apr")
     assert read_apr(path).license == "apache-2.0"
-    # a folder of the cache, or a file in it, is named as a model of the hub is
+    # a folder in the cache, and a file in it, are described like a model of the hub
     (folder,) = (tmp_path / "home" / "hub").glob("*/snapshots/*")
     for source in (folder, folder / "model.safetensors"):
         assert main(["convert", str(source), str(tmp_path / "out.apr")]) == 0

@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from damage import flipped
+from damage import flip_bits
 from recordings import speech
 from whisper_apr.audio import SAMPLE_RATE, load_audio
 from whisper_apr.audio.mpeg import _parameters, _sizes
@@ -245,7 +245,7 @@ def test_damage_within_a_frame_is_told_and_not_printed(capfd: pytest.CaptureFixt
 @settings(max_examples=30)
 @given(st.data())
 def test_damage_is_never_an_error_but_of_ours_nor_read_twice(data: st.DataObject) -> None:
-    content = flipped(data, an_mp3(data.draw(st.sampled_from(["CONSTANT", "VARIABLE"])), seconds=3.0))
+    content = flip_bits(data, an_mp3(data.draw(st.sampled_from(["CONSTANT", "VARIABLE"])), seconds=3.0))
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", AudioWarning)
         patch.setenv("PATH", "")

@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from damage import flipped
+from damage import flip_bits
 from recordings import speech
 from whisper_apr.audio import SAMPLE_RATE, load_audio
 from whisper_apr.audio.ogg import page_checksum
@@ -205,7 +205,7 @@ def test_a_position_far_away_makes_no_endless_silence(codec: str) -> None:
 @settings(max_examples=30)
 @given(st.data())
 def test_damage_is_no_error_but_of_ours(data: st.DataObject) -> None:
-    content = flipped(data, an_ogg(data.draw(st.sampled_from(CODECS)), 2.0))
+    content = flip_bits(data, an_ogg(data.draw(st.sampled_from(CODECS)), 2.0))
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", AudioWarning)
         patch.setenv("PATH", "")

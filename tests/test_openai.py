@@ -1,4 +1,4 @@
-"""openai-whisper's `.pt`, read without torch: what it holds, and what a hostile or damaged one is refused with."""
+"""openai-whisper's `.pt` files, read without torch: content, damage, and hostile pickles."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import models
-from models import SMALLEST, Made, Name, Storage, check_same, pickled, random_tensors, tensor, write_archive, write_pt
+from models import SMALLEST, Made, Name, Storage, assert_same, pickled, random_tensors, tensor, write_archive, write_pt
 from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.openai import read_openai
@@ -22,17 +22,17 @@ from whisper_apr.formats.openai import read_openai
 @pytest.mark.parametrize("compressed", [False, True])
 def test_tensors_are_read(tmp_path: Path, dtype: type, compressed: bool) -> None:
     tensors = {name: value.astype(dtype) for name, value in random_tensors(SMALLEST, 0).items()}
-    check_same(open_checkpoint(write_pt(tmp_path / "model.pt", SMALLEST, tensors, compressed=compressed)), tensors)
+    assert_same(open_checkpoint(write_pt(tmp_path / "model.pt", SMALLEST, tensors, compressed=compressed)), tensors)
 
 
 def test_bfloat16(tmp_path: Path) -> None:
     tensors = random_tensors(SMALLEST, 0)
     shortened = {name: (value.view(np.uint32) & 0xFFFF0000).view(np.float32) for name, value in tensors.items()}
-    check_same(read_openai(write_pt(tmp_path / "model.pt", SMALLEST, tensors, bfloat16=True)), shortened)
+    assert_same(read_openai(write_pt(tmp_path / "model.pt", SMALLEST, tensors, bfloat16=True)), shortened)
 
 
 def test_views_of_one_storage(tmp_path: Path) -> None:
-    """torch writes a storage once, and tensors that lie in it with offsets and strides, transposed ones too."""
+    """Tensors may share a storage, with offsets and strides, and may be transposed."""
     tensors = random_tensors(SMALLEST, 0)
     numbers = np.arange(200, dtype=np.float32)
     state, data = OrderedDict(), {"all": numbers.tobytes()}
@@ -48,12 +48,12 @@ def test_views_of_one_storage(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read["encoder.blocks.0.attn.key.weight"], numbers[100:164].reshape(8, 8).T)
 
 
-def test_what_the_file_has_beside_is_left_out(tmp_path: Path) -> None:
+def test_extra_content_is_ignored(tmp_path: Path) -> None:
     tensors = random_tensors(SMALLEST, 0)
     more = tensors | {"decoder.mask": np.zeros((5, 5), np.float32), "step": np.zeros((), np.int64)}
     path = write_pt(tmp_path / "model.pt", SMALLEST, more, alignment_heads=[[1, 0], [9, 9], "x"], epoch=3)
     checkpoint = read_openai(path)
-    check_same(checkpoint, tensors)
+    assert_same(checkpoint, tensors)
     assert checkpoint.alignment_heads == ((1, 0),)
 
 
@@ -74,14 +74,14 @@ def test_many_missing_tensors_are_counted(tmp_path: Path) -> None:
         read_openai(write_pt(tmp_path / "model.pt", SMALLEST, {"x": np.zeros(1, np.float32)}))
 
 
-def test_misshapen_tensors_are_named(tmp_path: Path) -> None:
+def test_tensors_of_the_wrong_shape_are_named(tmp_path: Path) -> None:
     tensors = random_tensors(SMALLEST, 0)
     tensors["decoder.ln.weight"] = np.zeros(9, np.float32)
     with pytest.raises(FormatError, match=r"decoder\.ln\.weight \(9,\) instead of \(8,\)"):
         read_openai(write_pt(tmp_path / "model.pt", SMALLEST, tensors))
 
 
-def test_tensors_of_whole_numbers_are_named(tmp_path: Path) -> None:
+def test_integer_tensors_are_named(tmp_path: Path) -> None:
     tensors = random_tensors(SMALLEST, 0) | {"decoder.ln.bias": np.zeros(8, np.int64)}
     with pytest.raises(FormatError, match=r"decoder\.ln\.bias \(int64\)"):
         read_openai(write_pt(tmp_path / "model.pt", SMALLEST, tensors))
@@ -134,7 +134,7 @@ def test_every_truncation_is_an_error(tmp_path: Path) -> None:
             open_checkpoint(path)
 
 
-def test_every_damaged_byte_is_an_error_or_another_number(tmp_path: Path) -> None:
+def test_damaged_bytes_are_an_error_or_change_values(tmp_path: Path) -> None:
     whole = bytearray(write_pt(tmp_path / "whole.pt", SMALLEST, random_tensors(SMALLEST, 0)).read_bytes())
     path = tmp_path / "damaged.pt"
     for place in np.random.default_rng(0).integers(0, len(whole), 100):
@@ -164,30 +164,30 @@ def test_every_damaged_byte_is_an_error_or_another_number(tmp_path: Path) -> Non
         Made(Name("torch._utils", "_rebuild_tensor_v2")),
     ],
 )
-def test_tensors_that_reach_beyond_their_data(tmp_path: Path, description: Made) -> None:
+def test_tensors_beyond_their_data(tmp_path: Path, description: Made) -> None:
     content = {"dims": models.asdict(SMALLEST), "model_state_dict": {"encoder.conv1.weight": description}}
     with pytest.raises(FormatError, match=r"model\.pt"):
         read_openai(write_archive(tmp_path / "model.pt", pickled(content), {"0": bytes(16)}))
 
 
-def test_a_zip_bomb(tmp_path: Path) -> None:
+def test_zip_bomb(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "model.pt", pickled({}), {"0": bytes(50 << 20)}, compressed=True)
     assert path.stat().st_size < 100_000
     with pytest.raises(FormatError, match="unpack to far more than"):
         read_openai(path)
 
 
-def test_a_member_that_claims_more_than_the_file(tmp_path: Path) -> None:
-    """Read as it says, it would take 2 GB before a byte of it is found missing."""
+def test_member_larger_than_the_file(tmp_path: Path) -> None:
+    """zipfile alone would allocate 2 GB for it."""
     path = write_archive(tmp_path / "model.pt", pickled({}), {})
     raw = path.read_bytes()
-    entry = raw.index(b"PK\x01\x02")  # the directory's first: data.pkl
+    entry = raw.index(b"PK\x01\x02")  # of the central directory's first entry, data.pkl
     path.write_bytes(raw[: entry + 20] + (2**31 - 1).to_bytes(4, "little") + raw[entry + 24 :])
     with pytest.raises(FormatError, match="a member is larger than the file"):
         read_openai(path)
 
 
-def test_a_zip_file_of_something_else(tmp_path: Path) -> None:
+def test_other_zip_file(tmp_path: Path) -> None:
     path = tmp_path / "book.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
@@ -195,7 +195,7 @@ def test_a_zip_file_of_something_else(tmp_path: Path) -> None:
         open_checkpoint(path)
 
 
-def test_a_big_endian_file(tmp_path: Path) -> None:
+def test_big_endian_file(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickled({}))
@@ -208,7 +208,7 @@ def test_a_big_endian_file(tmp_path: Path) -> None:
 
 
 def attacks(proof: Path) -> dict[str, bytes]:
-    """Pickles that leave a file behind if any of them runs."""
+    """Return pickles that create a file if they are executed."""
     command, python = f"touch {proof}", f"open({str(proof)!r}, 'w')"
     attacks = {
         f"{module}.{name}": pickled(Made(Name(module, name), *arguments))
@@ -231,19 +231,19 @@ def attacks(proof: Path) -> dict[str, bytes]:
             ("collections", "OrderedDict.__init__.__globals__", ()),
         )
     }
-    # an instruction that makes an object by its class's name, without a call in sight
+    # an opcode that creates an object from the name of its class, without a call
     attacks["INST"] = b"(S'" + command.encode() + b"'\nios\nsystem\n."
     attacks["STACK_GLOBAL"] = (
         b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c" + bytes([len(command)]) + command.encode() + b"\x85R."
     )
     attacks["an extension's number"] = b"\x80\x02\x82\x01."
-    # what is allowed, set to other uses
+    # allowed globals, misused
     attacks["BUILD"] = pickled(Made(Name("collections", "OrderedDict"), [("a", Made(Name("os", "system"), command))]))
     return attacks
 
 
 @pytest.mark.parametrize("attack", attacks(Path("proof")))
-def test_nothing_of_a_hostile_pickle_runs(tmp_path: Path, attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_pickle_is_not_executed(tmp_path: Path, attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     proof = tmp_path / "proof"
     path = write_archive(tmp_path / "model.pt", attacks(proof)[attack], {})
@@ -253,20 +253,20 @@ def test_nothing_of_a_hostile_pickle_runs(tmp_path: Path, attack: str, monkeypat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the proof is made by touch")
-def test_the_attack_would_work_elsewhere(tmp_path: Path) -> None:
-    """That the test above can fail: the same bytes do run where pickle loads them."""
+def test_the_attack_works_with_pickle(tmp_path: Path) -> None:
+    """The test above can fail: pickle itself executes these bytes."""
     proof = tmp_path / "proof"
     pickle.loads(attacks(proof)["os.system"])
     assert proof.exists()
 
 
-def test_the_refused_name_is_told(tmp_path: Path) -> None:
+def test_refused_global_is_named(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "model.pt", pickled(Made(Name("os", "system"), "true")), {})
     with pytest.raises(FormatError, match=r"asks for os\.system, which no checkpoint needs; it was not run"):
         read_openai(path)
 
 
-def test_no_module_is_imported_for_a_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickle_imports_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "trap_for_pickles.py").write_text("def f(): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     path = write_archive(tmp_path / "model.pt", pickled(Made(Name("trap_for_pickles", "f"))), {})

@@ -1,4 +1,4 @@
-"""Pickles are looked over before they are loaded: what takes memory or stack beyond its size, or does what no checkpoint needs, is refused."""
+"""Pickles that need too much memory or stack, or opcodes that no checkpoint needs, are refused before loading."""
 
 import pickle
 import pickletools
@@ -16,7 +16,7 @@ def nested(depth: int) -> bytes:
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_what_a_checkpoint_is_made_of(protocol: int) -> None:
+def test_pickle_of_a_checkpoint(protocol: int) -> None:
     content = {
         "dims": {"n": 80, "f": 0.5, "b": True},
         "list": [1, [2, None]],
@@ -31,8 +31,8 @@ def test_what_a_checkpoint_is_made_of(protocol: int) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\x80\x02Nr\xff\xff\xff\xff.", "item 4294967295"),  # asks for a memo of 64 GB
-        (nested(200_000), "nests tuples more than"),  # its hash overruns the stack
+        (b"\x80\x02Nr\xff\xff\xff\xff.", "item 4294967295"),  # would allocate a memo of 64 GB
+        (nested(200_000), "nests tuples more than"),  # hashing it would overflow the stack
         (b"\x80\x02}N" + b"q\x00\x85" * 200_000 + b"NsN.", "nests tuples more than"),
         (b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.", "bytearray"),
         (b"\x80\x02X\xff\xff\xff\x7f.", "unicode"),
@@ -47,7 +47,7 @@ def test_what_a_checkpoint_is_made_of(protocol: int) -> None:
         (b"\xff", "unknown"),
     ],
 )
-def test_what_is_refused(data: bytes, message: str) -> None:
+def test_refused(data: bytes, message: str) -> None:
     with pytest.raises(FormatError, match=f"^model: its pickle cannot be read .*{re.escape(message)}"):
         check_pickle(data, "model")
 

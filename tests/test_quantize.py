@@ -1,4 +1,4 @@
-"""Models in fewer bits: how far the logits move, and how small the files are."""
+"""Quantized models: the error of the logits, and the size of the files."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def test_size_of_tiny(tmp_path, dtype, megabytes):
     assert (tmp_path / "tiny.apr").stat().st_size <= megabytes * 1_000_000
 
 
-def test_logits_of_int8_within_two_percent(tmp_path):
-    """The root of the mean squared difference, beside the logits' own deviation."""
+def test_int8_logits_are_within_two_percent(tmp_path):
+    """Root mean square of the difference, relative to the logits' standard deviation."""
     write_apr(TINY, tmp_path / "tiny.apr", "int8")
     mel = np.random.default_rng(1).standard_normal((1, 80, 3000)).astype(np.float32)
     tokens = np.random.default_rng(2).integers(0, 50000, (1, 8))

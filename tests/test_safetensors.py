@@ -1,4 +1,4 @@
-"""Hugging Face's folders: one file or shards, under their names; damaged and hostile ones."""
+"""Hugging Face folders: single files and shards, names, damage, and hostile content."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import models
-from models import SMALLEST, check_same, huggingface_name, random_tensors, write_huggingface, write_safetensors
+from models import SMALLEST, assert_same, huggingface_name, random_tensors, write_huggingface, write_safetensors
 from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.safetensors import openai_name, read_safetensors, read_tensors
@@ -20,14 +20,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, change: Any) -> None:
-    """Change a JSON file's object in place."""
+    """Change the object in a JSON file."""
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))
 
 
-def rewrite_head(path: Path, change: Any) -> None:
-    """Change the head of a safetensors file in place."""
+def rewrite_header(path: Path, change: Any) -> None:
+    """Change the JSON header of a safetensors file."""
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     head = json.loads(content[8 : 8 + length])
@@ -36,7 +36,7 @@ def rewrite_head(path: Path, change: Any) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
 
 
-# ---- read -----------------------------------------------------------------------------------------------------------
+# ---- reading --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
@@ -44,23 +44,23 @@ def rewrite_head(path: Path, change: Any) -> None:
 def test_folders(tmp_path: Path, dtype: type, shards: int) -> None:
     tensors = {name: value.astype(dtype) for name, value in random_tensors(SMALLEST, 0).items()}
     folder = write_huggingface(tmp_path / "model", SMALLEST, tensors, shards=shards)
-    check_same(open_checkpoint(folder), tensors)
+    assert_same(open_checkpoint(folder), tensors)
 
 
-def test_a_file_with_its_config_beside(folder: Path) -> None:
-    check_same(open_checkpoint(folder / "model.safetensors"), random_tensors(SMALLEST, 0))
+def test_file_with_config_beside_it(folder: Path) -> None:
+    assert_same(open_checkpoint(folder / "model.safetensors"), random_tensors(SMALLEST, 0))
 
 
 def test_bfloat16(tmp_path: Path) -> None:
     tensors = random_tensors(SMALLEST, 0)
     halves = {name: (value.view(np.uint32) >> 16).astype(np.uint16) for name, value in tensors.items()}
     shortened = {name: (value.view(np.uint32) & 0xFFFF0000).view(np.float32) for name, value in tensors.items()}
-    check_same(open_checkpoint(write_huggingface(tmp_path / "model", SMALLEST, halves)), shortened)
+    assert_same(open_checkpoint(write_huggingface(tmp_path / "model", SMALLEST, halves)), shortened)
 
 
-def test_the_same_as_openai_whispers_file(tmp_path: Path, folder: Path) -> None:
+def test_same_as_openai_whispers_file(tmp_path: Path, folder: Path) -> None:
     theirs = models.write_pt(tmp_path / "model.pt", SMALLEST, random_tensors(SMALLEST, 0))
-    check_same(open_checkpoint(folder), dict(open_checkpoint(theirs).tensors))
+    assert_same(open_checkpoint(folder), dict(open_checkpoint(theirs).tensors))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_names(theirs: str, ours: str) -> None:
     assert openai_name(theirs) == ours
 
 
-def test_every_name_has_its_way_back() -> None:
+def test_names_round_trip() -> None:
     for name in random_tensors(SMALLEST, 0):
         assert openai_name(huggingface_name(name)) == name
 
@@ -99,17 +99,17 @@ def test_alignment_heads(folder: Path) -> None:
     assert open_checkpoint(folder).alignment_heads == ()
 
 
-def test_data_that_is_not_aligned(folder: Path) -> None:
-    """The head may have any length, so that the data begins at any byte."""
+def test_unaligned_data(folder: Path) -> None:
+    """The header may have any length, so the data may begin at any byte."""
     for more in range(8):
-        rewrite_head(folder / "model.safetensors", lambda head, n=more: head.update(__metadata__={"x": "y" * n}))
-        check_same(open_checkpoint(folder), random_tensors(SMALLEST, 0))
+        rewrite_header(folder / "model.safetensors", lambda head, n=more: head.update(__metadata__={"x": "y" * n}))
+        assert_same(open_checkpoint(folder), random_tensors(SMALLEST, 0))
 
 
 # ---- incomplete -----------------------------------------------------------------------------------------------------
 
 
-def test_missing_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
+def test_missing_and_wrong_tensors_are_named(tmp_path: Path) -> None:
     tensors = random_tensors(SMALLEST, 0)
     wrong = tensors | {"decoder.ln.weight": np.zeros((8, 1), np.float32)}
     with pytest.raises(FormatError, match=r"decoder\.ln\.weight \(8, 1\) instead of \(8,\)"):
@@ -149,7 +149,7 @@ def test_wrong_dimensions(folder: Path, change: dict[str, Any], message: str) ->
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000, '{"a": NaN', "\x00"])
-def test_a_config_that_is_no_json_object(folder: Path, text: str) -> None:
+def test_config_is_not_a_json_object(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(FormatError, match=r"config\.json"):
         open_checkpoint(folder)
@@ -168,7 +168,7 @@ def test_every_truncation_is_an_error(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [2**64 - 1, 2**63, 2**40, 100_000_000])
-def test_a_head_longer_than_the_file(folder: Path, length: int) -> None:
+def test_header_longer_than_the_file(folder: Path, length: int) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(length.to_bytes(8, "little") + path.read_bytes()[8:])
     with pytest.raises(FormatError, match="header is longer"):
@@ -196,15 +196,15 @@ def test_a_head_longer_than_the_file(folder: Path, length: int) -> None:
         {"dtype": ["F32"], "shape": [8], "data_offsets": [0, 32]},
     ],
 )
-def test_tensors_that_do_not_lie_in_the_file(folder: Path, entry: Any) -> None:
+def test_tensors_beyond_the_file(folder: Path, entry: Any) -> None:
     name = huggingface_name("decoder.ln.weight")
-    rewrite_head(folder / "model.safetensors", lambda head: head.update({name: entry}))
+    rewrite_header(folder / "model.safetensors", lambda head: head.update({name: entry}))
     with pytest.raises(FormatError, match=f"tensor '{name}'"):
         open_checkpoint(folder)
 
 
 @pytest.mark.parametrize("head", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000])
-def test_a_head_that_is_no_json_object(tmp_path: Path, head: bytes) -> None:
+def test_header_is_not_a_json_object(tmp_path: Path, head: bytes) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(len(head).to_bytes(8, "little") + head)
     with pytest.raises(FormatError, match="header is not"):
@@ -214,7 +214,7 @@ def test_a_head_that_is_no_json_object(tmp_path: Path, head: bytes) -> None:
 @pytest.mark.parametrize(
     "name", ["../secret.safetensors", "/etc/passwd", "a/b", "..\\secret", "C:secret", "", ".", "..", "a\0b", 3, None]
 )
-def test_an_index_that_leads_out_of_its_folder(tmp_path: Path, name: Any) -> None:
+def test_index_names_a_file_outside_its_folder(tmp_path: Path, name: Any) -> None:
     write_safetensors(tmp_path / "secret.safetensors", {"x": np.zeros(1, np.float32)})
     folder = write_huggingface(tmp_path / "model", SMALLEST, random_tensors(SMALLEST, 0), shards=2)
     index = folder / "model.safetensors.index.json"
@@ -223,7 +223,7 @@ def test_an_index_that_leads_out_of_its_folder(tmp_path: Path, name: Any) -> Non
         open_checkpoint(folder)
 
 
-def test_an_index_of_too_many_files(tmp_path: Path) -> None:
+def test_index_names_too_many_files(tmp_path: Path) -> None:
     folder = write_huggingface(tmp_path / "model", SMALLEST, random_tensors(SMALLEST, 0), shards=2)
     many = {f"tensor {i}": f"file {i}" for i in range(2000)}
     rewrite(folder / "model.safetensors.index.json", lambda value: value["weight_map"].update(many))
@@ -231,7 +231,7 @@ def test_an_index_of_too_many_files(tmp_path: Path) -> None:
         read_safetensors(folder)
 
 
-def test_an_index_without_a_map(tmp_path: Path) -> None:
+def test_index_without_weight_map(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(FormatError, match="no weight_map"):
         open_checkpoint(tmp_path)

@@ -1,4 +1,4 @@
-"""Whisper's own tokens: what a transcript begins with, what it may not hold, and how tokens become words."""
+"""Whisper's tokenizer: special tokens, suppressed tokens, and splitting into words."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ def test_special_tokens_of_an_english_only_model() -> None:
         _ = t.language_token
 
 
-def test_the_hundredth_language_moves_what_follows() -> None:
+def test_hundredth_language_shifts_the_following_tokens() -> None:
     t = get_tokenizer(True, num_languages=100, language="yue")
     assert t.sot_sequence == (50258, 50358, 50360)
     assert t.timestamp_begin == 50365
@@ -89,7 +89,7 @@ def test_bad_options(multilingual: bool, options: dict, named: str) -> None:
         get_tokenizer(multilingual, **options)
 
 
-def test_a_language_that_this_model_lacks() -> None:
+def test_language_missing_from_the_model() -> None:
     with pytest.raises(OptionError, match="'yue' is not among the 99"):
         get_tokenizer(True, language="cantonese")
     with pytest.raises(OptionError, match="'yue' is not among the 99"):
@@ -139,7 +139,7 @@ def test_words_without_spaces_are_characters() -> None:
 
 
 @given(tokenizers, st.text())
-def test_words_join_to_the_text(t: Tokenizer, text: str) -> None:
+def test_words_concatenate_to_the_text(t: Tokenizer, text: str) -> None:
     tokens = t.encode(text)
     words, word_tokens = t.split_to_word_tokens(tokens)
     if "\N{REPLACEMENT CHARACTER}" not in text:
@@ -148,7 +148,7 @@ def test_words_join_to_the_text(t: Tokenizer, text: str) -> None:
 
 
 @given(tokenizers, st.lists(st.integers(0, 300) | st.integers(0, 51863)))
-def test_words_of_any_tokens_lose_none(t: Tokenizer, tokens: list[int]) -> None:
+def test_words_contain_every_token(t: Tokenizer, tokens: list[int]) -> None:
     for split in (t.split_tokens_on_unicode, t.split_tokens_on_spaces):
         words, word_tokens = split(tokens)
         assert len(words) == len(word_tokens)

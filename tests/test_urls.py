@@ -1,4 +1,4 @@
-"""URLs: malformed ones are told, odd ones made ready for a request, and no secret is shown."""
+"""URLs: normalization, errors for malformed ones, and no secrets in messages."""
 
 import http.client
 import re
@@ -32,7 +32,7 @@ from whisper_apr.formats.urls import MAX_SHOWN, is_url, normalize_url, redact_ur
         ("http://例え.テスト/", "http://xn--r8jz45g.xn--zckzah/"),
     ],
 )
-def test_urls_that_can_be_loaded(url, prepared):
+def test_normalize_url(url, prepared):
     assert normalize_url(url) == prepared
     assert normalize_url(prepared) == prepared
 
@@ -112,12 +112,12 @@ def test_other_schemes(url):
         ("http://h/" + "a" * 1000, "http://h/" + "a" * (MAX_SHOWN - 9) + "..."),
     ],
 )
-def test_what_errors_show(url, shown):
+def test_redact_url(url, shown):
     assert redact_url(url) == shown
 
 
 @pytest.mark.parametrize(("code", "tries"), [("EAI_NONAME", 1), ("EAI_AGAIN", apr_http.RETRIES + 1)])
-def test_a_host_that_does_not_exist(monkeypatch, code, tries):
+def test_unknown_host(monkeypatch, code, tries):
     asked = []
 
     def nobody(*arguments, **_):
@@ -132,7 +132,7 @@ def test_a_host_that_does_not_exist(monkeypatch, code, tries):
 
 
 @given(st.text(max_size=30) | st.text(st.sampled_from("ab:/?#[]@.%0189\\ ü\n"), max_size=30))
-def test_any_url_is_told_or_can_be_requested(rest):
+def test_arbitrary_urls(rest):
     url = f"http://{rest}"
     shown = redact_url(url)
     assert shown.isprintable()

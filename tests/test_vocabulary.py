@@ -1,4 +1,4 @@
-"""Vocabularies of a model's own: kept, used for text, and refused where they cannot be the model's."""
+"""A model's own vocabulary: stored, used for text, and refused if it does not fit the model."""
 
 import json
 from dataclasses import replace
@@ -23,32 +23,32 @@ from whisper_apr.tokenizer.bpe import load_ranks, pack_vocabulary, unpack_vocabu
 from whisper_apr.tokenizer.kind import tokenizer_kind
 
 PACKED = pack_vocabulary(WORDS)
-SAID = (257, 258, 256, 0x21)  # " ja", " naja", "oü", "!"
+OUTPUT = (257, 258, 256, 0x21)  # " ja", " naja", "oü", "!"
 EOT = len(WORDS)
 
 
-def speaking(dims=SPOKEN) -> dict[str, np.ndarray]:
-    """Weights that say SAID, whatever is heard: the sum of a token's place and its position leads to the next token."""
+def constant_output_tensors(dims=SPOKEN) -> dict[str, np.ndarray]:
+    """Return weights whose output is OUTPUT for any audio: each position's embedding selects the next token."""
     tensors = {name: np.zeros_like(value) for name, value in models.random_tensors(dims, 0).items()}
     for name in tensors:
         if "ln" in name.split(".")[-2] and name.endswith("weight"):
             tensors[name] += 1
-    # position p of a decoder whose blocks do nothing is an axis of its own; a token's row answers one axis
+    # the layers do nothing; each position has its own axis, and the row of the token to generate there responds to it
     positions = tensors["decoder.positional_embedding"]
     table = tensors["decoder.token_embedding.weight"]
-    start = 3  # <|startoftranscript|>, language, task: then no timestamps
-    for step, token in enumerate((*SAID, EOT)):
+    start = 3  # after <|startoftranscript|>, language and task comes <|notimestamps|>
+    for step, token in enumerate((*OUTPUT, EOT)):
         positions[start + step, step] = 10
         table[token, step] = 5
     return tensors
 
 
 def write_vocab_json(folder: Path) -> None:
-    (folder / "vocab.json").write_text(json.dumps(models.vocabulary_of_signs()))
+    (folder / "vocab.json").write_text(json.dumps(models.vocab_json()))
 
 
 def write_tokenizer_json(folder: Path) -> None:
-    numbers = models.vocabulary_of_signs()
+    numbers = models.vocab_json()
     added = [{"id": numbers.pop("<|endoftext|>"), "content": "<|endoftext|>"}]
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": numbers}, "added_tokens": added}))
 
@@ -90,8 +90,8 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_text_is_of_the_models_own_tokens(tmp_path, source):
-    path = SOURCES[source](tmp_path / "model", speaking())
+def test_text_uses_the_models_own_tokens(tmp_path, source):
+    path = SOURCES[source](tmp_path / "model", constant_output_tensors())
     assert open_checkpoint(path).vocabulary == PACKED
     assert main(["convert", str(path), str(tmp_path / "converted.apr")]) == 0
     for each in (path, tmp_path / "converted.apr"):
@@ -99,11 +99,11 @@ def test_text_is_of_the_models_own_tokens(tmp_path, source):
         assert (model.is_multilingual, model.num_languages) == (True, 2)
         found = model.decode(np.zeros((4, 3000), np.float32), language="zh", without_timestamps=True, temperature=0.0)
         assert found.text == "ja najaoü!"
-        assert tuple(found.tokens) == SAID
+        assert tuple(found.tokens) == OUTPUT
 
 
-def test_the_packages_own_is_not_kept(tmp_path):
-    """Also where a file leaves out tokens, or names special ones among the others."""
+def test_packaged_vocabulary_is_not_stored(tmp_path):
+    """Also if a file omits tokens, or lists special tokens among the others."""
     dims = replace(SPOKEN, n_vocab=51864)
     tokens = [token for token in load_ranks("gpt2") if token.isascii() and token.isalnum()]
     numbers = {token.decode(): load_ranks("gpt2")[token] for token in tokens}
@@ -114,8 +114,8 @@ def test_the_packages_own_is_not_kept(tmp_path):
 
 
 @pytest.mark.parametrize("n_vocab", [51864, 51865])
-def test_tokens_of_a_model_of_whispers_size(n_vocab):
-    """Some of the first are named, all are, or more than all: what is Whisper's is not kept, one that differs is."""
+def test_model_of_whispers_size(n_vocab):
+    """A file may list the first tokens, all or more than all; only a vocabulary that differs is stored."""
     dims = replace(SPOKEN, n_vocab=n_vocab)
     own = list(load_ranks("gpt2" if n_vocab == 51864 else "multilingual"))
     end = b"<|endoftext|>"
@@ -128,20 +128,20 @@ def test_tokens_of_a_model_of_whispers_size(n_vocab):
         pack_model_vocabulary([*own[:1000], end], dims, "here")
 
 
-def test_inspect_says_so(tmp_path, capsys):
-    assert main(["inspect", str(as_apr(tmp_path / "model.apr", speaking()))]) == 0
+def test_inspect_reports_the_vocabulary(tmp_path, capsys):
+    assert main(["inspect", str(as_apr(tmp_path / "model.apr", constant_output_tensors()))]) == 0
     assert "its own, 259 tokens" in capsys.readouterr().out
 
 
-def test_a_vocabulary_without_joined_signs_keeps_its_bytes():
-    """What is suppressed as a note's sign is no byte that much else begins with."""
+def test_non_speech_tokens_of_a_byte_vocabulary():
+    """A byte that begins many other characters is not suppressed."""
     tokenizer = get_tokenizer(True, num_languages=2, vocabulary=PACKED)
     assert set(tokenizer.non_speech_tokens) == {ord(sign) for sign in '"#()*+/:;<=>@[\\]^_`{|}~'}
     assert tokenizer.decode(tokenizer.encode("Öl, ja ♪ naja")) == "Öl, ja ♪ naja"
     assert tokenizer.encode(" ja naja") == [257, 258]
 
 
-def test_a_token_that_stands_twice_or_is_empty():
+def test_duplicate_and_empty_tokens():
     twice = get_tokenizer(True, num_languages=1, vocabulary=pack_vocabulary([*WORDS, b"", b" ja"]))
     assert twice.encode(" ja") == [257]
     assert twice.decode([260, 259, 257]) == " ja ja"
@@ -149,9 +149,9 @@ def test_a_token_that_stands_twice_or_is_empty():
 
 REFUSED = {
     "too few": ({"a": 0, "<|endoftext|>": 1}, "lacks 255 of the 256 bytes"),
-    "does not fit": (models.vocabulary_of_signs() | {"<|endoftext|>": 400}, "a vocabulary of 400 tokens does not fit"),
+    "does not fit": (models.vocab_json() | {"<|endoftext|>": 400}, "a vocabulary of 400 tokens does not fit"),
     "no end": ({"a": 0}, "endoftext.* has no id"),
-    "another order": (models.vocabulary_of_signs() | {"<|notimestamps|>": EOT + 1}, r"<\|notimestamps\|> is token 260"),
+    "another order": (models.vocab_json() | {"<|notimestamps|>": EOT + 1}, r"<\|notimestamps\|> is token 260"),
     "no number": ({"a": "b"}, "a token's id is not an integer"),
 }
 
@@ -164,9 +164,9 @@ def test_refused(tmp_path, kind):
         read_vocabulary(tmp_path, SPOKEN)
 
 
-def test_an_end_in_another_place_is_refused(tmp_path):
-    """In a model of Whisper's size: what its tokens are cannot be told."""
-    (tmp_path / "vocab.json").write_text(json.dumps(models.vocabulary_of_signs()))
+def test_end_of_text_with_another_id_is_refused(tmp_path):
+    """In a model of Whisper's size, its tokens would be unknown."""
+    (tmp_path / "vocab.json").write_text(json.dumps(models.vocab_json()))
     with pytest.raises(FormatError, match=r"vocab\.json: a vocabulary of 259 tokens does not fit a model of 51865"):
         read_vocabulary(tmp_path, models.TINY)
 
@@ -179,7 +179,7 @@ def test_refused_tokenizers(tmp_path, content):
 
 
 @pytest.mark.parametrize("vocabulary", [b"of another make", pack_vocabulary(WORDS[1:]), pack_vocabulary(WORDS * 9)])
-def test_refused_in_an_apr(tmp_path, vocabulary, monkeypatch):
+def test_refused_apr(tmp_path, vocabulary, monkeypatch):
     checkpoint = replace(models.random_checkpoint(SPOKEN), vocabulary=vocabulary)
     with pytest.raises(FormatError):
         write_apr(checkpoint, tmp_path / "model.apr")
@@ -189,7 +189,7 @@ def test_refused_in_an_apr(tmp_path, vocabulary, monkeypatch):
         read_apr(tmp_path / "model.apr")
 
 
-def test_packing():
+def test_pack_and_unpack():
     assert unpack_vocabulary(PACKED) == list(WORDS)
     assert tokenizer_kind(SPOKEN.n_vocab, PACKED) == ("multilingual", ("en", "zh"))
     for n_vocab, found in ((51864, ("gpt2", 99)), (51865, ("multilingual", 99)), (51866, ("multilingual", 100))):

@@ -1,4 +1,4 @@
-"""Changes to a file that a careless disk or a careful attacker could make. Seeded: the same number gives the same file."""
+"""Mutate files as a faulty disk or an attacker could; deterministic for a given seed."""
 
 import random
 import re
@@ -23,10 +23,13 @@ _EXTREMES = (
     2**63,
     2**64 - 1,
 )
-_TEXT_EXTREMES = (b"0", b"-1", b"1", b"255", b"65536", b"4294967295", b"9223372036854775807", b"1e400", b"0.5", b"null", b"[]", b"{}", b'""', b"true", b"NaN", b"9" * 400)  # fmt: skip
+_TEXT_EXTREMES = (
+    b"0", b"-1", b"1", b"255", b"65536", b"4294967295", b"9223372036854775807", b"1e400", b"0.5", b"null", b"[]",
+    b"{}", b'""', b"true", b"NaN", b"9" * 400,
+)  # fmt: skip
 _NUMBER = re.compile(rb"-?\d+")
 _WORD = re.compile(rb'"[^"]{0,60}"')
-_NEAR = 600  # bytes from either end, where heads and directories are: changed more often
+_NEAR = 600  # bytes at either end, where headers and directories are; mutated more often
 
 
 def _place(data: bytearray, rng: random.Random) -> int:
@@ -73,7 +76,7 @@ def insert(data: bytearray, rng: random.Random, _: bytes) -> None:
 
 
 def splice(data: bytearray, rng: random.Random, other: bytes) -> None:
-    """Goes on as another file does."""
+    """Replace the rest by that of another file."""
     begin = _place(data, rng)
     at = begin if rng.random() < 0.5 else rng.randrange(len(other) + 1)
     if rng.random() < 0.5:
@@ -83,7 +86,7 @@ def splice(data: bytearray, rng: random.Random, other: bytes) -> None:
 
 
 def extreme_length(data: bytearray, rng: random.Random, _: bytes) -> None:
-    """A number of 1, 2, 4 or 8 bytes becomes one that lengths, counts and offsets break at."""
+    """Replace a number of 1, 2, 4 or 8 bytes by an extreme value."""
     width, form = rng.choice(((1, "<B"), (2, "<H"), (4, "<I"), (4, "<I"), (4, ">I"), (8, "<Q"), (8, "<Q")))
     value = rng.choice((*_EXTREMES, len(data), len(data) - 1, len(data) + 1, len(data) // 4)) % 256**width
     begin = _place(data, rng)
@@ -94,7 +97,7 @@ def extreme_length(data: bytearray, rng: random.Random, _: bytes) -> None:
 
 
 def extreme_text(data: bytearray, rng: random.Random, _: bytes) -> None:
-    """A number written in digits becomes another one, or something else; its place may grow."""
+    """Replace a number in digits by an extreme value or another JSON value, of any length."""
     found = list(_NUMBER.finditer(bytes(data[:100_000])))
     if found:
         place = rng.choice(found)
@@ -102,7 +105,7 @@ def extreme_text(data: bytearray, rng: random.Random, _: bytes) -> None:
 
 
 def swap_words(data: bytearray, rng: random.Random, _: bytes) -> None:
-    """One quoted word takes the place of another."""
+    """Replace a quoted string by another one."""
     found = list(_WORD.finditer(bytes(data[:100_000])))
     if found:
         place, word = rng.choice(found), rng.choice(found)[0]
@@ -113,7 +116,7 @@ KINDS = (flip, overwrite, cut, cut_out, repeat, insert, splice, extreme_length, 
 
 
 def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
-    """One to three changes; `other` is a file of the same kind, for splices."""
+    """Apply one to three mutations; `other` is a file of the same format, for splices."""
     changed = bytearray(data)
     is_json = data[:1] == b"{"
     for _ in range(rng.choice((1, 1, 1, 2, 3))):

@@ -1,7 +1,7 @@
-"""The readers that are fuzzed. To add one, append to READERS: how small files of its kind are made, and how one is opened.
+"""The readers to fuzz. To add one, append to READERS how to create small files of its format, and how to open one.
 
-A checksum keeps nearly every change from being looked at. So a format may tell how its files are taken apart, and put together again with
-checksums that fit; in half of the files then one part alone is changed.
+Checksums would reject nearly every mutation. A format may therefore define how to split a file into parts and join them
+with valid checksums; in half of the files only one part is mutated.
 """
 
 import io
@@ -24,7 +24,7 @@ from models import (
     WORDS,
     random_checkpoint,
     random_tensors,
-    vocabulary_of_signs,
+    vocab_json,
     write_huggingface,
     write_pt,
 )
@@ -39,20 +39,24 @@ from whisper_apr.tokenizer.bpe import pack_vocabulary
 
 @dataclass(frozen=True)
 class Parts:
-    split: Callable[[bytes], list[bytes]]  # of a good file
+    """How to split a file into parts, and join them with valid checksums."""
+
+    split: Callable[[bytes], list[bytes]]  # of a valid file
     join: Callable[[list[bytes]], bytes]
 
 
 @dataclass(frozen=True)
 class Reader:
+    """A reader to fuzz."""
+
     name: str
-    seeds: Callable[[Path], Sequence[Path]]  # makes good files, or folders of files, in the folder that is given
-    open: Callable[[Path], object]  # opens one and looks at all that is in it; FormatError is the only way to refuse
+    seeds: Callable[[Path], Sequence[Path]]  # writes valid files, or folders of files, into the given folder
+    open: Callable[[Path], object]  # opens one and reads all of it; FormatError is the only error allowed
     parts: Parts | None = None
 
 
 def look_at(checkpoint: Checkpoint) -> None:
-    """Every tensor as floats, one at a time."""
+    """Convert every tensor to floats, one at a time."""
     for name in checkpoint.tensors:
         tensor = checkpoint.tensors[name]
         plain = tensor.unpack() if isinstance(tensor, PackedMatrix) else tensor
@@ -84,7 +88,7 @@ _APR_SIZES = "<4sHHIIIIQQQIIII"
 
 
 def _apr_split(raw: bytes) -> list[bytes]:
-    """Flags and the data's length; JSON text; table of blocks; data."""
+    """Split into flags and data length, JSON header, block table and data."""
     _, _, _, flags, _, n_block, n_json, n_data, begin, *_ = struct.unpack(_APR_SIZES, raw[:64])
     table = 64 + n_json
     return [struct.pack("<IQ", flags, n_data), raw[64:table], raw[table : table + 8 * n_block], raw[begin:]]
@@ -99,7 +103,7 @@ def _apr_join(parts: list[bytes]) -> bytes:
         (length,) = struct.unpack_from("<I", table, 8 * i)
         block = data[at : at + (length & 0x7FFFFFFF)]
         at += len(block)
-        if not length >> 31:  # an LZ4 block's is of what it unpacks to
+        if not length >> 31:  # the checksum of an LZ4 block is of its unpacked data
             struct.pack_into("<I", fitting, 8 * i + 4, zlib.crc32(block))
     head = struct.pack(
         _APR_SIZES[:-1], b"APR1", 2, 64, flags, 65536, len(table) // 8, len(text), n_data, begin, begin + len(data),
@@ -124,7 +128,7 @@ def _v1_seeds(folder: Path) -> list[Path]:
     write_apr_v1(model, paths[0])
     bank = np.ones((3, 201), np.float32)
     write_apr_v1(spoken, paths[1], vocabulary=WORDS, merges=[(b"a", b"b")], filterbank=bank)
-    raw = bytearray(paths[1].read_bytes())  # as int8: a scale for each tensor, a byte for each number
+    raw = bytearray(paths[1].read_bytes())  # converted to int8: a scale for each tensor, a byte for each number
     (n_tensor,) = struct.unpack_from("<H", raw, 9)
     raw[7] = 2
     index, data_begin, count = raw[52 : 52 + 96 * n_tensor], 52 + 96 * n_tensor, 0
@@ -192,7 +196,7 @@ def _openai_seeds(folder: Path) -> list[Path]:
 
 
 def _openai_split(raw: bytes) -> list[bytes]:
-    """The pickle: changed alone, so that its members' checksums keep nothing back."""
+    """Return only the pickle, so that the archive's checksums do not reject every mutation."""
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         return [archive.read("archive/data.pkl")]
 
@@ -214,8 +218,9 @@ def _folder_seeds(folder: Path) -> list[Path]:
         (made / "generation_config.json").write_text('{"alignment_heads": [[0, 1], [1, 1]]}')
     dims = replace(SMALLEST, n_vocab=SPOKEN.n_vocab)
     for name, content in (
-        ("vocab.json", vocabulary_of_signs()),
-        ("tokenizer.json", {"model": {"vocab": vocabulary_of_signs()}, "added_tokens": [{"id": 260, "content": "<|startoftranscript|>"}]}),
+        ("vocab.json", vocab_json()),
+        ("tokenizer.json", {"model": {"vocab": vocab_json()},
+                            "added_tokens": [{"id": 260, "content": "<|startoftranscript|>"}]}),
     ):  # fmt: skip
         made = write_huggingface(folder / name, dims, random_tensors(dims, 0))
         (made / name).write_text(json.dumps(content))

@@ -1,8 +1,8 @@
 """Fuzz the readers of model files: `python tests/fuzz/run.py [--n 20000] [--seed 0] [reader ...]`.
 
-Each changed file must open or end in FormatError: no other exception, no crash, no more than 2 s of the processor, no more memory than four
-times the file and 64 MiB, and nothing run, written or fetched. What breaks a rule is kept, and named with its number, which makes it again.
-The ordinary tests run a short form (tests/test_fuzz.py).
+Each mutated file must open or raise FormatError: no other exception, no crash, at most 2 s of CPU time, at most four
+times the file's size plus 64 MiB of memory, and no execution, writing or network access. A file that breaks a rule is
+reported by its number, which reproduces it, and kept with --keep. tests/test_fuzz.py is a short run.
 """
 
 import argparse
@@ -31,15 +31,17 @@ from whisper_apr.errors import FormatError
 
 SECONDS = 2
 _HAS_TIMER = hasattr(signal, "setitimer")  # not on Windows
-TIMES, BYTES = 4, 64 << 20  # of memory: times the file's size, and bytes beside
+TIMES, BYTES = 4, 64 << 20  # memory limit: TIMES the file's size plus BYTES
 
-# What no reader does. Their own files are opened for reading; modules are there once the seeds have been opened.
-_FORBIDDEN = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.startfile", "os.remove", "os.rename", "os.mkdir",
-              "subprocess.Popen", "socket.connect", "socket.getaddrinfo", "shutil.", "ctypes.dlopen", "import", "urllib.Request")  # fmt: skip
+# Audit events that no reader may cause. Modules are imported before, when the unchanged seeds are opened.
+_FORBIDDEN = (
+    "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.startfile", "os.remove", "os.rename", "os.mkdir",
+    "subprocess.Popen", "socket.connect", "socket.getaddrinfo", "shutil.", "ctypes.dlopen", "import", "urllib.Request",
+)  # fmt: skip
 
 
 class Broken(Exception):
-    """A rule was broken."""
+    """A reader broke a rule."""
 
 
 class _Hang(BaseException):
@@ -47,7 +49,7 @@ class _Hang(BaseException):
 
 
 _watched = False
-_limited = False  # memory is limited rather than traced
+_limited = False  # memory is limited by the system instead of traced
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
@@ -58,7 +60,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 
 
 def watch() -> None:
-    """From now on, what a reader must not do is noticed while it opens a file. Once a process: there is no way back."""
+    """Install the audit hook for forbidden actions, which cannot be removed again; call it once in a process."""
     sys.addaudithook(_audit)
 
 
@@ -68,9 +70,9 @@ def _alarm(signum: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def measuring(limited: bool = False) -> Iterator[None]:
-    """Memory and time are measured within: `check` needs it.
+    """Measure memory and time, for `check`.
 
-    Memory is traced, which makes everything several times slower, or `limited` (Linux only): what asks for too much gets none.
+    Memory is traced, which is several times slower, or `limited` by the system (Linux only).
     """
     global _limited
     previous = signal.signal(signal.SIGPROF, _alarm) if _HAS_TIMER else None
@@ -87,7 +89,7 @@ def measuring(limited: bool = False) -> Iterator[None]:
 
 
 def _set_limit(more: int | None) -> None:
-    """How much more memory of its own this process may ask for; None: as much as it likes."""
+    """Limit how many more bytes of memory this process may allocate; None removes the limit."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -96,7 +98,7 @@ def _set_limit(more: int | None) -> None:
 
 
 def check(open_file: Callable[[Path], object], path: Path, size: int) -> str:
-    """Open one file by the rules: "opened" or "refused"; raises Broken."""
+    """Open a file and check the rules. Returns "opened" or "refused", or raises Broken."""
     global _watched
     outcome = "opened"
     before = 0
@@ -135,7 +137,10 @@ def _files(seed: Path) -> list[Path]:
 
 
 def changed(reader: Reader, seeds: list[Path], number: int, folder: Path) -> tuple[Path, int]:
-    """File `number` of a reader, made in `folder`; a folder of files has one of them changed. Returns its path and its size."""
+    """Create mutated file `number` of a reader in `folder`, and return its path and size.
+
+    If the seed is a folder of files, one of them is mutated.
+    """
     rng = random.Random(f"{reader.name} {number}")
     seed = rng.choice(seeds)
     sources = _files(seed)
@@ -161,14 +166,14 @@ def changed(reader: Reader, seeds: list[Path], number: int, folder: Path) -> tup
 def fuzz(
     reader: Reader, numbers: range, folder: Path, keep: Path | None = None, limited: bool = False
 ) -> tuple[Counter[str], list[str]]:
-    """Open the files of these numbers. Returns how many opened and were refused, and a line for each rule broken."""
+    """Open mutated files. Returns how many opened and were refused, and a line for each broken rule."""
     (folder / "seeds").mkdir(parents=True)
     (folder / "changed").mkdir()
     seeds = list(reader.seeds(folder / "seeds"))
     outcomes: Counter[str] = Counter()
     broken = []
     with measuring(limited):
-        for seed in seeds:  # good files open; and what they import is there from now on
+        for seed in seeds:  # valid files open, and everything that they need is imported
             reader.open(seed)
         for number in numbers:
             path, size = changed(reader, seeds, number, folder / "changed")
@@ -184,7 +189,7 @@ def fuzz(
 
 
 def sanitized_lz4(n: int, seed: int) -> int:
-    """Build and run lz4_sanitized.c; its exit status."""
+    """Build and run lz4_sanitized.c, and return its exit status."""
     here = Path(__file__).resolve().parent
     simd = here.parents[1] / "src" / "whisper_apr" / "_simd"
     with tempfile.TemporaryDirectory() as folder:
@@ -199,12 +204,12 @@ def sanitized_lz4(n: int, seed: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("readers", nargs="*", help="all of them if none is named, and the LZ4 decoder under sanitizers")
-    parser.add_argument("--n", type=int, default=20_000, help="changed files for each reader")
-    parser.add_argument("--seed", type=int, default=0, help="the first file's number")
-    parser.add_argument("--keep", type=Path, help="a folder for the files that break a rule")
+    parser.add_argument("readers", nargs="*", help="default: all, and the LZ4 decoder with sanitizers")
+    parser.add_argument("--n", type=int, default=20_000, help="mutated files for each reader")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first file")
+    parser.add_argument("--keep", type=Path, help="folder for files that break a rule")
     parser.add_argument(
-        "--here", action="store_true", help="in this process (else one for each reader, so that a crash is seen)"
+        "--here", action="store_true", help="run in this process instead of one for each reader, which detects crashes"
     )
     options = parser.parse_args()
     chosen = [reader for reader in READERS if not options.readers or reader.name in options.readers]
@@ -235,8 +240,8 @@ def main() -> int:
             outcomes, broken = fuzz(reader, numbers, Path(folder), options.keep, sys.platform == "linux")
         print(*broken[:20], sep="\n", end="\n" if broken else "")
         print(
-            f"{reader.name}: {options.n} files: {outcomes['refused']} refused, {outcomes['opened']} opened, {len(broken)} broke a rule"
-            f" ({time.monotonic() - begin:.0f} s)",
+            f"{reader.name}: {options.n} files: {outcomes['refused']} refused, {outcomes['opened']} opened, "
+            f"{len(broken)} broke a rule ({time.monotonic() - begin:.0f} s)",
             flush=True,
         )
         failures += bool(broken)

@@ -179,7 +179,7 @@ def test_a_tokenizer_of_transformers(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         from transformers import WhisperTokenizer
 
-        theirs = WhisperTokenizer(vocab=models.vocabulary_of_signs(), merges=[])
+        theirs = WhisperTokenizer(vocab=models.vocab_json(), merges=[])
         theirs.save_pretrained(tmp_path)
     vocabulary = read_vocabulary(tmp_path, models.SPOKEN)
     assert unpack_vocabulary(vocabulary) == list(models.WORDS)

@@ -1,4 +1,4 @@
-"""Files for the tests of models that arrive, and how to tell that all of one has come."""
+"""Small `.apr` files for the tests of streaming, and a comparison of what was streamed."""
 
 from pathlib import Path
 
@@ -9,20 +9,20 @@ from whisper_apr.checkpoint import Checkpoint
 from whisper_apr.formats.apr.reader import open_header, parse_apr, write_apr
 from whisper_apr.simd import PackedMatrix
 
-ENCODER, DECODER = "encoder.conv1.weight", "decoder.ln.bias"  # the first tensor and the last
+ENCODER, DECODER = "encoder.conv1.weight", "decoder.ln.bias"  # the first and the last tensor
 
 
-def written(path: Path, *, compress: bool = False, seed: int = 0) -> bytes:
+def write_model(path: Path, *, compress: bool = False, seed: int = 0) -> bytes:
     write_apr(random_checkpoint(ODD, seed), path, "float32", compress)
     return path.read_bytes()
 
 
-def head_of(data: bytes):
+def parse_header(data: bytes):
     return open_header(np.frombuffer(data, np.uint8), "model")
 
 
 def equal(one: Checkpoint, data: bytes) -> bool:
-    """All of a checkpoint, against the file read whole."""
+    """Assert that a checkpoint has the tensors of a file; return True."""
     whole = parse_apr(np.frombuffer(data, np.uint8), "model")
     assert one.dims == whole.dims
     for name, tensor in one.tensors.items():
