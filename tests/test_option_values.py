@@ -117,7 +117,7 @@ def test_the_message_says_what_is_accepted():
         number(): "a number",
         choice("a", "b", "c"): "'a', 'b' or 'c'",
         optional(whole(0)): "a whole number of at least 0, or None",
-        either(whole(0), text): "a whole number of at least 0, or a text",
+        either(whole(0), text): "a whole number of at least 0, or a string",
     }
     for kind, says in kinds.items():
         assert kind.accepts == says

@@ -22,7 +22,7 @@ def test_wrong_formats_and_layouts(tmp_path):
         get_writer("doc", tmp_path)
     with pytest.raises(OptionError, match="width"):
         get_writer("srt", tmp_path)(RESULT, "x.wav", {"width": 1})
-    with pytest.raises(OptionError, match="laid out"):
+    with pytest.raises(OptionError, match="layout of lines"):
         get_writer("srt", tmp_path)(RESULT, "x.wav", 5)
     with pytest.raises(OptionError, match="unknown output format"):
         get_writer(None, tmp_path)

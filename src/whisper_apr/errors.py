@@ -6,7 +6,7 @@ class WhisperAprError(Exception):
 
 
 class AudioError(WhisperAprError, ValueError):
-    """A recording cannot be read: it is damaged, has no audio, or is in an unknown format, or its samples are not finite."""
+    """A recording cannot be read: damaged, without audio, of an unknown format, or with samples not finite."""
 
 
 class AudioWarning(UserWarning):

@@ -16,7 +16,7 @@ _ENTRY = re.compile(r"    (\w+): (.*)")
 
 
 def documented(source: Callable[..., Any]) -> dict[str, str]:
-    """Return the entries of the Args section of a function or a class, or of a class's Attributes section; each as one line."""
+    """Return the entries of the Args or Attributes section of a function or class, by name, each as one line."""
     section = re.split(r"\n(?:Args|Attributes):\n", inspect.cleandoc(source.__doc__ or "") + "\n", maxsplit=1)[-1]
     docs: dict[str, str] = {}
     name = ""
@@ -71,7 +71,8 @@ def same_as(original: Callable[..., Any]) -> Callable[[Function], Function]:
     def decorate(method: Function) -> Function:
         signature = inspect.signature(original)
         model, *others = signature.parameters.values()
-        method.__signature__ = signature.replace(parameters=[model.replace(name="self"), *others])  # type: ignore[attr-defined]
+        parameters = [model.replace(name="self"), *others]
+        method.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         method.__doc__ = original.__doc__
         return method
 

@@ -1,8 +1,9 @@
-"""Values of options, checked and converted where they enter the package.
+"""Validation and conversion of option values.
 
-A `Kind` says which values an option takes and what becomes of them. A dataclass of options annotates each field with its kind
-(`beam_size: Annotated[int | None, optional(whole(1))] = None`) and calls `parse_fields` when it is made; a function calls `parse`.
-Scalars and arrays of NumPy, and of what looks like it, are taken wherever Python's own numbers and lists are.
+A `Kind` describes the values that an option accepts and how to convert them. A dataclass of options annotates each
+field with its kind (`beam_size: Annotated[int | None, optional(whole(1))] = None`) and calls `parse_fields` in
+`__post_init__`; a function calls `parse`. NumPy scalars and arrays, and those of similar libraries, are accepted
+wherever Python's own numbers and lists are.
 """
 
 import math
@@ -19,20 +20,22 @@ import numpy as np
 from .errors import OptionError
 from .spelling import did_you_mean
 
-MAX_WHOLE = 10**9  # of any whole number that is not told to go further
+MAX_WHOLE = 10**9  # upper limit of whole numbers unless the kind states another
 
 
 class Refused(ValueError):
-    """Raised by a kind's `convert` for a value that the kind does not take."""
+    """Raised by a kind's `convert` for a value that the kind does not accept."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What an option takes.
+    """A set of accepted values.
 
-    accepts: completes the sentence "beam_size must be ...".
-    convert: returns the value that the package works with; raises Refused, or an OptionError of its own.
-    names: the words that it takes, where it takes no others; an error suggests the one that may have been meant.
+    Attributes:
+        accepts: Describes them in an error message: "beam_size must be {accepts}, not 'x'".
+        convert: Returns the value in the type that the package works with. Raises Refused for a value that is not
+            accepted, or OptionError for a more specific message.
+        names: All accepted words, if only certain words are accepted. An error suggests the most similar one.
     """
 
     accepts: str
@@ -41,7 +44,11 @@ class Kind:
 
 
 def parse(name: str, kind: Kind, value: Any) -> Any:
-    """Return the option's converted value. Raises OptionError, naming the option and what it accepts, for any other."""
+    """Convert the value of an option.
+
+    Raises:
+        OptionError: The kind does not accept the value. The message names the option and what it accepts.
+    """
     try:
         return kind.convert(value)
     except Refused:
@@ -52,7 +59,7 @@ def parse(name: str, kind: Kind, value: Any) -> Any:
 
 
 def kinds_of(options: type) -> dict[str, Kind]:
-    """Return the kinds of a dataclass's fields, by name."""
+    """Return the kinds of a dataclass's fields by name."""
     return _kinds_of(options)
 
 
@@ -63,20 +70,20 @@ def _kinds_of(options: type) -> dict[str, Kind]:
 
 
 def parse_fields(options: Any) -> None:
-    """Convert every field of a dataclass that has a kind, in place; for a frozen one's `__post_init__`."""
+    """Convert every field that has a kind in place. A frozen dataclass calls this in `__post_init__`."""
     for name, kind in kinds_of(type(options)).items():
         object.__setattr__(options, name, parse(name, kind, getattr(options, name)))
 
 
 def refuse_unknown(what: str, given: Iterable[Any], known: Iterable[str]) -> None:
-    """Raise OptionError where a name that is given is not known; it names the nearest one that is."""
+    """Raise OptionError if a given name is not known; the message suggests the most similar one that is."""
     names = set(known)
     if unknown := sorted(str(name) for name in given if name not in names):
         raise OptionError(f"unknown {what}: {', '.join(unknown)}{did_you_mean(unknown[0], names)}")
 
 
 def shown(value: Any) -> str:
-    """Return a value as an error shows it: on one line, and cut where it is long."""
+    """Return the repr of a value for an error message: one line, shortened."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 60
     return " ".join(short.repr(value).split())
@@ -86,12 +93,12 @@ def shown(value: Any) -> str:
 
 
 def optional(kind: Kind) -> Kind:
-    """None, or what `kind` takes."""
+    """Accept None and the values of `kind`."""
     return Kind(f"{kind.accepts}, or None", lambda value: None if value is None else kind.convert(value))
 
 
 def whole(low: int | None = None, high: int = MAX_WHOLE) -> Kind:
-    """An integer from `low` to `high`; no bool, and no float even where it is whole."""
+    """Accept integers from `low` to `high`, but no bool and no float."""
 
     def convert(value: Any) -> int:
         integral = _scalar(value)
@@ -109,7 +116,7 @@ def whole(low: int | None = None, high: int = MAX_WHOLE) -> Kind:
 def number(
     low: float | None = None, high: float | None = None, *, above: float | None = None, infinite: bool = False
 ) -> Kind:
-    """A real number: from `low` or above `above`, up to `high`; no bool and no NaN, infinite only where told so."""
+    """Accept real numbers from `low`, or above `above`, to `high`. No bool, no NaN; infinity only if `infinite`."""
 
     def convert(value: Any) -> float:
         real = _scalar(value)
@@ -140,7 +147,7 @@ def number(
 
 
 def choice(*values: str) -> Kind:
-    """One of some words."""
+    """Accept the given strings."""
 
     def convert(value: Any) -> str:
         if not isinstance(value, str) or value not in values:
@@ -151,7 +158,14 @@ def choice(*values: str) -> Kind:
 
 
 def sequence(kind: Kind, what: str, *, least: int = 0, ordered: bool = True) -> Kind:
-    """Several values of one kind, as a tuple: from a list, an array of one dimension, or anything that can be iterated over."""
+    """Accept iterables of values of one kind, converted to a tuple.
+
+    Args:
+        kind: Kind of the items.
+        what: Description of the accepted values, for the error message.
+        least: Least number of items.
+        ordered: Whether to refuse sets.
+    """
 
     def convert(value: Any) -> tuple[Any, ...]:
         items = items_of(value, ordered)
@@ -163,7 +177,7 @@ def sequence(kind: Kind, what: str, *, least: int = 0, ordered: bool = True) -> 
 
 
 def either(*kinds: Kind) -> Kind:
-    """What the first of some kinds takes, that takes it."""
+    """Accept the values of several kinds; the first kind that accepts a value converts it."""
 
     def convert(value: Any) -> Any:
         for kind in kinds:
@@ -202,13 +216,13 @@ def _function(value: Any) -> Any:
 
 
 boolean = Kind("True or False", _boolean)
-text = Kind("a text", _text)
+text = Kind("a string", _text)
 path = Kind("a path", _path)
 function = Kind("a function", _function)
 
 
 def numbers_in(line: str, kind: Kind, convert: Callable[[str], Any]) -> tuple[Any, ...]:
-    """Return the numbers of a line with commas between, or of an empty one. Raises Refused."""
+    """Return the numbers in a comma-separated string, none if it is empty. Raises Refused."""
     try:
         return tuple(kind.convert(convert(part)) for part in line.split(",")) if line.strip() else ()
     except ValueError:
@@ -216,16 +230,16 @@ def numbers_in(line: str, kind: Kind, convert: Callable[[str], Any]) -> tuple[An
 
 
 def _scalar(value: Any) -> Any:
-    """Return the Python number that stands for an array of no dimensions, and everything else as it is."""
+    """Convert an array of no dimensions to a Python number; return everything else unchanged."""
     if isinstance(value, np.generic | np.ndarray) and value.dtype.kind not in "biuf":
-        raise Refused  # a timedelta64 would pass for an integer
+        raise Refused  # a timedelta64 would convert to an integer
     if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
         return value.item()
     return value
 
 
 def items_of(value: Any, ordered: bool = True) -> tuple[Any, ...]:
-    """Return the items of what is a sequence to a user: no text, no mapping, no number."""
+    """Return the items of an iterable. Raises Refused for strings, mappings and, if `ordered`, sets."""
     if isinstance(value, str | bytes | bytearray | Mapping) or (ordered and isinstance(value, Set)):
         raise Refused
     try:

@@ -143,8 +143,8 @@ def load_model(
     A model that is read from a URL or a file object is returned as soon as the weights of the encoder have arrived, and
     can encode; a thread reads the rest.
 
-    The model pickles as its name, absolute path or URL with `compute_type` and `download_root`, and is loaded anew when it
-    is unpickled. One that was read from a file object cannot be pickled.
+    The model pickles as its name, absolute path or URL with `compute_type` and `download_root`, and is loaded anew when
+    it is unpickled. One that was read from a file object cannot be pickled.
 
     Args:
         name: A name of `available_models()`, a path, `org/name` or `org/name@revision` of the Hugging Face hub, the URL
@@ -156,7 +156,7 @@ def load_model(
             "default": as the file stores them, computed in float32.
             "float32": likewise, but whisper.cpp's quantized types are converted to floats.
             "float16": weights and KV cache stored in float16, which halves the bytes read per token.
-            "int8" or "auto": float weights quantized to 8 bits, and an 8-bit KV cache. Also for files quantized already.
+            "int8" or "auto": float weights quantized to 8 bits, and an 8-bit KV cache; also for quantized files.
             "int8_float32", "int8_float16": faster-whisper's names of "int8".
             "int4": float weights quantized to 4 bits in groups of 32, and an 8-bit KV cache.
         on_progress: Called with the bytes that have arrived and the size in bytes of a model from a URL or a file

@@ -1,4 +1,4 @@
-"""openai-whisper's names for its writers: `get_writer("srt", folder)(result, "recording.wav")`."""
+"""openai-whisper's `whisper.utils`: `get_writer("srt", folder)(result, "recording.wav")`."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -20,15 +20,21 @@ def _path(value: Any, what: str) -> str:
 
 
 def get_writer(output_format: str, output_dir: str | PathLike[str]) -> Callable[..., None]:
-    """Return a function that writes results to files of one format, or with "all" of each of openai-whisper's formats.
+    """Return a function that writes transcriptions to files.
 
-    The function takes a result, its recording's path and, by name or as a dictionary, how words are laid out (see `LineOptions`). It
-    writes `<output_dir>/<the recording's name>.<output_format>`.
+    The function takes a transcription, the path of its recording and optionally the fields of LineOptions, as a
+    dictionary or as keywords. It writes `<output_dir>/<name of the recording>.<output_format>`, and raises OptionError
+    for an unknown field and OutputError if the file cannot be written.
 
-    Raises OptionError for a format that does not exist and for what is no path; the function, for a layout that does not exist too.
+    Args:
+        output_format: "txt", "vtt", "srt", "tsv", "json", "csv", "lrc", "md" or "ass"; "all" writes the first five.
+        output_dir: Directory of the files.
+
+    Raises:
+        OptionError: The format does not exist, or `output_dir` is not a path.
     """
     if not isinstance(output_format, str) or output_format not in (*FORMATS, ALL):
-        raise OptionError(f"unknown output format {output_format!r}; there are {', '.join(FORMATS)} and {ALL}")
+        raise OptionError(f"unknown output format {output_format!r}; use one of {', '.join(FORMATS)} and {ALL}")
     directory = _path(output_dir, "output_dir")
 
     def write(
@@ -37,7 +43,7 @@ def get_writer(output_format: str, output_dir: str | PathLike[str]) -> Callable[
         try:
             lines = LineOptions(**{**(options or {}), **layout})
         except TypeError as error:
-            raise OptionError(f"words cannot be laid out so: {error}") from None
+            raise OptionError(f"wrong options for the layout of lines: {error}") from None
         name = os.path.splitext(os.path.basename(_path(audio_path, "audio_path")))[0]
         write_files(result, output_format, directory, name, lines)
 

@@ -85,8 +85,8 @@ class BatchedInferencePipeline:
             batch_size: Number of windows decoded at once.
             without_timestamps: Whether to decode without timestamp tokens.
             vad_filter: Whether to leave out parts without speech.
-            vad_parameters: A VadOptions or a dictionary of its fields. Defaults that differ from VadOptions are speech of
-                at most 30 s (`max_speech_duration_s`) and pauses of at least 160 ms (`min_silence_duration_ms`).
+            vad_parameters: A VadOptions or a dictionary of its fields. Defaults that differ from VadOptions are speech
+                of at most 30 s (`max_speech_duration_s`) and pauses of at least 160 ms (`min_silence_duration_ms`).
             clip_timestamps: Parts to transcribe, as a list of `{"start": seconds, "end": seconds}`, in any order, which
                 is that of their segments. They may overlap.
             **options: The other options of `WhisperModel.transcribe`.

@@ -1,7 +1,7 @@
 """The keyword arguments of the public functions, for type checkers and editors.
 
-Functions that take options declare `**options: Unpack[...]` of one of these dictionaries. The names and types repeat the
-fields of DecodingOptions, TranscribeOptions and ReadingOptions, which document them and hold the defaults;
+Functions that take options declare `**options: Unpack[...]` of one of these dictionaries. The names and types repeat
+the fields of DecodingOptions, TranscribeOptions and ReadingOptions, which document them and hold the defaults;
 tests/test_options.py compares the two.
 """
 
@@ -74,7 +74,7 @@ class LiveKeywords(SpeechKeywords, total=False):
 
 
 class RecordingKeywords(SpeechKeywords, total=False):
-    """Options for recordings; `batch_size` is declared apart, as it differs between `transcribe` and `transcribe_many`."""
+    """Options for recordings except `batch_size`, which differs between `transcribe` and `transcribe_many`."""
 
     initial_prefix: str | Sequence[int] | None
     clip_timestamps: str | Sequence[float | Mapping[str, float]] | None

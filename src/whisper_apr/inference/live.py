@@ -105,7 +105,7 @@ def _same(a: Word, b: Word) -> bool:
 
 
 class LiveTranscriber:
-    """A transcriber of live audio, which is pushed to it in blocks. Its memory does not grow with the audio's length."""
+    """A transcriber of live audio, which is pushed in blocks. Its memory does not grow with the audio."""
 
     @list_options(TranscribeOptions, DecodingOptions)
     def __init__(

@@ -65,14 +65,14 @@ def _words(value: Any) -> str | tuple[str, ...] | None:
     return tuple(filter(None, (text.convert(word).strip() for word in items_of(value)))) or None
 
 
-WORDS = optional(Kind("text, or a sequence of texts", _words))
+WORDS = optional(Kind("a string, or a sequence of strings", _words))
 
 
 def _prompt(value: Any) -> str | tuple[int, ...]:
     return value if isinstance(value, str) else tuple(map(whole(0).convert, items_of(value)))
 
 
-PROMPT = optional(Kind("text, or a sequence of token numbers", _prompt))
+PROMPT = optional(Kind("a string, or a sequence of token numbers", _prompt))
 
 
 def _suppressed(value: Any) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ def _suppressed(value: Any) -> tuple[int, ...]:
     return () if value is None else tuple(map(token.convert, items_of(value, ordered=False)))
 
 
-SUPPRESSED = Kind("token numbers, as a sequence or as text with commas between, or None", _suppressed)
+SUPPRESSED = Kind("token numbers as a sequence or a comma-separated string, or None", _suppressed)
 
 
 def _clips(value: Any) -> tuple[float, ...] | None:
@@ -105,8 +105,8 @@ def _clips(value: Any) -> tuple[float, ...] | None:
 
 
 CLIPS = Kind(
-    "start, end, start, end ... in seconds, as a sequence or as text with commas between; none is negative, "
-    "and no end before its start",
+    "start, end, start, end and so on in seconds, as a sequence or a comma-separated string, "
+    "none of them negative and no end before its start",
     _clips,
 )
 
@@ -242,7 +242,7 @@ class TranscribeOptions:
     hallucination_silence_threshold: Annotated[float | None, optional(number(0, infinite=True))] = None
     batch_size: Annotated[int | None, optional(whole(1))] = None
     languages: Annotated[
-        Sequence[str] | None, optional(sequence(LANGUAGE, "a sequence of languages, of at least one", least=1))
+        Sequence[str] | None, optional(sequence(LANGUAGE, "a sequence of at least one language", least=1))
     ] = None
     multilingual: Annotated[bool, boolean] = False
     language_detection_segments: Annotated[int, whole(1)] = 1
@@ -276,7 +276,7 @@ class TranscribeOptions:
 
     @property
     def vad(self) -> VadOptions | None:
-        """The options of the voice activity filter, or None if it is off or `clip_timestamps` says what to transcribe."""
+        """Options of the voice activity filter, or None if it is off or `clip_timestamps` is given."""
         return cast(VadOptions, self.vad_parameters) if self.vad_filter and self.clips is None else None
 
 

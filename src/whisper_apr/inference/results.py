@@ -109,7 +109,8 @@ class Transcription(_Record):
         segments: The segments in order.
         language: Language code, for example "en".
         duration: Length of the recording in seconds; 0 in a result that was made without one.
-        language_probability: Probability of `language`, 0 to 1; 1 if the language was given or the model knows English only.
+        language_probability: Probability of `language`, 0 to 1; 1 if the language was given or the model knows English
+            only.
     """
 
     text: str
@@ -124,7 +125,7 @@ class Transcription(_Record):
         return tuple(word for segment in self.segments for word in segment.words or ())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return openai-whisper's dictionary: text, segments and language, without the fields of segments that are None."""
+        """Return openai-whisper's dictionary: text, segments and language. Segments lack fields that are None."""
         return {
             "text": self.text,
             "segments": tuple(segment.to_dict() for segment in self.segments),

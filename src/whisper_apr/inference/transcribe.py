@@ -218,8 +218,8 @@ def transcriber(
 ) -> TranscriptionJob:
     """Make a recording ready: its length and its language are known, and `segments()` yields its segments as they settle.
 
-    With `allow_empty`, a recording without samples has no segments; otherwise it raises AudioError. The other arguments are
-    `transcribe`'s.
+    With `allow_empty`, a recording without samples has no segments; otherwise it raises AudioError. The other arguments
+    are `transcribe`'s.
     """
     reading = ReadingOptions(sampling_rate, channel, track, strict)
     return TranscriptionJob.open(Pipeline(model, check_cancelled, options), audio, reading, allow_empty=allow_empty)
@@ -247,9 +247,9 @@ def transcribe(
 ) -> Transcription:
     """Transcribe a recording of any length, which is read in blocks.
 
-    Options and results are openai-whisper's. A segment's times may therefore lie beyond the end of the recording or of a
-    clip, unless `clamp_times`, `word_timestamps`, `vad_filter` or `batch_size` is given: then times are clamped, segments
-    and words are in order without overlap, and text that begins after the end is dropped.
+    Options and results are openai-whisper's. A segment's times may therefore lie beyond the end of the recording or of
+    a clip, unless `clamp_times`, `word_timestamps`, `vad_filter` or `batch_size` is given: then times are clamped,
+    segments and words are in order without overlap, and text that begins after the end is dropped.
 
     Args:
         model: The model, from `load_model`.
@@ -257,9 +257,9 @@ def transcribe(
             samples; see `load_audio`.
         verbose: Whether to print segments as they are decoded, unless `on_segment` is given.
         sampling_rate: Rate of samples in Hz, 1000 to 1,000,000. Files state their own.
-        channel: Number of the channel to transcribe, from 0; "mix" for the mean of all; "each" to transcribe every channel
-            by itself. With "each", segments are in order of their start, and their `speaker` is the number of the
-            channel, as text.
+        channel: Number of the channel to transcribe, from 0; "mix" for the mean of all; "each" to transcribe every
+            channel by itself. With "each", segments are in order of their start, and their `speaker` is the number of
+            the channel, as text.
         track: Number of the file's audio track, from 0. None is the one that a player would choose.
         strict: Whether to raise AudioError for what is otherwise an AudioWarning.
         on_segment: Called with each segment as soon as it is final.

@@ -80,7 +80,8 @@ def transcribe_many(
 ) -> Iterator[Result]:
     """Transcribe several recordings together and yield their results in order.
 
-    Every result equals that of `transcribe(model, audio, **options)`. A recording is opened when a place in the batch is
+    Every result equals that of `transcribe(model, audio, **options)`. A recording is opened when a place in the batch
+    is
     free: `audios` may be a generator, and at most `batch_size` recordings are open.
 
     Args:
@@ -93,8 +94,8 @@ def transcribe_many(
         return_errors: Whether to yield the AudioError of a recording that cannot be read, in place of its result, and
             go on with the others. Otherwise it is raised.
         sampling_rate: Rate of samples in Hz, 1000 to 1,000,000. Files state their own.
-        channel: Number of the channel to transcribe, from 0; "mix" for the mean of all; "each" to transcribe every channel
-            by itself. See `transcribe`.
+        channel: Number of the channel to transcribe, from 0; "mix" for the mean of all; "each" to transcribe every
+            channel by itself. See `transcribe`.
         track: Number of the files' audio track, from 0. None is the one that a player would choose.
         strict: Whether to raise AudioError for what is otherwise an AudioWarning.
         on_segment: Called with the number of the recording, from 0, and each segment as soon as it is final.
