@@ -1,12 +1,15 @@
-"""Ten minutes of real speech, whole: this checkout beside another one, alternating; medians, and the spread of the rounds' ratios.
+"""Time the transcription of ten minutes of real speech, with this checkout and another one in alternation.
 
-    WHISPER_APR_REAL_AUDIO=FOLDER python benchmarks/real_speech.py --against OTHER/src --threads 1 2 --rounds 7 --within 1.02
+    WHISPER_APR_REAL_AUDIO=FOLDER python benchmarks/real_speech.py --against OTHER --threads 1 2 --rounds 7 --within 1.02
 
-FOLDER holds the recordings that tests/real reads; the English ones are joined, cut to ten minutes, and written as one WAV file of 16 kHz, which
-each side reads and transcribes. The models are fetched as tests/real/fetch_models.py says. Each side is a process that keeps its model, and in
-every round the two take turns, the second one of a round going first in the next. Greedy decoding with a prompt of the text before, without
-falling back unless `--fallback` is given, so that both sides do the same work: whether they found the same tokens is told in the last column.
-The other checkout must have its extension built in place. Without `--against` this checkout alone is timed.
+FOLDER holds the recordings that tests/real uses. The English ones are concatenated, cut to ten minutes and written as
+one 16 kHz WAV file, which each checkout reads and transcribes. tests/real/fetch_models.py tells how to get the models.
+Each checkout has a process that keeps its model loaded; they take turns, in reverse order every other round. OTHER must
+have its extension built in place. The table shows the medians of both, and the median, lowest and highest ratio of the
+rounds. Without `--against`, only this checkout is timed.
+
+Decoding is greedy, conditioned on the previous text and without temperature fallback (unless `--fallback` is given), so
+that both do the same work; the last column tells whether they found the same tokens.
 """
 
 import argparse
@@ -14,7 +17,6 @@ import hashlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +25,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+
+from alternating import Ratio, Worker, in_turn, source_of
 
 HERE = Path(__file__).resolve().parent.parent
 ENGLISH = (
@@ -41,38 +45,8 @@ SECONDS = 600
 RATE = 16_000
 
 
-class Side:
-    """A process with one checkout's package, which transcribes the file each time that it is told to."""
-
-    def __init__(self, source: Path, *arguments: str) -> None:
-        command = [sys.executable, __file__, "--here", *arguments]
-        environment = os.environ | {"PYTHONPATH": str(source)}
-        self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.found = self.answer()
-
-    def answer(self) -> dict:
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{' '.join(map(str, self.process.args))} ended with status {self.process.wait()}")
-        return json.loads(line)
-
-    def turn(self) -> float:
-        """Seconds of one transcription."""
-        assert self.process.stdin
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        self.found = self.answer()
-        return self.found["seconds"]
-
-    def end(self) -> None:
-        self.process.communicate()
-
-
 def serve(model: str, kind: str, threads: str, options: str, file: str) -> None:
-    """The process of a side: a line of JSON when the model is there, and one for each line that comes."""
+    """Run a worker: load the model, then transcribe the file once for each line of input."""
     import whisper_apr
     from whisper_apr.simd import set_num_threads
 
@@ -89,7 +63,7 @@ def serve(model: str, kind: str, threads: str, options: str, file: str) -> None:
 
 
 def write_joined(folder: Path, file: Path, seconds: float) -> None:
-    """The English recordings one after the other, from the beginning again if need be, as 16-bit samples."""
+    """Write the English recordings, concatenated and repeated as needed, as 16-bit samples."""
     from whisper_apr import load_audio
 
     joined = np.concatenate([load_audio(folder / name) for name in ENGLISH])
@@ -101,19 +75,18 @@ def write_joined(folder: Path, file: Path, seconds: float) -> None:
         out.writeframes((joined * 32767).clip(-32768, 32767).astype("<i2").tobytes())
 
 
-def measure(sides: list[Side], rounds: int) -> dict[str, object]:
-    """Every side's seconds in each round; the first transcription of each is not counted."""
-    for side in sides:
-        side.turn()
-    times: list[list[float]] = [[] for _ in sides]
-    for number in range(rounds):
-        for i in sorted(range(len(sides)), reverse=bool(number % 2)):
-            times[i].append(sides[i].turn())
-    row: dict[str, object] = {"seconds": times[0], "words": sides[0].found["words"]}
-    if len(sides) > 1:
-        ratios = [this / other for this, other in zip(*times, strict=True)]
-        row |= {"other": times[1], "ratio": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
-        row["same"] = sides[0].found["tokens"] == sides[1].found["tokens"]
+def measure(workers: list[Worker], rounds: int) -> dict[str, object]:
+    """Return every worker's seconds in each round, and their ratios; the first transcription is not counted."""
+    answers = [worker.ask(None) for worker in workers]
+    turns = [
+        in_turn([lambda worker=worker: worker.ask(None)["seconds"] for worker in workers], n) for n in range(rounds)
+    ]
+    times = list(zip(*turns, strict=True))
+    row: dict[str, object] = {"seconds": times[0], "words": answers[0]["words"]}
+    if len(workers) > 1:
+        ratio = Ratio.of(times[0], times[1])
+        row |= {"other": times[1], "ratio": ratio.median, "lowest": ratio.lowest, "highest": ratio.highest}
+        row["same"] = answers[0]["tokens"] == answers[1]["tokens"]
     return row
 
 
@@ -121,19 +94,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--against", type=Path, help="the other checkout's folder src")
+    parser.add_argument("--against", type=Path, help="the other checkout")
     parser.add_argument("--models", nargs="+", default=["base", "tiny.en"])
     parser.add_argument("--types", nargs="+", default=["float32", "int8"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of speech")
-    parser.add_argument("--fallback", action="store_true", help="fall back as by default; what is drawn has seed 0")
-    parser.add_argument("--within", type=float, help="fail where a median ratio is above this")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="length of the speech (default: 600)")
+    parser.add_argument("--fallback", action="store_true", help="with the default temperature fallback, and seed 0")
+    parser.add_argument("--within", type=float, help="fail if a median ratio is above this")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     audio = os.environ.get("WHISPER_APR_REAL_AUDIO")
     if not audio or not Path(audio).is_dir():
-        parser.error("WHISPER_APR_REAL_AUDIO must name the folder of the recordings")
+        parser.error("set WHISPER_APR_REAL_AUDIO to the folder of the recordings")
 
     sys.path[:0] = [str(HERE / "src"), str(HERE / "tests" / "real")]
     from fetch_models import model_folder
@@ -141,27 +114,34 @@ def main() -> int:
     from whisper_apr.bench.measure import machine_line, table, write_json
 
     decoding = {"seed": 0} if options.fallback else {"temperature": 0.0}
-    rows = []
+    trees, rows = [HERE, *([options.against] if options.against else [])], []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "speech.wav")
         write_joined(Path(audio), file, options.seconds)
         for model, kind, threads in product(options.models, options.types, options.threads):
             arguments = (str(model_folder(model)), kind, str(threads), json.dumps(decoding), str(file))
-            sources = [HERE / "src", *([options.against.resolve()] if options.against else [])]
-            sides = [Side(source, *arguments) for source in sources]
-            for side, source in zip(sides, sources, strict=True):
-                if Path(side.found["package"]).parent != source:
-                    parser.error(f"{source} was asked for, and {side.found['package']} was imported")
-            rows.append({"model": model, "type": kind, "threads": threads} | measure(sides, options.rounds))
-            for side in sides:
-                side.end()
+            workers = [Worker(source_of(tree), __file__, "--worker", *arguments) for tree in trees]
+            rows.append({"model": model, "type": kind, "threads": threads} | measure(workers, options.rounds))
+            for worker in workers:
+                worker.close()
             print(json.dumps(rows[-1]), file=sys.stderr)
     print(f"{options.seconds:.0f} s of speech, {options.rounds} rounds; {machine_line()}\n")
-    head = ["model", "type", "threads", "this, s", "other, s", "this/other", "least", "most", "words", "same tokens"]
+    head = [
+        "model",
+        "type",
+        "threads",
+        "this, s",
+        "other, s",
+        "this/other",
+        "lowest",
+        "highest",
+        "words",
+        "same tokens",
+    ]
     print(table(head, [
         [row["model"], row["type"], row["threads"], statistics.median(row["seconds"]),
          statistics.median(row["other"]) if "other" in row else None,
-         *(f"{row[key]:.3f}" if key in row else None for key in ("ratio", "least", "most")),
+         *(f"{row[key]:.3f}" if key in row else None for key in ("ratio", "lowest", "highest")),
          row["words"], {True: "yes", False: "no", None: None}[row.get("same")]]
         for row in rows
     ]))  # fmt: skip
@@ -176,7 +156,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--here"]:
+    if sys.argv[1:2] == ["--worker"]:
         serve(*sys.argv[2:])
     else:
         sys.exit(main())
