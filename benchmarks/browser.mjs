@@ -1,12 +1,14 @@
-// What wasm128 does in Chromium: products beside `scalar`, a window of 30 s through random weights of `tiny`, and a recording beside its length.
+// Measure wasm128 in Chromium: products on wasm128 and `scalar`, the stages of a 30 s window with random weights of
+// `tiny`, and the transcription of a recording.
 //
-//   node benchmarks/browser.mjs [docs/performance/browser.json]      the environment is that of tests/browser/harness.mjs
+//   node benchmarks/browser.mjs [docs/performance/browser.json]
+//
+// The environment variables are those of tests/browser/harness.mjs.
 import { readFileSync } from "node:fs";
 import { data, start } from "../tests/browser/harness.mjs";
-import { keep } from "./figures.mjs";
+import { save } from "./figures.mjs";
 
-const speed = readFileSync(new URL("../wheels/speed.py", import.meta.url), "utf-8");
-// a page's clock goes by steps of 0.1 ms: many calls are taken together
+// a page's clock has a resolution of 0.1 ms, so many calls are timed together
 const clock = `
 import time
 from whisper_apr.bench import kernels, limits
@@ -24,15 +26,20 @@ def fastest_time(run, seconds):
 
 kernels.fastest_time = limits.fastest_time = fastest_time
 `;
+const products = `
+from whisper_apr.bench.measure import table
+figures = kernels.compare_backends()
+print(table(kernels.HEAD, [figure.row() for figure in figures]))
+`;
 const window30 = `
 from whisper_apr.bench import models, pipeline
 from whisper_apr.model import Whisper
-given = pipeline.stages(Whisper(models.random_checkpoint(models.DIMENSIONS["tiny"])), 0.5)
-print("tiny, ms:", ", ".join(f"{name} {time:.1f}" for name, time in given.items()))
+stages = pipeline.stages(Whisper(models.random_checkpoint(models.DIMENSIONS["tiny"])), 0.5)
+print("tiny, ms:", ", ".join(f"{name} {time:.1f}" for name, time in stages.items()))
 `;
 const asJSON = `
 import json
-json.dumps({"head": kernels.HEAD, "products": [figure.row() for figure in figures], "window": given})
+json.dumps({"head": kernels.HEAD, "products": [figure.row() for figure in figures], "window": stages})
 `;
 const home = await start();
 console.log(`Chromium ${home.browser.version()}`);
@@ -51,7 +58,7 @@ const [text, figures] = await plain.evaluate(
     python.runPython(code);
     return [lines.join("\n"), python.runPython(last)];
   },
-  [clock + speed + window30, asJSON],
+  [clock + products + window30, asJSON],
 );
 console.log(text);
 await plain.context().close();
@@ -59,9 +66,9 @@ await plain.context().close();
 const page = await home.page("blank");
 const seconds = await page.evaluate(async (base64) => {
   const { Whisper, decodeAudio } = await import("/whisper.js");
-  const began = performance.now();
+  const start = performance.now();
   const whisper = await Whisper.load();
-  const load = (performance.now() - began) / 1000;
+  const load = (performance.now() - start) / 1000;
   const samples = await decodeAudio(await (await fetch(`data:audio/flac;base64,${base64}`)).blob());
   const times = [];
   for (let i = 0; i < 5; i++) {
@@ -71,9 +78,9 @@ const seconds = await page.evaluate(async (base64) => {
   }
   return { load, long: samples.length / 16000, times };
 }, readFileSync(data("en_three.flac")).toString("base64"));
-console.log(`loading, all from this machine: ${seconds.load.toFixed(1)} s`);
+console.log(`loading, from a local server: ${seconds.load.toFixed(1)} s`);
 console.log(`${seconds.long.toFixed(1)} s of digits: ${seconds.times.map((time) => time.toFixed(2)).join(", ")} s`);
 await home.end();
 
 const [, , json] = process.argv;
-if (json) keep(json, { Chromium: home.browser.version(), backend: "wasm128" }, { ...JSON.parse(figures), recording: seconds });
+if (json) save(json, { Chromium: home.browser.version(), backend: "wasm128" }, { ...JSON.parse(figures), recording: seconds });

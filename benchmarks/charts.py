@@ -1,4 +1,4 @@
-"""The charts of docs/performance.md, out of the rows and figures of the benchmarks' JSON files; matplotlib draws them."""
+"""Draw the charts of docs/performance.md from the benchmarks' JSON files, with matplotlib."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ pyplot.rcParams |= {"svg.hashsalt": "whisper_apr", "axes.spines.top": False, "ax
 
 
 def peers(rows: list[dict], file: Path) -> None:
-    """The whole pipeline as bars: a row of panels for each size, a column for each number of threads."""
+    """Draw the times of the whole pipeline as bars: a row of panels per size, a column per number of threads."""
     sizes = [size for size in DIMENSIONS if any(row["size"] == size for row in rows)]
     counts = sorted({row["threads"] for row in rows})
     bars = max(sum((r["size"], r["threads"]) == (s, t) for r in rows) for s in sizes for t in counts)
@@ -37,7 +37,7 @@ def peers(rows: list[dict], file: Path) -> None:
 
 
 def kernels(figures: list[dict], file: Path) -> None:
-    """Each case's share of the machine's limit: a panel for each kernel, a line for each shape, a dot for each backend."""
+    """Draw each case's share of the machine's limit: a panel per kernel, a line per shape, a dot per backend."""
     names = list(dict.fromkeys((figure["kernel"], figure["unit"]) for figure in figures))
     backends = list(dict.fromkeys(figure["backend"] for figure in figures))
     shapes = [list(dict.fromkeys(_shape(f) for f in figures if (f["kernel"], f["unit"]) == name)) for name in names]

@@ -1,7 +1,9 @@
-"""Every kernel on every backend, on the shapes that the tests check: speed, share of the machine's limit, and times over `scalar` and NumPy.
+"""Measure every kernel on every backend: speed, share of the machine's limit, and speedup over `scalar` and NumPy.
 
-pip install '.[bench]'
-python benchmarks/kernels.py --threads 1 --json docs/performance/kernels.json --svg docs/performance/kernels.svg
+The shapes are those of tests/cases.py.
+
+    pip install '.[bench]'
+    python benchmarks/kernels.py --threads 1 --json docs/performance/kernels.json --svg docs/performance/kernels.svg
 """
 
 import argparse
@@ -16,7 +18,7 @@ from whisper_apr.bench import kernels
 from whisper_apr.bench.measure import machine_line, table, write_json
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-import cases  # the tests' own
+import cases
 
 
 def main() -> None:
@@ -29,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     simd.set_num_threads(options.threads)
     figures = []
-    with threadpool_limits(options.threads):  # NumPy's products have as many
+    with threadpool_limits(options.threads):  # of NumPy's BLAS
         for case in kernels.cases(cases.ENCODER_PRODUCTS, cases.TOKEN_PRODUCTS, cases.ENCODER_ATTENTIONS):
             figures += kernels.measure(case, options.backends)
             print(case.kernel, case.shape, file=sys.stderr)

@@ -1,11 +1,19 @@
-"""Side by side with other engines: the same random weights, every engine in processes of its own, in turn, medians and ratios of one run.
+"""Compare with other engines: the same random weights, a separate process for each measurement, medians and ratios.
 
     python benchmarks/peers.py --sizes tiny base small --threads 1 2 --rounds 5 --json docs/performance/peers.json
 
-The file is written after every round of a size and a number of threads; where it is there already, the run goes on from it. An engine whose
-package is not installed is left out, one that fails misses the round, and both are named. Milliseconds: `token` and `beam` are one step of 1
-and of 5 beams; `whole` is mel, encoder, a prompt of 4 tokens and 100 greedy tokens; `window` is encoder, prompt and 60 tokens, `window8` and
-`token8` the same and a step of eight windows at once, divided by eight; `load` is until the engine is made; `peak` is the process's memory in MB.
+The file is written after every round of a size and a number of threads; if it exists, the run continues it. Engines
+whose package is not installed, and engines that fail in a round, are listed.
+
+All times are in milliseconds:
+
+- `token`, `beam`: one decoding step with 1 and with 5 beams;
+- `whole`: log-mel spectrogram, encoder, a prompt of 4 tokens and 100 greedy tokens;
+- `window`: encoder, prompt and 60 tokens;
+- `window8`, `token8`: the same and one step with a batch of eight windows, divided by eight;
+- `load`: creation of the engine.
+
+`peak` is the peak memory of the process in MB.
 """
 
 import argparse
@@ -23,17 +31,21 @@ from engines.stages import STAGES, measure
 from whisper_apr.bench.measure import machine, machine_line, table, write_json
 from whisper_apr.bench.models import DIMENSIONS
 
-Row = dict[str, object]  # size, threads, engine, type, rounds, STAGES as medians, measured: each round's own
-TIMEOUT = 600  # seconds that an engine may take for one turn, or for its files
+Row = dict[str, object]  # size, threads, engine, type, rounds, the medians of STAGES, measured (all rounds)
+TIMEOUT = 600  # seconds for one measurement, or for writing an engine's files
 
 
-def in_a_process(*arguments: str) -> str:
-    """This script's last line of output, or RuntimeError with the last of its complaints."""
+def run_in_process(*arguments: str) -> str:
+    """Run this script with other arguments and return its last line of output.
+
+    Raises:
+        RuntimeError: It failed or timed out; the message is the last line of its errors.
+    """
     command = [sys.executable, __file__, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f"not done within {TIMEOUT} s") from None
+        raise RuntimeError(f"timed out after {TIMEOUT} s") from None
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
     return (done.stdout.strip().splitlines() or [""])[-1]
@@ -51,25 +63,25 @@ def available(names: list[str]) -> list[str]:
 
 
 def prepare(names: list[str], sizes: list[str], folder: Path) -> None:
-    """Each engine's files, where they are not there yet."""
+    """Write each engine's files unless they exist."""
     for size, name in product(sizes, names):
         place = folder / size / name
         if not place.exists():
             print(f"writing {place}", file=sys.stderr)
             try:
-                in_a_process("--prepare", name, size, str(place))
+                run_in_process("--prepare", name, size, str(place))
             except RuntimeError as error:
                 print(f"no files of {size} for {name}: {error}", file=sys.stderr)
 
 
 def add_round(rows: list[Row], size: str, threads: int, names: list[str], folder: Path) -> list[str]:
-    """Every engine and type in turn; what failed, in words."""
+    """Measure every engine and compute type once, and add the results to `rows`; return messages of failures."""
     failed = []
     for name in names:
         for compute_type in engines.module(name).COMPUTE_TYPES:
             try:
                 place = str(folder / size / name)
-                found = json.loads(in_a_process("--one", name, compute_type, str(threads), place))
+                found = json.loads(run_in_process("--one", name, compute_type, str(threads), place))
             except RuntimeError as error:
                 failed.append(f"{name}, {compute_type}, {size}, threads {threads}: {error}")
                 print(f"failed: {failed[-1]}", file=sys.stderr)
@@ -91,7 +103,7 @@ def rounds_done(rows: list[Row], size: str, threads: int) -> int:
 
 
 def ratios(rows: list[Row], stages: tuple[str, ...] = STAGES) -> list[list[object]]:
-    """For each size, number of threads and type: the best other engine's figure over ours, stage by stage."""
+    """Return, for each size, number of threads and type, the best other engine's time divided by ours, per stage."""
     lines = []
     for ours in (row for row in rows if row["engine"] == "whisper_apr"):
         others = [r for r in rows if r is not ours and all(r[key] == ours[key] for key in ("size", "threads", "type"))]
@@ -103,12 +115,12 @@ def ratios(rows: list[Row], stages: tuple[str, ...] = STAGES) -> list[list[objec
 
 
 def earlier(file: Path | None) -> tuple[list[Row], list[str]]:
-    """What an earlier run has left, and what failed in it."""
+    """Return the rows and the failures of an earlier run."""
     if not file or not file.exists():
         return [], []
     data = json.loads(file.read_text())
     if data["machine"] != machine():
-        raise SystemExit(f"{file} is of another machine, or of other versions: {data['machine']}")
+        raise SystemExit(f"{file} was measured on another machine or with other versions: {data['machine']}")
     return data["rows"], data["failed"]
 
 
@@ -118,8 +130,8 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["tiny"], choices=DIMENSIONS)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="no round begins later than this")
-    parser.add_argument("--folder", type=Path, help="where the engines' files are kept; a temporary one unless given")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no round after this time")
+    parser.add_argument("--folder", type=Path, help="folder for the engines' files (default: a temporary one)")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--svg", type=Path)
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
@@ -145,7 +157,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
             continue
         started = time.monotonic()
         if started - begin > 60 * options.minutes:
-            print(f"no time is left for round {number + 1} of {size}, threads {threads}", file=sys.stderr)
+            print(f"no time left for round {number + 1} of {size}, threads {threads}", file=sys.stderr)
             continue
         failed += add_round(rows, size, threads, names, folder)
         seconds = time.monotonic() - started
@@ -155,7 +167,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     print(machine_line(), "\n")
     head = ("size", "threads", "engine", "type", "rounds", *STAGES)
     print(table(head, [[row[key] for key in head] for row in rows]))
-    print("\nThe best other engine's figure over whisper_apr's, the same type of numbers:\n")
+    print("\nThe best other engine's time divided by whisper_apr's, for the same compute type:\n")
     print(table(("size", "threads", "type", *STAGES), ratios(rows)))
     print("\nfailed:\n" + "\n".join(failed) if failed else "")
     if options.svg and rows:

@@ -1,6 +1,7 @@
-"""The stages of one window, as `whisper-apr bench` measures them.
+"""Measure the stages of one window, as `whisper-apr bench` does.
 
-python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2 --json docs/performance/pipeline.json
+    python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2 \
+        --json docs/performance/pipeline.json
 """
 
 import argparse

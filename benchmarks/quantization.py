@@ -1,9 +1,11 @@
-"""What int8 and int4 cost and save: word error rates on spoken digits, error of the logits, file sizes, load times.
+"""Measure the cost and benefit of int8 and int4: word error rates on spoken digits, logit errors, file sizes, load
+times.
 
     python benchmarks/quantization.py --recordings 300 --audio FOLDER --json docs/quantization.json
 
-Recordings are made by espeak-ng (a Debian package), in four languages and many voices, always the same; `--audio` adds a folder with a
-words.json. Where WHISPER_CPP_LIBRARY names whisper.cpp's libwhisper.so, its load of the same weights in q8_0 is timed beside ours.
+espeak-ng (a Debian package) synthesizes the recordings, in four languages and many voices, with a fixed seed. `--audio`
+adds a folder with recordings and a words.json. If WHISPER_CPP_LIBRARY names whisper.cpp's libwhisper.so, loading the
+same weights as q8_0 is timed too.
 """
 
 import argparse
@@ -11,18 +13,16 @@ import json
 import os
 import random
 import re
-import statistics
 import subprocess
 import tempfile
-import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from whisper_apr import load_model
-from whisper_apr.bench.measure import machine, machine_line, table
+from whisper_apr.bench.measure import machine_line, median_time, table, write_json
 from whisper_apr.bench.models import DIMENSIONS, random_checkpoint
 from whisper_apr.formats.apr import write_apr
 from whisper_apr.recognizer import Recognizer
@@ -38,7 +38,7 @@ TYPES = ("float32", "int8", "int4")
 
 
 def spoken(count: int, folder: Path) -> Iterator[tuple[Path, str, list[str]]]:
-    """(recording, language, words)."""
+    """Synthesize recordings; yield each one's path, language and words."""
     rng = random.Random(0)
     for i in range(count):
         language = rng.choice(list(DIGITS))
@@ -53,7 +53,7 @@ def spoken(count: int, folder: Path) -> Iterator[tuple[Path, str, list[str]]]:
 
 
 def recorded(folder: Path) -> Iterator[tuple[Path, str, list[str]]]:
-    """A folder's recordings of one language, as its words.json tells of them."""
+    """Yield the path, language and words of each recording of words.json that has one language."""
     for entry in json.loads((folder / "words.json").read_text()):
         languages = {phrase["language"] for phrase in entry["phrases"]}
         if len(languages) == 1:
@@ -65,7 +65,7 @@ def words_of(text: str) -> list[str]:
 
 
 def edits(left: list[str], right: list[str]) -> int:
-    """Levenshtein's distance."""
+    """Return the Levenshtein distance."""
     row = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):
         above, row[0] = row[0], i
@@ -92,7 +92,7 @@ def word_errors(count: int, folder: Path | None) -> dict[str, object]:
 
 
 def logit_errors() -> dict[str, float]:
-    """On random tiny weights: the root of the mean squared difference, divided by the logits' deviation."""
+    """Return the RMS difference of the logits of random `tiny` weights, relative to their standard deviation."""
     checkpoint = random_checkpoint(DIMENSIONS["tiny"])
     mel = np.random.default_rng(1).standard_normal((1, 80, 3000)).astype(np.float32)
     tokens = np.random.default_rng(2).integers(0, 50000, (1, 32))
@@ -105,28 +105,22 @@ def logit_errors() -> dict[str, float]:
 
 
 def sizes_and_loads(folder: Path) -> dict[str, dict[str, float]]:
-    """Megabytes of tiny's files, and milliseconds until a model is there: mapped, verified, packed."""
+    """Return the MB of random `tiny` files, and the median milliseconds to load a model from them."""
     checkpoint = random_checkpoint(DIMENSIONS["tiny"])
     found: dict[str, dict[str, float]] = {}
     for kind in ("float32", "float16", "int8", "int4"):
         path = folder / f"{kind}.apr"
         write_apr(checkpoint, path, kind)
-        times = [_milliseconds(lambda path=path: load_model(path)) for _ in range(15)]
-        found[kind] = {"MB": path.stat().st_size / 1e6, "load": statistics.median(times)}
+        load = median_time(lambda path=path: load_model(path), 0, at_least=15)
+        found[kind] = {"MB": path.stat().st_size / 1e6, "load": 1000 * load}
     if "WHISPER_CPP_LIBRARY" in os.environ:
         from engines import whisper_cpp
 
         whisper_cpp.prepare(checkpoint, folder)
-        times = [_milliseconds(lambda: whisper_cpp.Engine(folder, "int8", 1)) for _ in range(15)]
+        load = median_time(lambda: whisper_cpp.Engine(folder, "int8", 1), 0, at_least=15)
         size = (folder / "ggml-q8_0.bin").stat().st_size / 1e6
-        found["whisper.cpp's q8_0"] = {"MB": size, "load": statistics.median(times)}
+        found["whisper.cpp's q8_0"] = {"MB": size, "load": 1000 * load}
     return found
-
-
-def _milliseconds(call: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    call()
-    return 1000 * (time.perf_counter() - begin)
 
 
 def main() -> None:
@@ -147,10 +141,9 @@ def main() -> None:
         (kind, 100 * logits[kind], words["errors"][kind], words["rate"][kind], words["texts changed"][kind])
         for kind in TYPES
     ]  # type: ignore[index]
-    print(table(("type", "logits' error, %", "words wrong", "word error rate, %", "texts changed"), rows))
+    print(table(("type", "logit error, %", "word errors", "word error rate, %", "texts changed"), rows))
     if options.json:
-        result = {"machine": machine(), "files": files, "logits": logits, "words": words}
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        write_json(options.json, files=files, logits=logits, words=words)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Time the transcription of ten minutes of real speech, with this checkout and another one in alternation.
 
-    WHISPER_APR_REAL_AUDIO=FOLDER python benchmarks/real_speech.py --against OTHER --threads 1 2 --rounds 7 --within 1.02
+    export WHISPER_APR_REAL_AUDIO=FOLDER
+    python benchmarks/real_speech.py --against OTHER --threads 1 2 --rounds 7 --within 1.02
 
 FOLDER holds the recordings that tests/real uses. The English ones are concatenated, cut to ten minutes and written as
 one 16 kHz WAV file, which each checkout reads and transcribes. tests/real/fetch_models.py tells how to get the models.
@@ -150,7 +151,7 @@ def main() -> int:
     slow = [row for row in rows if options.within and row.get("ratio", 0) > options.within]
     for row in slow:
         print(
-            f"{row['model']} {row['type']}, {row['threads']} threads: {row['ratio']:.3f} times, more than {options.within}"
+            f"{row['model']} {row['type']}, {row['threads']} threads: ratio {row['ratio']:.3f} is above {options.within}"
         )
     return bool(slow)
 

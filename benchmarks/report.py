@@ -1,11 +1,16 @@
-"""docs/performance.md, and its charts, out of what the benchmarks wrote: run them first, then this. A file that is missing leaves its section out.
+"""Write docs/performance.md and its charts from the benchmarks' JSON files. A section whose file is missing is omitted.
 
-python benchmarks/kernels.py --json docs/performance/kernels.json
-python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2 --json docs/performance/pipeline.json
-python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json       (on a second machine: peers2.json)
-node benchmarks/browser.mjs docs/performance/browser.json       (its head tells the environment; browser.sh sets the same)
-node benchmarks/web_peers.mjs PEERS docs/performance/browser.json
-python benchmarks/report.py
+Run the benchmarks first:
+
+    python benchmarks/kernels.py --json docs/performance/kernels.json
+    python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2 \\
+        --json docs/performance/pipeline.json
+    python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json
+    node benchmarks/browser.mjs docs/performance/browser.json
+    node benchmarks/web_peers.mjs PEERS docs/performance/browser.json
+    python benchmarks/report.py
+
+peers2.json is the file of peers.py on a second machine. browser.mjs and web_peers.mjs tell which environment they need.
 """
 
 import argparse
@@ -21,22 +26,36 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 INTRODUCTION = """# Performance
 
-What was measured with the scripts of `benchmarks/`, on the machine that each section names. Compare only what stands in one section: it is of
-one run, in which the commands took turns. Your own figures: `whisper-apr bench`.
+The scripts in `benchmarks/` measured these figures on the machine that each section names. Compare only figures of the
+same section: they come from one run, in which the engines alternated. `whisper-apr bench` measures your own machine.
 """
-PEERS = """The same random weights in every engine, one window of 30 s of noise, each engine in processes of its own, one after the other, round by round; medians
-over the rounds. Milliseconds: `token` and `beam` are a step of 1 and of 5 beams, `whole` is mel, encoder, prompt and 100 tokens, `load` until the
-engine is made, its files being in the system's cache, `peak` the process's memory in MB after one window. whisper_apr, onnxruntime, openvino and whisper.cpp
-make the cross-attention's keys and values in `encoder`, the others with the first token. Under float32, whisper_apr keeps the
-weights, which are float16's own, in float16; its keys and values are of the type that stands there, under int4 int8's. whisper.cpp has flash attention, float16's keys and values, and q8_0 under int8; onnxruntime has fused attention, and dynamic quantization; openvino's int8 computes in bfloat16.
+PEERS = """\
+All engines run the same random weights on one 30 s window of noise. Each measurement runs in a separate process, the
+engines alternate round by round, and the tables show medians over the rounds. Times are in milliseconds. `token` and
+`beam` are one decoding step with 1 and with 5 beams. `whole` is the log-mel spectrogram, the encoder, the prompt and
+100 tokens. `load` is the creation of the engine, with its files in the system's cache. `peak` is the memory of the
+process in MB after one window.
+
+whisper_apr, onnxruntime, openvino and whisper.cpp compute the keys and values of the cross-attention in `encoder`, the
+others with the first token. Under float32, whisper_apr keeps the weights in float16, their type in the checkpoint. Its
+KV cache has the type in the column, int8 under int4. whisper.cpp runs with flash attention and a float16 KV cache, and
+with q8_0 weights under int8. onnxruntime runs with fused attention, and with dynamic quantization under int8. openvino
+computes in bfloat16 under int8.
 """
-BATCH = """A window is the encoder, the prompt and 60 tokens; with eight at once, the time divided by eight. faster-whisper's batches are CTranslate2's.
+BATCH = """\
+`window` is the encoder, the prompt and 60 tokens. `of eight` is the time of a batch of eight windows divided by eight.
+The batches of faster-whisper are those of CTranslate2.
 """
-KERNELS = """GFLOP/s, GOP/s (int8) or GB/s, and the share of the limit: the peak of multiply-adds that never leave the registers, or of reading as many bytes, measured
-in this run with the same backend. Products of one row are recorded, 32 to a call, as a token's step makes them. `over scalar` is the last backend's. `scalar` is built without auto-vectorization. NumPy (OpenBLAS) has as many threads.
+KERNELS = """\
+Speed in GFLOP/s, GOP/s (int8) or GB/s, and the share of the machine's limit: the peak rate of multiply-adds on
+registers only, or the bandwidth of reading as many bytes, measured in the same run with the same backend. Products of
+one row are captured in a graph of 32 calls, as in a decoding step. `over scalar` is the speedup of the last backend
+over `scalar`, which is compiled without auto-vectorization. NumPy (OpenBLAS) uses the same number of threads.
 """
-WEB_PEERS = """Milliseconds, with random weights of tiny, on one thread, as in a page without COOP and COEP headers; the engines took turns. `encoder` is one window of
-30 s, `token` one greedy step. Our float32 keeps weights in float16; both int8 quantize activations on the fly.
+WEB_PEERS = """\
+Milliseconds, with random weights of `tiny`, on one thread, as in a page without COOP and COEP headers; the engines
+alternated. `encoder` is one 30 s window, `token` one greedy step. Under float32, whisper_apr keeps the weights in
+float16. Under int8, both engines quantize activations on the fly.
 """
 PEERS_COMMAND = "peers.py --sizes tiny base small"
 STAGES = ("mel", "encoder", "token", "beam", "whole", "load", "peak")
@@ -62,8 +81,8 @@ def peers(folder: Path) -> list[str]:
         return []
     rows = data["rows"]
     charts.peers(rows, folder / "peers.svg")
-    parts = [_head("Beside other engines", PEERS_COMMAND, data), PEERS]
-    parts += ["![The whole pipeline, engine by engine](performance/peers.svg)\n", *_ahead(rows)]
+    parts = [_head("Comparison with other engines", PEERS_COMMAND, data), PEERS]
+    parts += ["![Time of the whole pipeline by engine](performance/peers.svg)\n", *_ahead(rows)]
     for size, threads in dict.fromkeys((row["size"], row["threads"]) for row in rows):
         chosen = [row for row in rows if (row["size"], row["threads"]) == (size, threads)]
         rounds = max(row["rounds"] for row in chosen)
@@ -72,24 +91,27 @@ def peers(folder: Path) -> list[str]:
         parts.append(table(("engine", "type", *STAGES), body) + "\n")
         left_out = sorted({row["engine"] for row in rows} - {row["engine"] for row in chosen})
         if left_out:
-            parts.append(f"Left out of these rounds: {', '.join(left_out)}.\n")
+            parts.append(f"Not measured in these rounds: {', '.join(left_out)}.\n")
     if data["failed"]:
         parts.append("Failed in this run:\n\n" + "\n".join(f"- {line}" for line in data["failed"]) + "\n")
     return parts + batches(rows)
 
 
 def _ahead(rows: list[dict]) -> list[str]:
-    head = "### The best other engine's figure over ours\n\nWith the same type of numbers; above 1 we are ahead.\n"
+    head = (
+        "### Speedup over the best other engine\n\n"
+        "The best other engine's figure of the same compute type, divided by whisper_apr's.\n"
+    )
     return [head, table(("size", "threads", "type", *STAGES), ratios(rows, STAGES)) + "\n"]
 
 
 def peers_elsewhere(folder: Path) -> list[str]:
-    """On a second machine, in short."""
+    """Return the short section of a second machine."""
     data = _read(folder, "peers2")
     if data is None:
         return []
     return [
-        _head("Beside other engines, on another machine", PEERS_COMMAND, data),
+        _head("Comparison with other engines on a second machine", PEERS_COMMAND, data),
         *_ahead(data["rows"]),
         *batches(data["rows"]),
     ]
@@ -102,7 +124,7 @@ def batches(rows: list[dict]) -> list[str]:
         for row in rows
         if row["window8"]
     ]
-    return ["### Eight windows at once\n", BATCH, table(head, body) + "\n"] if body else []
+    return ["### Batches of eight windows\n", BATCH, table(head, body) + "\n"] if body else []
 
 
 def _gain(alone: float, of_eight: float) -> tuple[float, float, float]:
@@ -116,20 +138,20 @@ def pipeline(folder: Path) -> list[str]:
     results = data["results"]
     command = "pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2"
     return [
-        _head("A window, stage by stage", command, data),
-        f"With the backend {data['machine']['backend']}. {LEGEND}\n",
+        _head("Stages of a window", command, data),
+        f"Backend: {data['machine']['backend']}.\n\n{LEGEND}",
         table(list(results[0]), [list(row.values()) for row in results]) + "\n",
     ]
 
 
 def kernels(folder: Path) -> list[str]:
-    """A table for each kernel, a line for each shape, a column for each backend."""
+    """Return a table for each kernel, with a line for each shape and a column for each backend."""
     data = _read(folder, "kernels")
     if data is None:
         return []
     figures = data["figures"]
     charts.kernels(figures, folder / "kernels.svg")
-    parts = [_head("The kernels", f"kernels.py --threads {data['threads']}", data), KERNELS]
+    parts = [_head("Kernels", f"kernels.py --threads {data['threads']}", data), KERNELS]
     parts += ["![Each kernel's share of the limit](performance/kernels.svg)\n"]
     backends = list(dict.fromkeys(figure["backend"] for figure in figures))
     for kernel, unit in dict.fromkeys((figure["kernel"], figure["unit"]) for figure in figures):
@@ -161,8 +183,9 @@ def browser(folder: Path) -> list[str]:
         window = ", ".join(f"{name} {time:.1f} ms" for name, time in data["window"].items())
         recording = data["recording"]
         parts.append(
-            f"In Chromium, one window through random weights of tiny: {window}. {recording['long']:.1f} s of digits take "
-            f"{min(recording['times']):.1f} s, after {recording['load']:.1f} s of loading from the same machine.\n"
+            f"In Chromium, one window with random weights of `tiny` takes: {window}.\n"
+            f"A recording of {recording['long']:.1f} s takes "
+            f"{min(recording['times']):.1f} s, after {recording['load']:.1f} s of loading from a local server.\n"
         )
         parts.append(table(data["head"], products) + "\n")
     return parts

@@ -1,26 +1,30 @@
-// wasm128 beside onnxruntime-web: the same random weights of `tiny`, one thread, in turn, medians of one run; under node and in Chromium.
+// Compare wasm128 with onnxruntime-web, under node and in Chromium: the same random weights of `tiny`, one thread, medians
+// of one run in which the engines alternate.
 //
 //   npm install --prefix PEERS onnxruntime-web
 //   PYTHONPATH=benchmarks python -c 'from engines import ort; from pathlib import Path; from whisper_apr.bench.models import *
 //   ort.prepare(random_checkpoint(DIMENSIONS["tiny"]), Path("PEERS"))'
 //   node benchmarks/web_peers.mjs PEERS [docs/performance/browser.json]
 //
-// Beside that the environment is that of tests/browser/harness.mjs, with NumPy for Pyodide among it.
+// The environment variables are those of tests/browser/harness.mjs, including the one for Pyodide's NumPy.
 import { createReadStream, existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { start } from "../tests/browser/harness.mjs";
-import { keep } from "./figures.mjs";
+import { save } from "./figures.mjs";
 
 const [peers, json] = process.argv.slice(2);
 const { BROWSER_MODULES, BROWSER_WHEEL, WHISPER_APR_PYODIDE_NUMPY } = process.env;
 const ORT = join(resolve(peers), "node_modules/onnxruntime-web");
 const ROUNDS = 5;
 
-/** Milliseconds of each engine: it knows nothing but its arguments, since it also runs in a page. `read(name)` gives a file's bytes. */
+/**
+ * Return the milliseconds of each engine. The function also runs in a page, so it uses nothing but its arguments.
+ * `read(name)` returns a file's bytes.
+ */
 async function measure(ort, python, read, rounds) {
-  const FEW = 4; // steps that are subtracted: what reading the prompt costs falls out
+  const FEW = 4; // the time of as many steps is subtracted, which cancels the cost of the prompt
   const MANY = 54;
   const PROMPT = [50258n, 50259n, 50359n, 50363n];
   const TYPES = ["float32", "int8"];
@@ -32,7 +36,7 @@ from whisper_apr.audio import log_mel_spectrogram
 from whisper_apr.bench import models, pipeline
 from whisper_apr.model import Whisper
 weights = models.random_checkpoint(models.DIMENSIONS["tiny"])
-mel = log_mel_spectrogram(pipeline.a_window(), 80)
+mel = log_mel_spectrogram(pipeline.noise_window(), 80)
 
 class Engine:
     def __init__(self, compute_type):
@@ -51,7 +55,7 @@ class Engine:
     return { name: "whisper_apr", type, encode: () => engine.encode(), greedy: (n) => engine.greedy(n).toJs() };
   };
 
-  const theirs = async (type) => {
+  const onnxruntime = async (type) => {
     const open = async (part) => ort.InferenceSession.create(await read(`${part}.${type}.onnx`), { executionProviders: ["wasm"] });
     const encoder = await open("encoder");
     const decoder = await open("decoder");
@@ -64,8 +68,8 @@ class Engine:
       const chosen = [];
       for (let i = 0; i < n; i++) {
         const input = new ort.Tensor("int64", BigInt64Array.from(tokens), [1, tokens.length]);
-        const { logits, ...kept } = await decoder.run({ tokens: input, ...state });
-        for (const [name, value] of Object.entries(kept)) state[name.replace("new", "past")] = value;
+        const { logits, ...newState } = await decoder.run({ tokens: input, ...state });
+        for (const [name, value] of Object.entries(newState)) state[name.replace("new", "past")] = value;
         const last = logits.data.subarray(logits.data.length - logits.dims[2]);
         let best = 0;
         for (let j = 1; j < last.length; j++) if (last[j] > last[best]) best = j;
@@ -78,7 +82,7 @@ class Engine:
   };
 
   const engines = [];
-  for (const type of TYPES) engines.push(ours(type), await theirs(type));
+  for (const type of TYPES) engines.push(ours(type), await onnxruntime(type));
   const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
   const timed = async (run) => {
     const begin = performance.now();
@@ -117,7 +121,7 @@ async function underNode() {
 }
 
 async function inChromium(home) {
-  // what is theirs comes from a server of its own
+  // a second server for onnxruntime-web and its models
   const types = { mjs: "text/javascript", wasm: "application/wasm" };
   const server = createServer(({ url }, response) => {
     const path = url.startsWith("/dist/") ? join(ORT, url) : join(peers, url);
@@ -155,5 +159,5 @@ for (const [where, run] of Object.entries(places)) {
 await home.end();
 if (json) {
   const version = JSON.parse(readFileSync(join(ORT, "package.json"), "utf-8")).version;
-  keep(json, { "onnxruntime-web": version }, { peers: rows });
+  save(json, { "onnxruntime-web": version }, { peers: rows });
 }

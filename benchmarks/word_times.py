@@ -1,9 +1,10 @@
-"""How true word times are: ours, and openai-whisper's where it is installed, against recordings of which the truth is known.
+"""Measure the accuracy of word times, ours and openai-whisper's (if installed), on recordings with known word times.
 
     python benchmarks/word_times.py FOLDER [--model digits]
 
-FOLDER holds recordings and words.json: a list of {"file", "phrases": [{"words": [{"word", "start", "end"}]}]}, times in seconds. Words that
-were heard are matched with the true ones in order, by text; the error of a word is that of its start and that of its end.
+FOLDER holds recordings and words.json: a list of {"file", "phrases": [{"words": [{"word", "start", "end"}]}]}, with
+times in seconds. Recognized words are matched with the true ones by text, in order; a word has two errors, of its start and
+of its end.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from whisper_apr.simd import set_num_threads
 
 
 def errors(true: list[dict], found: list[dict]) -> list[tuple[float, float]]:
-    """(start, end) errors in seconds of the words that both have."""
+    """Return the errors (start, end) in seconds of the words that are in both lists."""
 
     def texts(words: list[dict]) -> list[str]:
         return [word["word"].strip(" .,!?").lower() for word in words]
@@ -33,24 +34,24 @@ def report(name: str, by_file: dict[str, list[tuple[float, float]]], verbose: bo
         for file, found in by_file.items():
             both = np.abs(np.array(found))
             print(
-                f"  {file:24} {len(found):3} words, median {1000 * np.median(both):4.0f} ms, worst {1000 * both.max():5.0f} ms"
+                f"  {file:24} {len(found):3} words, median {1000 * np.median(both):4.0f} ms, "
+                f"worst {1000 * both.max():5.0f} ms"
             )
     everything = np.array([pair for found in by_file.values() for pair in found])
     for part, values in (("starts", everything[:, 0]), ("ends", everything[:, 1]), ("both", everything)):
         size = np.abs(values)
         print(
-            f"{name:16} {part:6} median {1000 * np.median(size):4.0f} ms, 9 in 10 within {1000 * np.quantile(size, 0.9):4.0f} ms, "
+            f"{name:16} {part:6} median {1000 * np.median(size):4.0f} ms, "
+            f"90 % within {1000 * np.quantile(size, 0.9):4.0f} ms, "
             f"within 250 ms {100 * np.mean(size < 0.25):.1f} %, bias {1000 * np.median(values):+4.0f} ms"
         )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How true word times are.")
+    parser = argparse.ArgumentParser(description="Measure the accuracy of word times.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument(
-        "--model", default="digits", help="a model's name or file; a file is also given to openai-whisper"
-    )
-    parser.add_argument("--verbose", action="store_true", help="each recording")
+    parser.add_argument("--model", default="digits", help="name or file of a model; openai-whisper loads the same file")
+    parser.add_argument("--verbose", action="store_true", help="also print each recording's errors")
     arguments = parser.parse_args()
     set_num_threads(1)
     recordings = [r for r in json.loads((arguments.folder / "words.json").read_text()) if r["phrases"]]
@@ -70,7 +71,7 @@ def main() -> None:
         import torch
         import whisper
     except ImportError:
-        print("openai-whisper is not installed: nothing to compare with")
+        print("openai-whisper is not installed, so only whisper_apr was measured")
         return
     from importlib.resources import files
 

@@ -38,7 +38,7 @@ if ! [ -f "$CACHE/site-wasm/done" ]; then
 fi
 rm -rf "$WORK/run"
 cp -r "$CACHE/site-wasm" "$WORK/run"
-cp -r "$ROOT/tests" "$ROOT/pyproject.toml" "$ROOT"/wheels/{digits,speed}.py "$WORK/run"
+cp -r "$ROOT/tests" "$ROOT/pyproject.toml" "$ROOT/wheels/digits.py" "$WORK/run"
 
 python_under_node() {
     node "$ROOT/wheels/pyodide.mjs" "$NODE_MODULES/pyodide" "$WORK/run" "$NUMPY" "$WHEEL" -- "$@"
@@ -50,4 +50,4 @@ fi
 mapfile -t tests < <(cd "$ROOT" && printf '%s\n' $KERNEL_TESTS)
 python_under_node -m pytest -q -s -p no:cacheprovider "${tests[@]}"
 python_under_node digits.py tests/data
-python_under_node speed.py
+python_under_node -m whisper_apr.bench.kernels

@@ -1,9 +1,13 @@
-"""The engines that peers.py compares, one module each: how it is given the weights, and how it is asked for each stage.
+"""Adapters of the engines that peers.py compares, one module each.
 
-A module has COMPUTE_TYPES, `prepare(checkpoint, folder)`, which writes the engine's own files, and `Engine(folder, compute_type, threads)`
-with the stages: `mel(audio)`, `encode(mel)` -> features, `greedy(features, n)` -> tokens, and `beam(features, n, size)`; both read the prompt
-and take n steps, whatever the tokens are. One that takes several windows at once has `encode_batch(mels)` -> features too, of which `greedy_batch`
-makes as many rows of tokens.
+A module defines COMPUTE_TYPES; `prepare(checkpoint, folder)`, which writes the engine's files; and a class
+`Engine(folder, compute_type, threads)` with one method per stage:
+
+- `mel(audio)` returns the log-mel spectrogram;
+- `encode(mel)` returns features;
+- `greedy(features, n)` returns n tokens after the prompt, even after end-of-text;
+- `beam(features, n, size)` does the same with beams; it is optional;
+- `encode_batch(mels)` and `greedy_batch(features, n)` do the same for several windows; they are optional.
 """
 
 import importlib
@@ -11,20 +15,25 @@ import shutil
 from pathlib import Path
 from types import ModuleType
 
+from whisper_apr.bench.pipeline import PROMPT as PROMPT
+
 NAMES = ("whisper_apr", "openai_whisper", "ctranslate2", "whisper_cpp", "onnxruntime", "openvino")
 _MODULES = {"whisper_apr": "ours", "ctranslate2": "ct2", "onnxruntime": "ort", "openvino": "ov"}
 
-PROMPT = (50258, 50259, 50359, 50363)  # start, English, transcribe, no timestamps
-END = 50257  # suppressed, so that every engine takes as many steps
+END = 50257  # end-of-text, suppressed so that every engine decodes the same number of tokens
 
 
 def module(name: str) -> ModuleType:
-    """The module of an engine. ImportError where its package is not installed."""
+    """Import the module of an engine.
+
+    Raises:
+        ImportError: The engine's package is not installed.
+    """
     return importlib.import_module(f"engines.{_MODULES.get(name, name)}")
 
 
 def prepare(name: str, size: str, folder: Path) -> None:
-    """Give an engine random weights of a named size: a folder is there once all of its files are."""
+    """Write an engine's files for random weights of a named size, atomically."""
     from whisper_apr.bench.models import DIMENSIONS, random_checkpoint
 
     unfinished = folder.with_name(f"{folder.name}.unfinished")

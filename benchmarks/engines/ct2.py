@@ -1,4 +1,4 @@
-"""CTranslate2, which faster-whisper runs on; the mel spectrogram is faster-whisper's."""
+"""CTranslate2, the engine of faster-whisper, with the log-mel spectrogram of faster-whisper."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def prepare(checkpoint: Checkpoint, folder: Path) -> None:
     with torch.no_grad():
         model = hugging_face.make(checkpoint)
         spec = WhisperLoader().get_model_spec(model)
-        # no text is made of the tokens: any names will do, but for those that it looks for
+        # tokens are not converted to text, so only the names of special tokens matter
         names = [f"token {i}" for i in range(checkpoint.dims.n_vocab)]
         for name, token in get_tokenizer(True).special_tokens.items():
             names[token] = name
@@ -59,7 +59,7 @@ class Engine:
             features,
             [list(PROMPT)] * features.shape[0],
             beam_size=size,
-            max_length=2 * n,  # it allows half of it for the text
+            max_length=2 * n,  # half of it is for the text
             suppress_blank=False,
             suppress_tokens=[END],
             sampling_temperature=0,

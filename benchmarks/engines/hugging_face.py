@@ -1,4 +1,4 @@
-"""A checkpoint as a model of transformers: what CTranslate2's converter reads."""
+"""Conversion of a checkpoint to a model of transformers, the input of CTranslate2's converter."""
 
 import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration

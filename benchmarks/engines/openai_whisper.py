@@ -1,4 +1,4 @@
-"""openai-whisper, on torch."""
+"""openai-whisper, on PyTorch."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,7 @@ from whisper.decoding import BeamSearchDecoder, GreedyDecoder, PyTorchInference
 from engines import PROMPT
 from whisper_apr.formats import Checkpoint
 
-NEVER = -1  # no token ends the text
+NEVER = -1  # an end-of-text token that does not occur
 COMPUTE_TYPES = ("float32",)
 
 

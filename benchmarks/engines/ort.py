@@ -1,4 +1,4 @@
-"""ONNX Runtime with its fused multi-head attention; int8 by dynamic quantization of the matrix products."""
+"""ONNX Runtime with fused multi-head attention; int8 is dynamic quantization of the matrix products."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ COMPUTE_TYPES = ("float32", "int8")
 
 
 def _attention():
-    """`attend` of torch_modules as one node, com.microsoft.MultiHeadAttention."""
+    """Return an `attend` for torch_modules that is exported as one com.microsoft.MultiHeadAttention node."""
     import torch
 
     class Fused(torch.autograd.Function):
@@ -105,7 +105,7 @@ class Engine(Stepwise):
         return dict(zip(names, self.encoder.run_with_ort_values(None, {"mel": _value(mel[None])}), strict=True))
 
     def _steps(self, features, n, rows, update):
-        """Keys and values stay inside of onnxruntime; only logits come out."""
+        """Keep keys and values in onnxruntime's own arrays; only logits are copied to NumPy."""
         names = [item.name for item in self.decoder.get_inputs()][1:]
         outputs = [item.name for item in self.decoder.get_outputs()]
         empty = [1 if isinstance(d, str) else d for d in self.decoder.get_inputs()[1].shape]

@@ -1,4 +1,4 @@
-"""whisper_apr itself."""
+"""whisper_apr."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ COMPUTE_TYPES = ("float32", "float16", "int8", "int4")
 
 
 def _dtype(compute_type: str) -> str:
-    """What the file holds: the weights are float16's own, as those of the published models are."""
+    """Return the dtype of the file; the random weights are float16, as in published checkpoints."""
     return "float16" if compute_type == "float32" else compute_type
 
 
@@ -36,7 +36,7 @@ class Engine:
         return self.encode_batch(mel[None])
 
     def encode_batch(self, mels):
-        """With the keys and values that the decoder makes of the features, as most engines do it here."""
+        """Return features and the decoder's cross-attention keys and values, which most engines compute here too."""
         features = self.model.embed_audio(mels)
         return features, self.model.decoder.new_cache(features)
 
@@ -45,7 +45,7 @@ class Engine:
 
     def greedy_batch(self, features, n):
         audio, cache = features
-        cache.lengths[:] = 0  # what an earlier call wrote is forgotten
+        cache.lengths[:] = 0  # discards the tokens of an earlier call
         tokens, chosen = np.array([PROMPT] * len(audio)), []
         for _ in range(n):
             tokens = simd.argmax(self.model.decoder(tokens, cache)[:, -1])[:, None]
@@ -53,7 +53,7 @@ class Engine:
         return [list(row) for row in zip(*chosen, strict=True)]
 
     def beam(self, features, n, size):
-        """Steps of the search that `decode` runs."""
+        """Run steps of the beam search that `decode` uses."""
         decoder, search = self.model.decoder, BeamSearch(1, size, eot=-1)
         cache = decoder.new_cache(features[0], size)
         new, sampled = np.array([PROMPT] * size), np.empty((size, 0), np.int64)

@@ -1,4 +1,4 @@
-"""OpenVINO; int8: weights by NNCF, arithmetic in bfloat16 where the CPU has it."""
+"""OpenVINO; int8 is NNCF's weight compression, with arithmetic in bfloat16 if the CPU supports it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every stage of one engine, measured in the process that calls."""
+"""Measurement of every stage of one engine, in the current process."""
 
 import statistics
 import time
@@ -8,26 +8,26 @@ import numpy as np
 
 import engines
 from whisper_apr.bench.measure import median_time, peak_memory
-from whisper_apr.bench.pipeline import a_window
+from whisper_apr.bench.pipeline import noise_window
 
 N_TOKENS, N_BATCH, N_BEAM = 100, 60, 24  # greedy, greedy of a batch, with beams
-FEW = 4  # steps that are subtracted: what reading the prompt and setting up cost falls out
+FEW = 4  # the time of as many steps is subtracted, which cancels the cost of the prompt and of setting up
 BEAMS, WINDOWS = 5, 8
-SECONDS = 1.2  # spent on whole windows, of which there are two at least: a short stage's median needs no more
+SECONDS = 1.2  # spent on whole windows, of which there are at least two
 STAGES = ("mel", "encoder", "token", "beam", "whole", "window", "window8", "token8", "load", "peak")
 
 
 def measure(name: str, compute_type: str, threads: int, folder: Path) -> dict[str, object]:
-    """STAGES, None where the engine has no such thing: milliseconds, and MB; and `tokens`, which engines of one type must agree on.
+    """Return STAGES in milliseconds (`peak` in MB), None for those that the engine lacks, and the first `tokens`.
 
-    `window` is one window with 60 tokens, `window8` the same of eight at once, divided by eight; `token8` likewise a step of eight, by eight.
+    Engines of the same compute type should find the same tokens. See peers.py for the meaning of the stages.
     """
-    module = engines.module(name)  # what importing takes does not count
-    _read(folder)
+    module = engines.module(name)  # importing is not part of loading
+    _read_files(folder)
     begin = time.perf_counter()
     engine = module.Engine(folder, compute_type, threads)
     load = time.perf_counter() - begin
-    audio = a_window()
+    audio = noise_window()
     mel = engine.mel(audio)
     features = engine.encode(mel)
     tokens = engine.greedy(features, N_TOKENS)
@@ -57,8 +57,8 @@ def measure(name: str, compute_type: str, threads: int, folder: Path) -> dict[st
     return {**times, "peak": peak and peak / 1e6, "tokens": tokens[:FEW]}
 
 
-def _read(folder: Path) -> None:
-    """So that every engine finds its files in memory, whichever of them was used last."""
+def _read_files(folder: Path) -> None:
+    """Read all files, so that every engine finds its own in the system's cache."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
@@ -67,7 +67,7 @@ def _read(folder: Path) -> None:
 
 
 def _window(engine, audio: np.ndarray) -> tuple[float, float, float]:
-    """Seconds of mel, encoder, and prompt with N_TOKENS."""
+    """Return the seconds of the spectrogram, of the encoder, and of the prompt with N_TOKENS."""
     times = [time.perf_counter()]
     mel = engine.mel(audio)
     times.append(time.perf_counter())

@@ -1,4 +1,4 @@
-"""What engines share that have a network but no search of their own: the mel spectrogram is faster-whisper's, the search NumPy's."""
+"""Base of the engines that only run a network: search in NumPy, log-mel spectrogram of faster-whisper."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -8,9 +8,8 @@ from faster_whisper.feature_extractor import FeatureExtractor
 
 from engines import END, PROMPT
 
-Update = Callable[
-    [np.ndarray], tuple[np.ndarray, np.ndarray | None]
-]  # logits (rows, n_vocab) -> tokens (rows, 1), rows they go on from
+# logits (rows, n_vocab) -> next tokens (rows, 1), and the rows that they continue (None: each its own)
+Update = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
 
 class Stepwise(ABC):
@@ -22,7 +21,7 @@ class Stepwise(ABC):
 
     @abstractmethod
     def _steps(self, features, n: int, rows: int, update: Update) -> Iterator[np.ndarray]:
-        """The tokens of each step, (rows, 1)."""
+        """Yield the tokens of each step, (rows, 1)."""
 
     def greedy(self, features, n: int) -> list[int]:
         return [int(step[0, 0]) for step in self._steps(features, n, 1, lambda x: (x.argmax(axis=-1)[:, None], None))]
@@ -46,7 +45,7 @@ def prompt(rows: int) -> np.ndarray:
 
 
 def without_end(logits: np.ndarray) -> np.ndarray:
-    """A copy that END cannot be chosen from."""
+    """Return a copy with END suppressed."""
     logits = logits.copy()
     logits[:, END] = -np.inf
     return logits

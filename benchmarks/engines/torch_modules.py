@@ -1,7 +1,8 @@
-"""Whisper's network as modules that ONNX Runtime and OpenVINO can take over: openai-whisper's weights, attention given by the caller.
+"""Whisper's network as modules to export to ONNX Runtime and OpenVINO, with openai-whisper's weights.
 
-`attend(q, k, v, heads, past)`: q (batch, n, width); k and v likewise, or (batch, heads, n_key, d_head) where they come from a cache;
-past is None, or what was there before in that shape. Returns (out, keys, values); causal where past is given.
+The caller supplies `attend(q, k, v, heads, past)`. q is (batch, n, width); k and v are of the same form, or
+(batch, heads, n_key, d_head) if they come from a cache; past is None or earlier keys and values in the cache's form. It
+returns (out, keys, values), and is causal if past is given.
 """
 
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from whisper_apr.formats import Checkpoint
 
 
 def make(checkpoint: Checkpoint) -> whisper.Whisper:
-    """openai-whisper's model, in float32."""
+    """Return openai-whisper's model with the checkpoint's weights in float32."""
     model = whisper.Whisper(whisper.ModelDimensions(**asdict(checkpoint.dims)))
     state = {name: torch.from_numpy(tensor.astype("float32")) for name, tensor in checkpoint.tensors.items()}
     model.load_state_dict(state)
@@ -27,7 +28,8 @@ def split(x: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 class Encoder(nn.Module):
-    """mel (batch, n_mels, 3000) -> each decoder layer's cross-attention keys and values, (batch, heads, 1500, d_head)."""
+    """Map mel (batch, n_mels, 3000) to the cross-attention keys and values of each layer, (batch, heads, 1500,
+    d_head)."""
 
     def __init__(self, model: whisper.Whisper, attend) -> None:
         super().__init__()
@@ -46,7 +48,8 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """tokens (batch, n), then for each layer past keys, past values, cross keys, cross values -> last logits, new keys and values."""
+    """Map tokens (batch, n) and, per layer, past and cross keys and values to the last logits and new keys and
+    values."""
 
     def __init__(self, model: whisper.Whisper, attend) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""whisper.cpp: the library that WHISPER_CPP_LIBRARY names (libwhisper.so, built for this machine), with flash attention.
+"""whisper.cpp with flash attention: the libwhisper.so that WHISPER_CPP_LIBRARY names, built for this machine.
 
-Its beams are not to be had one step at a time: `beam` is missing. The models are written here, in its own file format: float16, and
-q8_0 (blocks of 32 numbers: a float16 scale, then 32 bytes), which stands for int8.
+Its API does not expose single steps of a beam search, so `beam` is missing. `prepare` writes model files in ggml
+format: float16, and q8_0 (blocks of 32 weights: a float16 scale, then 32 bytes), which counts as int8.
 """
 
 import ctypes
@@ -95,7 +95,7 @@ class Engine:
         self.n_vocab = _LIBRARY.whisper_n_vocab(self.context)
 
     def mel(self, audio):
-        """Kept in the context."""
+        """Compute the spectrogram, which whisper.cpp keeps in its context."""
         samples = audio.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         assert _LIBRARY.whisper_pcm_to_mel(self.context, samples, len(audio), self.threads) == 0
 
@@ -110,7 +110,7 @@ class Engine:
                 == 0
             )
             n_past += len(new)
-            # of several tokens only the last one's logits are made, in the last row
+            # logits are computed only for the last token, in the last row
             rows = np.ctypeslib.as_array(_LIBRARY.whisper_get_logits(self.context), (len(new), self.n_vocab))
             rows[-1, END] = -np.inf
             new = (int(rows[-1].argmax()),)

@@ -1,1 +1,1 @@
-"""How fast this machine runs the kernels and the pipeline: `whisper-apr bench`, and what benchmarks/ builds on."""
+"""Benchmarks of the kernels and the pipeline: the command `whisper-apr bench`, and the basis of benchmarks/."""

@@ -1,6 +1,7 @@
-"""Each kernel's speed, and its share of what this machine can do at most, which is measured here too.
+"""Measure each kernel's speed and its share of this machine's limit, a roofline that is measured alongside.
 
-A kernel that computes is held against a loop of multiply-adds that never leaves the registers, one that reads against reading as many bytes.
+The limit of a compute-bound kernel is the rate of multiply-adds on registers only; the limit of a memory-bound kernel
+is the bandwidth of reading as many bytes. Run as a script, it measures small products on every compiled backend.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,17 +11,28 @@ import numpy as np
 
 from .. import simd
 from .limits import bandwidth, peak
-from .measure import fastest_time
+from .measure import fastest_time, table
 
 Shape = tuple[int, ...]
 HEAD = ("kernel", "shape", "backend", "unit", "speed", "share of limit", "over scalar", "over NumPy")
-SECONDS = 0.2  # spent on each figure
-RECORDED = 32  # calls that are made as one
+SECONDS = 0.2  # spent on each measurement
+CAPTURED = 32  # calls in a graph
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel on one shape. `work` counts floating-point operations, or bytes where `unit` is GB/s."""
+    """One kernel on one shape.
+
+    Attributes:
+        kernel: Name of the kernel.
+        shape: Sizes of the operands.
+        unit: "GFLOP/s", "GOP/s" (int8) or "GB/s".
+        work: Operations, or bytes if the unit is GB/s, of one call.
+        run: The function to time.
+        in_numpy: The same operation in NumPy, or None.
+        peak: The operands whose peak rate is the limit, unless the unit is GB/s.
+        calls: Number of kernel calls that `run` makes.
+    """
 
     kernel: str
     shape: Shape
@@ -28,23 +40,36 @@ class Case:
     work: float
     run: Callable[[], object]
     in_numpy: Callable[[], object] | None = None
-    peak: simd.Operand = "float32"  # what bounds it, where it is not reading
-    calls: int = 1  # that `run` makes; `work` is one's
+    peak: simd.Operand = "float32"
+    calls: int = 1
 
 
 @dataclass(frozen=True)
 class Figure:
+    """The result of one case on one backend.
+
+    Attributes:
+        kernel: Name of the kernel.
+        shape: Sizes of the operands.
+        backend: Name of the backend.
+        unit: Unit of `speed`.
+        speed: 10^9 operations or bytes a second.
+        share: `speed` divided by the machine's limit.
+        over_scalar: `speed` divided by that of `scalar`, or None if that was not measured before.
+        over_numpy: `speed` divided by NumPy's, or None if there is no such operation in NumPy.
+    """
+
     kernel: str
     shape: Shape
     backend: str
     unit: str
-    speed: float  # 10^9 a second
-    share: float  # of the machine's limit
+    speed: float
+    share: float
     over_scalar: float | None
     over_numpy: float | None
 
     def row(self) -> list[object]:
-        """For a table under HEAD."""
+        """Return the columns of HEAD."""
         return ["x".join(map(str, value)) if isinstance(value, tuple) else value for value in astuple(self)]
 
 
@@ -53,22 +78,22 @@ def _normal(*shape: int) -> simd.FloatArray:
 
 
 def _captured(call: Callable[[], object]) -> Callable[[], object]:
-    """RECORDED calls, as a decoder's step makes them: Python is over once, not with each."""
+    """Return a function that replays CAPTURED calls, as a decoder's step does, so that Python's overhead is shared."""
     graph = simd.Graph()
     with graph:
-        for _ in range(RECORDED):
+        for _ in range(CAPTURED):
             call()
     return graph.replay
 
 
 def product(shape: Shape, dtype: str) -> Case:
-    """`linear` of (m, k) with a weight (n, k): for one row its weight must be read, for many it must be multiplied."""
+    """Return the case of `linear` with x `(m, k)` and a weight `(n, k)`: memory-bound if m is 1, else compute-bound."""
     m, k, n = shape
     x, plain = _normal(m, k), _normal(n, k)
     weight = simd.prepare(
         [plain.astype(np.float16) if dtype == "float16" else plain], "int8" if dtype == "int8" else "float32"
     )
-    reads = m == 1
+    memory_bound = m == 1
 
     def call() -> object:
         return simd.linear(x, weight)
@@ -76,16 +101,17 @@ def product(shape: Shape, dtype: str) -> Case:
     return Case(
         f"product {dtype}",
         shape,
-        "GB/s" if reads else "GOP/s" if dtype == "int8" else "GFLOP/s",
-        weight.nbytes if reads else 2.0 * m * k * n,
-        _captured(call) if reads else call,
+        "GB/s" if memory_bound else "GOP/s" if dtype == "int8" else "GFLOP/s",
+        weight.nbytes if memory_bound else 2.0 * m * k * n,
+        _captured(call) if memory_bound else call,
         (lambda: x @ plain.T) if dtype == "float32" else None,
         "int8" if dtype == "int8" else "float32",
-        RECORDED if reads else 1,
+        CAPTURED if memory_bound else 1,
     )
 
 
 def attention(shape: Shape, precision: simd.Precision = "float32") -> Case:
+    """Return the case of `attention` on `(batch, n_head, n_query, n_key, d_head)`."""
     batch, n_head, n_query, n_key, d_head = shape
     q, k, v = (
         _normal(batch, n_head, n_query, d_head),
@@ -113,23 +139,24 @@ def attention(shape: Shape, precision: simd.Precision = "float32") -> Case:
 def _rows(
     kernel: str, shape: Shape, run: Callable[[simd.FloatArray], object], in_numpy: Callable[[simd.FloatArray], object]
 ) -> Case:
-    """What reads an array once and writes one as large."""
+    """Return the case of an operation that reads an array once and writes one of the same size."""
     x = _normal(*shape)
     return Case(kernel, shape, "GB/s", 2.0 * x.nbytes, lambda: run(x), lambda: in_numpy(x))
 
 
 def rows(shape: Shape) -> list[Case]:
+    """Return the cases of `layer_norm`, `softmax` and `gelu` on an array `(n_row, n)`."""
     weight, bias = _normal(shape[-1]), _normal(shape[-1])
 
     def norm(x: simd.FloatArray) -> object:
-        centred = x - x.mean(axis=-1, keepdims=True)
-        return centred / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + 1e-5) * weight + bias
+        centered = x - x.mean(axis=-1, keepdims=True)
+        return centered / np.sqrt((centered * centered).mean(axis=-1, keepdims=True) + 1e-5) * weight + bias
 
     def soft(x: simd.FloatArray) -> object:
         e = np.exp(x - x.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
 
-    def tanh_gelu(x: simd.FloatArray) -> object:  # NumPy has no erf: its nearest, cheaper neighbour
+    def tanh_gelu(x: simd.FloatArray) -> object:  # NumPy has no erf; the tanh approximation is cheaper
         return 0.5 * x * (1 + np.tanh(0.7978846 * (x + 0.044715 * x * x * x)))
 
     return [
@@ -140,22 +167,28 @@ def rows(shape: Shape) -> list[Case]:
 
 
 def cases(products: Iterable[Shape], token_products: Iterable[Shape], attentions: Iterable[Shape]) -> list[Case]:
-    """The kernels that a transcription spends its time in, on the shapes that are given."""
+    """Return the cases of the kernels that dominate a transcription.
+
+    Args:
+        products: `(m, k, n)` of compute-bound products.
+        token_products: `(1, k, n)` of memory-bound products.
+        attentions: `(batch, n_head, n_query, n_key, d_head)`.
+    """
     many = [product(shape, dtype) for dtype in ("float32", "float16", "int8") for shape in products]
     one = [product(shape, dtype) for dtype in ("float16", "int8") for shape in token_products]
     attended = [attention(shape) for shape in attentions]
-    if simd.backends()[-1] == "avx512bf16":  # on the others it is attention, once more
+    if simd.backends()[-1] == "avx512bf16":  # the others ignore the precision
         attended += [attention(shape, "bfloat16") for shape in attentions]
     return many + one + attended + rows((1500, 384)) + rows((1, 51865))
 
 
 def _limit(case: Case) -> float:
-    """Operations, or bytes, a second, of the backend in use."""
+    """Return the limit of a case on the backend in use, in operations or bytes a second."""
     return bandwidth(case.work, SECONDS) if case.unit == "GB/s" else peak(case.peak, SECONDS / 2)
 
 
 def measure(case: Case, backends: Iterable[str]) -> list[Figure]:
-    """The case on each backend, the fastest of many runs: a limit, too, is what was reached undisturbed."""
+    """Measure a case on each backend; the fastest of many runs counts, for the case and for the limit."""
     in_numpy = fastest_time(case.in_numpy, SECONDS) if case.in_numpy else None
     figures: list[Figure] = []
     scalar = None
@@ -177,3 +210,18 @@ def measure(case: Case, backends: Iterable[str]) -> list[Figure]:
             )
         )
     return figures
+
+
+def compare_backends() -> list[Figure]:
+    """Measure products with one layer of `tiny` on every compiled backend.
+
+    The products are small, so that the fastest of many runs is undisturbed even on a busy machine.
+    """
+    compiled = [name for name in simd.backends() if name != "numpy"]
+    shapes = ((48, 384, 384), (48, 384, 1536))
+    chosen = [product(shape, dtype) for dtype in ("float32", "float16", "int8") for shape in shapes]
+    return [figure for case in chosen for figure in measure(case, compiled)]
+
+
+if __name__ == "__main__":
+    print(table(HEAD, [figure.row() for figure in compare_backends()]))

@@ -1,7 +1,8 @@
-"""What this machine can do at most, measured, and the floors of a window's stages that follow: no program with this arithmetic is faster.
+"""Measure this machine's limits, and derive the shortest possible times of a window's stages (a roofline model).
 
-The encoder is bound by arithmetic, so its floor is its operations over the peak; a token reads every weight once, so its floor is bytes over
-the bandwidth at which as many bytes are read again and again (small models stay in the caches).
+The encoder is compute-bound: its floor is its number of operations divided by the peak rate. A token reads every weight
+once and is memory-bound: its floor is the number of bytes divided by the bandwidth of reading as many bytes repeatedly,
+so that a small model may stay in the caches.
 """
 
 import numpy as np
@@ -10,42 +11,54 @@ from .. import simd
 from ..checkpoint import ModelDimensions
 from .measure import fastest_time
 
-AT_LEAST = 8_000_000  # bytes that one call reads: what the call itself costs does not show
-# Of a weight as it lies in memory: models in float32 keep the float16 of the published checkpoints; int4 has a float16 scale to 32 weights.
+MIN_READ = 8_000_000  # bytes that one call reads, so that the call's overhead is negligible
+# Bytes of a weight in memory. The compute type "float32" keeps the float16 weights of published checkpoints; int4 has
+# one float16 scale for 32 weights.
 BYTES = {"float32": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5 + 2 / 32}
 
 
 def peak(kind: simd.Operand, seconds: float = 0.2) -> float:
-    """Operations a second, over all threads, that never leave the registers: see `simd.run_peak`."""
+    """Return the peak rate of all threads in operations a second (see `simd.run_peak`)."""
     n_task = 64 * simd.get_num_threads()
     return simd.run_peak(n_task, kind) / fastest_time(lambda: simd.run_peak(n_task, kind), seconds)
 
 
 def bandwidth(n_byte: float, seconds: float = 0.2) -> float:
-    """Bytes a second, reading so many of them again and again over all threads."""
-    x = np.ones(max(1, int(n_byte) // 4), np.float32)  # of zeros, all pages would be one, in the cache
-    times = 1 + AT_LEAST // x.nbytes
+    """Return the bandwidth of all threads in bytes a second, from reading `n_byte` bytes repeatedly."""
+    x = np.ones(
+        max(1, int(n_byte) // 4), np.float32
+    )  # the system maps all pages of zeros to one, which stays in the cache
+    times = 1 + MIN_READ // x.nbytes
     return times * x.nbytes / fastest_time(lambda: simd.read_all(x, times), seconds)
 
 
 def encoder_operations(dims: ModelDimensions) -> tuple[float, float]:
-    """Floating-point operations of one window: (matrix products and convolutions, attention); a multiplication and an addition are two."""
+    """Return the operations of the encoder for one window: those of matrix products and convolutions, and of attention.
+
+    A multiplication and an addition count as two.
+    """
     n, width = dims.n_audio_ctx, dims.n_audio_state
     convolutions = 2.0 * 2 * n * 3 * dims.n_mels * width + 2.0 * n * 3 * width * width
     return convolutions + dims.n_audio_layer * 24.0 * n * width**2, dims.n_audio_layer * 4.0 * n**2 * width
 
 
 def token_bytes(dims: ModelDimensions, compute_type: str, cache_itemsize: int) -> float:
-    """What one token reads: the decoder's weights (the audio's keys and values are made before), the output table, the audio's keys and values."""
+    """Return the bytes that one token reads: the decoder's weights, the embedding table, the audio's keys and values.
+
+    The weights that compute the audio's keys and values are not read again for each token.
+    """
     width = dims.n_text_state
     weights = dims.n_text_layer * 14.0 * width**2 + dims.n_vocab * width
     return weights * BYTES[compute_type] + 2.0 * dims.n_text_layer * dims.n_audio_ctx * width * cache_itemsize
 
 
 def floors(dims: ModelDimensions, compute_type: str, cache_itemsize: int) -> dict[str, float]:
-    """Milliseconds of `encoder` and `token`, for the threads and the backend in use.
+    """Return the floors of `encoder` and `token` in milliseconds, for the current number of threads and backend.
 
-    Products of quantized weights count at the peak of bytes, attention always at that of float32. Raises BackendError on `numpy`.
+    Products with quantized weights count at the peak rate of int8, attention always at that of float32.
+
+    Raises:
+        BackendError: The backend is `numpy`.
     """
     products, attention = encoder_operations(dims)
     plain = peak("float32")

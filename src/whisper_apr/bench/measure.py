@@ -1,4 +1,4 @@
-"""Timing, the machine's description, and tables: what every benchmark shares."""
+"""Timing, the description of the machine, and tables, for all benchmarks."""
 
 import datetime
 import json
@@ -15,7 +15,13 @@ from ..atomic import write_atomically
 
 
 def time_calls(function: Callable[[], object], seconds: float = 1.0, at_least: int = 3) -> list[float]:
-    """Seconds that each call took, after one that is not counted; calls go on for `seconds`, and there are `at_least` so many."""
+    """Call a function once to warm up, then repeatedly; return the seconds of each call.
+
+    Args:
+        function: The function to time.
+        seconds: Calls are repeated until they have taken this long in total.
+        at_least: Smallest number of timed calls.
+    """
     function()
     times: list[float] = []
     while len(times) < at_least or sum(times) < seconds:
@@ -26,19 +32,19 @@ def time_calls(function: Callable[[], object], seconds: float = 1.0, at_least: i
 
 
 def median_time(function: Callable[[], object], seconds: float = 1.0, at_least: int = 3) -> float:
-    """The median of `time_calls`: on a shared machine the one figure to quote."""
+    """Return the median of `time_calls`: typical seconds of a call."""
     return statistics.median(time_calls(function, seconds, at_least))
 
 
 def fastest_time(function: Callable[[], object], seconds: float = 0.2) -> float:
-    """The shortest of many runs: what the machine can do where nothing disturbs it."""
-    # a browser's clock is so coarse that a call may seem to take no time
+    """Return the minimum of `time_calls`: the seconds of an undisturbed call, at least the clock's resolution."""
+    # with a browser's coarse clock, a call may seem to take no time
     return max(min(time_calls(function, seconds, at_least=2)), time.get_clock_info("perf_counter").resolution)
 
 
 def peak_memory() -> int | None:
-    """The largest resident size of this process so far, in bytes; None where the platform does not tell."""
-    # Linux's getrusage counts what the process was before its program began: a copy of whoever started it
+    """Return the peak resident set size of this process in bytes, or None if the platform does not report it."""
+    # on Linux, ru_maxrss includes the parent's size at fork, before the program started
     with suppress(OSError), open("/proc/self/status") as file:
         for line in file:
             if line.startswith("VmHWM:"):
@@ -52,7 +58,7 @@ def peak_memory() -> int | None:
 
 
 def cpu_name() -> str:
-    """The processor's name, as the system gives it; on x86 with family and model, which tell apart what a cloud calls by one name."""
+    """Return the processor's name; on x86 with family and model, since cloud providers give several CPUs one name."""
     about: dict[str, str] = {}
     with suppress(OSError), open("/proc/cpuinfo") as file:
         for line in file:
@@ -67,7 +73,7 @@ def cpu_name() -> str:
 
 
 def machine() -> dict[str, object]:
-    """What a figure depends on: processor, system, versions, backend and threads."""
+    """Return what a measurement depends on: processor, system, versions, backend and threads."""
     import numpy
 
     return {
@@ -82,19 +88,19 @@ def machine() -> dict[str, object]:
 
 
 def machine_line() -> str:
-    """`machine` in a line; threads are told beside each figure."""
+    """Return `machine()` as one line, without the number of threads, which tables list per row."""
     return ", ".join(f"{key} {value}" for key, value in machine().items() if key != "threads")
 
 
 def write_json(file: Path, **content: object) -> None:
-    """The day, the machine, and what was measured; the file is whole at any time."""
+    """Write the date, the machine and the content to a JSON file, atomically."""
     head = {"date": datetime.date.today().isoformat(), "machine": machine()}
     with write_atomically(file) as out:
         out.write(f"{json.dumps(head | content, indent=1)}\n".encode())
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, its columns in line; floats are given to three digits or whole, None is left empty."""
+    """Return an aligned Markdown table; floats have three significant digits, or none after the point from 100 on."""
 
     def text(value: object) -> str:
         if value is None:

@@ -1,4 +1,4 @@
-"""Models of Whisper's sizes with random weights: what a benchmark needs where the real weights are not at hand."""
+"""Models of Whisper's sizes with random weights, for benchmarks without the real weights."""
 
 import numpy as np
 
@@ -9,12 +9,15 @@ def _dims(width: int, heads: int, layers: int) -> ModelDimensions:
     return ModelDimensions(80, 1500, width, heads, layers, 51865, 448, width, heads, layers)
 
 
-# The sizes that the project is tuned for, as openai-whisper publishes them.
+# Sizes published with openai-whisper that the project is tuned for.
 DIMENSIONS = {"tiny": _dims(384, 6, 4), "base": _dims(512, 8, 6), "small": _dims(768, 12, 12)}
 
 
 def random_checkpoint(dims: ModelDimensions, seed: int = 0, dtype: str = "float16") -> Checkpoint:
-    """Normal weights with a deviation of 1 / sqrt(n_in), so that activations keep their size; norms near 1, small biases."""
+    """Return a checkpoint of random weights that keep activations at a realistic magnitude.
+
+    Matrices are normal with standard deviation `1 / sqrt(n_in)`; layer norms have weights near 1 and small biases.
+    """
     random = np.random.default_rng(seed)
     tensors = {}
     for name, shape in expected_shapes(dims).items():

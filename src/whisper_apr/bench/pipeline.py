@@ -1,7 +1,7 @@
-"""One window of 30 s through a model: mel, encoder, prompt, tokens, the whole; and loading, and peak memory.
+"""Measure the stages of decoding one 30 s window, the time to load a model, and peak memory.
 
-Encoder and token are held against their floors on this machine (limits.py), which are measured beside them.
-Loading and memory are measured in a process of its own, which opens the model from a file and takes the window once.
+The times of the encoder and of a token are compared with their floors on this machine (limits.py), measured alongside.
+Loading and memory are measured in a separate process that loads the model from a file and decodes the window once.
 """
 
 import argparse
@@ -24,19 +24,21 @@ from .limits import floors
 from .measure import median_time, peak_memory, table, write_json
 from .models import DIMENSIONS, random_checkpoint
 
-N_TOKENS = 100  # of a window's text; end-of-text does not stop them
-LEGEND = """Milliseconds, medians: a window of 30 s, its prompt of 4 tokens, one of 100 tokens, and the whole of it; loading, and the peak memory of a
-process that takes one window. `/floor`: times what the machine's peak of arithmetic (encoder) or bandwidth (token) allows; speedup: over 1 thread."""
-PROMPT = (50258, 50259, 50359, 50363)  # start, English, transcribe, no timestamps
+N_TOKENS = 100  # decoded per window, regardless of end-of-text
+LEGEND = """Median times in milliseconds for one window of 30 s: the log-mel spectrogram, the encoder, the prompt of 4
+tokens, one of 100 tokens, and the whole window; then the time to load the model, and the peak memory of a process that
+decodes one window. `/floor` is the time divided by the shortest time that the machine's peak arithmetic rate (encoder)
+or memory bandwidth (token) permits; `speedup` is relative to one thread."""
+PROMPT = (50258, 50259, 50359, 50363)  # start of transcript, English, transcribe, no timestamps
 
 
-def a_window() -> np.ndarray:
-    """30 s of noise: neither kernel nor network minds what it hears."""
+def noise_window() -> np.ndarray:
+    """Return 30 s of noise, `(480000,)`: the times do not depend on the audio."""
     return np.random.default_rng(0).standard_normal(N_SAMPLES, dtype=np.float32) * np.float32(0.1)
 
 
 def greedy_tokens(model: Whisper, features: np.ndarray, n: int = N_TOKENS) -> list[int]:
-    """So many tokens after the prompt, each the likeliest."""
+    """Decode n tokens after the prompt greedily."""
     cache = model.decoder.new_cache(features)
     tokens = np.array([PROMPT])
     chosen: list[int] = []
@@ -47,8 +49,8 @@ def greedy_tokens(model: Whisper, features: np.ndarray, n: int = N_TOKENS) -> li
 
 
 def stages(model: Whisper, seconds: float = 1.0) -> dict[str, float]:
-    """Milliseconds of each stage, medians."""
-    audio, dims = a_window(), model.dims
+    """Return the median milliseconds of each stage: `mel`, `encoder`, `prompt`, `token` and `whole`."""
+    audio, dims = noise_window(), model.dims
     mel = log_mel_spectrogram(audio, dims.n_mels)
     features = model.embed_audio(mel[None])
 
@@ -70,16 +72,16 @@ def stages(model: Whisper, seconds: float = 1.0) -> dict[str, float]:
 
 
 def load_once(path: str, compute_type: ComputeType) -> dict[str, float | None]:
-    """In a fresh process: milliseconds until the model is open, and MB at the peak after one window."""
+    """Return the milliseconds to load a model, and the peak MB after one window. Call it in a new process."""
     begin = time.perf_counter()
     model = load_model(path, compute_type=compute_type)
     loaded = time.perf_counter() - begin
-    greedy_tokens(model, model.embed_audio(log_mel_spectrogram(a_window(), model.dims.n_mels)[None]))
+    greedy_tokens(model, model.embed_audio(log_mel_spectrogram(noise_window(), model.dims.n_mels)[None]))
     peak = peak_memory()
     return {"load": 1000 * loaded, "peak MB": None if peak is None else peak / 1e6}
 
 
-def _load_in_a_process(path: str, compute_type: ComputeType) -> dict[str, float | None]:
+def _load_in_new_process(path: str, compute_type: ComputeType) -> dict[str, float | None]:
     command = [sys.executable, "-m", __name__, path, compute_type]
     command += [str(simd.get_num_threads()), simd.backend()]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -88,7 +90,7 @@ def _load_in_a_process(path: str, compute_type: ComputeType) -> dict[str, float 
 
 
 def measure_model(name: str, random: bool, compute_type: ComputeType, seconds: float) -> dict[str, float | None]:
-    """All figures of one model, by name or path, or with random weights of a named size."""
+    """Measure one model, given by name or path, or by the size of random weights."""
     with tempfile.TemporaryDirectory() as folder:
         path = name
         if random:
@@ -96,17 +98,17 @@ def measure_model(name: str, random: bool, compute_type: ComputeType, seconds: f
             write_apr(
                 random_checkpoint(DIMENSIONS[name]), path, "float16" if compute_type == "float32" else compute_type
             )
-        once = _load_in_a_process(path, compute_type)
+        once = _load_in_new_process(path, compute_type)
         model = load_model(path, compute_type=compute_type)
         times = stages(model, seconds)
-        if simd.backend() == "numpy":  # it has no loop to measure the machine with
+        if simd.backend() == "numpy":  # it cannot measure the machine's limits
             return {**times, **once}
         floor = floors(model.dims, compute_type, np.dtype(model.decoder.cache_dtype).itemsize)
         return {**times, **once, **{f"{name}/floor": times[name] / floor[name] for name in floor}}
 
 
 def speedups(results: list[dict[str, Any]]) -> None:
-    """Beside what was measured with several threads: how many times as fast as with one, where that was measured too."""
+    """Add the speedups over one thread to results with several threads, if one thread was measured too."""
     if not any(result["threads"] > 1 for result in results):
         return
     for result in results:
@@ -117,16 +119,18 @@ def speedups(results: list[dict[str, Any]]) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", nargs="*", default=[], help="models by name or path (default: digits)")
-    parser.add_argument("--random", nargs="*", default=[], choices=DIMENSIONS, help="random weights of a named size")
+    parser.add_argument("--model", nargs="*", default=[], help="names or paths of models (default: digits)")
+    parser.add_argument(
+        "--random", nargs="*", default=[], choices=DIMENSIONS, help="sizes of models with random weights"
+    )
     parser.add_argument("--compute-type", nargs="+", default=["float32"], choices=simd.COMPUTE_TYPES)
     parser.add_argument("--threads", type=int, nargs="+", default=[simd.get_num_threads()])
-    parser.add_argument("--seconds", type=float, default=1.0, help="spent on each stage (default: 1)")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time to spend on each stage (default: 1)")
+    parser.add_argument("--json", type=Path, help="also write the results to this JSON file")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure what was asked for, print a table, and write the JSON file."""
+    """Measure the requested models, print a table, and write the JSON file."""
     wanted = [(name, False) for name in options.model] + [(name, True) for name in options.random]
     results: list[dict[str, Any]] = []
     for name, random in wanted or [("digits", False)]:
@@ -136,13 +140,13 @@ def run(options: argparse.Namespace) -> None:
                 figures = measure_model(name, random, compute_type, options.seconds)
                 results.append({"model": name, "compute_type": compute_type, "threads": threads, **figures})
     speedups(results)
-    print(LEGEND, "\n")
+    print(LEGEND)
     print(table(list(results[0]), [list(result.values()) for result in results]))
     if options.json:
         write_json(options.json, results=results)
 
 
-if __name__ == "__main__":  # the process that loads once
+if __name__ == "__main__":  # the process of _load_in_new_process
     path, compute_type, threads, backend = sys.argv[1:]
     simd.use_backend(backend)
     simd.set_num_threads(int(threads))

@@ -104,8 +104,8 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """Return the number of threads that the compiled kernels use.
 
-    The default is the number of CPUs that the process's affinity and its cgroup's quota allow. Returns 1 if there are no
-    compiled kernels.
+    The default is the number of CPUs that the process's affinity and its cgroup's quota allow. Returns 1 if there are
+    no compiled kernels.
     """
     return int(kernels.get_num_threads()) if kernels else 1
 

@@ -15,8 +15,8 @@ LOWEST_INT4, HIGHEST_INT4 = -8, 7
 SMALLEST = 1e-30  # a row with no larger magnitude counts as zeros: the reciprocal of its scale could overflow
 
 # The quantized values that int4 tries for a group's element of the largest magnitude, to find the scale with the least
-# squared error. -8 is the end of the range; -9 clips that element, so that the others are rounded more finely; -7 rounds
-# them differently.
+# squared error. -8 is the end of the range; -9 clips that element, so that the others are rounded more finely; -7
+# rounds them differently.
 _INT4_EXTREMES = (-8.0, -9.0, -7.0)
 _BLOCK = 1 << 18  # elements that are quantized at a time, which bounds the memory of temporaries
 
