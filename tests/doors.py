@@ -1,4 +1,4 @@
-"""The functions that a recording may be given to, as functions of one form, for tests that hold for all of them."""
+"""All functions that take a recording, with one signature, for tests that apply to each of them."""
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -33,7 +33,7 @@ def _many(source: Any, **reading: Any) -> Any:
 
 
 def _live(source: Any, **reading: Any) -> str:
-    """Of samples only: they are what a call of `push` takes."""
+    """Transcribe samples, the only form of recording that `push` takes."""
     stream = LiveTranscriber(digits(), **QUICK, **reading)
     return stream.push(source).settled_text + stream.finish().settled_text
 
@@ -58,16 +58,16 @@ TRANSCRIBING: dict[str, Callable[..., Any]] = {
 }
 LIVE: dict[str, Callable[..., Any]] = {"LiveTranscriber": _live}
 
-FILES = LOADING | TRANSCRIBING  # that take files, samples and blocks
+FILES = LOADING | TRANSCRIBING  # functions that take files, samples and blocks
 ALL = FILES | LIVE
 
 
 class _Heard(Exception):
-    pass
+    """Raised once the samples are known, to end the call."""
 
 
 def sound(door: str, source: Any, **reading: Any) -> np.ndarray:
-    """The samples at 16 kHz that a door's model would hear, or that it returns. Nothing is transcribed."""
+    """Return the samples at 16 kHz that a function would transcribe, or that it returns. Nothing is transcribed."""
     heard: list[np.ndarray] = []
 
     def spectrogram(blocks: Callable[[], Iterator[np.ndarray]], *_: Any) -> None:

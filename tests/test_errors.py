@@ -1,4 +1,4 @@
-"""One family of errors, each also of the standard library's kind that callers may already catch."""
+"""The exceptions share one base class, and each also has one of the standard library that callers may catch."""
 
 import inspect
 
@@ -17,7 +17,7 @@ KINDS = {
 }
 
 
-def test_every_error_is_of_the_family() -> None:
+def test_every_error_has_both_base_classes() -> None:
     classes = {value for _, value in inspect.getmembers(errors, inspect.isclass)}
     classes -= {errors.AudioWarning}
     assert classes - {errors.WhisperAprError} == set(KINDS)
@@ -28,18 +28,18 @@ def test_every_error_is_of_the_family() -> None:
 
 
 @pytest.mark.parametrize("error", KINDS)
-def test_the_message_is_what_is_printed(error: type[errors.WhisperAprError]) -> None:
-    """FileNotFoundError would print its arguments otherwise."""
+def test_message_is_printed_unchanged(error: type[errors.WhisperAprError]) -> None:
+    """FileNotFoundError and OSError would otherwise format their arguments."""
     assert str(error("model.pt: no such file")) == "model.pt: no such file"
 
 
-def test_no_error_is_of_two_kinds() -> None:
+def test_no_error_is_a_subclass_of_another() -> None:
     for a in KINDS:
         assert [b for b in KINDS if issubclass(a, b)] == [a]
 
 
-def test_a_warning_is_no_error() -> None:
-    """A program that filters warnings by category must not catch it with the errors, nor the errors with it."""
+def test_warning_is_not_an_error() -> None:
+    """So that `except WhisperAprError` and a filter for warnings do not catch each other's class."""
     assert issubclass(errors.AudioWarning, UserWarning)
     assert not issubclass(errors.AudioWarning, errors.WhisperAprError)
 

@@ -1,4 +1,4 @@
-"""faster-whisper's face: its names and defaults give the engine's results."""
+"""faster-whisper's classes give the results of `transcribe`, with faster-whisper's names and defaults."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_segments_and_info(model):
     assert sum(p for _, p in ranked) == pytest.approx(1, abs=1e-4)
 
 
-def test_nothing_is_transcribed_before_it_is_asked_for(model, monkeypatch):
+def test_segments_are_decoded_lazily(model, monkeypatch):
     from whisper_apr.inference.decode import DecodingTask
 
     segments, info = model.transcribe(DATA / "en.wav", language="en")
@@ -59,7 +59,7 @@ def test_words(model):
     assert all(0 <= w.start <= w.end for w in words)
 
 
-def test_vad_filter_cuts_silence_out(model):
+def test_vad_filter_leaves_out_silence(model):
     speech, silence = load_audio(DATA / "en.wav"), np.zeros(5 * 16000, np.float32)
     segments, info = model.transcribe(
         np.concatenate([silence, speech]), vad_filter=True, vad_parameters={"min_silence_duration_ms": 500}
@@ -74,7 +74,7 @@ def test_vad_filter_cuts_silence_out(model):
 def test_batched(model):
     pause = np.zeros(16000, np.float32)
     audio = np.concatenate([load_audio(DATA / "en.wav"), pause] * 7)
-    # without samples, which differ each time
+    # temperature 0, as sampling differs each time
     common = {"language": "en", "temperature": 0}
     segments, info = BatchedInferencePipeline(model).transcribe(audio, batch_size=4, beam_size=1, **common)
     text = "".join(segment.text for segment in segments)
@@ -88,8 +88,8 @@ def test_batched(model):
 
 @pytest.mark.parametrize("options", [{}, {"without_timestamps": True}, {"word_timestamps": True}], ids=str)
 @pytest.mark.parametrize("batched", [False, True])
-def test_a_prefix_begins_the_first_window_and_stays_in_the_text(model, options, batched):
-    """Also where it is wrong: what follows it is still heard."""
+def test_prefix_begins_the_first_window_and_stays_in_the_text(model, options, batched):
+    """Even a wrong prefix, and the speech after it is still transcribed."""
     audio = np.concatenate([load_audio(DATA / "en.wav"), np.zeros(30 * 16000, np.float32), load_audio(DATA / "en.wav")])
     options = options | {"language": "en", "temperature": 0, "condition_on_previous_text": False, "vad_filter": False}
     transcribe = BatchedInferencePipeline(model).transcribe if batched else model.transcribe
@@ -104,8 +104,8 @@ def test_a_prefix_begins_the_first_window_and_stays_in_the_text(model, options, 
         assert words[:3] == [" three", " one", " nine"]
 
 
-def test_a_prefix_that_is_too_long_is_cut(model):
-    """At 223 tokens, half of the text context less one; as many can follow it."""
+def test_long_prefix_is_cut(model):
+    """To 223 tokens, half of the text context less one, so that as many tokens can follow."""
     segments, _ = model.transcribe(DATA / "en.wav", prefix="three " * 1000, language="en", temperature=0)
     tokens = [token for segment in segments for token in segment.tokens]
     (three,) = set(tokens[1:224])
@@ -132,7 +132,7 @@ def test_hotwords_reach_every_window_as_a_prompt(model, monkeypatch):
         assert all(prompt[0] == 50361 for prompt in prompts)  # <|startofprev|>
 
 
-def test_an_initial_prompt_reaches_every_window_of_a_batch(model, monkeypatch):
+def test_initial_prompt_reaches_every_window_of_a_batch(model, monkeypatch):
     from whisper_apr.inference.decode import DecodingTask
 
     prompts, read = [], DecodingTask._read_prompts
@@ -165,7 +165,7 @@ def test_decode_audio():
         decode_audio("missing.wav", split_stereo=True)
 
 
-def test_what_is_not_supported_is_said(model):
+def test_unsupported_arguments_raise_errors(model):
     for wrong in ({"chunk_length": 10}, {"prompt_reset_on_temperature": 1}, {"language": "xx"}):
         with pytest.raises(OptionError):
             model.transcribe(DATA / "en.wav", **wrong)

@@ -1,4 +1,4 @@
-"""Kinds of values: what each takes, what becomes of it, and what the error says of anything else."""
+"""Kinds of option values: accepted values, their conversion, and the error for all others."""
 
 import math
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from whisper_apr.option_values import (
 
 
 class Tensor:
-    """Looks like torch's, of no dimensions."""
+    """Resembles a torch tensor of no dimensions."""
 
     ndim = 0
 
@@ -72,7 +72,7 @@ class Tensor:
         (either(whole(), text), "x", "x"),
     ],
 )
-def test_what_is_taken(kind, value, expected):
+def test_accepted_values_are_converted(kind, value, expected):
     found = parse("option", kind, value)
     assert found == expected
     assert type(found) is type(expected)
@@ -98,7 +98,7 @@ def test_what_is_taken(kind, value, expected):
         (sequence(whole(), "", least=1), [[], ()]),
     ],
 )
-def test_what_is_refused(kind, values):
+def test_other_values_are_refused(kind, values):
     for value in values:
         with pytest.raises(Refused):
             kind.convert(value)
@@ -108,7 +108,7 @@ def test_what_is_refused(kind, values):
         assert len(str(caught.value)) < 300
 
 
-def test_the_message_says_what_is_accepted():
+def test_message_describes_the_accepted_values():
     kinds = {
         whole(1, 3): "a whole number of at least 1 and at most 3",
         number(0, 1): "a number between 0 and 1",
@@ -126,12 +126,12 @@ def test_the_message_says_what_is_accepted():
         assert str(caught.value) == f"x must be {says}, not 1.5j"
 
 
-def test_a_word_that_was_mistyped():
+def test_mistyped_word_gets_a_suggestion():
     with pytest.raises(OptionError, match=r"not 'intt8'; did you mean 'int8'\?$"):
         parse("compute_type", choice("float32", "int8"), "intt8")
 
 
-def test_an_error_of_a_kinds_own_names_the_option():
+def test_error_raised_by_a_kind_names_the_option():
     def fail(_):
         raise OptionError("language 'klingon' is not known")
 
@@ -142,13 +142,13 @@ def test_an_error_of_a_kinds_own_names_the_option():
             parse(name, Kind("", fail), 1)
 
 
-def test_a_value_is_shown_on_one_line_and_short():
+def test_values_are_shown_on_one_short_line():
     for value in ("a\nb" * 1000, np.zeros((500, 500)), list(range(10**5)), 10**300, {"a": "x" * 900}):
         assert "\n" not in shown(value)
         assert len(shown(value)) < 150
 
 
-def test_the_fields_of_a_dataclass():
+def test_fields_of_a_dataclass():
     @dataclass(frozen=True)
     class Options:
         n: Annotated[int, whole(1)] = 1
@@ -164,7 +164,7 @@ def test_the_fields_of_a_dataclass():
         Options(0)
 
 
-def test_unknown_names_and_what_may_have_been_meant():
+def test_unknown_names_get_a_suggestion():
     refuse_unknown("options", ["beam_size"], ["beam_size"])
     with pytest.raises(OptionError, match=r"^unknown options: beamsize; did you mean 'beam_size'\?$"):
         refuse_unknown("options", ["beamsize"], ["beam_size", "best_of"])

@@ -1,6 +1,6 @@
-"""Every option of every door changes what reaches the network, the search or the output; or it is said here that it changes nothing.
+"""Every option of every public function affects the network, the search or the output, or is listed as having no effect.
 
-The options are taken from the signatures, the classes of options and the command's parser: one without a row fails.
+The options are taken from the signatures: an option without a row in the tables below fails.
 """
 
 import inspect
@@ -21,9 +21,9 @@ from wiring import Calls, Trace, run, sound
 
 @dataclass(frozen=True)
 class Row:
-    """An option's value that makes a difference to a call with the options `base`, and with the recording `source`.
+    """A value of an option that has an effect on a call with the options `base` and the recording `source`.
 
-    raises: the difference is this error (of the command: a status other than 0). is_nothing: there is no difference.
+    raises: The effect is this error. is_nothing: There is no effect.
     """
 
     value: Any
@@ -34,21 +34,21 @@ class Row:
 
 
 def nothing(value: Any) -> Row:
-    """Of an option that is documented to change nothing."""
+    """Return the row of an option that is documented to have no effect."""
     return Row(value, is_nothing=True)
 
 
 def refused(value: Any) -> Row:
-    """Of an option that is there for its name's sake, and takes no other value than its default."""
+    """Return the row of an option that accepts no other value than its default."""
     return Row(value, raises=OptionError)
 
 
-# so hot that samples are short and long, and differ from the likeliest text (the model is trained, and sure of it)
+# a temperature at which samples differ in length and from the likeliest text, of which the model is certain
 SAMPLES = {"temperature": 2.2, "seed": 0, "sample_len": 12}
 TWICE = {"temperature": (0.0, 2.2), "seed": 0, "sample_len": 12}
 WORDS = {"word_timestamps": True}
 MARKS = WORDS | {"initial_prefix": "one ( two, five"}
-# words that are not said, with marks between them: where a prefix is not to be had
+# words that are not spoken, with punctuation between them, for functions without a prefix
 SAID = {
     "hotwords": ["two, ( three"],
     "hotword_bias": 30,
@@ -58,7 +58,7 @@ SAID = {
 }
 DETECTED = {"language": None, "language_detection_segments": 2, "language_detection_threshold": 1.1}
 
-# options of how a window is decoded
+# DecodingOptions
 WINDOW = {
     "task": Row("translate"),
     "language": Row("de"),
@@ -81,7 +81,7 @@ WINDOW = {
     "hotword_bias": Row(2.0, {"hotwords": "nine"}),
     "seed": Row(2, SAMPLES),
 }
-# options of how a recording is transcribed
+# TranscribeOptions
 RECORDING = {
     "temperature": Row((2.2,), {"seed": 0, "sample_len": 12}),
     "compression_ratio_threshold": Row(0.1, TWICE),
@@ -105,7 +105,7 @@ RECORDING = {
     "vad_filter": Row(True, {}, "long"),
     "vad_parameters": Row({"speech_pad_ms": 0}, {"vad_filter": True}, "long"),
 }
-# options of how a recording is read, and of what is told while it is transcribed
+# ReadingOptions, and functions that are called during a transcription
 READING = {
     "sampling_rate": Row(8000),
     "channel": Row(1, {}, "stereo"),
@@ -118,7 +118,7 @@ BASE = {"language": "en", "temperature": 0.0}
 
 
 def finished() -> Journal:
-    """A journal in which the recording is."""
+    """Return a journal that holds all windows of the recording."""
     journal = Journal()
     list(whisper_apr.transcribe_many(digits(), [sound("short")] * 3, journal=journal, **BASE))
     return journal
@@ -126,7 +126,7 @@ def finished() -> Journal:
 
 ENGINE = {name: row for name, row in (WINDOW | RECORDING).items() if name != "prompt"}
 
-# faster-whisper's names of the engine's options
+# faster-whisper's names of options of `transcribe`
 RENAMED = {"log_prob_threshold": "logprob_threshold", "prefix": "initial_prefix", "max_new_tokens": "sample_len"}
 OURS = (
     "prefix",
@@ -136,7 +136,7 @@ OURS = (
     "hotword_bias",
     "seed",
     "clamp_times",
-)  # which faster-whisper has not
+)  # not in faster-whisper
 FASTER = {name: row for name, row in ENGINE.items() if name not in OURS} | {
     "log_progress": Row(True),
     "prompt_reset_on_temperature": refused(0.7),
@@ -150,7 +150,7 @@ ROWS: dict[str, dict[str, Row]] = {
     | READING
     | CALLED
     | {
-        "batch_size": Row(1),  # recordings at once, of three
+        "batch_size": Row(1),  # one of three recordings at a time
         "independent_windows": Row(True, {}, "long"),
         "return_errors": Row(True, {}, "no.wav"),
         "journal": Row(finished),
@@ -160,7 +160,7 @@ ROWS: dict[str, dict[str, Row]] = {
     "BatchedInferencePipeline": FASTER
     | READING
     | {
-        "condition_on_previous_text": nothing(False),  # windows of a batch are told nothing of each other
+        "condition_on_previous_text": nothing(False),  # windows of a batch are not given the text before them
         "batch_size": Row(1, {"vad_filter": False}, "long"),
         "clip_timestamps": Row([{"start": 0, "end": 2}]),
         "without_timestamps": Row(False),
@@ -178,9 +178,9 @@ ROWS: dict[str, dict[str, Row]] = {
         "vad_options": Row({"speech_pad_ms": 0}),
         "vad_filter": Row(True, {"vad_parameters": {"speech_pad_ms": 0}}),
         "vad_parameters": Row({"speech_pad_ms": 0}, {"vad_filter": True}),
-        "word_timestamps": refused(False),  # words are what settles
-        "clamp_times": nothing(True),  # of words, times are held within the sound anyway
-        "clip_timestamps": refused("0,2"),  # of whole recordings, as is initial_prefix
+        "word_timestamps": refused(False),  # words become final one by one
+        "clamp_times": nothing(True),  # the times of words are always clamped
+        "clip_timestamps": refused("0,2"),  # for recordings only, as initial_prefix
         "initial_prefix": refused("nine"),
         "prepend_punctuations": Row("", WORDS | SAID),
         "append_punctuations": Row("", WORDS | SAID),
@@ -214,7 +214,7 @@ def options_of(door: str) -> set[str]:
 
 
 def named(door: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Options of the engine under the door's names, without those that it does not have."""
+    """Return options of `transcribe` under the function's names, without those that it does not have."""
     theirs = {ours: name for name, ours in RENAMED.items()} if "fp16" not in options_of(door) else {}
     renamed = {theirs.get(name, name): value for name, value in options.items()}
     return {name: value for name, value in renamed.items() if name in options_of(door)}
@@ -227,14 +227,14 @@ def rows_of(door: str) -> dict[str, Row]:
 @pytest.mark.parametrize("door", ROWS)
 def test_every_option_has_a_row(door: str) -> None:
     assert set(rows_of(door)) == options_of(door)
-    assert set(ROWS[door]) - set(RENAMED.values()) <= options_of(door)  # and no row is of an option that is gone
+    assert set(ROWS[door]) - set(RENAMED.values()) <= options_of(door)  # no row is for an option that was removed
 
 
-_seen: dict[tuple[str, str, str], Trace] = {}  # of calls without the option, by their options
+_seen: dict[tuple[str, str, str], Trace] = {}  # traces of calls without the option
 
 
 @pytest.mark.parametrize(("door", "name"), [(door, name) for door in ROWS for name in sorted(rows_of(door))])
-def test_the_option_arrives(door: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_option_has_an_effect(door: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     row = rows_of(door)[name]
     base = BASES.get(door, BASE) | named(door, row.base)
     source = row.source
@@ -250,8 +250,8 @@ def test_the_option_arrives(door: str, name: str, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("door", ROWS)
-def test_the_same_call_leaves_the_same_trace(door: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Otherwise the rows would show nothing."""
+def test_equal_calls_have_equal_traces(door: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Otherwise a difference would not be the effect of the option."""
     options = BASES.get(door, BASE) | named(door, SAMPLES | TWICE if door != "decode" else SAMPLES)
     first, error = run(door, sound("short"), options, capsys)
     assert error is None

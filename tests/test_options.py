@@ -39,11 +39,11 @@ from whisper_apr.option_values import kinds_of
 
 
 class Read(Exception):
-    """The options were taken: the recording is read."""
+    """Raised once the options were accepted and the recording is read."""
 
 
 class Unread:
-    """A recording, or a spectrogram, that must not be looked at."""
+    """A recording or a spectrogram that raises Read when it is used."""
 
     def __iter__(self):
         raise Read
@@ -60,7 +60,7 @@ def faster() -> WhisperModel:
 
 @pytest.fixture(scope="module")
 def doors(model, faster) -> dict[str, Callable[..., Any]]:
-    """Each takes options, and raises Read once it goes on to the sound."""
+    """Return functions of options that raise Read once the options were accepted."""
 
     def live(**options):
         LiveTranscriber(model, **options)
@@ -100,8 +100,8 @@ JUNK = [
 
 
 @pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "decode", "WhisperModel", "Batched", "live"])
-def test_any_value_is_taken_or_is_an_option_error_that_names_the_option(doors, door):
-    """Of every option, before the recording is read, and in one line."""
+def test_any_value_is_accepted_or_an_option_error_that_names_the_option(doors, door):
+    """For every option, before the recording is read, and in one line."""
     # refused by name whatever the value, and therefore not in the signature
     unsupported = ["clip_timestamps", "initial_prefix"] if door == "live" else []
     names = options_of(door) + unsupported
@@ -150,7 +150,7 @@ def test_any_value_is_taken_or_is_an_option_error_that_names_the_option(doors, d
     ids=str,
 )
 @pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "decode", "WhisperModel", "Batched", "live"])
-def test_bad_values_of_a_window(doors, door, options, names):
+def test_invalid_decoding_options(doors, door, options, names):
     with pytest.raises(OptionError, match=names):
         doors[door](**options)
 
@@ -182,7 +182,7 @@ def test_bad_values_of_a_window(doors, door, options, names):
     ids=str,
 )
 @pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "WhisperModel", "Batched"])
-def test_bad_values_of_a_recording(doors, door, options, names):
+def test_invalid_transcribe_options(doors, door, options, names):
     with pytest.raises(OptionError, match=names):
         doors[door](**options)
 
@@ -212,7 +212,7 @@ def test_bad_values_of_a_recording(doors, door, options, names):
     ids=repr,
 )
 @pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "WhisperModel", "Batched"])
-def test_bad_clips(doors, door, value):
+def test_invalid_clips(doors, door, value):
     with pytest.raises(OptionError, match="clip_timestamps"):
         doors[door](clip_timestamps=value)
 
@@ -265,12 +265,12 @@ def test_bad_clips(doors, door, value):
         ("Batched", {"batch_size": None}, "batch_size"),
     ],
 )
-def test_bad_values_of_one_door(doors, door, options, names):
+def test_invalid_options_of_one_function(doors, door, options, names):
     with pytest.raises(OptionError, match=names):
         doors[door](**options)
 
 
-def test_recordings_that_are_not_several(model):
+def test_transcribe_many_refuses_a_single_recording(model):
     for wrong in ("one.wav", b"RIFF", 5, None):
         with pytest.raises(OptionError, match="audios"):
             model.transcribe_many(wrong)
@@ -293,14 +293,14 @@ def test_recordings_that_are_not_several(model):
     ],
     ids=str,
 )
-def test_bad_arguments_of_a_model(options):
+def test_invalid_arguments_of_a_model(options):
     (name,) = options
     with pytest.raises(OptionError, match="name" if name == "model_size_or_path" else name):
         WhisperModel(**({"model_size_or_path": "digits"} | options))
 
 
 @pytest.mark.parametrize("field", [f.name for f in fields(VadOptions)])
-def test_voice_activity_takes_numbers_only(field):
+def test_vad_options_accept_numbers_only(field):
     default = getattr(VadOptions(), field)
     for value in ("1", True, math.nan, -1, [1], 10**400):
         with pytest.raises(OptionError, match=field):
@@ -404,11 +404,11 @@ def test_every_field_of_the_options_is_described(options):
     assert list(documented(options)) == [f.name for f in fields(options)]
 
 
-# ---- what is taken, and what becomes of it --------------------------------------------------------------------------
+# ---- accepted values and their conversion --------------------------------------------------------------------------
 
 
-def test_every_option_has_a_kind_and_one_owner():
-    """Only the temperature is of a recording, as a sequence, and of a window, as one of it."""
+def test_every_option_has_a_kind_and_is_in_one_class():
+    """Except the temperature: a sequence for a recording, one number for a window."""
     recording, window = ({f.name for f in fields(c)} for c in (TranscribeOptions, DecodingOptions))
     assert recording & window == {"temperature"}
     for options in (TranscribeOptions, DecodingOptions, VadOptions):
@@ -416,7 +416,7 @@ def test_every_option_has_a_kind_and_one_owner():
 
 
 @pytest.mark.parametrize("cls", [TranscribeOptions, DecodingOptions, VadOptions])
-def test_what_was_converted_is_converted_to_itself(cls):
+def test_conversion_is_idempotent(cls):
     options = cls()
     assert cls(**{f.name: getattr(options, f.name) for f in fields(cls)}) == options
 
@@ -428,7 +428,7 @@ def test_values_of_numpy_and_iterators():
             "beam_size": np.int64(5),
             "best_of": np.uint8(3),
             "patience": np.float32(1.0),
-            "suppress_tokens": iter([np.int32(5), -1]),  # of both temperatures
+            "suppress_tokens": iter([np.int32(5), -1]),  # read once for both temperatures
             "hotwords": np.array(["two", " three "]),
             "clip_timestamps": np.array([1.0, 2.0]),
             "initial_prompt": np.array([5, 6]),
@@ -454,7 +454,7 @@ def test_values_of_numpy_and_iterators():
 @pytest.mark.parametrize(
     "value", ["0", "0.0", "", " 0 ", [0], [0.0], (0,), [], np.array([0.0]), np.zeros(1, int), None], ids=repr
 )
-def test_clips_that_are_the_whole_recording_leave_the_voice_activity_on(value):
+def test_vad_filter_stays_on_if_the_clip_is_the_whole_recording(value):
     recording, _ = split_options({"clip_timestamps": value, "vad_filter": True})
     assert (recording.clips, recording.vad) == (None, VadOptions())
 
@@ -470,12 +470,12 @@ def test_clips_that_are_the_whole_recording_leave_the_voice_activity_on(value):
     ],
     ids=repr,
 )
-def test_clips_say_what_to_transcribe(value, clips):
+def test_clips_turn_off_the_vad_filter(value, clips):
     recording, _ = split_options({"clip_timestamps": value, "vad_filter": True})
     assert (recording.clips, recording.vad) == (clips, None)
 
 
-def test_clips_of_numpy_with_voice_activity(model, faster):
+def test_clips_as_an_array_with_the_vad_filter(model, faster):
     options = {"vad_filter": True, "temperature": 0.0, "language": "en", "beam_size": None}
     found = model.transcribe(speech("en"), clip_timestamps=np.array([0.0, 2.0]), **options)
     assert found == model.transcribe(speech("en"), clip_timestamps="0,2", **options)
@@ -503,8 +503,8 @@ def flags(command: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", ["transcribe", "live"])
-def test_any_value_of_a_flag_is_taken_or_is_bad_use(command, monkeypatch, capsys, tmp_path):
-    """In one line, with status 2, before the model is opened; with status 1 that is what comes next."""
+def test_any_value_of_a_flag_is_accepted_or_a_usage_error(command, monkeypatch, capsys, tmp_path):
+    """A usage error is one line with exit status 2, before the model is opened, which exits with status 1 here."""
 
     def stop(_):
         raise WhisperAprError("the options were taken")
@@ -513,7 +513,7 @@ def test_any_value_of_a_flag_is_taken_or_is_bad_use(command, monkeypatch, capsys
     monkeypatch.setattr(f"whisper_apr.cli.{opener}.open_engine", stop)
     monkeypatch.chdir(tmp_path)
     source = {"transcribe": [str(DATA / "en.wav")], "live": ["--input", "-"]}[command]
-    opened = {"--model", "--model-dir", "--backend", "--compute-type"}  # for what opens the model to judge
+    opened = {"--model", "--model-dir", "--backend", "--compute-type"}  # checked when the model is opened
     any_text = {"--initial-prompt", "--initial-prefix", "--prefix", "--hotwords", "--output-dir"}
     any_text |= {"--prepend-punctuations", "--append-punctuations"}
     for flag in flags(command):

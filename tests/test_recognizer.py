@@ -1,4 +1,4 @@
-"""The model that comes with the package, as the README uses it, on the committed recordings."""
+"""The bundled model on the committed recordings, opening models, and invalid input."""
 
 import json
 from itertools import pairwise
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("encoded_once")
 
 TRUTH = {entry["file"]: entry for entry in json.loads((DATA / "words.json").read_text())}
 
-# Every word of these is right; the model's card (assets/digits.md) says which others are not.
+# Recordings of which every word is recognized; assets/digits.md lists the others.
 RIGHT = (
     *("en.wav", "de.wav", "es.wav", "fr.wav", "en_three.flac", "en_8k_telephone.wav", "en_stereo_44k.flac"),
     *("en_noise.flac", "en_clipped.flac", "en_late.flac", "silence.flac"),
@@ -30,7 +30,7 @@ def words(file: str) -> list[str]:
 
 
 def errors(heard: list[str], said: list[str]) -> int:
-    """Words to change, leave out or put in."""
+    """Return the number of substitutions, deletions and insertions (Levenshtein distance)."""
     row = list(range(len(said) + 1))
     for i, a in enumerate(heard):
         diagonal, row[0] = row[0], i + 1
@@ -45,7 +45,7 @@ def test_every_recording_is_listed() -> None:
 
 
 @pytest.mark.parametrize("file", RIGHT)
-def test_the_words_are_right(model: whisper_apr.Recognizer, file: str) -> None:
+def test_all_words_are_recognized(model: whisper_apr.Recognizer, file: str) -> None:
     result = model.transcribe(DATA / file, temperature=0.0, condition_on_previous_text=False)
     assert result.text.split() == words(file)
     if words(file):
@@ -54,7 +54,7 @@ def test_the_words_are_right(model: whisper_apr.Recognizer, file: str) -> None:
 
 @pytest.mark.parametrize(("file", "most"), [("en_long.flac", 3), ("de_then_fr.flac", 2)])
 def test_recordings_of_several_windows(model: whisper_apr.Recognizer, file: str, most: int) -> None:
-    """No word is lost where two windows meet: as many are wrong as by openai-whisper (without word times)."""
+    """No word is lost between windows: at most as many errors as openai-whisper makes without word times."""
     result = model.transcribe(DATA / file, temperature=0.0, condition_on_previous_text=False)
     assert errors(result.text.split(), words(file)) <= most
     seeks = sorted({segment.seek for segment in result.segments})
@@ -64,7 +64,7 @@ def test_recordings_of_several_windows(model: whisper_apr.Recognizer, file: str,
 
 
 @pytest.mark.parametrize("file", ["en.wav", "en_three.flac", "en_long.flac", "en_late.flac"])
-def test_times_are_about_right(model: whisper_apr.Recognizer, file: str) -> None:
+def test_times_are_near_the_truth(model: whisper_apr.Recognizer, file: str) -> None:
     result = model.transcribe(DATA / file, temperature=0.0, condition_on_previous_text=False)
     ends = [phrase["words"][-1]["end"] for phrase in TRUTH[file]["phrases"]]
     for segment in result.segments:
@@ -76,7 +76,7 @@ def test_times_are_about_right(model: whisper_apr.Recognizer, file: str) -> None
 
 
 @pytest.mark.usefixtures("encoded_anew")
-def test_every_backend_hears_the_same(backend: str) -> None:
+def test_every_backend_gives_the_same_text(backend: str) -> None:
     result = load_model("digits").transcribe(DATA / "de.wav", temperature=0.0)
     assert (result.text, result.language) == (" null sieben drei null zwei", "de")
 
@@ -127,7 +127,7 @@ def test_duration_and_language_probability_by_every_function(model: whisper_apr.
     assert model.transcribe(samples, word_timestamps=True, temperature=0.0).words[0].word == " three"
 
 
-def test_path_bytes_file_and_array_are_one(model: whisper_apr.Recognizer) -> None:
+def test_path_bytes_file_and_array_give_equal_results(model: whisper_apr.Recognizer) -> None:
     path = DATA / "es.wav"
     expected = model.transcribe(path)
     samples = speech("es")
@@ -138,18 +138,18 @@ def test_path_bytes_file_and_array_are_one(model: whisper_apr.Recognizer) -> Non
     assert model.transcribe(samples) == expected
 
 
-def test_an_array_of_another_rate(model: whisper_apr.Recognizer) -> None:
+def test_array_at_another_sampling_rate(model: whisper_apr.Recognizer) -> None:
     doubled = np.repeat(speech("en"), 3)  # 48 kHz
     assert model.transcribe(doubled, sampling_rate=48_000).text == " three one four one five"
 
 
 @pytest.mark.usefixtures("encoded_anew")
-def test_twice_the_same_is_the_same(model: whisper_apr.Recognizer) -> None:
+def test_results_are_reproducible(model: whisper_apr.Recognizer) -> None:
     assert model.transcribe(DATA / "fr.wav") == model.transcribe(DATA / "fr.wav")
 
 
 @pytest.mark.usefixtures("encoded_anew")
-def test_the_number_of_threads_changes_nothing(model: whisper_apr.Recognizer) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(model: whisper_apr.Recognizer) -> None:
     before = simd.get_num_threads()
     results = []
     for n in (1, 2, 3):
@@ -159,8 +159,8 @@ def test_the_number_of_threads_changes_nothing(model: whisper_apr.Recognizer) ->
     assert results[0] == results[1] == results[2]
 
 
-def test_the_low_level_names(model: whisper_apr.Recognizer) -> None:
-    """openai-whisper's own example, with one import changed."""
+def test_low_level_functions(model: whisper_apr.Recognizer) -> None:
+    """The example in openai-whisper's README with its import changed."""
     audio = whisper_apr.pad_or_trim(whisper_apr.load_audio(DATA / "fr.wav"))
     mel = whisper_apr.log_mel_spectrogram(audio, n_mels=model.dims.n_mels)
     _, probabilities = model.detect_language(mel)
@@ -173,7 +173,7 @@ def test_the_low_level_names(model: whisper_apr.Recognizer) -> None:
     assert result.language == "fr"
 
 
-def test_no_speech_gives_no_words(model: whisper_apr.Recognizer) -> None:
+def test_recordings_without_speech_have_no_text(model: whisper_apr.Recognizer) -> None:
     for name in ("silence", "silence_65_s", "one_second_of_silence", "noise", "faint_noise_40_s", "clicks"):
         assert model.transcribe(RECORDINGS[name](), temperature=0.0).text == "", name
 
@@ -181,7 +181,7 @@ def test_no_speech_gives_no_words(model: whisper_apr.Recognizer) -> None:
 # ---- opening a model ------------------------------------------------------------------------------------------------
 
 
-def test_a_model_of_any_format(tmp_path: Path) -> None:
+def test_models_in_several_formats(tmp_path: Path) -> None:
     tensors = models.random_tensors(models.SMALLEST, 0)
     pt = load_model(models.write_pt(tmp_path / "model.pt", models.SMALLEST, tensors))
     folder = load_model(str(models.write_huggingface(tmp_path / "model", models.SMALLEST, tensors)))
@@ -191,23 +191,23 @@ def test_a_model_of_any_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere.pt", "digit", "", "/nowhere/model.pt"])
-def test_a_model_that_is_not_there(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_model(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ModelNotFoundError, FormatError)):
         load_model(name)
 
 
-def test_an_unknown_name_says_what_there_is() -> None:
+def test_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ModelNotFoundError, match=r"'no such model'.*digits"):
         load_model("no such model")
 
 
-def test_a_recording_for_a_model() -> None:
+def test_recording_passed_as_a_model() -> None:
     with pytest.raises(FormatError, match=r"en\.wav"):
         load_model(DATA / "en.wav")
 
 
-# ---- bad input: one exception of ours, from the topmost name -------------------------------------------------------
+# ---- invalid input raises one of the package's exceptions -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -225,15 +225,15 @@ def test_a_recording_for_a_model() -> None:
         pytest.param(17, id="a number"),
     ],
 )
-def test_bad_recordings(model: whisper_apr.Recognizer, source: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_recordings(model: whisper_apr.Recognizer, source: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(AudioError) as caught:
         model.transcribe(source)
     assert "\n" not in str(caught.value)
 
 
-def test_a_recording_that_is_cut(model: whisper_apr.Recognizer) -> None:
-    """What there is of it is transcribed, with a warning; with `strict` it is an error."""
+def test_truncated_recording(model: whisper_apr.Recognizer) -> None:
+    """The part that exists is transcribed with a warning; with `strict` it is an error."""
     source = (DATA / "en.wav").read_bytes()[:70_000]
     with pytest.warns(AudioWarning, match="cut off"):
         assert model.transcribe(source).text == model.transcribe(np.frombuffer(source[44:], "<i2")).text
@@ -260,7 +260,7 @@ def test_a_recording_that_is_cut(model: whisper_apr.Recognizer) -> None:
     ],
     ids=str,
 )
-def test_bad_options(model: whisper_apr.Recognizer, options: dict[str, Any]) -> None:
+def test_invalid_options(model: whisper_apr.Recognizer, options: dict[str, Any]) -> None:
     with pytest.raises(OptionError) as caught:
         model.transcribe(speech("en"), **options)
     assert "\n" not in str(caught.value)
@@ -272,7 +272,7 @@ def test_very_short_recordings(model: whisper_apr.Recognizer, n_samples: int) ->
     assert all(segment.end <= 0.2 for segment in result.segments)
 
 
-def test_an_english_only_model_has_no_other_language(tmp_path: Path) -> None:
+def test_english_only_model_refuses_other_languages(tmp_path: Path) -> None:
     dims = models.dimensions(16, 2, 1, n_vocab=51864)
     path = models.write_pt(tmp_path / "model.pt", dims, models.random_tensors(dims, 0))
     english = load_model(path)

@@ -27,18 +27,18 @@ RESULT = Transcription(text=" three", segments=(SEGMENT,), language="en")
 
 
 @pytest.mark.parametrize("record", [WORD, SEGMENT, RESULT])
-def test_by_attribute_and_by_key(record: object) -> None:
+def test_fields_by_attribute_and_by_key(record: object) -> None:
     for field in dataclasses.fields(record):  # type: ignore[arg-type]
         assert record[field.name] is getattr(record, field.name)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("key", ["texts", "", 0, None])
-def test_an_unknown_key(key: object) -> None:
+def test_unknown_key(key: object) -> None:
     with pytest.raises((KeyError, TypeError)):
         RESULT[key]  # type: ignore[index]
 
 
-def test_the_keys_are_openai_whispers() -> None:
+def test_keys_are_those_of_openai_whisper() -> None:
     assert {"text", "segments", "language"} <= set(RESULT.to_dict())
     assert {
         *("id", "seek", "start", "end", "text", "tokens"),
@@ -46,17 +46,17 @@ def test_the_keys_are_openai_whispers() -> None:
     } <= set(RESULT.to_dict()["segments"][0])
 
 
-def test_nothing_can_be_changed() -> None:
+def test_results_are_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         RESULT.text = ""  # type: ignore[misc]
     with pytest.raises(TypeError):
         RESULT["text"] = ""  # type: ignore[index]
 
 
-def test_plain_dictionaries() -> None:
+def test_conversion_to_dictionaries() -> None:
     plain = RESULT.to_dict()
     assert plain["segments"][0]["text"] == " three"
-    assert "words" not in plain["segments"][0]  # which were not asked for
+    assert "words" not in plain["segments"][0]  # not requested
     timed = dataclasses.replace(SEGMENT, words=(WORD,)).to_dict()
     assert timed["words"][0] == {"word": " three", "start": 0.4, "end": 0.8, "probability": 0.9}
     again = json.loads(json.dumps(plain))
@@ -64,7 +64,7 @@ def test_plain_dictionaries() -> None:
     assert again["language"] == "en"
 
 
-def test_equal_results_are_equal() -> None:
+def test_equality_and_hash() -> None:
     assert dataclasses.replace(RESULT) == RESULT
     assert hash(dataclasses.replace(SEGMENT)) == hash(SEGMENT)
     assert dataclasses.replace(RESULT, text="") != RESULT

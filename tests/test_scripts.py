@@ -1,6 +1,6 @@
-"""Scripts as the READMEs of openai-whisper and faster-whisper have them run once their import line is changed, and nothing else.
+"""Scripts from the READMEs of openai-whisper and faster-whisper run after changing only their import line.
 
-"turbo" and "audio.mp3" become the digits model and a recording here.
+"turbo" and "audio.mp3" are replaced by the bundled model and a recording.
 """
 
 import re
@@ -82,7 +82,7 @@ print("turbo" in available_models())
 
 
 def run(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The script in a folder that holds the recording."""
+    """Run the script in a directory with the recording."""
     shutil.copy(DATA / "en.wav", folder / "audio.wav")
     monkeypatch.chdir(folder)
     script = script.replace("import whisper\n", "import whisper_apr as whisper\n")

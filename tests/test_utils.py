@@ -10,7 +10,7 @@ from whisper_apr.utils import get_writer
 RESULT = {"text": " one", "segments": [{"start": 0.0, "end": 1.0, "text": " one"}], "language": "en"}
 
 
-def test_a_file_is_written_under_the_recordings_name(tmp_path):
+def test_file_has_the_name_of_the_recording(tmp_path):
     get_writer("txt", tmp_path)(RESULT, "some/where/recording.v2.wav")
     assert (tmp_path / "recording.v2.txt").read_text() == "one\n"
     get_writer("all", str(tmp_path))(RESULT, "x.wav", {"max_line_width": None}, highlight_words=False)
@@ -34,7 +34,7 @@ def test_wrong_formats_and_layouts(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a", "a.", "a.b.wav", ".a", "a..b", "a/b.wav"])
-def test_names_are_those_of_openai_whisper(tmp_path, name):
+def test_file_names_are_those_of_openai_whisper(tmp_path, name):
     get_writer("txt", tmp_path)(RESULT, name)
     assert [path.name for path in tmp_path.iterdir()] == [
         f"{os.path.splitext(os.path.basename(name))[0]}.txt",

@@ -1,7 +1,7 @@
-"""What a call makes of its options: all that it gives to the network and to the search, and all that comes out of it.
+"""Traces of calls: everything that a call passes to the network and the search, and everything it returns.
 
-Every door is a function of one form here: `run(door, source, options)` returns a trace, and two calls that differ in an option that is
-wired have two traces.
+`run(function, source, options)` calls a public function or the command and returns the trace. Calls that differ in an
+option that has an effect have different traces.
 """
 
 import re
@@ -40,14 +40,14 @@ def _faster() -> WhisperModel:
 
 @lru_cache
 def sound(name: str) -> Any:
-    """What a door is given, by name."""
+    """Return the recording of a name."""
     if name == "short":
         return speech("en")
-    if name == "brief":  # the model has its word's end behind the sound's
+    if name == "brief":  # the word ends after the recording, by the model's timestamp
         return speech("en")[8000:11200]
-    if name == "long":  # two windows, of two languages
+    if name == "long":  # two windows in two languages
         return np.concatenate([speech("en"), silence(29.9 - len(speech("en")) / 16000), speech("de")])
-    if name == "unbroken":  # speech without a pause, for the live transcriber: two windows of one utterance
+    if name == "unbroken":  # speech without a pause: two windows of one utterance for the live transcriber
         return np.concatenate([speech("en")] * 11)
     if name == "unclear":
         return speech("en") + noise(10, 0.3)[: len(speech("en"))]
@@ -62,7 +62,7 @@ def sound(name: str) -> Any:
 
 @contextmanager
 def traced() -> Iterator[Trace]:
-    """Collect what is given to the reader of files, the network and the search. Samples are drawn with seed 0 where no other is given."""
+    """Collect what is passed to the reader of files, the network and the search. Sampling uses seed 0 by default."""
     trace: Trace = []
     decode, scores = TextDecoder.__call__, TextDecoder.cross_attention_scores
     recording = AudioFile.__init__
@@ -107,11 +107,11 @@ def traced() -> Iterator[Trace]:
 
 
 class Failed(WhisperAprError):
-    """The command's status was not 0."""
+    """The exit status of the command was not 0."""
 
 
 class Calls:
-    """A function that is given as an option: it remembers what it was called with."""
+    """A function to pass as an option; it records its arguments."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -120,7 +120,7 @@ class Calls:
         self.seen.append(repr(arguments))
 
 
-# ---- the doors ------------------------------------------------------------------------------------------------------
+# ---- the functions --------------------------------------------------------------------------------------------------
 
 
 def _mel(source: Any) -> np.ndarray:
@@ -134,7 +134,7 @@ def _decode(source: Any, options: dict[str, Any]) -> Any:
 
 
 def _all_of(result: Any) -> str:
-    """Every field of a transcription, of which its repr shows a part; an error as it is."""
+    """Return all fields of a transcription, whose repr shows only some, or the repr of an error."""
     return repr(asdict(result) if isinstance(result, Transcription) else result)
 
 
@@ -155,7 +155,8 @@ def _live(source: Any, options: dict[str, Any]) -> Any:
 def _command(source: Any, options: dict[str, Any]) -> Any:
     """Run the command line options["argv"] in options["folder"], with the file `source` as the standard input.
 
-    The model is not opened; how it was to be opened is told. A status other than 0 is raised.
+    The bundled model replaces the one named; how that was to be opened is returned. Raises Failed for a status
+    other than 0.
     """
     opened: list[Any] = []
 
@@ -192,9 +193,10 @@ DOORS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
 
 
 def run(door: str, source: Any, options: dict[str, Any], capsys: Any) -> tuple[Trace, Exception | None]:
-    """Call a door and return the trace, and the error that it ended in.
+    """Call a function and return the trace and the error, if it raised one.
 
-    The trace is of the network and the search, of the functions that were given, of what was printed, and of the result.
+    The trace has the input of the network and the search, calls of functions passed as options, printed text and the
+    result.
     """
     capsys.readouterr()
     result, error = None, None
@@ -206,5 +208,5 @@ def run(door: str, source: Any, options: dict[str, Any], capsys: Any) -> tuple[T
             error = caught
     calls = {name: value.seen for name, value in options.items() if isinstance(value, Calls) and value.seen}
     out, err = capsys.readouterr()
-    untimed = re.sub(r"[\d.:]+", "#", err)  # some of it tells how long something took
+    untimed = re.sub(r"[\d.:]+", "#", err)  # some numbers are durations
     return [*trace, calls, out, untimed, repr(result), repr(error)], error
