@@ -1,11 +1,11 @@
-"""What the times of every transcription must be, whatever it was made with."""
+"""Invariants of the times in every transcription, for any options."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from whisper_apr.inference.results import Segment, Word
 
-ROUNDING = 1e-6  # seconds: times are sums of floats
+ROUNDING = 1e-6  # seconds; times are sums of floats
 
 
 def check_words(words: Iterable[Word], low: float, high: float) -> None:
@@ -21,7 +21,7 @@ def check_segments(segments: Sequence[Segment], duration: float, first_id: int =
     assert all(a <= b + ROUNDING for a, b in pairwise(points)), points
     assert [segment.seek for segment in segments] == sorted(segment.seek for segment in segments)
     for segment in segments:
-        assert 0 <= segment.seek / 100 <= segment.start + 0.01  # seek is in whole frames
+        assert 0 <= segment.seek / 100 <= segment.start + 0.01  # seek is a whole number of frames
         assert bool(segment.tokens) >= bool(segment.text)
         if segment.words is None:
             continue

@@ -1,10 +1,9 @@
-"""Makes `assets/lowpass.npy`, the resampler's low-pass filter: python tests/make_lowpass.py
+"""Design the resampler's low-pass filter and write `assets/lowpass.npy`: python tests/make_lowpass.py
 
-The filter is a function of continuous time that is zero outside [-LENGTH / 2, LENGTH / 2], in samples of the lower of
-the two rates; what is stored are its coefficients `c`: `h(t) = sum_k c[k] * cos(2 pi k t / LENGTH)`. They are
-minimax-optimal under a tolerance that depends on the frequency, found by the exchange algorithm of Remez (McClellan and
-Parks, 1973, for such sums of cosines in frequency; here the functions of frequency are the Fourier transforms of the
-cosines).
+The impulse response is a function of continuous time that is zero outside [-LENGTH / 2, LENGTH / 2], in samples of the
+lower of the two rates. The file stores its coefficients `c`: `h(t) = sum_k c[k] * cos(2 pi k t / LENGTH)`. They are
+minimax-optimal under a frequency-dependent tolerance, found by the Remez exchange algorithm (McClellan and Parks 1973,
+for sums of cosines in frequency; here the basis functions are the Fourier transforms of cosines in time).
 """
 
 from pathlib import Path
@@ -15,12 +14,12 @@ LENGTH = 124  # samples of the lower rate
 N_BASIS = 78
 # Frequencies in cycles per sample of the lower rate: its Nyquist frequency is 0.5.
 EXACT, PASS, STOP = 0.18, 0.455, 0.5
-EXACT_TOLERANCE = 4e-7  # of the gain up to EXACT, 2.9 kHz at 16 kHz: 128 dB below the signal
-PASS_TOLERANCE = 1.12e-4  # of the gain up to PASS: 0.00097 dB
-# At STOP: 103 dB, of which 3 are for the Nyquist frequency itself, where a tone and its image add up.
+EXACT_TOLERANCE = 4e-7  # gain error up to EXACT, 2.9 kHz at 16 kHz: 128 dB below the signal
+PASS_TOLERANCE = 1.12e-4  # gain error up to PASS: 0.00097 dB
+# At STOP: 103 dB, of which 3 dB are for the Nyquist frequency itself, where a tone and its image add up.
 STOP_TOLERANCE = 6.9e-6
-STOP_SLOPE = 1.0  # decades by which it falls per unit of frequency
-DENSITY = 24  # frequencies on the grid for each 1 / LENGTH
+STOP_SLOPE = 1.0  # decades by which the tolerance decreases per unit of frequency
+DENSITY = 24  # grid frequencies per 1 / LENGTH
 
 
 def basis(frequency: np.ndarray) -> np.ndarray:
@@ -37,7 +36,7 @@ def basis(frequency: np.ndarray) -> np.ndarray:
 
 def minimax() -> np.ndarray:
     """Return the coefficients `(N_BASIS + 1,)`."""
-    high_end = (N_BASIS + 1) / LENGTH  # above, the response only falls
+    high_end = (N_BASIS + 1) / LENGTH  # the response only decreases above
     low = np.linspace(0, PASS, int(PASS * LENGTH * DENSITY) + 2)
     high = np.linspace(STOP, high_end, int((high_end - STOP) * LENGTH * DENSITY) + 2)
     transforms = basis(np.concatenate([low, high]))

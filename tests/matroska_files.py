@@ -1,4 +1,4 @@
-"""Matroska files of float32 samples, by hand: as ffmpeg writes them into a pipe."""
+"""Matroska files of float32 samples, as ffmpeg writes them to a pipe."""
 
 import struct
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ def element(kind: int, payload: bytes) -> bytes:
 
 
 def unknown(kind: int) -> bytes:
-    """The beginning of an element whose size is not known."""
+    """Return the header of an element of unknown size."""
     return kind.to_bytes((kind.bit_length() + 7) // 8, "big") + b"\x01" + b"\xff" * 7
 
 
 def block(relative: int, samples: Any) -> bytes:
-    """A SimpleBlock, so many ms after its cluster."""
+    """Return a SimpleBlock; `relative` is its time in ms after its cluster."""
     return element(0xA3, b"\x81" + struct.pack(">hB", relative, 0x80) + samples.tobytes())
 
 
@@ -24,7 +24,7 @@ def cluster(time: int, blocks: Iterable[bytes]) -> bytes:
 
 
 def matroska(blocks: Iterable[tuple[float, Any]], rate: int, channels: int) -> bytes:
-    """A file of blocks `(seconds, samples (n, channels))`, each in a cluster of its own."""
+    """Return a file of blocks `(seconds, samples (n, channels))`, each in its own cluster."""
     audio = element(0xB5, struct.pack(">d", rate)) + element(0x9F, bytes([channels]))
     tracks = element(0x1654AE6B, element(0xAE, element(0xD7, b"\1") + element(0xE1, audio)))
     head = element(0x1A45DFA3, element(0x4282, b"matroska")) + unknown(0x18538067)

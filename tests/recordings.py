@@ -1,6 +1,7 @@
-"""Recordings of 1 to 90 s, made of the committed ones: joined, cut, noisy, clipped, fast, slow; and sounds that are no speech.
+"""Recordings of 1 to 90 s, made from the committed ones (joined, cut, noisy, clipped, fast, slow), and other sounds.
 
-Only arithmetic that rounds alike everywhere is used (no filter of ours, no FFT), so that what is committed of them stays valid.
+They use only arithmetic that rounds alike everywhere (no filter of this package, no FFT), so that committed results
+stay valid.
 """
 
 import struct
@@ -19,7 +20,7 @@ Samples = np.ndarray
 
 @lru_cache
 def speech(name: str) -> Samples:
-    """A committed recording at 16 kHz, as float32; without whisper_apr's own loading."""
+    """Return a committed recording at 16 kHz as float32, loaded without whisper_apr."""
     import soundfile
 
     path = next(DATA / f"{name}.{kind}" for kind in ("wav", "flac") if (DATA / f"{name}.{kind}").exists())
@@ -29,7 +30,7 @@ def speech(name: str) -> Samples:
 
 
 def stretched(samples: Samples, speed: float) -> Samples:
-    """Faster or slower, the pitch with it; or to another rate. Linear between samples."""
+    """Change speed and pitch, or the rate, by linear interpolation."""
     positions = np.arange(int((len(samples) - 1) / speed)) * speed
     return np.interp(positions, np.arange(len(samples)), samples).astype(np.float32)
 
@@ -39,13 +40,13 @@ def silence(seconds: float) -> Samples:
 
 
 def noise(seconds: float, level: float, seed: int = 0) -> Samples:
-    """White noise, evenly spread, from PCG64's own bits."""
+    """Return uniform white noise from the raw bits of PCG64."""
     bits = np.random.PCG64(seed).random_raw(round(seconds * SAMPLE_RATE))
     return (((bits >> np.uint64(40)).astype(np.float64) / 2**23 - 1) * level).astype(np.float32)
 
 
 def triangle(seconds: float, hertz: float, level: float) -> Samples:
-    """A tone with overtones."""
+    """Return a triangle wave, a tone with overtones."""
     phase = np.arange(round(seconds * SAMPLE_RATE)) * hertz / SAMPLE_RATE % 1
     return ((np.abs(phase * 4 - 2) - 1) * level).astype(np.float32)
 
@@ -55,7 +56,7 @@ def join(*parts: Samples) -> Samples:
 
 
 def at(position: float, samples: Samples, seconds: float) -> Samples:
-    """Samples that begin at a position in so many seconds of silence."""
+    """Place samples at a position, in seconds, within silence of a given length."""
     out = silence(seconds)
     begin = round(position * SAMPLE_RATE)
     out[begin : begin + len(samples)] = samples[: len(out) - begin]
@@ -82,7 +83,7 @@ def _echo() -> Samples:
 
 
 def _conversation(*names: str, pause: float, seconds: float) -> Samples:
-    """Recordings in turn, with pauses, for so many seconds."""
+    """Repeat recordings in turn, with pauses, for a number of seconds."""
     parts = [part for name in names for part in (speech(name), silence(pause))]
     once = join(*parts)
     return np.resize(once, round(seconds * SAMPLE_RATE))
@@ -108,7 +109,7 @@ RECORDINGS: dict[str, Callable[[], Samples]] = {
     "fr_33_s": lambda: _conversation("fr", pause=2.5, seconds=33),
     "four_90_s": lambda: _conversation(*FOUR, pause=1.0, seconds=90),
     "en_90_s": lambda: join(speech("en_long"), silence(90 - len(speech("en_long")) / SAMPLE_RATE)),
-    # the border between two windows, and lengths about it
+    # the boundary between two windows, and lengths near it
     "over_the_border": lambda: at(27.5, speech("en"), 40),
     "just_before_the_border": lambda: at(25.1, speech("de"), 31),
     "just_after_the_border": lambda: at(30.2, speech("es"), 36),
@@ -144,7 +145,7 @@ RECORDINGS: dict[str, Callable[[], Samples]] = {
 }
 
 
-# ---- WAV files by hand ----------------------------------------------------------------------------------------------
+# ---- WAV files made by hand -----------------------------------------------------------------------------------------
 
 
 def wav(
@@ -158,10 +159,10 @@ def wav(
     after: bytes = b"",
     extensible: bool = False,
 ) -> bytes:
-    """A WAV file by hand: `before` and `after` are chunks about the samples."""
+    """Return a WAV file; `before` and `after` are chunks around the samples."""
     block = channels * bits // 8
     layout = struct.pack("<HHIIHH", 0xFFFE if extensible else kind, channels, rate, rate * block, block, bits)
-    if extensible:  # the kind is a GUID's first bytes
+    if extensible:  # the format tag is the first bytes of a GUID
         guid = struct.pack("<H", kind) + bytes.fromhex("000000001000800000aa00389b71")
         layout += struct.pack("<HHI", 22, bits, (1 << channels) - 1) + guid
     body = chunk(b"fmt ", layout) + before + chunk(b"data", samples) + after
@@ -172,7 +173,7 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
 
 
-# chunks that a WAV may have beside its samples
+# chunks that a WAV file may have besides its samples
 OTHER_CHUNKS = (
     chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf60.16.100\0") + chunk(b"bext", bytes(601)) + chunk(b"fact", bytes(4))
 )

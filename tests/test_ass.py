@@ -1,4 +1,4 @@
-"""Advanced SubStation Alpha: a header that players know, karaoke that lasts as long as its line, text without markup of its own."""
+"""Advanced SubStation Alpha: the header, karaoke durations that add up, and escaped text."""
 
 import re
 import shutil
@@ -34,7 +34,7 @@ def _hundredths(stamp: str) -> int:
 
 
 def _syllables(text: str) -> list[tuple[int | None, str]]:
-    r"""Text as libass reads it: `{...}` is markup, `\{` and `\}` are braces, `\N` ends a line."""
+    r"""Parse text as libass does: `{...}` is markup, `\{` and `\}` are braces, `\N` is a line break."""
     out: list[tuple[int | None, str]] = [(None, "")]
     while text:
         if tag := re.match(r"\{\\k(\d+)\}", text):
@@ -51,7 +51,7 @@ def _syllables(text: str) -> list[tuple[int | None, str]]:
 
 
 def read_ass(text: str) -> list[Event]:
-    """The events of a script that is valid."""
+    """Return the events of a script, checking that it is valid."""
     assert "\r" not in text
     lines = text.removesuffix("\n").split("\n")
     at = lines.index("[Events]")
@@ -95,7 +95,7 @@ def test_karaoke():
     assert [(e.start, e.end, e.text) for e in events] == [(50, 100, "Hello,"), (100, 133, "wide"), (200, 250, "world")]
 
 
-def test_the_speaker_is_named():
+def test_speaker_name():
     result = transcription(replace(segment(0, 1, "a"), speaker="Mr X,\nY"), segment(1, 2, "b"))
     assert [line.split(",")[3:6] for line in written(result, "ass").splitlines()[-2:]] == [
         ["Default", "Mr X  Y", "0"],
@@ -103,7 +103,7 @@ def test_the_speaker_is_named():
     ]
 
 
-def test_words_without_a_time_of_their_own():
+def test_words_without_duration():
     words = Word(" a", 0, 0.004, 0.9), Word(" b", 0.004, 0.5, 0.9), Word(" c", 0.5, 0.5, 0.9), Word(" d", 0.3, 0.2, 0.9)
     (event,) = read_ass(written(of_words(*words[:3]), "ass"))
     assert event[:2] == (0, 50)
@@ -121,7 +121,7 @@ def cleaned(result: Transcription) -> list[dict[str, Any]]:
 
 
 @given(any_transcription(), LAYOUT)
-def test_any_text_at_any_time_reads_back(result: Transcription, layout):
+def test_round_trip_of_any_text_and_times(result: Transcription, layout):
     events = read_ass(written(result, "ass", **layout))
     expected = list(cues(cleaned(result), LineOptions(**layout), 100))
     assert [(e.start, e.end) for e in events] == [(cue.start, cue.end) for cue in expected]
@@ -136,9 +136,9 @@ def test_any_text_at_any_time_reads_back(result: Transcription, layout):
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 @pytest.mark.parametrize("format", ["ass", "srt", "vtt"])
 def test_ffmpeg_reads_it(format, tmp_path):
-    """Markup is text to it."""
+    """It shows markup in the text as text."""
     texts = ["plain", "{\\an8}a {x}", "1 < 2 & 3 > 2", "字、 שלום"]
-    if format != "vtt":  # there ffmpeg takes for tags, as it writes them anew, what is text in the file
+    if format != "vtt":  # when ffmpeg rewrites WebVTT, it takes text for tags
         texts += ["{y:i}", "a\\Nb\\h"]
     if format == "ass":
         texts += ["{\ny:i}"]

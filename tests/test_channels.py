@@ -1,4 +1,4 @@
-"""Channels and tracks: one, the mean of all, or each as a recording of its own, by every function that takes a recording."""
+"""Channels and tracks in every function that takes a recording: one channel, the mean, or each channel separately."""
 
 import io
 import json
@@ -62,12 +62,12 @@ CHANNELS: dict[Any, np.ndarray] = {
 @pytest.mark.parametrize("door", doors.FILES)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_a_channel_of_every_source(door: str, source: str, channel: Any) -> None:
+def test_one_channel_of_every_source(door: str, source: str, channel: Any) -> None:
     np.testing.assert_array_equal(doors.sound(door, SOURCES[source](), channel=channel), CHANNELS[channel])
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_a_channel_as_it_arrives(channel: Any) -> None:
+def test_one_channel_of_a_live_recording(channel: Any) -> None:
     np.testing.assert_array_equal(doors.sound("LiveTranscriber", THREE, channel=channel), CHANNELS[channel])
 
 
@@ -77,7 +77,7 @@ def test_each_channel_of_every_source(door: str, source: str) -> None:
     np.testing.assert_array_equal(doors.LOADING[door](SOURCES[source](), channel="each"), THREE)
 
 
-def test_the_mean_is_the_default() -> None:
+def test_default_is_the_mean() -> None:
     for door in doors.ALL:
         np.testing.assert_array_equal(doors.sound(door, THREE), CHANNELS["mix"])
 
@@ -90,7 +90,7 @@ def test_channels_at_other_rates(rate: int) -> None:
         np.testing.assert_allclose(load_audio(source, sampling_rate=rate, channel=2), expected[:, 2], atol=1e-6)
 
 
-def test_a_block_of_one_channel_is_every_channels() -> None:
+def test_a_block_with_one_channel_supplies_every_channel() -> None:
     blocks = [THREE, THREE[:, :1], THREE[:, 0], THREE]
     middle = np.repeat(THREE[:, :1], 3, axis=1)
     np.testing.assert_array_equal(load_audio(blocks, channel="each"), np.concatenate([THREE, middle, middle, THREE]))
@@ -104,13 +104,13 @@ def test_a_block_of_one_channel_is_every_channels() -> None:
         ("each", "3 channels become 2 at sample 12000"),
     ],
 )
-def test_channels_that_end_within_a_recording(channel: Any, message: str) -> None:
+def test_number_of_channels_changes_within_a_recording(channel: Any, message: str) -> None:
     with pytest.raises(AudioError, match=message):
         load_audio([THREE, THREE[:, :2]], channel=channel)
 
 
-def test_rates_that_change_within_a_recording(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in joined files."""
+def test_rate_changes_within_a_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in concatenated files."""
     parts = [(16_000, THREE), (48_000, np.repeat(THREE, 3, axis=0)), (16_000, THREE)]
     monkeypatch.setattr(load.AudioFile, "blocks", lambda self: iter(parts))
     for channel in ("mix", 1, "each"):
@@ -129,32 +129,32 @@ def test_decode_audio_splits_stereo() -> None:
         decode_audio(THREE, split_stereo=True)
 
 
-# ---- what is refused ------------------------------------------------------------------------------------------------
+# ---- rejected values ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("door", doors.ALL)
 @pytest.mark.parametrize("channel", [-1, 1.0, "left", "0", "", "Mix", True, None, [0], (0, 1), b"mix", 1j], ids=repr)
-def test_bad_channels(door: str, channel: Any) -> None:
+def test_invalid_channels(door: str, channel: Any) -> None:
     with pytest.raises(OptionError, match="channel must be 'mix', 'each' or the number of a channel, counted from 0"):
         doors.sound(door, THREE, channel=channel)
 
 
 @pytest.mark.parametrize("door", doors.FILES)
 @pytest.mark.parametrize("track", [-1, 1.0, "0", True, [0]], ids=repr)
-def test_bad_tracks(door: str, track: Any) -> None:
+def test_invalid_tracks(door: str, track: Any) -> None:
     with pytest.raises(OptionError, match="track must be a whole number of at least 0"):
         doors.sound(door, THREE, track=track)
 
 
 @pytest.mark.parametrize("door", doors.ALL)
 @pytest.mark.parametrize("strict", [None, 2, "yes", 0.5], ids=repr)
-def test_bad_strictness(door: str, strict: Any) -> None:
+def test_invalid_strict(door: str, strict: Any) -> None:
     with pytest.raises(OptionError, match="strict must be True or False"):
         doors.sound(door, THREE, strict=strict)
 
 
 @pytest.mark.parametrize("door", doors.ALL)
-def test_a_channel_that_is_not_there(door: str) -> None:
+def test_missing_channel(door: str) -> None:
     for source in (THREE, flac(AS_INT16)) if door in doors.FILES else (THREE,):
         with pytest.raises(AudioError, match="no channel 3; it has 3 channels, numbers 0 to 2"):
             doors.sound(door, source, channel=3)
@@ -163,7 +163,7 @@ def test_a_channel_that_is_not_there(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", doors.FILES)
-def test_samples_are_one_track(door: str) -> None:
+def test_samples_have_one_track(door: str) -> None:
     np.testing.assert_array_equal(doors.sound(door, THREE, track=0), CHANNELS["mix"])
     for source in (THREE, iter([THREE])):
         with pytest.raises(AudioError, match="there is no track 1"):
@@ -171,21 +171,21 @@ def test_samples_are_one_track(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", doors.FILES)
-def test_track_and_strict_reach_the_readers(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
+def test_track_and_strict_are_passed_on(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options_seen = []
     init = load.AudioFile.__init__
 
     def spied(self: Any, source: Any, **options: Any) -> None:
-        told.append(options)
+        options_seen.append(options)
         init(self, source)
 
     monkeypatch.setattr(load.AudioFile, "__init__", spied)
     for options in ({"track": None, "strict": False}, {"track": 2, "strict": True}):
         doors.sound(door, flac(AS_INT16), **options)
-        assert told.pop() == options
+        assert options_seen.pop() == options
 
 
-def test_live_takes_one_channel() -> None:
+def test_live_transcription_takes_one_channel() -> None:
     with pytest.raises(OptionError, match="channel='each' is for recordings"):
         LiveTranscriber(doors.digits(), channel="each")
 
@@ -227,7 +227,7 @@ def warned(door: str, source: Any, **reading: Any) -> list[str]:
 
 @pytest.mark.parametrize("door", doors.ALL)
 @pytest.mark.parametrize("case", CANCELLED)
-def test_a_mean_that_is_silent(door: str, case: str) -> None:
+def test_canceling_channels_warn(door: str, case: str) -> None:
     (message,) = warned(door, CANCELLED[case])
     assert "cancel each other out" in message
     with pytest.raises(AudioError, match=r"cancel each other out, .* channel=0"):
@@ -236,30 +236,30 @@ def test_a_mean_that_is_silent(door: str, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", NOT_CANCELLED)
-def test_a_mean_that_is_not_silent(case: str) -> None:
+def test_other_channels_do_not_warn(case: str) -> None:
     for door in ("load_audio", "transcribe", "LiveTranscriber"):
         assert warned(door, NOT_CANCELLED[case]) == []
 
 
-def test_a_silent_mean_of_blocks_and_files() -> None:
+def test_canceling_channels_of_blocks_and_files() -> None:
     x = CANCELLED["int16"]
     for make in (lambda: iter(np.array_split(x, 300)), lambda: flac(x)):
         assert len(warned("transcribe", make())) == 1
 
 
-def test_each_channel_is_heard_where_the_mean_is_silent(model: Any) -> None:
+def test_canceling_channels_are_transcribed_separately(model: Any) -> None:
     result = model.transcribe(OPPOSITE, channel="each", strict=True, temperature=0.0)
     assert [segment.speaker for segment in result.segments if segment.text] == ["0", "1"]
     assert len(result.text.split()) >= 9
 
 
-# ---- each channel's text --------------------------------------------------------------------------------------------
+# ---- transcribing each channel --------------------------------------------------------------------------------------
 
 GREEDY = {"temperature": 0.0, "sample_len": 40}
 
 
 def call(*sides: np.ndarray) -> np.ndarray:
-    """The sides of a conversation as channels."""
+    """Return the sides of a conversation as channels."""
     n = max(map(len, sides))
     return np.stack([np.pad(side, (0, n - len(side))) for side in sides], axis=1)
 
@@ -286,7 +286,7 @@ def unmarked(segment: Segment) -> Segment:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_each_channel_is_a_recording_of_its_own(model: Any, options: str) -> None:
+def test_each_channel_is_transcribed_as_a_separate_recording(model: Any, options: str) -> None:
     settings = GREEDY | OPTIONS[options]
     seen: list[Segment] = []
     progress: list[Any] = []
@@ -316,7 +316,7 @@ def test_swapping_the_channels_swaps_the_speakers(model: Any) -> None:
     assert sorted(map(repr, swapped)) == sorted(repr(replace(segment, id=0)) for segment in there)
 
 
-def test_each_channel_has_its_language(model: Any) -> None:
+def test_each_channel_has_its_own_language(model: Any) -> None:
     result = model.transcribe(CALL, channel="each", **GREEDY)
     assert {(segment.speaker, segment.language) for segment in result.segments} == {("0", "en"), ("1", "de")}
     assert result.language in ("en", "de")
@@ -325,7 +325,7 @@ def test_each_channel_has_its_language(model: Any) -> None:
     assert same.language == "en"
 
 
-def test_channels_in_which_nobody_speaks(model: Any) -> None:
+def test_channels_without_speech(model: Any) -> None:
     spoken = speech("en")
     x = call(silence(12), spoken, noise(12, 1e-3))
     for options in ({"vad_filter": True}, {"vad_filter": True, "batch_size": 2}):
@@ -336,7 +336,7 @@ def test_channels_in_which_nobody_speaks(model: Any) -> None:
     assert model.transcribe(silence(5)[:, None].repeat(2, axis=1), channel="each", vad_filter=True).segments == ()
 
 
-def test_more_channels_than_are_decoded_at_once(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_channels_than_the_batch_size(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x = call(*(join(silence(i), speech("en")) for i in (4, 3, 2, 1, 0)))
     together = model.transcribe(x, channel="each", **GREEDY)
     monkeypatch.setattr("whisper_apr.inference.transcribe.ROWS", 2)
@@ -345,7 +345,7 @@ def test_more_channels_than_are_decoded_at_once(model: Any, monkeypatch: pytest.
 
 
 def test_channels_are_decoded_together(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each weight is read once for all of them, and the first segments come before a channel's end."""
+    """The channels share a batch, and the first segments are yielded before the end of a channel."""
     from whisper_apr.inference.decode import DecodingTask
 
     run, rows = DecodingTask.run, []
@@ -361,7 +361,7 @@ def test_channels_are_decoded_together(model: Any, monkeypatch: pytest.MonkeyPat
     assert when[0] < len(rows)
 
 
-def test_through_the_other_doors(model: Any) -> None:
+def test_other_functions_with_channels(model: Any) -> None:
     whole = model.transcribe(CALL, channel="each", language="en", temperature=0.0)
     segments, info = doors._faster().transcribe(CALL, channel="each", language="en", temperature=0.0, beam_size=1)
     found = list(segments)
@@ -374,28 +374,32 @@ def test_through_the_other_doors(model: Any) -> None:
     assert many == whole
 
 
-def test_many_recordings_of_many_channels(model: Any, tmp_path: Path) -> None:
+def test_transcribe_many_with_many_channels(model: Any, tmp_path: Path) -> None:
     short = call(speech("fr"), join(silence(1), speech("es")))
     sources = [short, b"nothing", speech("de"), np.zeros((0, 2)), flac(short[:, ::-1]), CALL]
-    told: list[tuple[int, str]] = []
+    options_seen: list[tuple[int, str]] = []
     options = {"channel": "each", "language": "en", "temperature": 0.0, "sample_len": 12}
     expected = [model.transcribe(sources[i], **options) for i in (0, 2, 4, 5)]
     for size in (1, 3):
         results = model.transcribe_many(
-            sources, return_errors=True, batch_size=size, on_segment=lambda i, s: told.append((i, s.text)), **options
+            sources,
+            return_errors=True,
+            batch_size=size,
+            on_segment=lambda i, s: options_seen.append((i, s.text)),
+            **options,
         )
         found = list(results)
         assert [i for i, result in enumerate(found) if isinstance(result, AudioError)] == [1, 3]
         assert [result for result in found if not isinstance(result, AudioError)] == expected
-        assert told == [(i, s.text) for i, r in zip((0, 2, 4, 5), expected, strict=True) for s in r.segments]
-        told.clear()
+        assert options_seen == [(i, s.text) for i, r in zip((0, 2, 4, 5), expected, strict=True) for s in r.segments]
+        options_seen.clear()
     results = model.transcribe_many(sources, **options)
     assert next(results) == expected[0]
     with pytest.raises(AudioError):
         next(results)
 
 
-def test_a_channel_that_becomes_shorter_while_it_is_read(
+def test_a_file_that_becomes_shorter_while_a_channel_is_read(
     model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("whisper_apr.inference.spectrogram.KEPT_FRAMES", 100)
@@ -409,10 +413,10 @@ def test_a_channel_that_becomes_shorter_while_it_is_read(
     assert second == model.transcribe(THREE, **options)
 
 
-# ---- what is written of it ------------------------------------------------------------------------------------------
+# ---- output ---------------------------------------------------------------------------------------------------------
 
 
-def test_speakers_are_written_only_where_there_are_some(model: Any) -> None:
+def test_speakers_are_written_only_if_there_are_any(model: Any) -> None:
     options = {"word_timestamps": True, **GREEDY}
     plain = json.dumps(model.transcribe(CALL, **options).to_dict())
     assert "speaker" not in plain
@@ -429,7 +433,7 @@ def call_file(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_the_command_has_channels(call_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_with_channels(call_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["transcribe", call_file, "--model", "digits", "--temperature", "0", "--beam_size", "None"]
     assert main([*common, "--channel", "each", "-f", "json"]) == 0
     segments = json.loads(capsys.readouterr().out)["segments"]
@@ -456,7 +460,7 @@ def model_text(name: str) -> str:
         (["--strict", "perhaps"], 2, "True or False is expected"),
     ],
 )
-def test_the_command_refuses(
+def test_command_rejects_invalid_channels(
     call_file: str, arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["transcribe", call_file, "--model", "digits", *arguments]) == status
@@ -466,7 +470,7 @@ def test_the_command_refuses(
     assert err.count("\n") == 1
 
 
-def test_the_command_is_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "opposite.flac"
     path.write_bytes(flac(OPPOSITE))
     assert main(["transcribe", str(path), "--model", "digits", "--strict"]) == 1
@@ -476,7 +480,7 @@ def test_the_command_is_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert err.count("\n") == 1
 
 
-def test_the_live_command_hears_one_channel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_live_command_takes_one_channel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["live", "--model", "digits", "--channels", "2", "--step", "9", "--input", "-"]
 
     def given(samples: np.ndarray, *arguments: str) -> tuple[int, str, str]:
@@ -495,12 +499,12 @@ def test_the_live_command_hears_one_channel(tmp_path: Path, capsys: pytest.Captu
         assert message in capsys.readouterr().err
 
 
-# ---- memory, and readings side by side ------------------------------------------------------------------------------
+# ---- memory, and concurrent readings --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["path", "file", "blocks"])
 def test_memory_does_not_grow_with_the_recording(kind: str, tmp_path: Path) -> None:
-    """4 minutes of 4 channels are 61 MB as float32; a block of each channel is far less."""
+    """4 minutes of 4 channels are 61 MB as float32; a block of each channel is far smaller."""
     path = tmp_path / "long.wav"
     second = np.random.default_rng(0).integers(-9999, 9999, (SAMPLE_RATE, 4), np.int16)
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 4, "PCM_16") as file:
@@ -521,7 +525,7 @@ def test_memory_does_not_grow_with_the_recording(kind: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["path", "file", "bytes", "blocks", "array"])
-def test_channels_are_read_side_by_side(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_are_read_concurrently(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("whisper_apr.audio.blocks.BLOCK_SECONDS", 1)
     monkeypatch.setattr("whisper_apr.inference.audio_source.SPOOL_SAMPLES", 5000)
     x = (np.random.default_rng(0).uniform(-0.5, 0.5, (60_000, 3)) * 2**15).astype(np.int16)
@@ -542,7 +546,7 @@ def test_channels_are_read_side_by_side(kind: str, tmp_path: Path, monkeypatch: 
 
 
 class FakePassage:
-    """How far a channel has come."""
+    """The progress of one channel."""
 
     def __init__(self, channel: int) -> None:
         self.channel, self.seek, self.ended, self.is_last, self.next_start = channel, 0, False, True, None
@@ -550,7 +554,7 @@ class FakePassage:
 
 @given(st.data(), st.integers(1, 5))
 def test_segments_are_merged_by_time(data: st.DataObject, n_channels: int) -> None:
-    """Whatever the channels' windows are, and in whatever order they are decoded: none is lost, and none comes late."""
+    """Segments are neither lost nor late, for any windows of the channels and any order of decoding."""
     heard = [RecordingInfo(100.0, None, "en", 1.0, None) for _ in range(n_channels)]  # type: ignore[arg-type]
     merged = MultichannelInfo(heard)
     passages = [FakePassage(i) for i in range(n_channels)]

@@ -1,4 +1,4 @@
-"""WAV and its kin, AIFF, CAF and AU: heads that are right, wrong, and open."""
+"""WAV and its relatives, AIFF, CAF and AU, with correct, wrong and open lengths in their headers."""
 
 import io
 import struct
@@ -33,18 +33,18 @@ def a_file(
     kind: str, subtype: str = "PCM_16", samples: Any = SOUND, rate: int = SAMPLE_RATE, endian: str = "FILE"
 ) -> bytearray:
     file = io.BytesIO()
-    if subtype in ("FLOAT", "DOUBLE") and samples is SOUND:  # soundfile would not scale it
+    if subtype in ("FLOAT", "DOUBLE") and samples is SOUND:  # soundfile does not scale integers to floats
         samples = EXPECTED
     soundfile.write(file, samples, rate, format=kind, subtype=subtype, endian=endian)
     return bytearray(file.getvalue())
 
 
 def where(content: bytes, name: bytes) -> int:
-    """The offset behind a chunk's name."""
+    """Return the offset after a chunk's identifier."""
     return content.index(name) + len(name)
 
 
-# Where the length of the samples is: how to write it, what it counts beside them.
+# How to write the length of the samples, and what it counts besides them.
 LENGTHS = {
     "WAV": (b"data", "<I", 0),
     "RIFX": (b"data", ">I", 0),
@@ -57,7 +57,7 @@ LENGTHS = {
 
 
 def with_length(kind: str, length: int, samples: Any = SOUND) -> bytearray:
-    """A file whose head says that it has so many bytes of samples."""
+    """Return a file whose header states this length of the samples, in bytes."""
     content = a_file("WAV", samples=samples, endian="BIG") if kind == "RIFX" else a_file(kind, samples=samples)
     name, code, more = LENGTHS[kind]
     at = where(content, b"ds64") + 12 if kind == "RF64" else where(content, name)
@@ -66,7 +66,7 @@ def with_length(kind: str, length: int, samples: Any = SOUND) -> bytearray:
 
 
 def read(content: bytes) -> Any:
-    """Without a warning: they are errors in the tests."""
+    """Load without a warning, which would be an error in the tests."""
     return load_audio(bytes(content))
 
 
@@ -74,39 +74,39 @@ def read(content: bytes) -> Any:
 
 
 @pytest.mark.parametrize("kind", LENGTHS)
-def test_the_right_length(kind: str) -> None:
+def test_correct_length(kind: str) -> None:
     np.testing.assert_allclose(read(with_length(kind, 2 * N)), EXPECTED, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("length", PIPE_LENGTHS.values(), ids=PIPE_LENGTHS)
 @pytest.mark.parametrize("kind", ["WAV", "RIFX", "AIFF", "AU"])
-def test_a_length_that_a_writer_into_a_pipe_leaves(kind: str, length: int) -> None:
-    """All is read, and it is no fault."""
+def test_open_length(kind: str, length: int) -> None:
+    """Everything is read, without a warning."""
     np.testing.assert_allclose(read(with_length(kind, length)), EXPECTED, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("length", [0, 2**64 - 1, 2**63 - 1])
 @pytest.mark.parametrize("kind", ["CAF", "W64", "RF64"])
-def test_a_wide_length_that_a_writer_into_a_pipe_leaves(kind: str, length: int) -> None:
+def test_open_64_bit_length(kind: str, length: int) -> None:
     content = with_length(kind, length)
     if kind == "W64":
-        struct.pack_into("<Q", content, 16, length)  # the file's, too
+        struct.pack_into("<Q", content, 16, length)  # the file's length, too
     np.testing.assert_allclose(read(content), EXPECTED, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "ULAW", "FLOAT"])
 @pytest.mark.parametrize("kind", LENGTHS)
-def test_a_file_that_is_cut_off(kind: str, subtype: str) -> None:
-    """What there is, and one warning; none where it is whole."""
+def test_truncated_file(kind: str, subtype: str) -> None:
+    """The samples that exist are read, with one warning; an intact file gives none."""
     whole = a_file("WAV", subtype, endian="BIG") if kind == "RIFX" else a_file(kind, subtype)
     expected = read(whole)
     head = len(whole) - N * {"PCM_16": 2, "ULAW": 1, "FLOAT": 4}[subtype]
     content = bytes(whole[: head + (len(whole) - head) * 6 // 10])
     with pytest.warns(
-        AudioWarning, match="^the recording: cut off: its head promises .* bytes of samples, .* are there$"
-    ) as told:
+        AudioWarning, match="^the recording: cut off: its header states .* bytes of samples, but .* are there$"
+    ) as caught:
         samples = load_audio(content)
-    assert len(told) == 1
+    assert len(caught) == 1
     assert 0.5 * N < len(samples) < 0.65 * N
     np.testing.assert_array_equal(samples, expected[: len(samples)])
     with pytest.raises(AudioError, match=r"^the recording: cut off"):
@@ -115,16 +115,16 @@ def test_a_file_that_is_cut_off(kind: str, subtype: str) -> None:
 
 @pytest.mark.parametrize("factor", [3, 98])
 @pytest.mark.parametrize("kind", LENGTHS)
-def test_a_head_that_promises_too_much(kind: str, factor: int) -> None:
+def test_stated_length_too_large(kind: str, factor: int) -> None:
     with pytest.warns(AudioWarning, match="cut off"):
         np.testing.assert_allclose(load_audio(bytes(with_length(kind, 2 * N * factor))), EXPECTED, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", LENGTHS)
-def test_a_head_that_promises_too_little(kind: str) -> None:
-    """Its writer was killed, or there are more than 4 GiB, of which the length is a remainder."""
+def test_stated_length_too_small(kind: str) -> None:
+    """The writer was killed, or the length of more than 4 GiB has wrapped around."""
     with pytest.warns(
-        AudioWarning, match="its head promises 400 bytes of samples, .* are there, all of which are read"
+        AudioWarning, match="its header states 400 bytes of samples, but .* are there, all of which are read"
     ):
         samples = load_audio(bytes(with_length(kind, 400)))
     np.testing.assert_allclose(samples[:N], EXPECTED, rtol=0, atol=1e-7)
@@ -134,31 +134,31 @@ def test_a_head_that_promises_too_little(kind: str) -> None:
 @pytest.mark.parametrize(
     "after", [b"", b"\0", bytes(5000), OTHER_CHUNKS, b"ID3\3\0\0\0\0\0\x0a0123456789", b"TAG" + bytes(125)]
 )
-def test_what_may_follow_samples(after: bytes) -> None:
+def test_data_after_the_samples(after: bytes) -> None:
     np.testing.assert_array_equal(read(wav(SOUND.tobytes(), after=after)), EXPECTED)
 
 
-def test_chunks_after_no_samples_are_no_samples() -> None:
+def test_chunks_after_empty_samples() -> None:
     for after in (OTHER_CHUNKS, chunk(b"LIST", b"INFO"), b""):
         with pytest.raises(AudioError, match="no samples in it"):
             read(wav(b"", after=after))
 
 
-def test_silence_of_an_open_length_is_read() -> None:
+def test_silence_of_open_length() -> None:
     content = bytearray(wav(bytes(2 * N)))
     struct.pack_into("<I", content, 40, 0)
     np.testing.assert_array_equal(read(content), np.zeros(N))
 
 
-def test_samples_in_parts_of_a_sample() -> None:
-    """The last bytes are no whole sample; of several channels, no sample of each."""
+def test_incomplete_last_sample() -> None:
+    """The last bytes are not a complete sample, or not one of every channel."""
     content = wav(SOUND.tobytes() + b"x", channels=3)
     np.testing.assert_allclose(read(content), EXPECTED[: N // 3 * 3].reshape(-1, 3).mean(axis=1), rtol=0, atol=1e-7)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 200), st.sampled_from([b"", OTHER_CHUNKS, b"\1\2\3" * 40]))
-def test_any_length_is_read_once(length: int, n: int, after: bytes) -> None:
-    """Never more than is there, never a sample twice, and no error but of ours."""
+def test_any_stated_length(length: int, n: int, after: bytes) -> None:
+    """No sample is invented or read twice, and no error is raised but ours."""
     content = bytearray(wav(SOUND[:n].tobytes(), after=after))
     struct.pack_into("<I", content, 40, length)
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
@@ -174,11 +174,11 @@ def test_any_length_is_read_once(length: int, n: int, after: bytes) -> None:
     np.testing.assert_array_equal(samples[:both], EXPECTED[:both])
 
 
-# ---- joined files ---------------------------------------------------------------------------------------------------
+# ---- concatenated files ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [*LENGTHS, "WAV, ULAW", "WAV, IMA_ADPCM", "AIFF, ALAW"])
-def test_joined_files_are_all_read(kind: str) -> None:
+def test_concatenated_files(kind: str) -> None:
     name, _, subtype = kind.partition(", ")
     one = a_file("WAV", endian="BIG") if name == "RIFX" else a_file(name, subtype or "PCM_16")
     expected = read(one)
@@ -188,12 +188,12 @@ def test_joined_files_are_all_read(kind: str) -> None:
     np.testing.assert_array_equal(joined, np.concatenate([expected, EXPECTED[:500], expected]))
 
 
-def test_joined_files_of_several_rates() -> None:
+def test_concatenated_files_with_different_rates() -> None:
     content = wav(SOUND.tobytes(), rate=8000) + wav(SOUND.tobytes(), channels=2)
     assert len(read(content)) == 2 * N + N // 2
 
 
-# ---- kinds of samples -----------------------------------------------------------------------------------------------
+# ---- sample encodings -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -233,16 +233,18 @@ def test_joined_files_of_several_rates() -> None:
         ("RF64", "ULAW", 0.03),
     ],
 )
-def test_every_coding(kind: str, subtype: str, atol: float) -> None:
+def test_every_encoding(kind: str, subtype: str, atol: float) -> None:
     samples = read(a_file(kind, subtype))
-    assert N <= len(samples) <= N + 1100  # codecs of blocks fill up the last
-    np.testing.assert_allclose(samples[20:N], EXPECTED[20:], rtol=0, atol=atol)  # adaptive ones begin slowly
+    assert N <= len(samples) <= N + 1100  # block codecs pad the last block
+    np.testing.assert_allclose(
+        samples[20:N], EXPECTED[20:], rtol=0, atol=atol
+    )  # adaptive codecs need some samples to adapt
 
 
 @pytest.mark.parametrize("order", ["LITTLE", "BIG"])
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 @pytest.mark.parametrize("channels", [1, 2, 7])
-def test_samples_of_wav_are_as_libsndfile_reads_them(order: str, subtype: str, channels: int) -> None:
+def test_wav_samples_equal_libsndfile(order: str, subtype: str, channels: int) -> None:
     noise = np.random.default_rng(channels).uniform(-1, 1, (300, channels))
     content = bytes(a_file("WAV", subtype, noise, endian=order))
     expected = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)[0]
@@ -250,7 +252,7 @@ def test_samples_of_wav_are_as_libsndfile_reads_them(order: str, subtype: str, c
 
 
 def test_fewer_bits_than_bytes() -> None:
-    """20 bits in three bytes, or in four: they are the upper ones."""
+    """20-bit samples are in the upper bits of three or four bytes."""
     x = SOUND.astype("<i4")
     three = (x << 8).view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
     content = bytearray(wav(three, bits=24))
@@ -274,18 +276,18 @@ def test_mp3_in_a_wav(kind: int) -> None:
 
 
 @pytest.mark.parametrize("align", [0, 1, 7, 0xFFFF])
-def test_a_wrong_size_of_a_sample(align: int) -> None:
+def test_invalid_sample_size(align: int) -> None:
     content = bytearray(wav(SOUND.tobytes(), channels=2))
     struct.pack_into("<H", content, 32, align)
     np.testing.assert_allclose(read(content), EXPECTED.reshape(-1, 2).mean(axis=1), rtol=0, atol=1e-7)
 
 
-# ---- samples that are no numbers ------------------------------------------------------------------------------------
+# ---- NaN and implausible samples ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300, 1e30, -2.2e9])
-def test_samples_that_are_no_numbers_become_silence(bits: int, bad: float) -> None:
+def test_nan_samples_become_silence(bits: int, bad: float) -> None:
     x = EXPECTED.astype(f"<f{bits // 8}")
     with np.errstate(over="ignore"):
         x[1000:1010] = bad
@@ -301,25 +303,25 @@ def test_samples_that_are_no_numbers_become_silence(bits: int, bad: float) -> No
 
 @pytest.mark.parametrize("largest", [2.0**31, -(2.0**31), 32768.0])
 def test_floats_at_the_scale_of_integers_are_kept(largest: float) -> None:
-    """They are doubtful, which is told, but not damaged."""
+    """They warn of a doubtful scale, but not of damage."""
     x = (EXPECTED / np.abs(EXPECTED).max() * largest).astype("<f4")
     with pytest.warns(AudioWarning, match="where full scale is 1"):
         np.testing.assert_array_equal(load_audio(wav(x.tobytes(), kind=3, bits=32)), x)
 
 
-# ---- hostile heads --------------------------------------------------------------------------------------------------
+# ---- hostile headers ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_ffmpeg")
 def test_a_million_chunks() -> None:
-    """What they cost is bounded."""
+    """Their cost is limited."""
     with pytest.raises(AudioError):
         read(b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 1_000_000)
 
 
 @pytest.mark.parametrize("channels", [0, 65, 65535])
 @pytest.mark.parametrize("rate", [0, 99, 1_000_001, 2**32 - 1])
-def test_heads_out_of_bounds(channels: int, rate: int) -> None:
+def test_header_values_out_of_range(channels: int, rate: int) -> None:
     content = bytearray(wav(bytes(100), bits=8))
     struct.pack_into("<HI", content, 22, channels, rate)
     with pytest.raises(AudioError):

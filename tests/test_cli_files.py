@@ -157,7 +157,7 @@ def test_inputs_are_checked_before_the_model_is_opened(tmp_path, capsys, no_mode
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1] == (
-        "whisper-apr: 0 done, 3 failed (2: No such file or directory; 1: empty, not one byte to read)"
+        "whisper-apr: 0 done, 3 failed (2: No such file or directory; 1: the file is empty)"
     )
     assert err.count("\n") == 4
 
@@ -494,4 +494,4 @@ def test_the_last_line_groups_what_failed(tmp_path, capsys) -> None:
     assert err.count("\n") == 5
     last = err.splitlines()[-1]
     assert last.startswith("whisper-apr: 1 done, 4 failed (3: ")
-    assert "; 1: empty, not one byte to read)" in last
+    assert "; 1: the file is empty)" in last

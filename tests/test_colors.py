@@ -1,4 +1,4 @@
-"""Confidence in colors: which, on which streams, and never with control sequences from the text."""
+"""Confidence colors: which color, on which streams, and no control sequences from the text."""
 
 import io
 import re
@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_from_red_over_yellow_to_green():
+def test_from_red_through_yellow_to_green():
     assert COLORS == (196, 202, 208, 214, 220, 226, 190, 154, 118, 82, 46)
     heights = [COLORS.index(int(SEQUENCE.fullmatch(color(p / 100))[1])) for p in range(101)]  # type: ignore[index]
     assert (heights[0], heights[-1]) == (0, len(COLORS) - 1)
@@ -30,7 +30,7 @@ def test_from_red_over_yellow_to_green():
 @pytest.mark.parametrize(
     ("probability", "same"), [(-1, 0), (2, 1), (float("nan"), 0), (float("inf"), 0), (-float("inf"), 0)]
 )
-def test_what_is_no_probability(probability, same):
+def test_values_that_are_not_probabilities(probability, same):
     assert color(probability) == color(same)
 
 
@@ -48,7 +48,7 @@ def test_a_segment_without_words(words):
 
 
 @given(any_segment(True) | any_segment(False), TEXT)
-def test_control_sequences_are_ours(spoken, text):
+def test_no_control_sequences_of_the_text(spoken, text):
     for line in (colorize(spoken), colorize(segment(0, 1, text))):
         plain = SEQUENCE.sub("", line)
         assert not any(c < " " or "\x7f" <= c <= "\x9f" for c in plain)
@@ -74,12 +74,12 @@ def test_any_number_has_a_color(probability):
         ({"TERM": "dumb", "FORCE_COLOR": "1"}, True, True),
     ],
 )
-def test_where_colors_belong(environment, on_terminal, elsewhere):
+def test_wants_colors(environment, on_terminal, elsewhere):
     assert wants_colors(Terminal(), environment) == on_terminal
     assert wants_colors(io.StringIO(), environment) == elsewhere
 
 
-def test_the_process_s_own_environment(monkeypatch):
+def test_environment_of_the_process(monkeypatch):
     for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     assert wants_colors(Terminal())

@@ -1,4 +1,4 @@
-"""Which reader decodes a recording, and the one rule: all the sound there is, once, and one warning."""
+"""The choice of a decoder, and the policy for damage: all audio is read once, with one warning."""
 
 import io
 import sys
@@ -32,7 +32,7 @@ def cut_wav() -> bytes:
 
 @pytest.mark.usefixtures("no_ffmpeg")
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_read_in_its_own_rate_and_channels(kind: str) -> None:
+def test_every_format_is_read_at_its_own_rate_and_channels(kind: str) -> None:
     x = np.resize(speech("en"), (12_000, 2))
     file = io.BytesIO()
     soundfile.write(file, x, 22_050, format=kind)
@@ -43,14 +43,14 @@ def test_every_kind_is_read_in_its_own_rate_and_channels(kind: str) -> None:
 
 @pytest.mark.usefixtures("no_ffmpeg")
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "CAF", "W64", "RF64", "AU"])
-def test_what_is_cut_off_is_read_once_and_told_once(kind: str) -> None:
-    """However often it is read; and an error where it must not be."""
+def test_truncated_files_are_read_once_and_warn_once(kind: str) -> None:
+    """They warn once over all readings, and raise with `strict`."""
     whole = load_audio(a_file(kind))
     cut = a_file(kind)[: len(a_file(kind)) * 7 // 10]
     recording = AudioFile(cut)
-    with pytest.warns(AudioWarning, match=r"^the recording: cut off") as told:
+    with pytest.warns(AudioWarning, match=r"^the recording: cut off") as caught:
         samples = load_audio(recording)
-    assert len(told) == 1
+    assert len(caught) == 1
     np.testing.assert_array_equal(samples, whole[: len(samples)])
     assert 0.1 * len(whole) < len(samples) < 0.8 * len(whole)
     np.testing.assert_array_equal(load_audio(recording), samples)  # a warning would be an error here
@@ -59,16 +59,16 @@ def test_what_is_cut_off_is_read_once_and_told_once(kind: str) -> None:
 
 
 def test_a_transcription_warns_once() -> None:
-    """It reads a recording twice and more."""
+    """It reads a recording at least twice."""
     long = np.concatenate([speech("en_long"), speech("en_long")])
     content = wav((long * 2**15).astype("<i2").tobytes())
-    with pytest.warns(AudioWarning, match="cut off") as told:
+    with pytest.warns(AudioWarning, match="cut off") as caught:
         load_model("digits").transcribe(content[:-5001], temperature=0.0)
-    assert len(told) == 1
-    assert told[0].filename == __file__
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
 
 
-def test_an_iterator_that_is_closed_has_told_nothing() -> None:
+def test_a_closed_iterator_does_not_warn() -> None:
     recording = AudioFile(cut_wav())
     blocks = recording.blocks()
     next(blocks)
@@ -77,8 +77,8 @@ def test_an_iterator_that_is_closed_has_told_nothing() -> None:
         list(recording.blocks())
 
 
-def test_no_reader_begins_anew_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that fails after its first block has given sound that must not come a second time."""
+def test_no_second_decoder_after_the_first_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a decoder fails after its first block, another one would repeat audio."""
     block = (SAMPLE_RATE, np.ones((5, 1), np.float32))
 
     def failing(*_: Any) -> Any:
@@ -88,7 +88,7 @@ def test_no_reader_begins_anew_after_another(monkeypatch: pytest.MonkeyPatch) ->
     def anew(*_: Any) -> Any:
         raise AssertionError("begins anew")
 
-    monkeypatch.setattr(containers, "_native", failing)
+    monkeypatch.setattr(containers, "_native_blocks", failing)
     monkeypatch.setattr(containers, "ffmpeg_blocks", anew)
     with pytest.warns(AudioWarning, match=r"the recording: the rest cannot be read \(it breaks\)"):
         assert len(load_audio(b"x")) == 5
@@ -99,23 +99,23 @@ def test_no_reader_begins_anew_after_another(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.usefixtures("no_ffmpeg")
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3", "AIFF", "VOC"])
 @pytest.mark.parametrize("track", [1, 7])
-def test_kinds_of_one_track(kind: str, track: int) -> None:
+def test_formats_with_one_track(kind: str, track: int) -> None:
     np.testing.assert_array_equal(load_audio(a_file(kind), track=0), load_audio(a_file(kind)))
     with pytest.raises(AudioError, match=f"no audio track {track}; there is 1, counted from 0"):
         load_audio(a_file(kind), track=track)
 
 
 @pytest.mark.usefixtures("no_ffmpeg")
-def test_no_samples_and_a_fault_are_one_error() -> None:
+def test_damage_without_samples_is_one_error() -> None:
     with pytest.raises(
-        AudioError, match="cut off: its head promises 2000 bytes of samples, 0 are there: no samples in it"
+        AudioError, match="cut off: its header states 2000 bytes of samples, but 0 are there: no samples in it"
     ):
         load_audio(wav(bytes(2000))[:44])
 
 
 @pytest.mark.usefixtures("no_ffmpeg")
-def test_a_midi_sample_dump_is_not_given_to_libsndfile(capfd: pytest.CaptureFixture[str]) -> None:
-    """Which prints about a damaged one to standard output."""
+def test_midi_sample_dumps_are_not_passed_to_libsndfile(capfd: pytest.CaptureFixture[str]) -> None:
+    """It prints to standard output if one is damaged."""
     content = bytearray(a_file("SDS"))
     content[30::50] = bytes(len(content[30::50]))
     with pytest.raises(AudioError, match="a MIDI sample dump"):
@@ -123,8 +123,8 @@ def test_a_midi_sample_dump_is_not_given_to_libsndfile(capfd: pytest.CaptureFixt
     assert capfd.readouterr() == ("", "")
 
 
-def test_blocks_are_bounded(tmp_path: Path) -> None:
-    """Of 64 channels at 1 MHz, 10 s would be 2.5 GB."""
+def test_block_size_is_limited(tmp_path: Path) -> None:
+    """10 s of 64 channels at 1 MHz would be 2.5 GB."""
     file = io.BytesIO()
     soundfile.write(file, np.zeros((40_000, 64), np.float32), 1_000_000, format="WAV", subtype="PCM_U8")
     for content in (file.getvalue(), wav(bytes(40_000 * 64), channels=64, bits=8, rate=1_000_000)):
@@ -157,12 +157,12 @@ def test_wav_without_soundfile(kind: str, subtype: str, request: pytest.FixtureR
 
 @pytest.mark.usefixtures("no_soundfile")
 @pytest.mark.parametrize("name", ["silence.flac", "words.json", "en_8k_telephone.wav"])
-def test_other_kinds_without_soundfile(name: str) -> None:
+def test_other_formats_without_soundfile(name: str) -> None:
     with pytest.raises(AudioError, match=r"the package soundfile is missing.*need the program ffmpeg"):
         load_audio(DATA / name)
 
 
-def test_warnings_are_of_a_category_of_ours() -> None:
+def test_warning_category() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AudioWarning)
         assert len(load_audio(cut_wav())) == 29_000

@@ -1,4 +1,4 @@
-"""Warnings and errors about a recording: whose code they point to, and how often they come."""
+"""Warnings and errors about a recording: the code they are attributed to, and how often they are issued."""
 
 import warnings
 
@@ -10,45 +10,45 @@ from whisper_apr.audio.diagnostics import DamageReport, Diagnostics, warn
 from whisper_apr.errors import AudioError, AudioWarning
 
 
-def test_a_warning_points_to_the_caller() -> None:
-    with pytest.warns(AudioWarning) as told:
+def test_warning_is_attributed_to_the_caller() -> None:
+    with pytest.warns(AudioWarning) as caught:
         load_audio(wav(bytes(2000))[:-400])
-    assert told[0].filename == __file__
+    assert caught[0].filename == __file__
 
 
-def test_a_warning_without_a_caller() -> None:
-    """Where the package itself is the program."""
+def test_warning_without_a_caller_outside() -> None:
+    """The package itself runs as the program."""
     code = compile("warn('it')", "program", "exec")
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         exec(code, {"__name__": "whisper_apr.program", "warn": warn})
-    assert str(told[0].message) == "it"
+    assert str(caught[0].message) == "it"
 
 
-def test_notices_are_told_once_of_each_kind() -> None:
+def test_each_kind_is_reported_once() -> None:
     diagnostics = Diagnostics()
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for kind in ("a", "b", "a", "b"):
             diagnostics.report(kind, f"message {kind}")
-    assert [str(each.message) for each in told] == ["message a", "message b"]
+    assert [str(each.message) for each in caught] == ["message a", "message b"]
     with pytest.raises(AudioError, match="message c"):
         Diagnostics(strict=True).report("c", "message c")
 
 
-def test_faults_are_one_sentence() -> None:
-    faults = DamageReport("x.wav", strict=False)
-    assert faults.summary() == ""
-    faults.add("cut off")
-    faults.add("cut off")
-    assert faults.summary() == "x.wav: cut off"
-    faults.add("damaged")
-    assert faults.summary() == "x.wav: cut off; damaged"
+def test_damage_summary_is_one_sentence() -> None:
+    damage = DamageReport("x.wav", strict=False)
+    assert damage.summary() == ""
+    damage.add("cut off")
+    damage.add("cut off")
+    assert damage.summary() == "x.wav: cut off"
+    damage.add("damaged")
+    assert damage.summary() == "x.wav: cut off; damaged"
     for i in range(1000):
-        faults.add(f"damaged at {i} s")
-    assert faults.summary() == "x.wav: cut off; damaged; and 1000 more"
+        damage.add(f"damaged at {i} s")
+    assert damage.summary() == "x.wav: cut off; damaged; and 1000 more"
 
 
-def test_a_fault_is_an_error_where_it_is_strict() -> None:
+def test_damage_raises_with_strict() -> None:
     with pytest.raises(AudioError, match=r"x\.wav: cut off"):
         DamageReport("x.wav", strict=True).add("cut off")

@@ -1,4 +1,4 @@
-"""ffmpeg: what it decodes, what it is not let do, and how it is watched."""
+"""Decoding with ffmpeg: formats, protection from files that name other files, and supervision of the process."""
 
 import io
 import os
@@ -30,11 +30,11 @@ pytestmark = pytest.mark.system
 
 HAS_FFMPEG = shutil.which("ffmpeg") is not None
 needs_ffmpeg = pytest.mark.skipif(not HAS_FFMPEG, reason="the program ffmpeg is not on PATH")
-UNKNOWN = b"\x1aE\xdf\xa3" + bytes(100)  # what no other reader takes
+UNKNOWN = b"\x1aE\xdf\xa3" + bytes(100)  # not readable by any other decoder
 
 
 def make(path: Path, options: str) -> Path:
-    """A file as the real ffmpeg makes it."""
+    """Make a file with ffmpeg."""
     subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", *options.split(), str(path)], check=True)
     return path
 
@@ -61,7 +61,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def tone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A file of a kind: three seconds of a tone."""
+    """Return a function that makes three seconds of a tone in a format."""
     folder = tmp_path_factory.mktemp("tones")
 
     def file(kind: str) -> Path:
@@ -71,21 +71,21 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return file
 
 
-# ---- what it decodes ------------------------------------------------------------------------------------------------
+# ---- decoding -------------------------------------------------------------------------------------------------------
 
 
 @needs_ffmpeg
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind(kind: str, tone: Any) -> None:
-    """From a path, bytes, and a file, the index at the end or not."""
+def test_every_format(kind: str, tone: Any) -> None:
+    """From a path, bytes and a file, with the index at the end or not."""
     path = tone(kind)
     ((rate, _),) = {(rate, block.shape[1]) for rate, block in AudioFile(path).blocks()}
-    assert rate == (48_000 if kind == "webm" else 44_100)  # its own
+    assert rate == (48_000 if kind == "webm" else 44_100)  # the recording's own rate
     samples = load_audio(path)
     assert len(samples) == pytest.approx(3 * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
     t = np.arange(5000, 40_000)
     level = abs(np.exp(-2j * np.pi * 440 / SAMPLE_RATE * t) @ samples[5000:40_000]) / 17_500
-    assert level == pytest.approx(0.125, rel=0.02)  # that of lavfi's tone
+    assert level == pytest.approx(0.125, rel=0.02)  # of lavfi's tone
     content = path.read_bytes()
     np.testing.assert_array_equal(load_audio(content), samples)
     np.testing.assert_array_equal(load_audio(io.BytesIO(content)), samples)
@@ -95,7 +95,7 @@ def test_every_kind(kind: str, tone: Any) -> None:
 
 @needs_ffmpeg
 def test_standard_input(tone: Any) -> None:
-    """A pipe, of a file whose index is at its end."""
+    """A pipe, with the index at the end of the file."""
     path = tone("m4a")
     code = "import sys; from whisper_apr import load_audio; print(len(load_audio(sys.stdin.buffer)))"
     environment = {**os.environ, "PYTHONPATH": str(Path(whisper_apr.__file__).parent.parent)}
@@ -106,8 +106,8 @@ def test_standard_input(tone: Any) -> None:
 
 
 @needs_ffmpeg
-def test_channels_are_mixed_as_those_of_other_files_are(tmp_path: Path) -> None:
-    """ffmpeg's own mixing makes two equal channels 1.41 times as loud."""
+def test_channels_are_mixed_as_in_other_formats(tmp_path: Path) -> None:
+    """ffmpeg's own downmix makes two equal channels 1.41 times as loud."""
     path = make(tmp_path / "x.mkv", f"{TONE} -ac 2 -c:a pcm_s16le")
     wave_file = make(tmp_path / "x.wav", f"{TONE} -ac 2 -c:a pcm_s16le")
     np.testing.assert_array_equal(load_audio(path), load_audio(wave_file))
@@ -143,7 +143,7 @@ def test_tracks(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-def test_a_film_without_sound(tmp_path: Path) -> None:
+def test_video_without_audio(tmp_path: Path) -> None:
     path = make(tmp_path / "x.mp4", "-f lavfi -i testsrc=duration=1:size=32x32:rate=5 -c:v mpeg4")
     for track in (None, 0):
         with pytest.raises(AudioError, match=r"x\.mp4: no audio track in it"):
@@ -152,7 +152,7 @@ def test_a_film_without_sound(tmp_path: Path) -> None:
 
 @needs_ffmpeg
 @pytest.mark.parametrize("kind", ["mkv", "mp4", "mov"])
-def test_one_that_is_cut_off(kind: str, tone: Any, tmp_path: Path) -> None:
+def test_truncated_file(kind: str, tone: Any, tmp_path: Path) -> None:
     path = make(tmp_path / f"x.{kind}", f"-i {tone(kind)} -c copy" + (" -movflags faststart" if kind != "mkv" else ""))
     content = path.read_bytes()
     cut = content[: len(content) * 6 // 10]
@@ -165,15 +165,15 @@ def test_one_that_is_cut_off(kind: str, tone: Any, tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-def test_one_whose_index_is_missing(tone: Any) -> None:
+def test_missing_index(tone: Any) -> None:
     content = tone("m4a").read_bytes()
-    with pytest.raises(AudioError, match="the recording: ffmpeg cannot read it: moov atom not found"):
+    with pytest.raises(AudioError, match="the recording: ffmpeg cannot decode it: moov atom not found"):
         load_audio(content[: len(content) // 2])
 
 
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ["-i.mkv", "http:x.mkv", "concat:a|b.mkv", "%d.mkv", "pipe:0", "x'y\"z.mkv"])
-def test_names_that_look_like_something_else(
+def test_file_names_that_look_like_options_or_protocols(
     name: str, tone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(tone("mkv"), tmp_path / name)
@@ -182,21 +182,21 @@ def test_names_that_look_like_something_else(
 
 
 @needs_ffmpeg
-def test_silence_is_bounded_by_bytes_and_not_by_times(tmp_path: Path) -> None:
-    """A packet that claims to come days later."""
+def test_silence_is_limited_by_the_file_size(tmp_path: Path) -> None:
+    """A packet's timestamp is days later."""
     path = make(tmp_path / "x.mkv", f"{TONE} -c:a pcm_s16le -af asetpts=PTS+gt(T\\,1)*50000/TB")
-    with pytest.warns(AudioWarning, match=r"its times leap by \d+\.\d\d s at 1\.\d\d s"):
+    with pytest.warns(AudioWarning, match=r"its timestamps jump by \d+\.\d\d s at 1\.\d\d s"):
         assert len(load_audio(path)) == pytest.approx(3 * SAMPLE_RATE, abs=1000)
 
 
-# ---- what it is not let do ------------------------------------------------------------------------------------------
+# ---- files that name other files ------------------------------------------------------------------------------------
 
 SECRET_HERTZ = 1000
 
 
 @pytest.fixture(scope="module")
 def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that only another file names, in several kinds."""
+    """Return a folder with a file in several formats, to which other files refer."""
     folder = tmp_path_factory.mktemp("secret")
     sound = np.sin(2 * np.pi * SECRET_HERTZ * np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE)
     soundfile.write(folder / "secret.wav", sound, SAMPLE_RATE)
@@ -206,7 +206,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def playlists(folder: Path) -> dict[str, bytes]:
-    """Files that name the secret one, in every way in which a demuxer of ffmpeg may open others."""
+    """Return files that name the secret one, in every way in which a demuxer of ffmpeg may open others."""
     ts, mp4 = folder / "secret.ts", folder / "secret.mp4"
     texts = {
         "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{ts}\n#EXT-X-ENDLIST\n",
@@ -240,7 +240,7 @@ def playlists(folder: Path) -> dict[str, bytes]:
 
 
 def quick_time_reference(folder: Path) -> bytes:
-    """A film whose samples are in another file: its data reference is made an alias with a path."""
+    """Return a QuickTime file whose samples are in another file: its data reference is an alias with a path."""
     content = bytearray((folder / "secret.mp4").read_bytes())
     at = content.index(b"dref")
     path = str(folder / "secret.mp4").encode()
@@ -256,7 +256,7 @@ def quick_time_reference(folder: Path) -> bytes:
         content[i : i + 4] = (int.from_bytes(content[i : i + 4], "big") + grown).to_bytes(4, "big")
     i = content.index(b"mdat")
     size = int.from_bytes(content[i - 4 : i], "big")
-    content[i + 4 : i + size - 4] = bytes(size - 8)  # what is in this file is silence
+    content[i + 4 : i + size - 4] = bytes(size - 8)  # the samples in this file are silence
     return bytes(content)
 
 
@@ -266,7 +266,7 @@ def level_of_secret(samples: Any) -> float:
 
 
 def decoded_by(command: list[str], content: bytes) -> tuple[Any, bytes]:
-    """Samples that a command makes of its standard input, at most three seconds, and its messages."""
+    """Return a command's output for a standard input, at most three seconds of samples, and its messages."""
     output = ["-t", "3", "-f", "f32le", "-ac", "1", "-ar", "16000", "pipe:1"]
     done = subprocess.run([*command, *output], input=content, capture_output=True, check=False, timeout=60)
     return np.nan_to_num(np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], "<f4")), done.stderr
@@ -274,8 +274,8 @@ def decoded_by(command: list[str], content: bytes) -> tuple[Any, bytes]:
 
 @needs_ffmpeg
 @pytest.mark.parametrize(("name", "options"), [("hls", ""), ("concat", "-safe 0"), ("dash", "")])
-def test_the_secret_is_one(name: str, options: str, secret: Path) -> None:
-    """The playlists would work: this ffmpeg, asked without our care, gives the secret's sound."""
+def test_ffmpeg_alone_opens_the_secret(name: str, options: str, secret: Path) -> None:
+    """The playlists work: without our options, this ffmpeg decodes the secret file."""
     (secret / "list.m3u8").write_bytes(playlists(secret)[name])
     command = f"ffmpeg -nostdin -v error {options} -i {secret / 'list.m3u8'}"
     assert level_of_secret(decoded_by(command.split(), b"")[0]) > 0.5
@@ -293,26 +293,26 @@ def test_no_other_file_is_opened(name: str, secret: Path, tmp_path: Path) -> Non
 
 
 @needs_ffmpeg
-def test_a_film_that_refers_to_another_file(secret: Path) -> None:
-    """ffmpeg would follow the reference if it were told to."""
+def test_quicktime_external_reference(secret: Path) -> None:
+    """ffmpeg follows the reference if it is allowed to."""
     (secret / "reference.mov").write_bytes(quick_time_reference(secret))
     command = f"ffmpeg -nostdin -v error -enable_drefs 1 -use_absolute_path 1 -i {secret / 'reference.mov'}"
     assert level_of_secret(decoded_by(command.split(), b"")[0]) > 0.5
     for source in (secret / "reference.mov", quick_time_reference(secret)):
-        with pytest.raises(AudioError, match="ffmpeg cannot read it"):
+        with pytest.raises(AudioError, match="ffmpeg cannot decode it"):
             load_audio(source)
 
 
 @needs_ffmpeg
-def test_a_playlist_is_told_to_be_one(secret: Path) -> None:
+def test_error_for_a_playlist(secret: Path) -> None:
     for name in ("hls", "concat"):
         with pytest.raises(
-            AudioError, match="a playlist, or of another kind that may name other files, which are not opened"
+            AudioError, match="a playlist, or another format that may refer to other files, which are not opened"
         ):
             load_audio(playlists(secret)[name])
 
 
-# Demuxers that open what a file names (or devices, or the network), in FFmpeg up to version 9.
+# Demuxers that open files named in a file (or devices, or the network), in FFmpeg up to version 9.
 NESTED = {
     *(
         "concat",
@@ -366,8 +366,8 @@ def installed_demuxers() -> list[str]:
 
 
 @needs_ffmpeg
-def test_every_installed_demuxer_is_single_or_held_out(secret: Path) -> None:
-    """Those that open others are refused, and the most usual of those that are let in do not take a playlist for one."""
+def test_every_installed_demuxer_is_classified(secret: Path) -> None:
+    """Demuxers that open other files are refused, and the most common allowed ones do not accept a playlist."""
     allowed = set(ffmpeg.DEMUXERS.split(","))
     assert not allowed & NESTED
     installed = installed_demuxers()
@@ -397,20 +397,20 @@ def test_every_installed_demuxer_is_single_or_held_out(secret: Path) -> None:
 
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ["hls", "concat", "dash"])
-def test_the_protocols_open_nothing(name: str, secret: Path) -> None:
-    """Though a demuxer were let in by mistake."""
+def test_protocols_open_no_other_file(name: str, secret: Path) -> None:
+    """Even if a demuxer were allowed by mistake."""
     command = ffmpeg._command("ffmpeg", "-v", "error")
     at = command.index("-format_whitelist")
     samples, _ = decoded_by(command[:at] + command[at + 2 :], playlists(secret)[name])
     assert not len(samples)
 
 
-# ---- how it is watched: with a program that stands in for it --------------------------------------------------------
+# ---- supervision, with a script in place of ffmpeg ------------------------------------------------------------------
 
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Make a program of that name the one on PATH: a shell script, which is told what to do where it should decode."""
+    """Return a function that puts a shell script called ffmpeg on PATH, with the commands that stand for decoding."""
     folder = tmp_path / "bin"
     folder.mkdir()
 
@@ -421,18 +421,18 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
             f'echo "$@" >> {folder}/arguments\n{script}\n'
         )
         program.chmod(0o755)
-        ffmpeg._input.cache_clear()
+        ffmpeg._input_options.cache_clear()
         monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
         return folder
 
     yield make_program
-    ffmpeg._input.cache_clear()
+    ffmpeg._input_options.cache_clear()
 
 
 SOUND = np.linspace(-1, 1, 1000, dtype="<f4").reshape(-1, 1)
 
 
-def test_it_is_asked_for_the_recordings_own_form(stand_in: Any, tmp_path: Path) -> None:
+def test_command_line(stand_in: Any, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(matroska([(0.0, SOUND)], SAMPLE_RATE, 1))
     folder = stand_in(f"cat {tmp_path}/out")
     film = tmp_path / "-i film.mkv"
@@ -441,7 +441,7 @@ def test_it_is_asked_for_the_recordings_own_form(stand_in: Any, tmp_path: Path) 
     np.testing.assert_array_equal(load_audio(UNKNOWN, track=3), SOUND[:, 0])
     one, other = (folder / "arguments").read_text().splitlines()
     for arguments in (one, other):
-        assert "film" not in arguments  # no name reaches it
+        assert "film" not in arguments  # the file name is not passed on
         assert "-protocol_whitelist fd -i fd:" in arguments
         assert f"-format_whitelist {ffmpeg.DEMUXERS} " in arguments
         assert "-ac" not in arguments.split()
@@ -457,26 +457,26 @@ def test_it_is_asked_for_the_recordings_own_form(stand_in: Any, tmp_path: Path) 
         ("file pipe", "-protocol_whitelist pipe -i pipe:0"),
     ],
 )
-def test_versions_have_different_protocols(protocols: str, options: str, stand_in: Any, tmp_path: Path) -> None:
+def test_input_protocol_by_version(protocols: str, options: str, stand_in: Any, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(matroska([(0.0, SOUND)], SAMPLE_RATE, 1))
     folder = stand_in(f"cat {tmp_path}/out", protocols)
     load_audio(UNKNOWN)
     assert options in (folder / "arguments").read_text()
 
 
-def test_its_complaint_is_told(stand_in: Any) -> None:
+def test_error_message_of_ffmpeg(stand_in: Any) -> None:
     stand_in("echo '[mov,mp4 @ 0x55d0] moov atom not found' >&2; echo 'pipe:0: Invalid data' >&2; exit 1")
-    with pytest.raises(AudioError, match=r"^the recording: ffmpeg cannot read it: moov atom not found$"):
+    with pytest.raises(AudioError, match=r"^the recording: ffmpeg cannot decode it: moov atom not found$"):
         load_audio(UNKNOWN)
     stand_in("exit 3")
     with pytest.raises(AudioError, match="exit status 3"):
         load_audio(UNKNOWN)
     stand_in("exit 0")
-    with pytest.raises(AudioError, match="no sound in it"):
+    with pytest.raises(AudioError, match="there is no audio in it"):
         load_audio(UNKNOWN)
 
 
-def test_its_complaint_beside_sound_is_a_warning(stand_in: Any, tmp_path: Path) -> None:
+def test_error_message_with_audio_is_a_warning(stand_in: Any, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(matroska([(0.0, SOUND)], SAMPLE_RATE, 1))
     stand_in(f"echo 'partial file' >&2; echo another >&2; cat {tmp_path}/out")
     with pytest.warns(AudioWarning, match=r"^the recording: damaged; ffmpeg says: partial file, and 1 more$"):
@@ -486,29 +486,29 @@ def test_its_complaint_beside_sound_is_a_warning(stand_in: Any, tmp_path: Path) 
         load_audio(UNKNOWN)
 
 
-def test_what_video_decoders_say_does_not_matter(stand_in: Any, tmp_path: Path) -> None:
+def test_messages_of_video_decoders_are_ignored(stand_in: Any, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(matroska([(0.0, SOUND)], SAMPLE_RATE, 1))
     stand_in(f"echo '[h264 @ 0x55d0] non-existing PPS 0 referenced' >&2; cat {tmp_path}/out")
     np.testing.assert_array_equal(load_audio(UNKNOWN), SOUND[:, 0])
 
 
-def test_many_complaints_are_not_kept(stand_in: Any, tmp_path: Path) -> None:
+def test_number_of_kept_messages_is_limited(stand_in: Any, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(matroska([(0.0, SOUND)], SAMPLE_RATE, 1))
     stand_in(f"yes 'complaint that is rather long' | head -n 100000 >&2; cat {tmp_path}/out")
     with pytest.warns(AudioWarning, match="and 19 more"):
         load_audio(UNKNOWN)
 
 
-def test_one_that_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ffmpeg_that_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "ffmpeg"
     program.write_bytes(b"\x7fELF" + bytes(100))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(AudioError, match=r"the recording: the program .*ffmpeg does not run"):
+    with pytest.raises(AudioError, match=r"the recording: cannot run the program .*ffmpeg"):
         load_audio(UNKNOWN)
 
 
-def test_one_that_hangs(stand_in: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ffmpeg_that_hangs(stand_in: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ffmpeg, "STALL_SECONDS", 1)
     stand_in("exec sleep 600")
     begin = time.monotonic()
@@ -521,9 +521,7 @@ def test_one_that_hangs(stand_in: Any, monkeypatch: pytest.MonkeyPatch, tmp_path
         np.testing.assert_array_equal(load_audio(UNKNOWN), SOUND[:, 0])
 
 
-def test_a_consumer_that_takes_its_time_is_no_stall(
-    stand_in: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_slow_consumer_is_not_a_stall(stand_in: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ffmpeg, "STALL_SECONDS", 1)
     (tmp_path / "out").write_bytes(matroska([(i, np.ones((SAMPLE_RATE, 1), "<f4")) for i in range(60)], SAMPLE_RATE, 1))
     stand_in(f"cat {tmp_path}/out")
@@ -534,7 +532,7 @@ def test_a_consumer_that_takes_its_time_is_no_stall(
 
 
 def endless(tmp_path: Path) -> str:
-    """A script that writes its number and then sound without an end."""
+    """Return a script that writes its process number and then endless audio."""
     (tmp_path / "out").write_bytes(matroska([(0.0, np.ones((SAMPLE_RATE, 1), "<f4"))], SAMPLE_RATE, 1))
     return f"echo $$ > {tmp_path}/pid; while cat {tmp_path}/out; do :; done"
 
@@ -553,13 +551,13 @@ def ended(pid: int, seconds: float = 10) -> bool:
     return False
 
 
-def test_its_sound_is_not_held(stand_in: Any, tmp_path: Path) -> None:
+def test_output_is_not_buffered(stand_in: Any, tmp_path: Path) -> None:
     stand_in(endless(tmp_path))
     blocks = AudioFile(UNKNOWN).blocks()
     next(blocks)
     tracemalloc.start()
     n = 0
-    for _ in range(100):  # 1000 s of sound: 64 MB
+    for _ in range(100):  # 1000 s of audio: 64 MB
         n += len(next(blocks)[1])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -568,7 +566,7 @@ def test_its_sound_is_not_held(stand_in: Any, tmp_path: Path) -> None:
     assert peak < 8e6
 
 
-def test_it_ends_with_the_reading(stand_in: Any, tmp_path: Path) -> None:
+def test_ffmpeg_ends_when_reading_ends(stand_in: Any, tmp_path: Path) -> None:
     stand_in(endless(tmp_path))
     for stop in ("close", "delete"):
         blocks = AudioFile(UNKNOWN).blocks()
@@ -581,8 +579,8 @@ def test_it_ends_with_the_reading(stand_in: Any, tmp_path: Path) -> None:
         assert ended(pid), stop
 
 
-def test_it_ends_with_us(stand_in: Any, tmp_path: Path) -> None:
-    """Though we are killed: its output leads nowhere."""
+def test_ffmpeg_ends_when_this_process_is_killed(stand_in: Any, tmp_path: Path) -> None:
+    """Its output pipe is closed."""
     stand_in(endless(tmp_path))
     code = f"""
 import sys, time
@@ -601,7 +599,7 @@ time.sleep(600)
     assert ended(pid)
 
 
-def test_gaps_are_filled_and_steps_back_lose_nothing(stand_in: Any, tmp_path: Path) -> None:
+def test_gaps_are_filled_and_backward_jumps_lose_nothing(stand_in: Any, tmp_path: Path) -> None:
     one, two = np.full((SAMPLE_RATE, 2), 0.1, "<f4"), np.full((SAMPLE_RATE, 2), 0.2, "<f4")
 
     def read(*times: float) -> Any:
@@ -613,17 +611,17 @@ def test_gaps_are_filled_and_steps_back_lose_nothing(stand_in: Any, tmp_path: Pa
     second = SAMPLE_RATE
     parts = [one[:, 0], two[:, 0]]
     np.testing.assert_array_equal(read(0, 1), np.concatenate(parts))
-    np.testing.assert_array_equal(read(0.05, 1.1), np.concatenate(parts))  # what a codec's delay leaves
+    np.testing.assert_array_equal(read(0.05, 1.1), np.concatenate(parts))  # codec delay
     silence = np.zeros(2 * second, np.float32)
     np.testing.assert_array_equal(read(2, 3), np.concatenate([silence, *parts]))
     np.testing.assert_array_equal(read(0, 3), np.concatenate([parts[0], silence, parts[1]]))
-    np.testing.assert_array_equal(read(0, 1.2, 2.1), np.concatenate([*parts, parts[0]]))  # a clock that is not exact
+    np.testing.assert_array_equal(read(0, 1.2, 2.1), np.concatenate([*parts, parts[0]]))  # clock drift
     np.testing.assert_array_equal(
         read(5, 0, 1, 4), np.concatenate([np.zeros(5 * second), *parts, parts[0], silence, parts[1]])
     )
 
 
-def test_samples_that_are_no_numbers(stand_in: Any, tmp_path: Path) -> None:
+def test_nan_samples(stand_in: Any, tmp_path: Path) -> None:
     bad = SOUND.copy()
     bad[7] = np.nan
     (tmp_path / "out").write_bytes(matroska([(0.0, bad)], SAMPLE_RATE, 1))
@@ -632,7 +630,7 @@ def test_samples_that_are_no_numbers(stand_in: Any, tmp_path: Path) -> None:
         assert np.isfinite(load_audio(UNKNOWN)).all()
 
 
-def test_it_is_not_asked_for_what_others_read(stand_in: Any) -> None:
+def test_ffmpeg_is_not_used_for_other_formats(stand_in: Any) -> None:
     folder = stand_in("exit 1")
     load_audio(DATA / "en.wav")
     load_audio(DATA / "silence.flac")

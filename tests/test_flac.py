@@ -1,4 +1,4 @@
-"""FLAC: whole, cut off, damaged, joined, and with heads that are wrong."""
+"""FLAC files: intact, truncated, damaged, concatenated, and with wrong headers."""
 
 import io
 import warnings
@@ -15,11 +15,11 @@ from damage import flip_bits
 from recordings import speech
 from whisper_apr.audio import SAMPLE_RATE, load_audio
 from whisper_apr.audio.containers import AudioFile
-from whisper_apr.audio.flac import _frame, _marks, _stream
+from whisper_apr.audio.flac import _parse_frame_header, _parse_stream_info, _sync_candidates
 from whisper_apr.audio.sources import RandomAccessBytes
 from whisper_apr.errors import AudioError, AudioWarning
 
-FRAME = 4096  # samples in a frame as libFLAC makes them
+FRAME = 4096  # samples in a frame of libFLAC
 
 
 @cache
@@ -36,37 +36,37 @@ def decoded(content: bytes) -> Any:
 
 
 def frames(content: bytes) -> list[int]:
-    """Where frames begin."""
+    """Return the offsets of the frames."""
     opened = RandomAccessBytes(io.BytesIO(content), "it")
-    stream = _stream(opened, 0)
+    stream = _parse_stream_info(opened, 0)
     assert stream
-    return [at for at, header in _marks(opened, stream.frames) if _frame(header, stream)]
+    return [at for at, header in _sync_candidates(opened, stream.frames) if _parse_frame_header(header, stream)]
 
 
 def with_total(content: bytes, total: int) -> bytes:
-    """With another number of samples in its head."""
+    """Return the file with another number of samples in its header."""
     packed = int.from_bytes(content[18:26], "big") >> 36 << 36 | total
     return content[:18] + packed.to_bytes(8, "big") + content[26:]
 
 
-def test_a_whole_one() -> None:
+def test_intact_file() -> None:
     np.testing.assert_array_equal(load_audio(a_flac()), decoded(a_flac()))
 
 
-def test_it_is_as_many_frames_as_its_length_tells() -> None:
+def test_frame_count_matches_the_length() -> None:
     assert len(frames(a_flac())) == -(-30 * SAMPLE_RATE // FRAME)
 
 
 @pytest.mark.usefixtures("no_ffmpeg")
 @pytest.mark.parametrize("part", [0.2, 0.6, 0.999])
-def test_one_that_is_cut_off(part: float) -> None:
-    """Each sample once: never from the beginning again, by another reader."""
+def test_truncated_file(part: float) -> None:
+    """No sample is read twice, which would happen if another decoder started again."""
     cut = a_flac()[: int(len(a_flac()) * part)]
     with pytest.warns(
-        AudioWarning, match=r"^the recording: cut off: its head promises 30.00 s, .* s are there$"
-    ) as told:
+        AudioWarning, match=r"^the recording: cut off: its header states 30.00 s, but .* s are there$"
+    ) as caught:
         samples = load_audio(cut)
-    assert len(told) == 1
+    assert len(caught) == 1
     n_whole = sum(at < len(cut) for at in frames(a_flac())) - 1
     assert len(samples) == n_whole * FRAME
     np.testing.assert_array_equal(samples, decoded(a_flac())[: len(samples)])
@@ -76,16 +76,16 @@ def test_one_that_is_cut_off(part: float) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize(("rate", "subtype"), [(16_000, "PCM_16"), (44_100, "PCM_24"), (8000, "PCM_S8")])
-def test_damage_costs_the_frames_that_have_it(rate: int, subtype: str, channels: int) -> None:
-    """The time of what follows stays."""
+def test_damage_loses_only_damaged_frames(rate: int, subtype: str, channels: int) -> None:
+    """Later audio keeps its time."""
     content = bytearray(a_flac(20.0, rate, channels, subtype))
     expected = decoded(bytes(content)).reshape(-1, channels)
     begins = frames(bytes(content))
     number = len(begins) // 2
     content[begins[number] + 50] ^= 4
-    with pytest.warns(AudioWarning, match=r"damaged at .* s are missing$") as told:
+    with pytest.warns(AudioWarning, match=r"damaged at .* s are missing$") as caught:
         samples = np.concatenate([block for _, block in AudioFile(bytes(content)).blocks()])
-    assert len(told) == 1
+    assert len(caught) == 1
     assert samples.shape == expected.shape
     good = np.ones(len(expected), bool)
     good[number * FRAME : (number + 1) * FRAME] = False
@@ -97,7 +97,7 @@ def test_damage_costs_the_frames_that_have_it(rate: int, subtype: str, channels:
 
 @pytest.mark.parametrize("change", ["removed", "zeros", "noise"])
 @pytest.mark.parametrize("n", [700, 40_000])
-def test_bytes_that_are_missing_or_others(change: str, n: int) -> None:
+def test_missing_or_overwritten_bytes(change: str, n: int) -> None:
     content = bytearray(a_flac())
     begin = len(content) // 2
     other = {"removed": b"", "zeros": bytes(n), "noise": np.random.default_rng(0).bytes(n)}[change]
@@ -111,7 +111,7 @@ def test_bytes_that_are_missing_or_others(change: str, n: int) -> None:
     assert not samples[wrong].any()
 
 
-def test_many_damages() -> None:
+def test_damage_in_many_places() -> None:
     content = bytearray(a_flac())
     for at in np.random.default_rng(1).integers(8000, len(content), 20):
         content[at] ^= 0x10
@@ -123,7 +123,7 @@ def test_many_damages() -> None:
     assert n_lost <= 21
 
 
-def test_joined() -> None:
+def test_concatenated_files() -> None:
     one, other = a_flac(), a_flac(3.0, 8000, 2)
     for parts in ((one, one), (other, one), (one, other, one), (with_total(one, 0), one)):
         expected = np.concatenate([load_audio(part) for part in parts])
@@ -132,24 +132,24 @@ def test_joined() -> None:
 
 @pytest.mark.parametrize("before", [b"", b"ID3\3\0\0\0\0\0\x0a0123456789"])
 @pytest.mark.parametrize("after", [b"", b"TAG" + bytes(125), bytes(3000), b"APETAGEX" + bytes(24)])
-def test_tags_are_no_damage(before: bytes, after: bytes) -> None:
+def test_tags_are_not_damage(before: bytes, after: bytes) -> None:
     for content in (a_flac(), with_total(a_flac(), 0)):
         np.testing.assert_array_equal(load_audio(before + content + after), decoded(a_flac()))
 
 
-def test_a_head_that_does_not_know_the_length() -> None:
+def test_header_without_length() -> None:
     np.testing.assert_array_equal(load_audio(with_total(a_flac(), 0)), decoded(a_flac()))
 
 
 @pytest.mark.parametrize("total", [1, 300_000, 2**36 - 1])
-def test_a_head_with_a_wrong_length(total: int) -> None:
-    with pytest.warns(AudioWarning, match=r"its head promises .* s, 30.00 s are there"):
+def test_header_with_wrong_length(total: int) -> None:
+    with pytest.warns(AudioWarning, match=r"its header states .* s, but 30.00 s are there"):
         np.testing.assert_array_equal(load_audio(with_total(a_flac(), total)), decoded(a_flac()))
 
 
 @settings(max_examples=60)
 @given(st.data())
-def test_damage_is_never_read_twice_nor_an_error(data: st.DataObject) -> None:
+def test_random_damage(data: st.DataObject) -> None:
     content = flip_bits(data, a_flac(5.0))
     cut = content[: data.draw(st.integers(1, len(content)))]
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:

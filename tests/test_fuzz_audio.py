@@ -1,4 +1,4 @@
-"""The short form of tests/fuzz/run_audio.py: some changed recordings of each kind, and that the rules are kept by looking."""
+"""A short run of tests/fuzz/run_audio.py: mutated recordings of each format, and checks that rules are enforced."""
 
 import io
 import os
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="memory and children are measured by what Linux tells"),
 ]
 
-FILES, WITH_FFMPEG = 30, 6  # of each kind
+FILES, WITH_FFMPEG = 30, 6  # of each format
 FFMPEG = shutil.which("ffmpeg")
 MADE = [kind for kind in KINDS if not kind.needs_ffmpeg]
 
@@ -48,29 +48,29 @@ def check_kind(kind: Kind, seeds: dict[str, list[Path]], folder: Path, n: int, p
 
 
 @pytest.mark.parametrize("kind", MADE, ids=lambda kind: kind.name)
-def test_changed_recordings(kind: Kind, seeds: dict[str, list[Path]], tmp_path: Path) -> None:
+def test_mutated_recordings(kind: Kind, seeds: dict[str, list[Path]], tmp_path: Path) -> None:
     check_kind(kind, seeds, tmp_path, FILES, None)
 
 
 @pytest.mark.skipif(FFMPEG is None, reason="needs the program ffmpeg")
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_changed_recordings_with_ffmpeg(kind: Kind, seeds: dict[str, list[Path]], tmp_path: Path) -> None:
+def test_mutated_recordings_with_ffmpeg(kind: Kind, seeds: dict[str, list[Path]], tmp_path: Path) -> None:
     outcomes, broken = fuzz(kind, range(WITH_FFMPEG), seeds, tmp_path, FFMPEG)
     assert broken == []
     assert outcomes.total() == WITH_FFMPEG
 
 
-def test_a_number_makes_its_file_again(seeds: dict[str, list[Path]]) -> None:
+def test_mutations_are_reproducible(seeds: dict[str, list[Path]]) -> None:
     for kind in MADE:
         good = [path.read_bytes() for path in seeds[kind.name]]
         made = [changed(kind, good, [b"other"], number) for number in range(20)]
         assert made == [changed(kind, good, [b"other"], number) for number in range(20)]
-        assert len({*made, *good}) > 20  # they differ, and from the good ones
+        assert len({*made, *good}) > 20  # they differ from each other and from the originals
 
 
 @pytest.mark.parametrize("name", ["ogg", "flac"])
-def test_checksums_fit(seeds: dict[str, list[Path]], name: str) -> None:
-    """Taken apart and put together again, a file is what it was."""
+def test_checksums_are_corrected(seeds: dict[str, list[Path]], name: str) -> None:
+    """Taking a file apart and reassembling it gives the same bytes."""
     kind = next(kind for kind in KINDS if kind.name == name)
     assert kind.parts is not None
     for path in seeds[name]:
@@ -118,15 +118,15 @@ def _two_lines() -> None:
     ],
     ids=["exception", "memory", "system", "program", "warning", "warnings", "lines", "stderr", "file", "time"],
 )
-def test_a_broken_rule_is_noticed(bad: Callable[[], object], message: str, tmp_path, monkeypatch) -> None:
+def test_violations_are_detected(bad: Callable[[], object], message: str, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(run_audio, "SECONDS", 0.2)
     with ruling(None, tmp_path) as rules, pytest.raises(Broken, match=message):
         rules.check(bad, 0)
 
 
 @pytest.mark.parametrize(("seconds", "message"), [(0, "ffmpeg took"), (30, "leaves a process behind")])
-def test_what_ffmpeg_does_is_noticed(seconds: int, message: str, tmp_path: Path) -> None:
-    """Python takes its place, with more memory than any child so far; it ends, or goes on."""
+def test_violations_of_ffmpeg_are_detected(seconds: int, message: str, tmp_path: Path) -> None:
+    """Python takes its place, with more memory than any child so far, and ends or continues."""
     started = []
     code = f"import time; a = b'1' * {run_audio.children_peak() + (100 << 20)}; time.sleep({seconds})"
 
@@ -147,7 +147,7 @@ def test_what_ffmpeg_does_is_noticed(seconds: int, message: str, tmp_path: Path)
             process.wait()
 
 
-def test_refusing_and_warning_once_are_no_broken_rules(tmp_path: Path) -> None:
+def test_errors_and_single_warnings_are_allowed(tmp_path: Path) -> None:
     def refuse() -> None:
         raise AudioError("no recording")
 
@@ -157,7 +157,7 @@ def test_refusing_and_warning_once_are_no_broken_rules(tmp_path: Path) -> None:
         assert rules.check(lambda: None, 0) == "read"
 
 
-def test_what_cannot_be_sought_in(tmp_path: Path) -> None:
+def test_unseekable_recordings(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     pipe = run_audio.DOORS[-1](tmp_path / "file")
     assert not pipe.seekable()

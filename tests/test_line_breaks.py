@@ -1,4 +1,4 @@
-"""Where lines may end: kinsoku, and combining marks."""
+"""Where lines may be broken: kinsoku, and combining marks."""
 
 # ruff: noqa: RUF001
 
@@ -12,14 +12,14 @@ from whisper_apr.output.line_breaks import may_break
 
 
 @pytest.mark.parametrize("mark", "、。，．・：；？！」』）】〕〉》］｝〜｡､｣･﹐﹑")
-def test_a_closing_mark_stays_with_what_is_before_it(mark):
+def test_no_break_before_a_closing_mark(mark):
     assert not may_break("字", mark)
     assert not may_break("a", mark)
     assert may_break(mark, "字")
 
 
 @pytest.mark.parametrize("mark", "「『（【〔〈《［｛｢")
-def test_an_opening_mark_stays_with_what_is_behind_it(mark):
+def test_no_break_after_an_opening_mark(mark):
     assert not may_break(mark, "字")
     assert not may_break(mark, "a")
     assert may_break("字", mark)
@@ -37,7 +37,7 @@ def test_combining_marks(base, mark):
     assert may_break(base, mark) != unicodedata.category(mark).startswith("M")
 
 
-def test_words_are_free():
+def test_breaks_between_words():
     assert may_break("字", "語")
     assert may_break(" one", " two")
     assert may_break("。 ", "。")

@@ -1,4 +1,4 @@
-"""Recordings in: files of many kinds, bytes, file objects, arrays."""
+"""Loading recordings from files of many formats, bytes, file objects and arrays."""
 
 import io
 from pathlib import Path
@@ -16,11 +16,11 @@ RATES = (8000, 16_000, 22_050, 44_100, 48_000, 96_000)
 
 
 def ramp(n: int = 1000) -> np.ndarray:
-    """Every bit of 24 is used."""
+    """Return 24-bit samples in which every bit is used."""
     return (np.arange(n) * 8_388_607 // n - 4_194_304).astype(np.int32)
 
 
-# ---- what a WAV may look like (its samples need not begin at byte 44) ----------------------------------------------
+# ---- WAV encodings (samples need not begin at byte 44) --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("extensible", [False, True], ids=["plain", "extensible"])
@@ -38,7 +38,7 @@ def ramp(n: int = 1000) -> np.ndarray:
     ],
     ids=["8 bits", "16 bits", "24 bits", "32 bits", "float", "double"],
 )
-def test_every_wav(
+def test_wav_encodings(
     extensible: bool, before: bytes, after: bytes, kind: int, bits: int, encode: Any, step: float
 ) -> None:
     x = ramp()
@@ -49,18 +49,18 @@ def test_every_wav(
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "CAF", "W64"])
-def test_other_kinds(kind: str) -> None:
+def test_other_formats(kind: str) -> None:
     x = speech("en")
     file = io.BytesIO()
     soundfile.write(file, x, SAMPLE_RATE, format=kind)
     samples = load_audio(file.getvalue())
-    assert len(samples) == pytest.approx(len(x), abs=2400)  # MP3 pads its blocks
+    assert len(samples) == pytest.approx(len(x), abs=2400)  # MP3 pads its frames
     lossy = kind in ("OGG", "MP3")
     assert np.corrcoef(samples[: len(x)], x[: len(samples)])[0, 1] > (0.9 if lossy else 0.999999)
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("*.wav")) + sorted(DATA.glob("*.flac")), ids=lambda path: path.name)
-def test_the_committed_recordings(path: Path) -> None:
+def test_committed_recordings(path: Path) -> None:
     samples = load_audio(path)
     head = soundfile.info(path)
     assert samples.dtype == np.float32
@@ -69,7 +69,7 @@ def test_the_committed_recordings(path: Path) -> None:
     assert np.abs(samples).max() <= 1.2
 
 
-# ---- the same sound by every way ------------------------------------------------------------------------------------
+# ---- the same audio from every source -------------------------------------------------------------------------------
 
 
 def test_path_bytes_file_and_array_agree(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_path_bytes_file_and_array_agree(tmp_path: Path) -> None:
         np.testing.assert_array_equal(load_audio(source), expected)
 
 
-def test_a_file_that_cannot_be_sought_in() -> None:
+def test_unseekable_file() -> None:
     class Pipe(io.RawIOBase):
         def __init__(self, content: bytes) -> None:
             self.rest = io.BytesIO(content)
@@ -98,18 +98,18 @@ def test_a_file_that_cannot_be_sought_in() -> None:
     np.testing.assert_array_equal(load_audio(io.BufferedReader(Pipe(path.read_bytes()))), load_audio(path))
 
 
-def test_a_file_that_was_read_from() -> None:
+def test_partly_read_file() -> None:
     content = (DATA / "de.wav").read_bytes()
     file = io.BytesIO(b"a head of another kind" + content)
     file.seek(22)
     assert file.read(0) == b""
-    with pytest.raises(AudioError):  # from its beginning, it is no recording
+    with pytest.raises(AudioError):  # from its beginning, it is not a recording
         load_audio(io.BytesIO(b"a head of another kind" + content))
 
 
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_files_and_arrays_of_any_rate_agree(rate: int, channels: int) -> None:
+def test_files_and_arrays_agree_at_any_rate(rate: int, channels: int) -> None:
     x = np.random.default_rng(rate).uniform(-0.5, 0.5, (rate // 2, channels)).astype(np.float32)
     file = io.BytesIO()
     soundfile.write(file, x, rate, format="WAV", subtype="FLOAT")
@@ -128,18 +128,18 @@ def test_five_channels_at_96_khz() -> None:
     samples = load_audio(file.getvalue())
     expected = 0.3 * np.sin(2 * np.pi * 300 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)
     assert len(samples) == SAMPLE_RATE
-    np.testing.assert_allclose(samples[400:-400], expected[400:-400], atol=2e-3)  # the pass band's ripple
+    np.testing.assert_allclose(samples[400:-400], expected[400:-400], atol=2e-3)  # the passband ripple
 
 
-def test_the_rate_of_an_array_matters() -> None:
-    """An array is at 16 kHz unless told otherwise; the same tone at 8 kHz becomes twice as long."""
+def test_sampling_rate_of_an_array() -> None:
+    """An array is taken to be at 16 kHz by default; at 8 kHz it becomes twice as long."""
     x = np.sin(np.arange(4000) / 3).astype(np.float32)
     np.testing.assert_array_equal(load_audio(x), x)
     assert len(load_audio(x, sampling_rate=8000)) == 8000
     assert len(load_audio(x, sampling_rate=48_000)) == 1334
 
 
-def test_the_rate_of_a_file_is_its_own() -> None:
+def test_sampling_rate_of_a_file_is_in_the_file() -> None:
     np.testing.assert_array_equal(load_audio(DATA / "en.wav", sampling_rate=8000), load_audio(DATA / "en.wav"))
 
 
@@ -147,7 +147,7 @@ def test_the_rate_of_a_file_is_its_own() -> None:
     ("dtype", "full"),
     [(np.int8, 2**7), (np.int16, 2**15), (np.int32, 2**31), (np.int64, 2**63), (np.float16, 1), (np.float64, 1)],
 )
-def test_types_of_arrays(dtype: Any, full: float) -> None:
+def test_array_dtypes(dtype: Any, full: float) -> None:
     x = np.array([0, 0.5, -0.5, -1])
     samples = load_audio((x * full).astype(dtype))
     assert samples.dtype == np.float32
@@ -155,29 +155,29 @@ def test_types_of_arrays(dtype: Any, full: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
-def test_unsigned_arrays_have_their_silence_in_the_middle(dtype: Any) -> None:
+def test_unsigned_arrays_are_centered(dtype: Any) -> None:
     half = (int(np.iinfo(dtype).max) + 1) // 2
     np.testing.assert_allclose(load_audio(np.array([0, half, half + half // 2], dtype)), [-1, 0, 0.5], atol=1e-7)
 
 
-def test_views_of_any_strides() -> None:
+def test_strided_arrays() -> None:
     x = np.arange(600, dtype=np.int16).reshape(2, 300).T[::-3]
     np.testing.assert_array_equal(load_audio(x), load_audio(np.ascontiguousarray(x)))
     np.testing.assert_array_equal(load_audio(x.astype(">i2")), load_audio(np.ascontiguousarray(x)))
 
 
-def test_a_recording_keeps_what_it_was() -> None:
+def test_the_input_array_is_not_changed() -> None:
     x = np.arange(1000, dtype=np.float32) / 1000
     before = x.copy()
     load_audio(x, sampling_rate=8000)
     np.testing.assert_array_equal(x, before)
 
 
-# ---- in blocks ------------------------------------------------------------------------------------------------------
+# ---- blocks ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["en_long.flac", "en_stereo_44k.flac", "en_8k_telephone.wav"])
-def test_blocks_are_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concatenated_blocks_equal_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = load_audio(DATA / name)
     monkeypatch.setattr(blocks, "BLOCK_SECONDS", 1)
     parts = list(stream_audio(DATA / name))
@@ -186,7 +186,7 @@ def test_blocks_are_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
-    """4 minutes of stereo at 44.1 kHz are 85 MB as float32; a block and what is around it is far less."""
+    """4 minutes of stereo at 44.1 kHz are 85 MB as float32; a block and its buffers are far smaller."""
     import tracemalloc
 
     path = tmp_path / "long.wav"

@@ -17,13 +17,13 @@ from whisper_apr.errors import AudioError, AudioWarning
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(b"", "empty, not one byte", id="empty"),
+        pytest.param(b"", "the file is empty", id="empty"),
         pytest.param(b"This is a text, not a recording.\n" * 40, "not a WAV, FLAC, OGG or MP3 recording", id="a text"),
         pytest.param(b"RIFF", "not a WAV", id="4 bytes"),
         pytest.param(b"RIFF\x24\0\0\0WAVEfmt ", "not a WAV", id="cut within its head"),
         pytest.param(b"RIFF\x24\0\0\0WAVE" + chunk(b"data", b""), "no samples", id="without a head"),
         pytest.param(b"RIFF\x24\0\0\0WAVE" + chunk(b"data", bytes(9)), "not a WAV", id="samples without a head"),
-        pytest.param(wav(bytes(2000))[:44], "cut off: its head promises 2000 bytes of samples, 0 are", id="cut"),
+        pytest.param(wav(bytes(2000))[:44], "cut off: its header states 2000 bytes of samples, but 0 are", id="cut"),
         pytest.param(wav(b""), "no samples", id="no samples"),
         pytest.param(wav(bytes(2000), rate=0), "recording.wav: ", id="0 Hz"),
         pytest.param(wav(bytes(2000), rate=50), "sampling rate of 50 Hz", id="50 Hz"),
@@ -33,7 +33,7 @@ from whisper_apr.errors import AudioError, AudioWarning
         pytest.param(wav(bytes(2000), kind=0x7777), "recording.wav: ", id="an unknown coding"),
         pytest.param(b"fLaC" + bytes(100), "not a WAV", id="a broken FLAC"),
         pytest.param(b"OggS" + bytes(100), "not a WAV", id="a broken OGG"),
-        pytest.param(b"\x1aE\xdf\xa3" + bytes(100), "other kinds need the program ffmpeg", id="Matroska"),
+        pytest.param(b"\x1aE\xdf\xa3" + bytes(100), "other formats need the program ffmpeg", id="Matroska"),
     ],
 )
 def test_bad_files(tmp_path: Path, content: bytes, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The log-mel spectrogram: a filterbank and frames as openai-whisper has them, and streams that give what the whole gives."""
+"""The log-mel spectrogram: filterbank and frames as in openai-whisper, and streams that equal the whole."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from whisper_apr.errors import AudioError
 
 
 def defined(x: np.ndarray, n_mels: int) -> np.ndarray:
-    """As it is defined, in float64."""
+    """Compute the spectrogram from its definition, in float64."""
     padded = np.pad(x.astype(np.float64), N_FFT // 2, mode="reflect")
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP_LENGTH][:-1]
@@ -21,7 +21,7 @@ def defined(x: np.ndarray, n_mels: int) -> np.ndarray:
     return (np.maximum(bands, bands.max() - 8) + 4) / 4
 
 
-def test_the_filterbank_is_slaneys():
+def test_filterbank_uses_slaneys_scale():
     filters = mel_filters(80)
     assert filters.shape == (80, 201)
     assert filters[0].sum() == pytest.approx(0.0248626, abs=1e-6)
@@ -38,9 +38,9 @@ def test_the_filterbank_is_slaneys():
 
 
 @pytest.mark.parametrize("n_mels", [80, 128])
-def test_it_is_what_it_is_defined_to_be(backend, n_mels):
+def test_spectrogram_equals_its_definition(backend, n_mels):
     x = cases.normal(1, 5000) * np.linspace(0, 0.3, 5000, dtype=np.float32)
-    x[3000:3600] = 0  # digital silence: the clamp
+    x[3000:3600] = 0  # digital silence, limited to the dynamic range
     got = log_mel_spectrogram(x, n_mels)
     assert got.shape == (n_mels, 31)
     np.testing.assert_allclose(got, defined(x, n_mels), rtol=0, atol=1e-4)
@@ -51,11 +51,11 @@ def test_a_window_has_3000_frames():
     assert log_mel_spectrogram(np.zeros(HOP_LENGTH), padding=N_SAMPLES).shape == (80, N_FRAMES + 1)
 
 
-def test_silence_has_one_value_everywhere():
+def test_silence_is_constant():
     np.testing.assert_allclose(log_mel_spectrogram(np.zeros(16000)), (-10 + 4) / 4, atol=1e-6)
 
 
-def test_padding_is_zeros_after_the_samples():
+def test_padding():
     x = cases.normal(2, 3001)
     np.testing.assert_array_equal(log_mel_spectrogram(x, padding=777), log_mel_spectrogram(np.pad(x, (0, 777))))
 
@@ -67,7 +67,7 @@ def test_short_recordings(n):
     assert np.isfinite(got).all()
 
 
-def test_more_than_one_channel_is_refused():
+def test_several_channels_are_rejected():
     with pytest.raises(AudioError, match="one channel"):
         log_mel_spectrogram(np.zeros((1000, 2)))
     with pytest.raises(AudioError, match="transpose it"):
@@ -76,7 +76,7 @@ def test_more_than_one_channel_is_refused():
 
 @settings(max_examples=40)
 @given(sizes=st.lists(st.integers(0, 2500), min_size=1, max_size=6), padding=st.sampled_from([0, 1, 480, 3000]))
-def test_a_stream_gives_what_the_whole_gives(sizes, padding):
+def test_stream_equals_whole(sizes, padding):
     blocks = [cases.normal(i, n) for i, n in enumerate(sizes)]
     whole = np.concatenate(blocks)
     if len(whole) + padding <= N_FFT // 2:
@@ -89,7 +89,7 @@ def test_a_stream_gives_what_the_whole_gives(sizes, padding):
         np.testing.assert_allclose(normalize_log_mel(pieces, float(pieces.max())), expected, rtol=0, atol=1e-5)
 
 
-def test_a_streams_memory_does_not_grow():
+def test_stream_memory_is_constant():
     stream = MelStream()
     kept = [len(stream._kept) for _ in range(100) if stream.push(np.zeros(1000, np.float32)) is not None]
     assert max(kept) < 2 * N_FFT

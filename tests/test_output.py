@@ -1,6 +1,6 @@
-"""Writers: files with known answers, any text read back, files that are whole or not there.
+"""Output formats: known files, round trips of any text, and atomic files.
 
-tests/parity compares with openai-whisper's bytes.
+tests/parity compares the bytes with openai-whisper's.
 """
 
 import csv
@@ -56,7 +56,7 @@ def test_text_that_is_markup():
     assert written(result, "md") == "- **0:00:00** \\<i\\>AT\\&T\\</i\\> --\\> \\[00:01.00\\] \\*x\\* 2\n"
 
 
-# ---- any text, at any time --------------------------------------------------------------------------------------
+# ---- any text and any times -----------------------------------------------------------------------------------------
 
 
 def _without_arrows(text: str) -> str:
@@ -153,16 +153,16 @@ def test_a_speaker_makes_no_arrow(speaker):
         assert read(written(result, name))[0].text.endswith("a")
 
 
-# ---- results of others ------------------------------------------------------------------------------------------
+# ---- results of other programs --------------------------------------------------------------------------------------
 
 
-def test_a_dictionary_is_written_as_its_transcription():
+def test_a_dictionary_is_written_like_a_transcription():
     for name in FORMATS:
         assert written(TWO, name) == written(TWO.to_dict(), name)
         assert written(TWO, name) == written({"text": TWO.text, "segments": TWO.segments, "language": "en"}, name)
 
 
-def test_numbers_of_numpy_are_times():
+def test_numpy_times():
     plain = {"segments": [{"start": np.float32(0.5), "end": np.float64(1.5), "text": "a"}, {"start": 2, "end": np.int64(3), "text": "b"}]}  # fmt: skip
     assert [cue[:2] for cue in read_srt(written(plain, "srt"))] == [(500, 1500), (2000, 3000)]
 
@@ -183,55 +183,58 @@ GOOD = {"start": 0.0, "end": 1.0, "text": "a"}
         ({"segments": [GOOD, "abc"]}, "segment 1 of the result must be a dictionary, not str"),
         ({"segments": [{"start": 0, "end": 1}]}, "segment 0 of the result has no text in 'text'"),
         ({"segments": [GOOD | {"text": 5}]}, "segment 0 of the result has no text in 'text'"),
-        ({"segments": [GOOD | {"start": -1}]}, "segment 0 of the result: 'start' must be seconds, and must not be neg"),
-        ({"segments": [GOOD | {"end": float("nan")}]}, "'end' must be seconds"),
-        ({"segments": [GOOD | {"end": 1e300}]}, "'end' must be seconds"),
-        ({"segments": [GOOD | {"end": "1"}]}, "'end' must be seconds"),
-        ({"segments": [{"text": "a"}]}, "'start' must be seconds"),
+        (
+            {"segments": [GOOD | {"start": -1}]},
+            "segment 0 of the result: 'start' must be a number of seconds from 0",
+        ),
+        ({"segments": [GOOD | {"end": float("nan")}]}, "'end' must be a number of seconds"),
+        ({"segments": [GOOD | {"end": 1e300}]}, "'end' must be a number of seconds"),
+        ({"segments": [GOOD | {"end": "1"}]}, "'end' must be a number of seconds"),
+        ({"segments": [{"text": "a"}]}, "'start' must be a number of seconds"),
         ({"segments": [GOOD | {"words": "abc"}]}, "segment 0 of the result: 'words' must be a list, not str"),
         ({"segments": [GOOD | {"words": [{"word": "a", "start": 0}]}]}, "a word of segment 0 of the result: 'end'"),
     ],
 )
 @pytest.mark.parametrize("format", ["srt", "vtt", "tsv", "csv", "lrc", "md", "ass"])
-def test_results_that_lack_something(result, message, format):
+def test_incomplete_results(result, message, format):
     with pytest.raises(OptionError, match=re.escape(message)):
         written(result, format)
 
 
-def test_text_alone_needs_no_times():
+def test_txt_needs_no_times():
     assert written({"segments": [{"text": " a"}]}, "txt") == "a\n"
 
 
-def test_what_json_cannot_write():
+def test_values_that_json_cannot_represent():
     for odd in (object(), {1, 2}, b"x"):
         with pytest.raises(OptionError, match="cannot be written as JSON"):
             written({"text": odd}, "json")
 
 
-def test_nothing_said_is_written_in_every_format():
+def test_empty_transcription_in_every_format():
     for name in FORMATS:
         text = written(transcription(), name)
         assert text in ("", "WEBVTT\n\n", "start\tend\ttext\n", "start,end,text\n") or name in ("json", "ass")
         assert "Dialogue:" not in text
 
 
-# ---- files ------------------------------------------------------------------------------------------------------
+# ---- files ----------------------------------------------------------------------------------------------------------
 
 
-def test_files_are_whole_or_not_there(tmp_path):
+def test_files_are_complete_or_missing(tmp_path):
     assert write_files(TWO, ALL, tmp_path / "new", "a.b") == [
         tmp_path / "new" / f"a.b.{name}" for name in ("txt", "vtt", "srt", "tsv", "json")
     ]
     good = (tmp_path / "new" / "a.b.srt").read_bytes()
     assert b"\r" not in good
     negative = transcription(segment(0, 1, "first"), segment(-1, 2, "a time before the beginning"))
-    with pytest.raises(OptionError, match="must not be negative"):
+    with pytest.raises(OptionError, match="must be a number of seconds from 0"):
         write_files(negative, "srt", tmp_path / "new", "a.b")
     assert (tmp_path / "new" / "a.b.srt").read_bytes() == good
     assert sorted(p.suffix for p in (tmp_path / "new").iterdir()) == [".json", ".srt", ".tsv", ".txt", ".vtt"]
 
 
-def test_a_script_is_written_where_it_is_asked_for(tmp_path):
+def test_ass_is_written_only_on_request(tmp_path):
     (path,) = write_files(TWO, "ass", tmp_path, "a")
     assert path == tmp_path / "a.ass"
     assert path.read_text(encoding="utf-8") == written(TWO, "ass")
@@ -244,7 +247,7 @@ def test_a_folder_that_is_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["doc", "", "SRT", None, 5, ["srt"]])
-def test_formats_that_do_not_exist(format, tmp_path):
+def test_unknown_formats(format, tmp_path):
     with pytest.raises(OptionError, match=re.escape(f"unknown output format {format!r}")):
         write(TWO, format, io.StringIO())
     with pytest.raises(OptionError, match=re.escape(f"unknown output format {format!r}")):

@@ -1,4 +1,4 @@
-"""Text that a format gives a meaning to: what is left out, what is escaped, and what is not touched."""
+"""Cleaning and escaping text: what is removed, what is escaped, and what is unchanged."""
 
 import time
 from itertools import product
@@ -16,11 +16,11 @@ ORDINARY = 'Well - "AT" T, a (b) [c] 50%: l\'été, 字、。 שלום עולם,
 @pytest.mark.parametrize(
     "name", ["clean", "without_blank_lines", "escape_srt", "escape_vtt", "escape_ass", "escape_lrc"]
 )
-def test_ordinary_text_is_not_touched(name):
+def test_ordinary_text_is_unchanged(name):
     assert getattr(texts, name)(ORDINARY) == ORDINARY
 
 
-def test_control_characters_are_left_out():
+def test_control_characters_are_removed():
     assert texts.clean("\ufeffa\0b\x1b[31mc\x7f\x9b\td") == "ab[31mc\td"
     assert texts.clean("a\r\nb\rc\vd\fe\x1cf\x85g\u2028h\u2029i") == "a\nb\nc\nd\ne\nf\ng\nh\ni"
     assert texts.clean("a\ud800b\udfff") == "a\ufffdb\ufffd"
@@ -75,14 +75,14 @@ def test_markdown():
 
 
 @given(TEXT)
-def test_nothing_that_can_be_seen_is_lost(text):
+def test_visible_text_is_kept(text):
     for made in (texts.clean(text), texts.without_blank_lines(text), texts.one_line(text)):
         assert seen(made) == seen(text)
 
 
 @pytest.mark.parametrize("name", ["clean", "is_blank", "one_line", "without_blank_lines", *[f"escape_{f}" for f in ("srt", "vtt", "ass", "lrc", "markdown")]])  # fmt: skip
-def test_time_grows_with_the_text_alone(name):
-    """The processor's time: a pattern that goes back at every letter takes many seconds, and ours some milliseconds."""
+def test_time_is_linear_in_the_text(name):
+    """A pattern that backtracks at every character takes many seconds of CPU time, these some milliseconds."""
     starts = ["", "[", "<", "{a:", "&"]
     parts = ["-", "<", "{", "{a:", "&a", "[", "[:", "<:", ":", "a", " ", "\n", "\r", " \n", "\ud800"]
     for start, part in product(starts, parts):

@@ -1,4 +1,4 @@
-"""Resampling: what passes, what is stopped, what it costs, and that a stream gives what the whole gives."""
+"""Resampling: passband, stopband, cost, and streams that equal the whole."""
 
 import subprocess
 import sys
@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import make_lowpass
 from whisper_apr.audio import Resampler, resample
-from whisper_apr.audio.resample import _converter, _EachPhase, _ratio, _series
+from whisper_apr.audio.resample import _ExactPhases, _lowpass_coefficients, _make_filter, _ratio
 from whisper_apr.errors import AudioError
 
 COMMON = [(48000, 16000), (44100, 16000), (8000, 16000), (22050, 16000), (11025, 16000), (96000, 16000), (16000, 44100)]
-# Primes, and rates that are no whole numbers: their filters are interpolated.
+# Primes, and rates that are not integers, whose filters are interpolated.
 ODD = [(65_537, 16000), (7919, 16000), (44_099.5, 16000), (16000, 22_051), (1_000_003, 999_983)]
 RATES = COMMON + ODD
 
@@ -24,7 +24,7 @@ def tone(frequency: float, rate: float, n: int) -> np.ndarray:
 
 
 def resampled_tone(frequency: float, rates: tuple[float, float]) -> np.ndarray:
-    """Half a second, long enough for the filter to be whole in the middle, in float64."""
+    """Resample half a second, longer than the filter, and return it in float64."""
     n = max(int(rates[0]) // 2, int(600 * max(1, rates[0] / rates[1])))
     return resample(tone(frequency, rates[0], n).astype(np.float32), *rates).astype(np.float64)
 
@@ -34,12 +34,12 @@ def middle(x: np.ndarray) -> np.ndarray:
 
 
 def level(x: np.ndarray) -> float:
-    """Root mean square, in decibels of a full tone's."""
+    """Return the root mean square in dB relative to a full-scale tone."""
     return float(10 * np.log10(2 * np.mean(np.square(x, dtype=np.float64)) + 1e-30))
 
 
 def gain(frequency: float, rates: tuple[float, float]) -> float:
-    """Of a tone: by least squares, in phase and without delay."""
+    """Return the gain of a tone, by least squares, in phase and without delay."""
     y = middle(resampled_tone(frequency, rates))
     n = len(resampled_tone(frequency, rates))
     phase = 2 * np.pi * frequency / rates[1] * middle(np.arange(n))
@@ -48,30 +48,30 @@ def gain(frequency: float, rates: tuple[float, float]) -> float:
     return float(cosine)
 
 
-def test_which_ratios_have_a_filter_for_each_phase():
+def test_ratios_with_a_filter_for_each_phase():
     for rates in COMMON:
-        assert isinstance(_converter(*_ratio(*rates)), _EachPhase), rates
+        assert isinstance(_make_filter(*_ratio(*rates)), _ExactPhases), rates
     for rates in ODD:
-        assert not isinstance(_converter(*_ratio(*rates)), _EachPhase), rates
+        assert not isinstance(_make_filter(*_ratio(*rates)), _ExactPhases), rates
 
 
 @pytest.mark.parametrize("rates", RATES)
-def test_the_gain_is_1_within_a_thousandth_of_a_decibel(rates):
-    """Up to 0.91 of the lower Nyquist frequency."""
+def test_passband_ripple_is_a_thousandth_of_a_decibel(rates):
+    """Up to 0.91 of the lower rate's Nyquist frequency."""
     for part in (0.01, 0.3, 0.5, 0.62, 0.8, 0.88, 0.9, 0.905, 0.91):
         assert abs(20 * np.log10(gain(part * min(rates) / 2, rates))) < 0.001, part
 
 
 @pytest.mark.parametrize("rates", RATES)
 def test_a_constant_passes_unchanged(rates):
-    """Within rounding, and without a trace of the phases."""
+    """Within rounding, without images."""
     y = resample(np.full(int(1000 * max(1, rates[0] / rates[1])), 0.5, np.float32), *rates)
     np.testing.assert_allclose(middle(y), 0.5, rtol=2e-6)
 
 
 @pytest.mark.parametrize("rates", RATES)
-def test_a_tone_of_speech_stands_120_decibels_above_what_is_wrong_with_it(rates):
-    """1 kHz, against the exact tone: gain, phase, images and rounding count."""
+def test_error_of_a_1_khz_tone_is_below_120_decibels(rates):
+    """Compared with the exact tone: errors of gain and phase, images and rounding."""
     frequency = 1000 if min(rates) < 100_000 else 40_000
     y = resampled_tone(frequency, rates)
     wrong = middle(y - tone(frequency, rates[1], len(y)))
@@ -79,9 +79,9 @@ def test_a_tone_of_speech_stands_120_decibels_above_what_is_wrong_with_it(rates)
 
 
 @pytest.mark.parametrize("rates", [r for r in RATES if r[0] > 1.1 * r[1]])
-def test_what_would_be_folded_back_is_100_decibels_down(rates):
+def test_aliases_are_100_decibels_down(rates):
     nyquist, end = rates[1] / 2, rates[0] / 2
-    # at the Nyquist frequency itself a tone and its image beat with each other where the phases change slowly
+    # at the Nyquist frequency, a tone and its image beat if the phases change slowly
     lowest = 1 if rates in COMMON else 1.001
     near, far = np.linspace(lowest * nyquist, 1.2 * nyquist, 9), np.linspace(1.3 * nyquist, end, 9)
     for frequency in [*near, *far]:
@@ -90,7 +90,7 @@ def test_what_would_be_folded_back_is_100_decibels_down(rates):
 
 @pytest.mark.parametrize("rates", [r for r in RATES if r[0] < r[1]])
 def test_images_are_100_decibels_down(rates):
-    """A tone that goes up has images about multiples of the old rate: nothing but the tone may be left."""
+    """Upsampling creates images around multiples of the old rate, which must be removed."""
     for part in (0.1, 0.5, 0.9):
         y = middle(resampled_tone(part * rates[0] / 2, rates))
         power = np.abs(np.fft.rfft(y * np.blackman(len(y)))) ** 2
@@ -104,8 +104,8 @@ def test_images_are_100_decibels_down(rates):
     sizes=st.lists(st.one_of(st.integers(0, 3000), st.just(40_000)), max_size=5),
     seed=st.integers(0, 100),
 )
-def test_a_stream_gives_what_the_whole_gives(rates, sizes, seed):
-    """Bit for bit, however it is cut."""
+def test_stream_equals_whole(rates, sizes, seed):
+    """Bit for bit, for blocks of any size."""
     if rates[1] > 100 * rates[0]:
         sizes = [min(n, 50) for n in sizes]
     blocks = [np.random.default_rng([seed, i]).standard_normal(n).astype(np.float32) for i, n in enumerate(sizes)]
@@ -120,7 +120,7 @@ def test_a_stream_gives_what_the_whole_gives(rates, sizes, seed):
 @pytest.mark.parametrize(
     ("shape", "axis"), [((700,), 0), ((3, 700), 1), ((700, 2), 0), ((2, 700, 3), 1), ((2, 700, 3), -2)]
 )
-def test_channels_are_resampled_each_by_itself(rates, shape, axis):
+def test_channels_are_resampled_separately(rates, shape, axis):
     x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     y = resample(x, *rates, axis=axis)
     assert y.flags.c_contiguous
@@ -142,7 +142,7 @@ def test_no_channels_and_no_samples():
     assert Resampler(16000, 16000).finish().shape == (0,)
 
 
-def test_rates_may_be_any_kind_of_number():
+def test_rates_of_any_numeric_type():
     x = np.random.default_rng(1).standard_normal(5000).astype(np.float32)
     expected = resample(x, 22050, 16000)
     for rate in (22050.0, np.float32(22050), np.int64(22050), np.uint16(22050)):
@@ -151,7 +151,7 @@ def test_rates_may_be_any_kind_of_number():
     assert len(resample(x, 44_099.7, 16000)) == int(np.ceil(5000 * 16000 / 44_099.7))
 
 
-def test_samples_are_taken_as_they_are():
+def test_samples_are_not_scaled():
     x = np.arange(3000) % 50
     for kind in (np.int16, np.float64, np.float16, np.uint8):
         np.testing.assert_array_equal(
@@ -161,7 +161,7 @@ def test_samples_are_taken_as_they_are():
 
 
 @pytest.mark.parametrize("rate", [44100, 44_101])
-def test_a_streams_memory_does_not_grow(rate):
+def test_stream_memory_is_constant(rate):
     stream = Resampler(rate, 16000)
     block = np.zeros(4410, np.float32)
     kept = [len(stream._kept[0]) for _ in range(50) if stream.push(block) is not None]
@@ -185,7 +185,7 @@ for rate in (65_537, 319_993, 999_983, 1_000_000, 1009, 44_099.5, 33_333.3):
 @pytest.mark.system
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no module resource")
 def test_odd_rates_need_little_memory():
-    """30 MB at most, for any rate: 65,537 Hz once took 893 MB and 16 s, and 319,993 Hz did not end."""
+    """At most 30 MB for any rate; with a filter per phase, 65,537 Hz took 893 MB and 16 s."""
     run = subprocess.run([sys.executable, "-c", COST], capture_output=True, text=True, timeout=60, check=True)
     for line in run.stdout.splitlines():
         rate, megabytes = map(float, line.split())
@@ -209,7 +209,7 @@ def test_odd_rates_need_little_memory():
     ],
     ids=lambda rates: str(rates)[:20],
 )
-def test_rates_that_make_no_sense(rates):
+def test_invalid_rates(rates):
     with pytest.raises(AudioError, match=r"rate_(in|out) must be a number of Hz above 0"):
         resample(np.zeros(10), *rates)
 
@@ -223,12 +223,12 @@ def test_rates_that_are_too_far_apart(rates):
 @pytest.mark.parametrize(
     "x", [np.zeros(3, np.complex64), ["a"], [[1, 2], [3]], np.float32(1), np.array([2**70])], ids=repr
 )
-def test_samples_that_are_none(x):
-    with pytest.raises(AudioError, match="samples must be real numbers with an axis -1 of time"):
+def test_invalid_samples(x):
+    with pytest.raises(AudioError, match="samples must be real numbers with a time axis -1"):
         resample(x, 48000, 16000)
 
 
-def test_an_axis_that_is_not_there():
+def test_missing_axis():
     for axis in (2, -3):
         with pytest.raises(AudioError, match="axis"):
             resample(np.zeros((2, 10)), 48000, 16000, axis=axis)
@@ -243,6 +243,6 @@ def test_channels_that_change():
         stream.push(np.zeros(10))
 
 
-def test_the_filter_is_what_its_script_makes():
-    """Within what linear algebra may differ by between machines."""
-    np.testing.assert_allclose(_series(), make_lowpass.minimax(), atol=1e-9)
+def test_stored_filter_equals_its_design():
+    """Within the differences of linear algebra between machines."""
+    np.testing.assert_allclose(_lowpass_coefficients(), make_lowpass.minimax(), atol=1e-9)

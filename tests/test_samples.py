@@ -1,4 +1,4 @@
-"""Samples in every form that they may have, given to every function that takes a recording: read alike, or refused in a sentence."""
+"""Every function that takes a recording reads samples of every type alike, or refuses them with one sentence."""
 
 import array
 import io
@@ -19,13 +19,13 @@ from whisper_apr.errors import AudioError, OptionError
 
 pytestmark = pytest.mark.usefixtures("encoded_once")
 
-# half a second and a word, exact in 16 bits and so in every type
+# half a second and a word, exact in 16 bits and therefore in every dtype
 X = (np.round(speech("en")[4000:20_000] * 2**15) / 2**15).astype(np.float32)
 AS_INT16 = (X * 2**15).astype(np.int16)
 
 
 class Tensor:
-    """What other libraries have in place of arrays: here it can become one."""
+    """Another library's tensor that converts to an array."""
 
     def __init__(self, x: np.ndarray) -> None:
         self.x = x
@@ -35,7 +35,7 @@ class Tensor:
 
 
 class Exchangeable:
-    """A tensor that can only be exchanged by DLPack."""
+    """A tensor that only exports DLPack."""
 
     def __init__(self, x: np.ndarray) -> None:
         self.x = x
@@ -57,7 +57,7 @@ def blocks(x: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def of_all_types() -> Iterator[Any]:
-    """Blocks whose type and shape change from one to the next."""
+    """Yield blocks whose dtype and shape change."""
     forms: list[Callable[[np.ndarray], Any]] = [
         *(lambda x: (x * 2**15).astype(np.int16), lambda x: x.tolist(), lambda x: x.astype(np.float64)),
         *(lambda x: (x * 2.0**31).astype(np.int32), Tensor, lambda x: np.stack([x, x], axis=1)),
@@ -106,23 +106,23 @@ BYTES: dict[str, Callable[[], Any]] = {
 }
 
 
-# ---- what is read ---------------------------------------------------------------------------------------------------
+# ---- accepted input -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("door", doors.ALL)
 @pytest.mark.parametrize("form", SAMPLES)
-def test_samples_of_every_form_are_the_same(door: str, form: str) -> None:
+def test_samples_of_every_type_give_the_same_audio(door: str, form: str) -> None:
     np.testing.assert_array_equal(doors.sound(door, SAMPLES[form]()), X)
 
 
 @pytest.mark.parametrize("door", doors.FILES)
 @pytest.mark.parametrize("form", BLOCKS | BYTES)
-def test_blocks_and_bytes_of_every_form_are_the_same(door: str, form: str) -> None:
+def test_blocks_and_bytes_of_every_type_give_the_same_audio(door: str, form: str) -> None:
     np.testing.assert_array_equal(doors.sound(door, (BLOCKS | BYTES)[form]()), X)
 
 
 @pytest.mark.parametrize("door", [*doors.TRANSCRIBING, "LiveTranscriber"])
-def test_the_text_is_the_same(door: str) -> None:
+def test_every_type_gives_the_same_text(door: str) -> None:
     expected = doors.ALL[door](X)
     assert expected[:1] == " " or door == "detect_language"
     for form in ("two equal channels", "an object with __array__"):
@@ -130,7 +130,7 @@ def test_the_text_is_the_same(door: str) -> None:
 
 
 @pytest.mark.parametrize("form", SAMPLES)
-def test_a_spectrogram_is_made_of_every_form(form: str) -> None:
+def test_spectrogram_of_every_type(form: str) -> None:
     if form in ("a column", "two equal channels", "a list of rows"):
         with pytest.raises(AudioError, match="one channel"):
             log_mel_spectrogram(SAMPLES[form]())
@@ -144,9 +144,9 @@ def test_arrays_of_bytes_are_samples_not_a_file(dtype: Any) -> None:
     assert len(load_audio(x)) == len(x)
 
 
-# ---- what is refused ------------------------------------------------------------------------------------------------
+# ---- rejected input -------------------------------------------------------------------------------------------------
 
-ROWS = "rows are samples and columns channels, so transpose it"
+ROWS = "rows are samples and columns are channels, so transpose it"
 REFUSED: dict[str, tuple[Any, str]] = {
     "complex": (np.zeros(500, complex), "real numbers .* not complex128"),
     "booleans": (np.zeros(500, bool), "real numbers .* not bool"),
@@ -163,21 +163,21 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "two rows in lists": ([[0.0] * 500, [0.0] * 500], ROWS),
     "65 channels": (np.zeros((500, 65)), "65 channels; 1 to 64"),
     "no channels": (np.zeros((500, 0)), "0 channels"),
-    "rows of unequal length": ([[0.0, 0.0], [0.0]], "a list that cannot become an array"),
+    "rows of unequal length": ([[0.0, 0.0], [0.0]], "a list that cannot be converted to an array"),
     "a list of text": (["a.wav", "b.wav"], "real numbers"),
     "not a number": (np.array([0, np.nan]), "sample 1 is not a finite number"),
     "infinite": ([0.0, 0.0, float("-inf")], "sample 2 is not a finite number"),
     "too large for float32": (np.array([1e300]), "sample 0 is not a finite number"),
     "a tensor on another device": (
         OnAnotherDevice(),
-        r"a OnAnotherDevice that cannot become an array: can't .* numpy\. Use",
+        r"a OnAnotherDevice that cannot be converted to an array: can't .* numpy\. Use",
     ),
 }
 
 
 @pytest.mark.parametrize("door", doors.ALL)
 @pytest.mark.parametrize("form", REFUSED)
-def test_samples_that_are_refused(door: str, form: str) -> None:
+def test_rejected_samples(door: str, form: str) -> None:
     source, message = REFUSED[form]
     with pytest.raises(AudioError, match=message) as caught:
         doors.sound(door, source)
@@ -186,7 +186,7 @@ def test_samples_that_are_refused(door: str, form: str) -> None:
 
 @pytest.mark.parametrize("door", doors.FILES)
 @pytest.mark.parametrize("form", [form for form, (source, _) in REFUSED.items() if not isinstance(source, list)])
-def test_the_same_as_a_block_is_refused(door: str, form: str) -> None:
+def test_rejected_blocks(door: str, form: str) -> None:
     source, message = REFUSED[form]
     if message.startswith("sample "):
         message = message.replace("sample ", "the stream: sample 2?")
@@ -196,18 +196,18 @@ def test_the_same_as_a_block_is_refused(door: str, form: str) -> None:
 
 @pytest.mark.parametrize("door", doors.FILES)
 @pytest.mark.parametrize("source", [None, 3, 1.5, {"array": X, "sampling_rate": 16_000}, io.StringIO("text"), object()])
-def test_what_is_no_recording(door: str, source: Any) -> None:
+def test_objects_that_are_not_recordings(door: str, source: Any) -> None:
     with pytest.raises(OptionError if (door, source) == ("detect_language", None) else AudioError):
         doors.sound(door, source)
 
 
 @pytest.mark.parametrize("block", ["a.wav", b"RIFF", {"array": X}, 0.5, None])
-def test_what_is_no_block(block: Any) -> None:
+def test_objects_that_are_not_blocks(block: Any) -> None:
     with pytest.raises(AudioError, match="block 1 of the stream"):
         load_audio(iter([X, block]))
 
 
-def test_an_error_of_the_callers_generator_stays_what_it_is() -> None:
+def test_an_error_of_the_callers_generator_is_not_wrapped() -> None:
     def failing() -> Iterator[np.ndarray]:
         yield X
         raise ConnectionError("the line is down")
@@ -217,7 +217,7 @@ def test_an_error_of_the_callers_generator_stays_what_it_is() -> None:
             door(failing())
 
 
-def test_a_block_that_live_refuses_leaves_it_usable() -> None:
+def test_live_transcription_continues_after_a_rejected_block() -> None:
     stream = LiveTranscriber(doors.digits(), **doors.QUICK)
     for source, message in REFUSED.values():
         with pytest.raises(AudioError, match=message):
@@ -225,7 +225,7 @@ def test_a_block_that_live_refuses_leaves_it_usable() -> None:
     assert stream.push(X).settled_text + stream.finish().settled_text == doors.ALL["LiveTranscriber"](X)
 
 
-# ---- nothing in it --------------------------------------------------------------------------------------------------
+# ---- empty recordings -----------------------------------------------------------------------------------------------
 
 EMPTY: dict[str, Callable[[], Any]] = {
     "an array": lambda: np.zeros(0, np.float32),
@@ -240,7 +240,7 @@ EMPTY: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("form", EMPTY)
 @pytest.mark.parametrize("channel", ["mix", "each"])
-def test_an_empty_recording_has_no_segments_where_faster_whisper_has_none(form: str, channel: str) -> None:
+def test_empty_recording_gives_no_segments_as_in_faster_whisper(form: str, channel: str) -> None:
     for door in ("WhisperModel", "BatchedInferencePipeline"):
         assert doors.FILES[door](EMPTY[form](), channel=channel) == ""
     segments, info = doors._faster().transcribe(EMPTY[form](), channel=channel)
@@ -253,18 +253,18 @@ def test_an_empty_recording_has_no_segments_where_faster_whisper_has_none(form: 
 
 @pytest.mark.parametrize("form", EMPTY)
 @pytest.mark.parametrize("door", [*doors.LOADING, "transcribe", "transcribe_many"])
-def test_an_empty_recording_is_an_error_elsewhere(door: str, form: str) -> None:
+def test_empty_recording_is_an_error_elsewhere(door: str, form: str) -> None:
     with pytest.raises(AudioError, match="no samples"):
         doors.sound(door, EMPTY[form]())
 
 
-def test_a_file_without_a_byte_is_an_error_everywhere() -> None:
+def test_empty_file_is_an_error_everywhere() -> None:
     for door in doors.FILES.values():
         with pytest.raises(AudioError, match="empty"):
             door(b"")
 
 
-# ---- the scale ------------------------------------------------------------------------------------------------------
+# ---- scale ----------------------------------------------------------------------------------------------------------
 
 LOUD: dict[str, Callable[[], Any]] = {
     "float32": lambda: AS_INT16.astype(np.float32),
@@ -283,18 +283,18 @@ NARROW: dict[str, Callable[[], Any]] = {
 
 
 def warned(door: Callable[..., Any], source: Any, **reading: Any) -> list[str]:
-    """The warnings of one call."""
+    """Return the messages of the warnings in one call."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         door(source, **reading)
     assert all(warning.category is AudioWarning for warning in caught)
-    assert all(warning.filename in (doors.__file__, __file__) for warning in caught)  # the caller's place
+    assert all(warning.filename in (doors.__file__, __file__) for warning in caught)  # attributed to the caller
     return [str(warning.message) for warning in caught]
 
 
 @pytest.mark.parametrize("door", doors.ALL)
 @pytest.mark.parametrize("form", LOUD | NARROW)
-def test_samples_of_a_doubtful_scale(door: str, form: str) -> None:
+def test_samples_of_doubtful_scale(door: str, form: str) -> None:
     advice = "divide samples at int16's scale by 32768" if form in LOUD else "convert them to int16"
     (message,) = warned(partial(doors.sound, door), (LOUD | NARROW)[form]())
     assert advice in message
@@ -303,7 +303,7 @@ def test_samples_of_a_doubtful_scale(door: str, form: str) -> None:
 
 
 @pytest.mark.parametrize("door", doors.FILES)
-def test_blocks_and_files_of_a_doubtful_scale(door: str) -> None:
+def test_blocks_and_files_of_doubtful_scale(door: str) -> None:
     loud = AS_INT16.astype("<f4")
     for make in (lambda: blocks(loud), lambda: wav(loud.tobytes(), kind=3, bits=32)):
         (message,) = warned(partial(doors.sound, door), make())
@@ -316,23 +316,23 @@ def test_blocks_and_files_of_a_doubtful_scale(door: str) -> None:
     "source",
     [
         X * np.float32(4 / np.abs(X).max()),  # a recording with headroom
-        (X - X.mean()) / X.std(),  # standardised
+        (X - X.mean()) / X.std(),  # standardized
         AS_INT16,
         np.zeros(5000, np.int32),
         np.zeros(5000, np.int64),
-        np.array([2**15 + 1, 0, 0] * 99, np.int32),  # noise of a recording of 24 bits
+        np.array([2**15 + 1, 0, 0] * 99, np.int32),  # noise of a 24-bit recording
         np.full(500, 2**15, np.uint16),
     ],
     ids=["headroom", "standardised", "int16", "silent int32", "silent int64", "noise of 24 bits", "silent uint16"],
 )
-def test_samples_of_a_scale_that_is_right(source: np.ndarray) -> None:
+def test_samples_of_correct_scale(source: np.ndarray) -> None:
     assert warned(load_audio, source, strict=True) == []
     assert warned(doors.ALL["transcribe"], source) == []
 
 
 @pytest.mark.parametrize("door", doors.TRANSCRIBING)
 @pytest.mark.parametrize("make", [lambda x: x, blocks, lambda x: wav(x.tobytes(), kind=3, bits=32)])
-def test_a_long_recording_that_is_read_twice_is_warned_of_once(
+def test_a_long_recording_that_is_read_twice_warns_once(
     door: str, make: Callable[[np.ndarray], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finished = []
@@ -356,7 +356,7 @@ BAD_RATES = [
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_arrays_and_blocks_of_every_rate(rate: Any) -> None:
+def test_arrays_and_blocks_at_every_rate(rate: Any) -> None:
     n = int(rate) // 4
     x = np.sin(np.arange(n) * (2 * np.pi * 200 / float(rate))).astype(np.float32)
     loaded = load_audio(x, sampling_rate=rate)
@@ -368,7 +368,7 @@ def test_arrays_and_blocks_of_every_rate(rate: Any) -> None:
 
 
 @pytest.mark.parametrize("door", [door for door in doors.ALL if door != "decode_audio"])
-def test_the_rate_reaches_every_door(door: str) -> None:
+def test_every_function_uses_the_rate(door: str) -> None:
     with_rate = doors.sound(door, np.repeat(X, 3), sampling_rate=48_000)
     assert len(with_rate) == len(X)
     assert np.corrcoef(with_rate, X)[0, 1] > 0.98
@@ -376,7 +376,7 @@ def test_the_rate_reaches_every_door(door: str) -> None:
 
 @pytest.mark.parametrize("door", doors.ALL)
 @pytest.mark.parametrize("rate", BAD_RATES, ids=lambda rate: str(rate)[:20])
-def test_bad_rates(door: str, rate: Any) -> None:
+def test_invalid_rates(door: str, rate: Any) -> None:
     with pytest.raises(OptionError, match="sampling_rate must be a number of 1000 to 1000000 Hz") as caught:
         doors.ALL[door](X, sampling_rate=rate)
     assert "\n" not in str(caught.value)
@@ -384,7 +384,7 @@ def test_bad_rates(door: str, rate: Any) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 48_000.0])
 def test_decode_audio_at_every_rate(rate: Any) -> None:
-    """From the recording's own rate: what it has above 8 kHz is heard at a higher one."""
+    """It resamples from the recording's own rate, so that content above 8 kHz is kept at a higher rate."""
     tone = 0.5 * np.sin(np.arange(44_100) * (2 * np.pi * 12_000 / 44_100))
     file = io.BytesIO()
     soundfile.write(file, np.stack([tone, tone], axis=1), 44_100, format="WAV", subtype="FLOAT")

@@ -1,4 +1,4 @@
-"""libsndfile's decoder: what it gives although there is a fault, and what it prints."""
+"""Decoding with libsndfile: samples before an error, and messages that it prints."""
 
 import io
 import os
@@ -25,7 +25,7 @@ def pieces(content: bytes) -> SplicedFile:
     return SplicedFile(RandomAccessBytes(io.BytesIO(content), "it"), [(0, len(content))])
 
 
-def test_all_of_a_file() -> None:
+def test_whole_file() -> None:
     decoder = SndfileDecoder(pieces(FLAC), "it")
     blocks = [decoder.read() for _ in range(9)]
     expected = soundfile.read(DATA / "en_long.flac", dtype="float32", always_2d=True)[0]
@@ -35,8 +35,8 @@ def test_all_of_a_file() -> None:
     decoder.close()
 
 
-def test_what_comes_before_a_fault_is_given() -> None:
-    """soundfile raises an exception, and would lose what has been decoded."""
+def test_samples_before_an_error_are_returned() -> None:
+    """soundfile raises an exception and discards them."""
     content = bytearray(FLAC)
     content[500_000:500_050] = bytes(50)
     decoder = SndfileDecoder(pieces(bytes(content)), "it")
@@ -49,13 +49,13 @@ def test_what_comes_before_a_fault_is_given() -> None:
     decoder.close()
 
 
-def test_what_it_cannot_open() -> None:
+def test_unknown_format() -> None:
     with pytest.raises(DecodeError, match="Format not recognised"):
         SndfileDecoder(pieces(b"This is a text." * 100), "it")
 
 
 @pytest.mark.parametrize("rate", [1, 99])
-def test_heads_out_of_bounds(rate: int) -> None:
+def test_header_values_out_of_range(rate: int) -> None:
     file = io.BytesIO()
     soundfile.write(file, np.zeros(10), rate, format="AU")
     with pytest.raises(AudioError, match=f"it: a sampling rate of {rate} Hz"):
@@ -68,8 +68,8 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
         SndfileDecoder(pieces(FLAC), "it")
 
 
-def test_work_is_bounded_by_bytes_and_not_by_a_head() -> None:
-    """Some codecs go on with silence for as long as the head says."""
+def test_output_is_limited_by_the_file_size() -> None:
+    """Some codecs return silence up to the length in the header."""
 
     class Endless(SndfileDecoder):
         def read(self, n: int | None = None) -> Any:
@@ -81,11 +81,11 @@ def test_work_is_bounded_by_bytes_and_not_by_a_head() -> None:
     assert n < 20_000_000
 
 
-# ---- what it prints -------------------------------------------------------------------------------------------------
+# ---- messages on standard error -------------------------------------------------------------------------------------
 
 
 def damaged_mp3() -> bytes:
-    """Of which libmpg123 says "part2_3_length too large", and "dequantization failed"."""
+    """Return a file for which libmpg123 prints "part2_3_length too large" and "dequantization failed"."""
     file = io.BytesIO()
     soundfile.write(file, soundfile.read(DATA / "en.wav")[0], 16_000, format="MP3")
     content = bytearray(file.getvalue())
@@ -102,15 +102,15 @@ def test_libmpg123_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_and_would_otherwise(capfd: pytest.CaptureFixture[str]) -> None:
+def test_libmpg123_prints_without_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     decoder = SndfileDecoder(pieces(damaged_mp3()), "it")
     decoder.read()
     decoder.close()
     assert "libmpg123" in capfd.readouterr().err
 
 
-def test_what_others_write_meanwhile_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
-    """In the order in which they have written it."""
+def test_output_of_other_threads_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    """In the order in which it was written."""
     done = threading.Event()
     lines: list[str] = []
 
@@ -132,8 +132,8 @@ def test_what_others_write_meanwhile_is_not_lost(capfd: pytest.CaptureFixture[st
     assert len(lines) > 20
 
 
-def test_without_a_standard_error() -> None:
-    """As in a program without a terminal."""
+def test_without_standard_error() -> None:
+    """As in a program without a console."""
     saved = os.dup(2)
     os.close(2)
     try:
@@ -145,7 +145,7 @@ def test_without_a_standard_error() -> None:
         os.close(saved)
 
 
-def test_without_a_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_temporary_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     decoder = SndfileDecoder(pieces(damaged_mp3()), "it", quiet=True)
     assert len(decoder.read())

@@ -1,4 +1,4 @@
-"""Where bytes come from: paths, bytes, files that can be sought in and files that cannot."""
+"""Sources of bytes: paths, bytes, seekable and unseekable files."""
 
 import io
 import os
@@ -20,7 +20,7 @@ BYTES = PATH.read_bytes()
 
 
 class Slow(io.RawIOBase):
-    """A file that gives at most so many bytes at a time."""
+    """A file that returns a limited number of bytes in each read."""
 
     def __init__(self, content: bytes, most: int, *, seekable: bool) -> None:
         self._rest, self._most, self._seekable = io.BytesIO(content), most, seekable
@@ -42,7 +42,7 @@ class Slow(io.RawIOBase):
 
 
 def pipe(content: bytes) -> io.BufferedReader:
-    """The reading end of a pipe into which a thread writes."""
+    """Return the reading end of a pipe to which a thread writes."""
     reading, writing = os.pipe()
 
     def write() -> None:
@@ -53,7 +53,7 @@ def pipe(content: bytes) -> io.BufferedReader:
     return open(reading, "rb")
 
 
-# ---- all that may be read -------------------------------------------------------------------------------------------
+# ---- readable sources -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["de.wav", "silence.flac"])
@@ -82,11 +82,11 @@ def pipe(content: bytes) -> io.BufferedReader:
         "7 bytes at a time",
     ],
 )
-def test_every_form_of_a_files_bytes(make: Any, name: str) -> None:
+def test_every_source_of_bytes(make: Any, name: str) -> None:
     np.testing.assert_array_equal(load_audio(make((DATA / name).read_bytes())), load_audio(DATA / name))
 
 
-def test_a_pipe_is_read_again_and_again() -> None:
+def test_a_pipe_can_be_read_repeatedly() -> None:
     expected = load_audio(PATH)
     with pipe(BYTES) as file:
         recording = AudioFile(file)
@@ -102,35 +102,35 @@ def test_a_named_pipe(tmp_path: Path) -> None:
     thread.start()
     recording = AudioFile(path)
     np.testing.assert_array_equal(load_audio(recording), load_audio(PATH))
-    np.testing.assert_array_equal(load_audio(recording), load_audio(PATH))  # nobody writes a second time
+    np.testing.assert_array_equal(load_audio(recording), load_audio(PATH))  # the writer has finished
     thread.join()
 
 
-def test_a_file_is_read_from_where_it_stands() -> None:
+def test_a_file_is_read_from_its_current_position() -> None:
     file = io.BytesIO(b"a head of another kind" + BYTES)
     file.seek(22)
     recording = AudioFile(file)
-    file.seek(3)  # does not matter any more
+    file.seek(3)  # has no effect any more
     for _ in range(2):
         np.testing.assert_array_equal(load_audio(recording), load_audio(PATH))
 
 
-def test_readings_may_go_on_side_by_side() -> None:
+def test_concurrent_readings() -> None:
     recording = AudioFile(io.BytesIO(BYTES))
     for (rate, a), (_, b) in zip(recording.blocks(), recording.blocks(), strict=True):
         assert rate == 16_000
         np.testing.assert_array_equal(a, b)
 
 
-def test_an_array_of_bytes_keeps_what_it_was() -> None:
+def test_a_bytearray_is_copied() -> None:
     content = bytearray(BYTES)
     recording = AudioFile(content)
     content[:] = bytes(len(content))
     np.testing.assert_array_equal(load_audio(recording), load_audio(PATH))
 
 
-def test_a_descriptor_is_its_own(tmp_path: Path) -> None:
-    """Another process moves the position of the file that it is given."""
+def test_descriptors_have_separate_positions(tmp_path: Path) -> None:
+    """Another process moves the position of the file that it receives."""
     for source in (PATH, BYTES, io.BytesIO(b"--" + BYTES), pipe(BYTES), Slow(BYTES, 999, seekable=True)):
         if isinstance(source, io.BytesIO):
             source.seek(2)
@@ -146,11 +146,11 @@ def test_a_descriptor_is_its_own(tmp_path: Path) -> None:
             source.close()
 
 
-# ---- all that may not -----------------------------------------------------------------------------------------------
+# ---- unreadable sources ---------------------------------------------------------------------------------------------
 
 
 class Broken(io.BytesIO):
-    """A file on a disk that fails after some bytes."""
+    """A file whose disk fails after some bytes."""
 
     def read(self, n: int | None = -1) -> bytes:
         if self.tell() >= 4000:
@@ -175,16 +175,16 @@ def closed() -> io.BytesIO:
         (closed(), "the recording: the file is closed"),
         (io.StringIO("text"), "the recording: opened as text; open it in binary mode, 'rb'"),
         (Broken(BYTES), "the recording: cannot be read: Input/output error"),
-        (NotReady(BYTES), "the recording: gives no bytes"),
+        (NotReady(BYTES), "the recording: its read\\(\\) returns no bytes"),
         ("\0", "embedded null"),
         ("nowhere.wav", "nowhere.wav: No such file"),
         (Path(DATA), "a folder, not a recording; name the files in it"),
-        (b"", "the recording: empty, not one byte to read"),
-        (io.BytesIO(), "the recording: empty, not one byte to read"),
+        (b"", "the recording: the file is empty"),
+        (io.BytesIO(), "the recording: the file is empty"),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_cannot_be_read(source: Any, message: str) -> None:
+def test_unreadable_sources(source: Any, message: str) -> None:
     with pytest.raises(AudioError, match=message) as caught:
         load_audio(source)
     assert "\n" not in str(caught.value)
@@ -204,13 +204,13 @@ def test_a_file_opened_for_writing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="this system has no such device")
-def test_a_device_that_never_ends() -> None:
+def test_endless_device() -> None:
     with pytest.raises(AudioError, match="/dev/zero: a device, not a recording"):
         load_audio("/dev/zero")
 
 
-def test_a_read_that_fails_within_libsndfile(capfd: pytest.CaptureFixture[str]) -> None:
-    """It calls back into Python, where no exception may be lost or printed."""
+def test_read_error_within_libsndfile(capfd: pytest.CaptureFixture[str]) -> None:
+    """It reads through a callback, from which an exception must not be lost or printed."""
 
     class Interrupted(io.BytesIO):
         def read(self, n: int | None = -1) -> bytes:
@@ -238,19 +238,19 @@ def test_names(tmp_path: Path) -> None:
     assert source_name(Named("x.wav")) == "x.wav"
     for source in (b"", io.BytesIO(), Named(7), Named(None), Named("")):
         assert source_name(source) == "the recording"
-    with pytest.raises(AudioError, match=r"^standard input: empty"):
+    with pytest.raises(AudioError, match=r"^standard input: the file is empty"):
         load_audio(Named("<stdin>"))
 
 
-# ---- files made of pieces -------------------------------------------------------------------------------------------
+# ---- spliced files --------------------------------------------------------------------------------------------------
 
 
-def test_pieces() -> None:
+def test_spliced_file() -> None:
     content = RandomAccessBytes(io.BytesIO(bytes(range(100))), "it")
     file = SplicedFile(content, [b"abc", (10, 20), (20, 25), b"", (90, 100), 1000, b"end"])
     expected = b"abc" + bytes(range(10, 25)) + bytes(range(90, 100))
     assert file.size == len(expected) + 1003
-    assert file.read(1000) == expected  # it ends at the hole
+    assert file.read(1000) == expected  # reading stops at the hole
     for position in range(len(expected)):
         file.seek(position)
         assert file.read(7) == expected[position : position + 7]
@@ -265,7 +265,7 @@ def test_pieces() -> None:
     assert file.seekable()
 
 
-def test_content_ends_where_the_file_does() -> None:
+def test_random_access_at_the_end_of_the_file() -> None:
     content = RandomAccessBytes(io.BytesIO(b"--0123456789"), "it", 2)
     assert content.size == 10
     assert content.read(8, 100) == b"89"
@@ -273,7 +273,7 @@ def test_content_ends_where_the_file_does() -> None:
     assert content.read(10, 1) == content.read(99, 1) == b""
 
 
-def test_a_wav_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
+def test_a_wav_that_becomes_shorter_while_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(wav(bytes(16_000 * 2 * 60)))
     blocks = AudioFile(path).blocks()

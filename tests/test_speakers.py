@@ -1,4 +1,4 @@
-"""Who said it, in every format; and nothing of it where no speaker is known."""
+"""Speakers in every format, and unchanged output without speakers."""
 
 import csv
 import io
@@ -44,7 +44,7 @@ def test_json_and_ass_name_the_speaker() -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_nothing_is_added_where_no_speaker_is_known(format: str) -> None:
+def test_unknown_speakers_add_nothing(format: str) -> None:
     text = written(RESULT, format)
     assert "speaker" not in text
     assert "None" not in text
@@ -62,8 +62,8 @@ def test_a_cue_of_words_names_its_speaker() -> None:
 
 
 @pytest.mark.parametrize("speaker", ["A --> B", "<b>", "Ann\nBob", "a, b", "{\\an8}", 3])
-def test_a_name_from_elsewhere_breaks_no_format(speaker: object) -> None:
-    """Results are also openai-whisper's dictionaries, to which other programs add speakers."""
+def test_any_speaker_name_keeps_files_valid(speaker: object) -> None:
+    """Other programs add speakers to openai-whisper's dictionaries."""
     plain = {"segments": [{"start": 0.0, "end": 1.0, "text": " Hello", "speaker": speaker}]}
     assert written(plain, "txt").count("\n") == 1
     assert written(plain, "srt").count("-->") == 1

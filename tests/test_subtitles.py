@@ -1,4 +1,4 @@
-"""Words become cues: how they are laid out, and that no cue is empty or of no length."""
+"""Layout of words in cues, each of which has text and a duration."""
 
 # ruff: noqa: RUF001
 
@@ -20,7 +20,7 @@ from written import LAYOUT, any_transcription, of_words, read_srt, read_vtt, see
 
 
 def spoken(*times: float) -> Segment:
-    """A segment of words of five letters, each half a second long."""
+    """Return a segment of five-letter words, each half a second long."""
     names = ("alpha", "gamma", "delta", "kappa", "omega", "sigma")
     words = tuple(Word(f" {name}", t, t + 0.5, 0.9) for name, t in zip(names, times, strict=False))
     return segment(times[0], times[-1] + 0.5, "".join(w.word for w in words), words)
@@ -29,7 +29,7 @@ def spoken(*times: float) -> Segment:
 # ---- layout -----------------------------------------------------------------------------------------------------
 
 
-def test_words_are_laid_out():
+def test_layout():
     result = transcription(spoken(0, 1, 2, 3))
     assert written(result, "srt").count("-->") == 1
     narrow = written(result, "srt", max_line_width=12)
@@ -83,12 +83,12 @@ def test_no_line_of_japanese_begins_with_a_closing_mark(texts, width, count):
         assert may_break(before, after)
         assert after[0] not in "、。」）！？"
         assert before[-1] not in "「（"
-    for line in lines:  # nothing is wider than was asked for but what cannot be divided
+    for line in lines:  # only text that cannot be divided is wider than requested
         assert len(line) <= width or not any(may_break(line[:i], line[i:]) for i in _edges(line, texts))
 
 
 def _edges(line: str, texts: list[str]) -> list[int]:
-    """Where a word of the line may end: after any of the texts."""
+    """Return where a word of the line may end: after any of the texts."""
     return [i for i in range(1, len(line)) if any(line[:i].endswith(t) for t in texts) and line[i:].startswith(tuple(texts))]  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_a_comma_does_not_begin_a_line():
     assert read_srt(written(of_words(*words), "srt", max_line_width=4))[0].text == "今日は、\n天気。"
 
 
-def test_right_to_left_text_is_left_alone():
+def test_right_to_left_text_is_unchanged():
     texts = [" שלום", ' "עולם"', " (2024)", " مرحبا،", " \u200fنعم", " abc"]
     words = [Word(text, i, i + 1, 0.9) for i, text in enumerate(texts)]
     for result in (of_words(*words), transcription(segment(0, 6, "".join(texts)))):
@@ -112,7 +112,7 @@ def test_right_to_left_text_is_left_alone():
     assert written(of_words(*words), "txt") == "".join(texts).strip() + "\n"
 
 
-# ---- what cannot be seen, and what takes no time ----------------------------------------------------------------
+# ---- invisible text and empty durations -----------------------------------------------------------------------------
 
 
 def test_empty_segments_have_no_cue():
@@ -121,16 +121,18 @@ def test_empty_segments_have_no_cue():
     assert read_vtt(written(result, "vtt")) == [(0, 1000, "one"), (2000, 3000, "two")]
 
 
-def test_a_cue_of_no_length_is_shown_for_a_while_or_with_the_next():
+def test_a_cue_without_duration_is_extended_or_merged():
     alone = transcription(segment(1, 1, "one"), segment(3, 4, "two"), segment(5, 4.5, "three"))
     assert read_srt(written(alone, "srt")) == [(1000, 1100, "one"), (3000, 4000, "two"), (5000, 5100, "three")]
     close = transcription(segment(1, 1, "one"), segment(1.05, 1.05, "two"), segment(1.08, 2, "three"))
     assert read_srt(written(close, "srt")) == [(1000, 2000, "one\ntwo\nthree")]
-    short = transcription(segment(1, 1.0004, "one"), segment(1.5, 1.501, "two"))  # 0 ms, and 1 ms: short, but there
+    short = transcription(
+        segment(1, 1.0004, "one"), segment(1.5, 1.501, "two")
+    )  # 0 ms, and 1 ms, which is short but valid
     assert read_srt(written(short, "srt")) == [(1000, 1100, "one"), (1500, 1501, "two")]
 
 
-def test_a_word_of_no_length_is_highlighted_with_its_neighbour():
+def test_a_word_without_duration_is_highlighted_with_its_neighbor():
     words = Word(" a", 0, 1, 0.9), Word(" b", 1, 1, 0.9), Word(" c", 1, 2, 0.9), Word(" d", 2, 2, 0.9)
     assert read_vtt(written(of_words(*words), "vtt", highlight_words=True)) == [
         (0, 1000, "<u>a</u> b c d"),
@@ -145,7 +147,7 @@ def test_a_word_of_no_length_is_highlighted_with_its_neighbour():
     ]
 
 
-def test_a_segment_in_which_no_word_was_found_is_shown_whole():
+def test_a_segment_without_words_is_shown_whole():
     result = transcription(segment(0, 1, " one", (Word(" one", 0, 1, 0.9),)), segment(1, 2, " two three", ()))
     assert read_srt(written(result, "srt")) == [(0, 1000, "one"), (1000, 2000, "two three")]
     mixed = {"segments": [{"start": 0, "end": 1, "text": "a"}, spoken(1, 2).to_dict()]}
@@ -171,12 +173,12 @@ def test_cues_have_text_and_time(result, layout, per_second):
         assert [i for first, last in parts for i in range(first, last)] == list(range(len(cue.words)))
 
 
-# ---- options and times ------------------------------------------------------------------------------------------
+# ---- options and times ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["max_line_width", "max_line_count", "max_words_per_line"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, "5", True, [3], np.float32(3)])
-def test_wrong_layouts(name, value):
+def test_invalid_options(name, value):
     with pytest.raises(OptionError, match=name):
         LineOptions(**{name: value})
     assert LineOptions(**{name: np.int64(3)}) == LineOptions(**{name: 3})
@@ -189,6 +191,6 @@ def test_timestamps_read_back(milliseconds):
 
 
 @pytest.mark.parametrize("seconds", [-0.1, float("nan"), float("inf")])
-def test_times_that_are_none(seconds):
-    with pytest.raises(OptionError, match="a time must not be"):
+def test_invalid_times(seconds):
+    with pytest.raises(OptionError, match="a time must be a finite number of seconds"):
         format_timestamp(seconds)

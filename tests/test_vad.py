@@ -1,4 +1,4 @@
-"""Voice activity: what is speech, streams against wholes, and times that lead back."""
+"""Voice activity detection: spans, streams that equal the whole, and mapping of times."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def recording() -> np.ndarray:
-    """Speech, five seconds of faint noise, speech, a short pause, speech, three seconds of nothing."""
+    """Return speech, five seconds of faint noise, speech, a short pause, speech, and three seconds of silence."""
     noise = np.random.default_rng(0).normal(0, 1e-3, 5 * SAMPLE_RATE).astype(np.float32)
     en, de, fr = (load_audio(DATA / f"{name}.wav") for name in ("en", "de", "fr"))
     return np.concatenate([en, noise, de, np.zeros(8000, np.float32), fr, np.zeros(3 * SAMPLE_RATE, np.float32)])
@@ -65,7 +65,7 @@ def sounds_without_speech():
 
 
 @pytest.mark.parametrize("kind", ["silence", "noise", "faint", "tones"])
-def test_no_speech_is_found_where_there_is_none(kind):
+def test_no_speech_in_other_sounds(kind):
     assert speech_timestamps(sounds_without_speech()[kind].astype(np.float32)) == []
 
 
@@ -78,7 +78,7 @@ OPTIONS = (
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_blocks_do_not_matter(recording, options):
+def test_spans_do_not_depend_on_blocks(recording, options):
     whole = speech_timestamps(recording, options)
     assert whole
     assert all(a.end <= b.start for a, b in pairwise(whole))
@@ -96,7 +96,7 @@ def test_blocks_do_not_matter(recording, options):
             assert passed.map.original(t) == pytest.approx(SpeechMap(whole).original(t), abs=1e-9)
 
 
-def test_options_do_what_they_say(recording):
+def test_options(recording):
     rough, fine = speech_timestamps(recording), speech_timestamps(recording, OPTIONS[1])
     assert len(fine) > len(rough)
     longest = max(end - start for start, end in speech_timestamps(recording, VadOptions(max_speech_duration_s=2)))
@@ -106,8 +106,8 @@ def test_options_do_what_they_say(recording):
     )
 
 
-def test_memory_does_not_grow(recording):
-    """Neither where nobody speaks nor where somebody speaks without end."""
+def test_memory_is_constant(recording):
+    """In silence as well as in endless speech."""
     for block in (np.zeros(SAMPLE_RATE, np.float32), load_audio(DATA / "en.wav")[: 3 * SAMPLE_RATE]):
         stream = SpeechFilter()
         kept = []
@@ -118,7 +118,7 @@ def test_memory_does_not_grow(recording):
 
 
 @given(st.lists(st.integers(1, 10_000), min_size=2, max_size=20), st.data())
-def test_times_lead_back_exactly(lengths, data):
+def test_times_map_back_exactly(lengths, data):
     bounds = np.cumsum(lengths).tolist()
     spans = [Span(a, b) for a, b in zip(bounds[::2], bounds[1::2], strict=False)]
     back = SpeechMap(spans)
@@ -134,10 +134,10 @@ def test_times_lead_back_exactly(lengths, data):
 
 @settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), max_size=300), st.sampled_from(OPTIONS))
-def test_any_probabilities_give_spans_in_order(values, options):
+def test_spans_for_any_probabilities_are_in_order(values, options):
     detector = SpeechDetector(options)
     detector.n_samples = FRAME * len(values)
-    spans = [*detector._judge(np.array(values, np.float32)), *detector.finish()]
+    spans = [*detector._add_frames(np.array(values, np.float32)), *detector.finish()]
     assert all(a.end <= b.start for a, b in pairwise(spans))
     assert all(0 <= a <= b <= detector.n_samples for a, b in spans)
 
@@ -152,11 +152,11 @@ def test_any_probabilities_give_spans_in_order(values, options):
         {"max_speech_duration_s": 0.5},
     ],
 )
-def test_wrong_options(wrong):
+def test_invalid_options(wrong):
     with pytest.raises(OptionError):
         VadOptions(**wrong)
 
 
-def test_nothing():
+def test_empty_recording():
     assert speech_timestamps(np.zeros(0)) == []
     assert SpeechMap().original(1.5) == 1.5

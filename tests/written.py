@@ -1,4 +1,4 @@
-"""Transcriptions of any text and any times, and small readers of the files that are made of them."""
+"""Strategies for transcriptions with any text and times, and readers of the files written from them."""
 
 import io
 import re
@@ -51,7 +51,7 @@ def any_segment(draw: Any, with_words: bool) -> Segment:
 
 @st.composite
 def any_transcription(draw: Any, with_words: bool | None = None) -> Transcription:
-    """Any text, any times: they need not rise, nor be apart."""
+    """Draw any text and any times, which need not increase and may overlap."""
     has_words = draw(st.booleans()) if with_words is None else with_words
     return transcription(*draw(st.lists(any_segment(has_words), max_size=4)))
 
@@ -63,8 +63,8 @@ def written(result: Any, format: str, **options: Any) -> str:
 
 
 def seen(text: str) -> str:
-    """What of a text can be seen, however it is laid out: no white space, no control or format characters."""
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # lone surrogates: U+FFFD
+    """Return the visible characters of a text: no white space, control or format characters."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # lone surrogates become U+FFFD
     return "".join(c for c in text if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf"))
 
 
@@ -98,7 +98,7 @@ def _read_cue(lines: list[str]) -> Shown:
 
 
 def read_srt(text: str) -> list[Shown]:
-    """The cues of a file that is valid: numbered, none empty or of no length."""
+    """Return the cues of a file, checking that they are numbered and none is empty or without duration."""
     assert "\r" not in text
     *blocks, rest = text.split("\n\n")
     assert rest == ""
@@ -111,7 +111,7 @@ def read_srt(text: str) -> list[Shown]:
 
 
 def read_vtt(text: str) -> list[Shown]:
-    """The cues of a file that is valid; their text with its character references resolved, but <u> and <v> as they are."""
+    """Return the cues of a file, checking that it is valid; character references are resolved, <u> and <v> are kept."""
     assert "\r" not in text
     head, *blocks, rest = text.split("\n\n")
     assert (head, rest) == ("WEBVTT", "")

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.parity
 EXACT = ("id", "seek", "start", "end", "text", "tokens", "temperature", "compression_ratio")
 CLOSE = ("avg_logprob", "no_speech_prob")  # sums of float32
 
-DAMAGED = ("az_katie.wav",)  # its head promises more than there is: read with a warning
+DAMAGED = ("az_katie.wav",)  # its header states more samples than there are; it is read with a warning
 ENGLISH = (
     *("LDC93S1_8k.wav", "LJ001-0001.flac", "LJ001-0002.flac", "LJ001-0003.flac", "LJ001-0004.flac"),
     *("az_aboutSpeechSdk.wav", "az_katie.wav", "az_weather_mulaw.wav", "fw_hotwords.mp3", "fw_stereo_diarization.wav"),

@@ -13,7 +13,7 @@ from whisper_apr.audio import SAMPLE_RATE, load_audio
 from whisper_apr.errors import AudioError, AudioWarning
 
 KINDS = {".wav", ".flac", ".mp3", ".m4a"}
-CUT = {"az_katie.wav"}  # whose head promises 98 times its samples
+CUT = {"az_katie.wav"}  # whose header states 98 times its samples
 
 
 def decoded(path: Path) -> np.ndarray:
@@ -51,9 +51,9 @@ def test_every_recording_is_as_long_as_ffmpeg_decodes_it(recordings: Path) -> No
         assert np.corrcoef(samples[:n], expected[:n])[0, 1] > 0.99, path.name
 
 
-def test_a_head_that_promises_98_times_the_samples(recordings: Path) -> None:
+def test_stated_length_98_times_too_large(recordings: Path) -> None:
     with pytest.warns(
-        AudioWarning, match=r"az_katie\.wav: cut off: its head promises 57704952 bytes of samples"
+        AudioWarning, match=r"az_katie\.wav: cut off: its header states 57704952 bytes of samples"
     ) as told:
         samples = load_audio(recordings / "az_katie.wav")
     assert len(told) == 1

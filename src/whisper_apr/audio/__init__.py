@@ -1,4 +1,7 @@
-"""Samples in, features out. Names and constants are openai-whisper's."""
+"""Load audio, resample it, find the speech in it and compute its log-mel spectrogram.
+
+Names and constants follow openai-whisper's `audio.py` where it has them.
+"""
 
 from .load import (
     CHUNK_LENGTH,

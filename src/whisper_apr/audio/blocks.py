@@ -1,4 +1,4 @@
-"""Blocks of decoded sound, as the readers yield them: their bounds."""
+"""Blocks of decoded samples, the unit in which every decoder yields audio, and their limits."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,16 +11,27 @@ from ..errors import AudioError
 Block = tuple[int, npt.NDArray[Any]]  # sampling rate in Hz, samples (n, channels)
 
 BLOCK_SECONDS = 10
-MAX_BLOCK = 1 << 21  # numbers in a block, however many channels there are
+MAX_BLOCK = 1 << 21  # values in a block, all channels counted
 MAX_CHANNELS = 64
-MAX_RATE = 1_000_000
+MAX_RATE = 1_000_000  # Hz
 
-GAP_SECONDS = 600  # of silence in place of what is missing, in any recording ...
-BYTES_PER_SECOND = 6400  # ... and a second more for so many of its bytes: ten bytes of float32 at 16 kHz for each
+# Limits on the silence that replaces missing audio in one recording: a fixed allowance, plus one second for each
+# BYTES_PER_SECOND of the file. That is at most ten bytes of 16 kHz float32 output for each byte of input.
+GAP_SECONDS = 600
+BYTES_PER_SECOND = 6400
 
 
-def check_head(name: str, rate: float, channels: int) -> None:
-    """Raise AudioError for a sampling rate or a number of channels that cannot be read."""
+def check_format(name: str, rate: float, channels: int) -> None:
+    """Check the sampling rate and the channel count that a file's header states.
+
+    Args:
+        name: the recording's name, for the message.
+        rate: sampling rate in Hz.
+        channels: number of channels.
+
+    Raises:
+        AudioError: the rate or the channel count is outside what can be read.
+    """
     if not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(f"{name}: {channels} channels; 1 to {MAX_CHANNELS} can be read")
     if not 100 <= rate <= MAX_RATE or rate != int(rate):
@@ -28,19 +39,22 @@ def check_head(name: str, rate: float, channels: int) -> None:
 
 
 def block_frames(rate: int, channels: int) -> int:
-    """Return how many samples of each channel make a block."""
+    """Return the number of samples per channel in a block."""
     return max(1, min(BLOCK_SECONDS * rate, MAX_BLOCK // channels))
 
 
 class GapFiller:
-    """Silence in place of sound that is missing, so that what follows keeps its time: bounded by the recording's bytes."""
+    """Silence in place of missing audio, so that later audio keeps its time.
+
+    The total is limited in proportion to the file's size: a damaged header may claim a gap of any length.
+    """
 
     def __init__(self, size: int) -> None:
-        """Take the bytes of the recording, whose numbers may claim any gap."""
+        """Set the limit for a recording of `size` bytes."""
         self._seconds = GAP_SECONDS + size / BYTES_PER_SECOND
 
     def silence(self, n: int, rate: int, channels: int) -> Iterator[Block]:
-        """Yield `n` samples of silence, or nothing where that would be too much."""
+        """Yield `n` samples of silence at `rate` Hz, or nothing if that exceeds the limit."""
         if n / rate > self._seconds:
             return
         self._seconds -= n / rate

@@ -1,7 +1,11 @@
-"""Recordings made of chunks (WAV and its kin, AIFF, CAF) and AU: where their samples are, and how many there are.
+"""Chunked formats (RIFF/WAVE and its relatives, AIFF, CAF) and AU: where the samples are, and how many there are.
 
-A writer that cannot go back to the head leaves a length of 0, or one of the largest that fit, there; other heads promise
-more than came, or less. How much there is, the file itself says.
+The length in a header may be wrong. A writer that cannot seek back leaves 0 or a value near the maximum, a truncated
+file has fewer samples than its header states, and an appended one more. The file itself decides.
+
+Specifications: Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0" (RIFF/WAVE, RIFX); EBU
+Tech 3306 (RF64) and ITU-R BS.2088 (BW64); Apple's "Audio Interchange File Format" (AIFF, AIFC) and "Core Audio Format
+Specification" (CAF); Sony's Wave64 (W64); Sun's AU.
 """
 
 import struct
@@ -10,41 +14,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .blocks import Block, block_frames, check_head
+from .blocks import Block, block_frames, check_format
 from .diagnostics import DamageReport
 from .sources import ByteRange, DecodeError, RandomAccessBytes, SplicedFile
 
-MAX_CHUNKS = 10_000  # of one file: each is visited
-ZEROS = 1 << 20  # bytes of zeros behind the samples that are no sound
+MAX_CHUNKS = 10_000  # visited in one file
+MAX_PADDING = 1 << 20  # bytes of zeros after the samples that do not count as samples
+
+PCM, FLOAT, MPEG_LAYER_2, MPEG_LAYER_3, EXTENSIBLE = 0x0001, 0x0003, 0x0050, 0x0055, 0xFFFE  # WAVE format tags
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """How a family of formats lays out its chunks."""
+class _ChunkFormat:
+    """How a family of formats encodes its chunks."""
 
-    start: int  # of the first chunk
-    length: str  # of a chunk, as struct writes it
-    n_id: int = 4  # bytes of a chunk's name
-    align: int = 2  # what a chunk's length is rounded up to
-    own_head: bool = False  # the length counts the chunk's own head
-    data: bytes = b"data"  # the chunk that has the samples
-    before: int = 0  # bytes of it that come before the samples
-    file_length: tuple[int, int] | None = None  # where the file's length is, and what it leaves out
+    start: int  # offset of the first chunk
+    length: str  # struct format of a chunk's length
+    id_size: int = 4  # bytes of a chunk's identifier
+    align: int = 2  # chunks are padded to a multiple of this many bytes
+    counts_header: bool = False  # whether a chunk's length includes its header
+    data: bytes = b"data"  # identifier of the chunk with the samples
+    data_offset: int = 0  # bytes in that chunk before the samples
+    file_length: tuple[int, int] | None = None  # offset of the file's length, and the bytes it does not count
 
     @property
-    def n_head(self) -> int:
-        return self.n_id + struct.calcsize(self.length)
+    def header_size(self) -> int:
+        """Bytes of a chunk's identifier and length."""
+        return self.id_size + struct.calcsize(self.length)
 
 
-_RIFF = _Layout(12, "<I", file_length=(4, 8))
-_RIFX = _Layout(12, ">I", file_length=(4, 8))
-_AIFF = _Layout(12, ">I", data=b"SSND", before=8, file_length=(4, 8))
-_CAF = _Layout(8, ">Q", align=1, before=4)
-_W64 = _Layout(40, "<Q", n_id=16, align=8, own_head=True, file_length=(16, 0))
+_RIFF = _ChunkFormat(12, "<I", file_length=(4, 8))
+_RIFX = _ChunkFormat(12, ">I", file_length=(4, 8))
+_AIFF = _ChunkFormat(12, ">I", data=b"SSND", data_offset=8, file_length=(4, 8))
+_CAF = _ChunkFormat(8, ">Q", align=1, data_offset=4)
+_W64 = _ChunkFormat(40, "<Q", id_size=16, align=8, counts_header=True, file_length=(16, 0))
 
 
-def _layout(head: bytes) -> _Layout | None:
-    """Return the layout of a file that begins with these bytes."""
+def _chunk_format(head: bytes) -> _ChunkFormat | None:
+    """Return the chunk format of a file by its first 40 bytes, or None if it is not a chunked format."""
     if head[8:12] == b"WAVE":
         return {b"RIFF": _RIFF, b"RF64": _RIFF, b"BW64": _RIFF, b"RIFX": _RIFX}.get(head[:4])
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
@@ -57,48 +64,52 @@ def _layout(head: bytes) -> _Layout | None:
 
 
 def is_chunked(head: bytes) -> bool:
-    """Tell whether a file that begins with these 40 bytes is one for `sounds`."""
-    return head[:4] in (b".snd", b"dns.") or _layout(head) is not None
+    """Return whether `find_audio_sections` can read a file, by its first 40 bytes."""
+    return head[:4] in (b".snd", b"dns.") or _chunk_format(head) is not None
 
 
 @dataclass
-class Sound:
-    """Samples in a file, and what the file should have said of their length."""
+class AudioSection:
+    """Where one file's samples are, and the header fields that must be corrected for their actual length."""
 
-    file: ByteRange  # the whole file, with its head; several may be joined in one recording
+    file: ByteRange  # the whole file, header included; a recording may consist of several files
     samples: ByteRange
-    patches: list[tuple[int, bytes]]  # offsets and what is right there
-    format: bytes = b""  # the chunk "fmt " of WAV and its kin
-    order: str = "<"  # of its bytes
+    patches: list[tuple[int, bytes]]  # offsets and the correct bytes there
+    format: bytes = b""  # the content of a WAVE file's "fmt " chunk
+    order: str = "<"  # byte order, as struct writes it
 
     @property
-    def kind(self) -> int:
-        """The number of the samples' coding, of WAV and its kin; 1 is integers, 3 floats. Otherwise 0."""
+    def format_tag(self) -> int:
+        """The WAVE format tag (1 is integer PCM, 3 floats); 0 for other formats."""
         if len(self.format) < 16:
             return 0
-        kind = self._number("H", 0)
-        return self._number("H", 24) if kind == 0xFFFE and len(self.format) >= 26 else kind
+        tag = self._number("H", 0)
+        return self._number("H", 24) if tag == EXTENSIBLE and len(self.format) >= 26 else tag
 
     def _number(self, code: str, at: int) -> int:
         return int(struct.unpack_from(self.order + code, self.format, at)[0])
 
-    def pieces(self, content: RandomAccessBytes) -> SplicedFile:
-        """The file as its writer should have left it."""
+    def corrected_file(self, content: RandomAccessBytes) -> SplicedFile:
+        """Return the file with a correct header."""
         pieces: list[bytes | ByteRange] = []
         at, end = self.file
-        for offset, right in sorted(self.patches):
-            pieces += [(at, offset), right]
-            at = offset + len(right)
+        for offset, correct in sorted(self.patches):
+            pieces += [(at, offset), correct]
+            at = offset + len(correct)
         return SplicedFile(content, [*pieces, (at, max(at, end))])
 
     def blocks(self, content: RandomAccessBytes, name: str) -> Iterator[Block]:
-        """Yield samples of kind 1 and 3. Raises DecodeError where they have an unknown width."""
+        """Yield the samples of a PCM or FLOAT section.
+
+        Raises:
+            DecodeError: the samples have an unknown size.
+        """
         channels, rate, align = self._number("H", 2), self._number("I", 4), self._number("H", 12)
-        check_head(name, rate, channels)
+        check_format(name, rate, channels)
         width = -(-self._number("H", 14) // 8)
-        if align % channels == 0 and align > width * channels:  # 20 bits, say, in four bytes
+        if align % channels == 0 and align > width * channels:  # a larger container, such as 20 bits in four bytes
             width = align // channels
-        types = {1: {1: "u1", 2: "i2", 3: "i4", 4: "i4"}, 3: {2: "f2", 4: "f4", 8: "f8"}}[self.kind]
+        types = {PCM: {1: "u1", 2: "i2", 3: "i4", 4: "i4"}, FLOAT: {2: "f2", 4: "f4", 8: "f8"}}[self.format_tag]
         if width not in types:
             raise DecodeError(f"WAV samples of {width} bytes")
         begin, end = self.samples
@@ -115,132 +126,144 @@ class Sound:
                 yield rate, np.frombuffer(data, self.order + types[width]).reshape(-1, channels)
 
 
-def sounds(content: RandomAccessBytes, faults: DamageReport) -> Iterator[Sound]:
-    """Yield where samples are: in most recordings once, more often where files have been joined.
+def find_audio_sections(content: RandomAccessBytes, damage: DamageReport) -> Iterator[AudioSection]:
+    """Yield the sections of a recording: one for most, several if files have been concatenated.
 
-    Lengths that are open are no fault: a program that writes into a pipe cannot know better.
-    Raises DecodeError where the first file has no samples in it, or is none of these kinds.
+    A length left open is not damage: a program that writes to a pipe cannot know it.
+
+    Raises:
+        DecodeError: the first file has no samples, or is not of a format in this module.
     """
     start = 0
     while start < content.size:
         head = content.read(start, 40)
-        layout = _layout(head)
-        found = _au(content, start, faults) if head[:4] in (b".snd", b"dns.") else None
-        if layout:
-            found = _walk(content, start, layout, faults)
+        chunk_format = _chunk_format(head)
+        found = _find_au_samples(content, start, damage) if head[:4] in (b".snd", b"dns.") else None
+        if chunk_format:
+            found = _find_samples(content, start, chunk_format, damage)
         if not found and start == 0:
-            raise DecodeError("its head tells of no samples")
+            raise DecodeError("its header describes no samples")
         if not found:
             return
         yield found
         start = found.file[1]
 
 
-def _walk(content: RandomAccessBytes, start: int, layout: _Layout, faults: DamageReport) -> Sound | None:
-    """Find the samples of the file that begins at an offset."""
-    fmt, long = b"", 0  # of RF64: where the samples' length is
-    for kind, position, length in _chunks(content, start, start + layout.start, layout):
-        payload = position + layout.n_head
-        if kind == layout.data:
+def _find_samples(
+    content: RandomAccessBytes, start: int, chunk_format: _ChunkFormat, damage: DamageReport
+) -> AudioSection | None:
+    """Find the samples of the file that begins at offset `start`; None if it has none."""
+    fmt, long_length = b"", 0  # long_length: offset of RF64's 64-bit length
+    for identifier, position, length in _chunks(content, start, start + chunk_format.start, chunk_format):
+        payload = position + chunk_format.header_size
+        if identifier == chunk_format.data:
             break
-        if kind == b"fmt ":
+        if identifier == b"fmt ":
             fmt = content.read(payload, min(length, 40))
-        elif kind == b"ds64":
-            long = payload + 8
+        elif identifier == b"ds64":
+            long_length = payload + 8
     else:
         return None
-    begin = min(payload + layout.before, content.size)
-    promised, wide = max(0, length - layout.before), layout.length[1] == "Q"
-    if long and length == 0xFFFFFFFF:
-        promised, wide = int.from_bytes(content.read(long, 8), "little"), True
-    end, next_file = _end(content, begin, promised, wide, start, layout, faults)
-    counted = end - begin + layout.before + (layout.n_head if layout.own_head else 0)
-    patches = [(position + layout.n_id, _packed(layout.length, counted))]
-    if long:
-        patches = [(long, struct.pack("<Q", end - begin))]
-    if layout.file_length:
-        at, less = layout.file_length
-        patches.append((start + at, _packed(layout.length, next_file - start - less)))
-    return Sound((start, next_file), (begin, end), patches, fmt, layout.length[0])
+    begin = min(payload + chunk_format.data_offset, content.size)
+    stated, wide = max(0, length - chunk_format.data_offset), chunk_format.length[1] == "Q"
+    if long_length and length == 0xFFFFFFFF:
+        stated, wide = int.from_bytes(content.read(long_length, 8), "little"), True
+    end, next_file = _find_end(content, begin, stated, wide, start, chunk_format, damage)
+    counted = end - begin + chunk_format.data_offset + (chunk_format.header_size if chunk_format.counts_header else 0)
+    patches = [(position + chunk_format.id_size, _pack_length(chunk_format.length, counted))]
+    if long_length:
+        patches = [(long_length, struct.pack("<Q", end - begin))]
+    if chunk_format.file_length:
+        at, uncounted = chunk_format.file_length
+        patches.append((start + at, _pack_length(chunk_format.length, next_file - start - uncounted)))
+    return AudioSection((start, next_file), (begin, end), patches, fmt, chunk_format.length[0])
 
 
-def _chunks(content: RandomAccessBytes, start: int, at: int, layout: _Layout) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, offset and length of the chunks from an offset on, of the file that begins at `start`."""
+def _chunks(
+    content: RandomAccessBytes, start: int, at: int, chunk_format: _ChunkFormat
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield `(identifier, offset, length)` of the chunks from offset `at` on, in the file that begins at `start`."""
     for _ in range(MAX_CHUNKS):
-        head = content.read(at, layout.n_head)
-        if len(head) < layout.n_head:
+        head = content.read(at, chunk_format.header_size)
+        if len(head) < chunk_format.header_size:
             return
-        (length,) = struct.unpack_from(layout.length, head, layout.n_id)
-        length = max(0, length - layout.n_head) if layout.own_head else length
+        (length,) = struct.unpack_from(chunk_format.length, head, chunk_format.id_size)
+        length = max(0, length - chunk_format.header_size) if chunk_format.counts_header else length
         yield head[:4], at, length
-        at = _aligned(at + layout.n_head + length, start, layout)
+        at = _align(at + chunk_format.header_size + length, start, chunk_format)
 
 
-def _aligned(at: int, start: int, layout: _Layout) -> int:
-    return at + (start - at) % layout.align
+def _align(at: int, start: int, chunk_format: _ChunkFormat) -> int:
+    return at + (start - at) % chunk_format.align
 
 
-def _packed(code: str, length: int) -> bytes:
+def _pack_length(code: str, length: int) -> bytes:
     return struct.pack(code, min(length, (1 << 8 * struct.calcsize(code)) - 1))
 
 
-def _au(content: RandomAccessBytes, start: int, faults: DamageReport) -> Sound | None:
+def _find_au_samples(content: RandomAccessBytes, start: int, damage: DamageReport) -> AudioSection | None:
     head = content.read(start, 24)
     order = ">" if head[:1] == b"." else "<"
     if len(head) < 24:
         return None
-    offset, promised = struct.unpack_from(order + "II", head, 4)
+    offset, stated = struct.unpack_from(order + "II", head, 4)
     begin = start + offset
     if offset < 24 or begin > content.size:
         return None
-    end, next_file = _end(content, begin, promised, False, start, None, faults)
-    return Sound((start, next_file), (begin, end), [(start + 8, _packed(order + "I", end - begin))])
+    end, next_file = _find_end(content, begin, stated, False, start, None, damage)
+    return AudioSection((start, next_file), (begin, end), [(start + 8, _pack_length(order + "I", end - begin))])
 
 
-# ---- how long samples are -------------------------------------------------------------------------------------------
+# ---- the samples' length --------------------------------------------------------------------------------------------
 
 
-def _end(
+def _find_end(
     content: RandomAccessBytes,
     begin: int,
-    promised: int,
+    stated: int,
     wide: bool,
     start: int,
-    layout: _Layout | None,
-    faults: DamageReport,
+    chunk_format: _ChunkFormat | None,
+    damage: DamageReport,
 ) -> ByteRange:
-    """Return where the samples end that begin at an offset, and where their file does."""
+    """Return where samples that begin at offset `begin` end, and where their file ends.
+
+    `stated` is their length in bytes according to the header, `wide` whether it is a 64-bit field.
+    """
     available = content.size - begin
-    if promised > available:
-        if not _is_open(promised, wide):
-            faults.add(f"cut off: its head promises {promised} bytes of samples, {available} are there")
+    if stated > available:
+        if not _is_placeholder(stated, wide):
+            damage.add(f"cut off: its header states {stated} bytes of samples, but {available} are there")
         return content.size, content.size
-    following, next_file = _following(content, begin + promised, start, layout)
-    if following in ("chunks", "file") or (promised and not following):
-        return begin + promised, next_file
-    if promised:
-        faults.add(f"its head promises {promised} bytes of samples, {available} are there, all of which are read")
+    following, next_file = _what_follows(content, begin + stated, start, chunk_format)
+    if following in ("chunks", "file") or (stated and not following):
+        return begin + stated, next_file
+    if stated:
+        damage.add(f"its header states {stated} bytes of samples, but {available} are there, all of which are read")
     return content.size, content.size
 
 
-def _is_open(promised: int, wide: bool) -> bool:
-    """Tell whether a length is one that programs write where they cannot know it.
+def _is_placeholder(stated: int, wide: bool) -> bool:
+    """Return whether a length is one that programs write when they do not know it.
 
-    Of 32 bits those about 2^31 (SoX, eSpeak, MPlayer, arecord: 0x7f000000 to 0x80000000 and a head) and the largest
-    (FFmpeg, GStreamer; less a head, too), of 64 bits the largest with and without a sign.
+    For 32 bits: values near 2^31 (SoX, eSpeak, MPlayer and arecord write 0x7f000000 to 0x80000000, some plus a header)
+    and near the maximum (FFmpeg and GStreamer, the maximum or a header less). For 64 bits: the signed and the unsigned
+    maximum.
     """
     if wide:
-        return promised >= 1 << 62
-    return 0x7F000000 <= promised <= 0x80001000 or promised >= 0xFFFF0000
+        return stated >= 1 << 62
+    return 0x7F000000 <= stated <= 0x80001000 or stated >= 0xFFFF0000
 
 
-def _following(content: RandomAccessBytes, end: int, start: int, layout: _Layout | None) -> tuple[str, int]:
-    """Return what follows samples that should end at an offset, and where their file ends.
+def _what_follows(
+    content: RandomAccessBytes, end: int, start: int, chunk_format: _ChunkFormat | None
+) -> tuple[str, int]:
+    """Return what follows the samples, which should end at offset `end`, and where their file ends.
 
-    That is "" (nothing), "chunks", another "file", or "more" samples: a recording of more than 4 GiB has a length that is
-    too small by a multiple of that; one whose writer was killed has the length from when the head was last written.
+    What follows is "" (nothing), "chunks", another "file", or "more" samples: the length of a recording over 4 GiB has
+    wrapped around, and the header of a writer that was killed has not been updated.
     """
-    at = _aligned(end, start, layout) if layout else end
+    at = _align(end, start, chunk_format) if chunk_format else end
     for position in (end, at):
         if is_chunked(content.read(position, 40)):
             return "file", position
@@ -248,15 +271,15 @@ def _following(content: RandomAccessBytes, end: int, start: int, layout: _Layout
     if len(head) < 8:
         return "", content.size
     if head[:3] in (b"ID3", b"TAG") or all(32 <= byte < 127 for byte in head[:4]):
-        return "chunks", _next_file(content, at, start, layout) if layout else content.size
-    if content.size - at <= ZEROS and not any(content.read(at, ZEROS)):
+        return "chunks", _next_file(content, at, start, chunk_format) if chunk_format else content.size
+    if content.size - at <= MAX_PADDING and not any(content.read(at, MAX_PADDING)):
         return "", content.size
     return "more", content.size
 
 
-def _next_file(content: RandomAccessBytes, at: int, start: int, layout: _Layout) -> int:
-    """Return where the next file begins, after chunks from an offset on, or the recording's end."""
-    for _, position, _ in _chunks(content, start, at, layout):
+def _next_file(content: RandomAccessBytes, at: int, start: int, chunk_format: _ChunkFormat) -> int:
+    """Return where the next file begins after the chunks from offset `at` on, or the end of the recording."""
+    for _, position, _ in _chunks(content, start, at, chunk_format):
         if is_chunked(content.read(position, 40)):
             return position
     return content.size

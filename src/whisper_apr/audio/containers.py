@@ -1,8 +1,8 @@
-"""Encoded recordings: which reader decodes one, and the rule that all of them follow.
+"""Audio files: the choice of a decoder, and the policy for damage that all decoders follow.
 
-The rule: all the sound that is there is read, once. Where a recording's head and its sound disagree, or data is damaged, what
-can be read is read, what is missing becomes silence where its length is known, and one AudioWarning says so; or, with
-`strict=True`, an AudioError.
+Policy: all audio in the file is decoded, once. If the header and the audio disagree, or data is damaged, whatever can
+be decoded is decoded, missing audio of known length becomes silence, and one AudioWarning describes the damage. With
+`strict=True` the damage raises AudioError instead.
 """
 
 import shutil
@@ -13,126 +13,138 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import AudioError
-from .blocks import Block, GapFiller, check_head
-from .chunks import is_chunked, sounds
+from .blocks import Block, GapFiller, check_format
+from .chunks import FLOAT, MPEG_LAYER_2, MPEG_LAYER_3, PCM, find_audio_sections, is_chunked
 from .diagnostics import DamageReport, Diagnostics
 from .ffmpeg import ffmpeg_blocks
 from .flac import flac_blocks
-from .mpeg import mpeg_blocks, starts_mpeg, tags_end
+from .mpeg import is_mpeg, mpeg_blocks, skip_tags
 from .ogg import ogg_blocks
 from .sndfile import sound_blocks
 from .sources import ByteSource, DecodeError, EncodedAudio, RandomAccessBytes, SplicedFile, source_name
 
-# Of float samples: some programs keep them at the scale of 32-bit integers, none at a larger one. A bit that is flipped in an exponent
-# makes a number far above it, beside which the rest of the recording would be silence.
+# The largest plausible float sample: some programs store floats at the scale of 32-bit integers, none at a larger one.
+# A flipped bit in an exponent makes a far larger number, next to which the rest of the recording would be silence.
 MAX_SAMPLE = np.float32(2**31)
 
 
 class AudioFile:
-    """A recording that is a file of some kind, of which `blocks` reads the sound as often as it is asked.
-
-    What is found to be wrong with it is said once, however often it is read.
-    """
+    """An encoded recording, which can be decoded repeatedly. Each kind of problem is reported once."""
 
     def __init__(self, source: EncodedAudio, *, track: int | None = None, strict: bool = False) -> None:
-        """Take a path, the bytes of a file (bytes, bytearray, memoryview), or a binary file, which is read from where it stands.
+        """Set the source.
 
-        `track` is the number of the audio track, counted from 0, where a file has several; the default is the one that a
-        player would choose. With `strict`, damage raises AudioError; otherwise what there is is read, with an AudioWarning.
-        Raises AudioError for what is none of these.
+        Args:
+            source: a path, the bytes of a file (bytes, bytearray, memoryview), or a binary file object, which is read
+                from its current position.
+            track: the number of the audio track, counted from 0; None for the one that a player would choose.
+            strict: raise AudioError for damage instead of issuing an AudioWarning.
+
+        Raises:
+            AudioError: `source` is not one of these.
         """
         self.name, self.track, self.strict = source_name(source), track, strict
         self._source = ByteSource(source, self.name)
         self._diagnostics = Diagnostics(strict)
 
     def blocks(self) -> Iterator[Block]:
-        """Yield `(rate, samples)` from the beginning: `rate` in Hz, samples `(n, channels)` of floats (full scale at 1) or integers.
+        """Decode the recording from its beginning. Closing the iterator releases its resources.
 
-        Rate and channels may change from one block to the next, where recordings of different kinds have been joined.
-        Nothing is yielded of a recording whose head is whole but has no samples. Closing the iterator releases what it holds.
-        Raises AudioError for what is no recording, or not one that can be read here.
+        Yields:
+            `(rate, samples)`: the rate in Hz, and samples `(n, channels)`, integers or floats with full scale at 1. The
+            rate and the number of channels may change between blocks, if different recordings were concatenated.
+            Nothing is yielded if the header is valid but there are no samples.
+
+        Raises:
+            AudioError: the source cannot be read or decoded.
         """
-        faults = DamageReport(self.name, self.strict)
+        damage = DamageReport(self.name, self.strict)
         n_out = 0
         with self._source.open() as content:
-            for rate, block in self._read(content, faults):
-                check_head(self.name, rate, block.shape[1])
+            for rate, block in self._read(content, damage):
+                check_format(self.name, rate, block.shape[1])
                 if len(block):
-                    yield rate, _plausible(block, faults, n_out / rate)
+                    yield rate, _silence_invalid(block, damage, n_out / rate)
                 n_out += len(block)
-        if faults.summary() and not n_out:
-            raise AudioError(f"{faults.summary()}: no samples in it")
-        if faults.summary():
-            self._diagnostics.report("faults", faults.summary())
+        if damage.summary() and not n_out:
+            raise AudioError(f"{damage.summary()}: no samples in it")
+        if damage.summary():
+            self._diagnostics.report("damage", damage.summary())
 
-    def _read(self, content: RandomAccessBytes, faults: DamageReport) -> Iterator[Block]:
-        """Try the readers of the package and libsndfile, then ffmpeg: once a block is out, no other reader begins anew."""
+    def _read(self, content: RandomAccessBytes, damage: DamageReport) -> Iterator[Block]:
+        """Decode with this package and libsndfile, or with ffmpeg if they fail before the first block."""
         if not content.size:
-            raise AudioError(f"{self.name}: empty, not one byte to read")
+            raise AudioError(f"{self.name}: the file is empty")
         begun = False
         try:
-            for block in _native(content, self.track, self.name, faults):
+            for block in _native_blocks(content, self.track, self.name, damage):
                 begun = True
                 yield block
             return
         except DecodeError as error:
             if begun:
-                faults.add(f"the rest cannot be read ({error})")
+                damage.add(f"the rest cannot be read ({error})")
                 return
             problem = str(error)
         program = shutil.which("ffmpeg")
         if program is None:
             raise AudioError(
                 f"{self.name}: not a WAV, FLAC, OGG or MP3 recording that can be read ({problem}); "
-                "other kinds need the program ffmpeg, which is not on PATH"
+                "other formats need the program ffmpeg, which is not on PATH"
             )
-        yield from ffmpeg_blocks(program, self._source, self.track, content.size, faults)
+        yield from ffmpeg_blocks(program, self._source, self.track, content.size, damage)
 
 
-def _native(content: RandomAccessBytes, track: int | None, name: str, faults: DamageReport) -> Iterator[Block]:
-    """Read what this package and libsndfile can. Raises DecodeError where they cannot, mostly before the first block."""
-    gaps = GapFiller(content.size)
-    start, _ = tags_end(content, 0, content.size) if content.read(0, 3) == b"ID3" else (0, 0)
+def _native_blocks(content: RandomAccessBytes, track: int | None, name: str, damage: DamageReport) -> Iterator[Block]:
+    """Decode with this package and libsndfile.
+
+    Raises:
+        DecodeError: they cannot decode the recording; usually before the first block.
+    """
+    gap_filler = GapFiller(content.size)
+    start, _ = skip_tags(content, 0, content.size) if content.read(0, 3) == b"ID3" else (0, 0)
     head = content.read(start, 40)
     if head[:4] == b"OggS":
-        yield from ogg_blocks(content, start, track, name, faults, gaps)
+        yield from ogg_blocks(content, start, track, name, damage, gap_filler)
         return
     if is_chunked(head):
-        blocks = _chunked(content, name, faults, gaps)
+        blocks = _chunked_blocks(content, name, damage, gap_filler)
     elif head[:4] == b"fLaC":
-        blocks = flac_blocks(content, start, name, faults, gaps)
-    elif starts_mpeg(content, start, after_tag=start > 0):
-        blocks = mpeg_blocks(content, start, content.size, name, faults, gaps)
+        blocks = flac_blocks(content, start, name, damage, gap_filler)
+    elif is_mpeg(content, start, after_tag=start > 0):
+        blocks = mpeg_blocks(content, start, content.size, name, damage, gap_filler)
     elif head[:2] == b"\xf0\x7e":
-        raise DecodeError("a MIDI sample dump")  # of whose damage libsndfile writes to standard output
+        raise DecodeError("a MIDI sample dump")  # libsndfile prints its damage to standard output
     else:
-        blocks = sound_blocks(SplicedFile(content, [(start, content.size)]), name, faults, quiet=head[:1] == b"\xff")
+        blocks = sound_blocks(SplicedFile(content, [(start, content.size)]), name, damage, quiet=head[:1] == b"\xff")
     for block in blocks:
         if track not in (None, 0):
             raise AudioError(f"{name}: no audio track {track}; there is 1, counted from 0")
         yield block
 
 
-def _chunked(content: RandomAccessBytes, name: str, faults: DamageReport, gaps: GapFiller) -> Iterator[Block]:
-    for sound in sounds(content, faults):
-        if sound.kind in (1, 3):
-            yield from sound.blocks(content, name)
-        elif sound.kind in (0x50, 0x55):  # MPEG audio as a WAV's samples
-            yield from mpeg_blocks(content, *sound.samples, name, faults, gaps)
-        elif sound.samples[0] < sound.samples[1]:
-            yield from sound_blocks(sound.pieces(content), name, faults)
+def _chunked_blocks(
+    content: RandomAccessBytes, name: str, damage: DamageReport, gap_filler: GapFiller
+) -> Iterator[Block]:
+    for section in find_audio_sections(content, damage):
+        if section.format_tag in (PCM, FLOAT):
+            yield from section.blocks(content, name)
+        elif section.format_tag in (MPEG_LAYER_2, MPEG_LAYER_3):
+            yield from mpeg_blocks(content, *section.samples, name, damage, gap_filler)
+        elif section.samples[0] < section.samples[1]:
+            yield from sound_blocks(section.corrected_file(content), name, damage)
 
 
-def _plausible(block: npt.NDArray[Any], faults: DamageReport, at: float) -> npt.NDArray[Any]:
-    """Replace float samples that are no numbers, or larger than those of any format, by silence."""
+def _silence_invalid(block: npt.NDArray[Any], damage: DamageReport, at: float) -> npt.NDArray[Any]:
+    """Replace float samples that are NaN, or larger than in any format, by silence; `at` is the block's time in s."""
     if block.dtype.kind != "f" or not block.size:
         return block
     with np.errstate(over="ignore", invalid="ignore"):
         block = block.astype(np.float32, copy=False)
-        if max(block.max(), -block.min()) <= MAX_SAMPLE:  # false where one is NaN
+        if max(block.max(), -block.min()) <= MAX_SAMPLE:  # false if any sample is NaN
             return block
     bad = ~(np.abs(block) <= MAX_SAMPLE)
     count = np.count_nonzero(bad)
     which, are, numbers = ("sample", "is", "a number") if count == 1 else ("samples", "are", "numbers")
-    faults.add(f"{count} {which} from {at:.2f} s on {are} not {numbers} or far too large, and taken for silence")
+    damage.add(f"{count} {which} from {at:.2f} s on {are} not {numbers} or far too large, and replaced by silence")
     return np.where(bad, np.float32(0), block)

@@ -1,7 +1,8 @@
-"""Recordings that only the program ffmpeg can decode: M4A, films, and many more.
+"""Decoding with the program ffmpeg: M4A, video files, and other formats that libsndfile does not read.
 
-A file may be a playlist that names other files, or refer to some in another way. So ffmpeg gets the bytes of one file, by
-its standard input; no protocol by which it could open another one; and of its demuxers only those that read a single file.
+A file may be a playlist, or refer to other files in another way. To prevent ffmpeg from opening those, it receives the
+bytes of one file on its standard input, may use no protocol that opens another file, and only demuxers that read a
+single file.
 """
 
 import io
@@ -26,13 +27,13 @@ from .diagnostics import DamageReport
 from .matroska import timed_blocks
 from .sources import ByteSource
 
-STALL_SECONDS = 60  # without a byte from ffmpeg, after which it is ended
+STALL_SECONDS = 60  # without output, after which ffmpeg is killed
 MAX_ALLOCATION = 256 << 20  # bytes that ffmpeg may allocate at once
-SMALLEST_START = 0.1  # s before the first block; what is less is left of a codec's delay
-SMALLEST_GAP = 0.25  # s between two blocks; what is less is rounding, or a clock that is not exact
-MAX_LINES = 20  # of ffmpeg's messages that are kept
+MIN_START = 0.1  # seconds before the first block to fill with silence; shorter times are a codec's delay
+MIN_GAP = 0.25  # seconds between blocks to fill with silence; shorter gaps are rounding or clock drift
+MAX_MESSAGES = 20  # of ffmpeg that are kept
 
-# Demuxers that read one file and open no other. What a build of ffmpeg does not have does no harm.
+# Demuxers that read one file and open no other. Names that a build of ffmpeg does not have are ignored.
 DEMUXERS = (
     "aac,ac3,act,aiff,amr,amrnb,amrwb,ape,aptx,aptx_hd,asf,asf_o,au,avi,caf,codec2,dfpwm,dsf,dss,"
     "dts,dtshd,dv,eac3,flac,flv,g722,g723_1,g729,gsm,gxf,iff,ilbc,ircam,kux,live_flv,loas,matroska,"
@@ -41,19 +42,20 @@ DEMUXERS = (
     "wv,wve,xwma"
 )
 
-# messages of video decoders, which look at the first frames, and of the protocol that keeps what it reads
-_OTHER = re.compile(
-    r"^\[(?:h26\d|hevc|vvc|vp\d|av1|libdav1d|mpeg[124]|msmpeg4|mjpeg|png|theora|sws)\w* @|failed to seekback|^ *Last message"
+# messages of video decoders, which probe the first frames, and of the "cache" protocol
+_IRRELEVANT = re.compile(
+    r"^\[(?:h26\d|hevc|vvc|vp\d|av1|libdav1d|mpeg[124]|msmpeg4|mjpeg|png|theora|sws)\w* @"
+    r"|failed to seekback|^ *Last message"
 )
-_ADDRESS = re.compile(r"\[[^\]]* @ 0x[0-9a-f]+\] |Error opening input: |(?:cache:)?pipe:0: |fd:: ?")
+_PREFIX = re.compile(r"\[[^\]]* @ 0x[0-9a-f]+\] |Error opening input: |(?:cache:)?pipe:0: |fd:: ?")
 
 
 @lru_cache(maxsize=4)
-def _input(program: str) -> tuple[str, ...]:
-    """Return the options that make ffmpeg read its standard input, with leave to seek in it.
+def _input_options(program: str) -> tuple[str, ...]:
+    """Return the options that make ffmpeg read its standard input and, if possible, seek in it.
 
-    From version 6 on there is the protocol "fd" for that. Before, "pipe" cannot seek, but "cache" keeps what it reads of
-    another protocol in a temporary file of its own.
+    ffmpeg 6 and later have the protocol "fd" for this. In earlier versions "pipe" cannot seek, but "cache" stores what
+    another protocol reads in a temporary file.
     """
     listed = subprocess.run(
         [program, "-hide_banner", "-protocols"], capture_output=True, check=False, timeout=STALL_SECONDS
@@ -68,11 +70,11 @@ def _input(program: str) -> tuple[str, ...]:
 
 def _command(program: str, *options: str) -> list[str]:
     head = [program, "-nostdin", "-hide_banner", "-max_alloc", str(MAX_ALLOCATION)]
-    return [*head, *options, "-format_whitelist", DEMUXERS, *_input(program)]
+    return [*head, *options, "-format_whitelist", DEMUXERS, *_input_options(program)]
 
 
-class _Output(io.RawIOBase):
-    """What a process writes. A process that writes nothing for too long, while it is waited for, is killed."""
+class _WatchedOutput(io.RawIOBase):
+    """The standard output of a process, which is killed if a read waits longer than STALL_SECONDS."""
 
     def __init__(self, child: "subprocess.Popen[bytes]") -> None:
         self._child = child
@@ -106,10 +108,14 @@ class _Output(io.RawIOBase):
 
 
 @contextmanager
-def _running(
+def _run(
     command: list[str], file: IO[bytes], name: str
-) -> Iterator[tuple[_Output, list[str], "subprocess.Popen[bytes]"]]:
-    """Run a command that reads a file: what it writes, its messages once it has ended, the process. Killed afterwards."""
+) -> Iterator[tuple[_WatchedOutput, list[str], "subprocess.Popen[bytes]"]]:
+    """Run a command with a file as its standard input, and kill it on exit.
+
+    Yields:
+        The standard output, the list of error messages (complete once the process has ended), and the process.
+    """
     try:
         child = subprocess.Popen(
             command,
@@ -117,14 +123,14 @@ def _running(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"},
-            start_new_session=True,  # a Ctrl-C is for us, who end the child
+            start_new_session=True,  # Ctrl-C reaches this process only, which then kills the child
         )
     except OSError as error:
-        raise AudioError(f"{name}: the program {command[0]} does not run: {error.strerror or error}") from error
+        raise AudioError(f"{name}: cannot run the program {command[0]}: {error.strerror or error}") from error
     messages: list[str] = []
-    reader = threading.Thread(target=_keep, args=(child.stderr, messages), daemon=True)
+    reader = threading.Thread(target=_collect_messages, args=(child.stderr, messages), daemon=True)
     reader.start()
-    output = _Output(child)
+    output = _WatchedOutput(child)
     try:
         yield output, messages, child
     finally:
@@ -140,7 +146,7 @@ def _running(
 
 
 def _kill(child: "subprocess.Popen[bytes]") -> None:
-    """Kill a process and, where there are process groups, what it has started: a wrapper script's ffmpeg would keep the pipes open."""
+    """Kill a process, and its process group on POSIX: the ffmpeg of a wrapper script would keep the pipes open."""
     if child.poll() is not None:
         return
     if sys.platform == "win32":
@@ -149,34 +155,44 @@ def _kill(child: "subprocess.Popen[bytes]") -> None:
         os.killpg(child.pid, signal.SIGKILL)
 
 
-def _keep(pipe: IO[bytes], messages: list[str]) -> None:
-    """Read messages to their end, so that nobody waits, and keep the first ones."""
+def _collect_messages(pipe: IO[bytes], messages: list[str]) -> None:
+    """Drain a pipe of messages, so that the process does not block, and keep the first relevant ones."""
     with suppress(ValueError, OSError):  # closed meanwhile
         while line := pipe.readline(4096):
             decoded = line.decode(errors="replace")
-            text = _ADDRESS.sub("", decoded).strip()
-            if text and len(messages) < MAX_LINES and not _OTHER.search(decoded):
+            text = _PREFIX.sub("", decoded).strip()
+            if text and len(messages) < MAX_MESSAGES and not _IRRELEVANT.search(decoded):
                 messages.append(text)
 
 
 def ffmpeg_blocks(
-    program: str, source: ByteSource, track: int | None, size: int, faults: DamageReport
+    program: str, source: ByteSource, track: int | None, size: int, damage: DamageReport
 ) -> Iterator[Block]:
-    """Decode with the program at `program`, in the recording's own rate and channels; silence where a track begins later.
+    """Decode with ffmpeg, at the recording's own rate and channels, with silence for gaps in the track.
 
-    `track` counts the audio tracks; by default ffmpeg chooses. `size` is the recording's, in bytes, which bounds silence.
-    Raises AudioError where nothing can be read.
+    Args:
+        program: the path of ffmpeg.
+        source: the recording.
+        track: the number of the audio track, from 0; None for ffmpeg's choice.
+        size: of the recording, in bytes, which limits the silence.
+        damage: where damage is recorded.
+
+    Yields:
+        `(rate, samples)`: Hz, float32 `(n, channels)`.
+
+    Raises:
+        AudioError: ffmpeg does not run, or decodes nothing.
     """
     choice = ["-vn", "-sn", "-dn"] if track is None else ["-map", f"0:a:{track}"]
     try:
         command = _command(program, "-v", "error")
     except (OSError, subprocess.SubprocessError) as error:
-        raise AudioError(f"{faults.name}: the program {program} does not run: {error}") from error
+        raise AudioError(f"{damage.name}: cannot run the program {program}: {error}") from error
     command += [*choice, "-map_metadata", "-1", "-map_chapters", "-1", "-c:a", "pcm_f32le", "-f", "matroska", "pipe:1"]
     n_out = 0
     with source.descriptor() as file:
-        with _running(command, file, faults.name) as (output, messages, child):
-            for block in _timed(timed_blocks(io.BufferedReader(output, 1 << 18)), GapFiller(size), faults):
+        with _run(command, file, damage.name) as (output, messages, child):
+            for block in _fill_gaps(timed_blocks(io.BufferedReader(output, 1 << 18)), GapFiller(size), damage):
                 n_out += len(block[1])
                 yield block
             with suppress(subprocess.TimeoutExpired):
@@ -186,35 +202,38 @@ def ffmpeg_blocks(
         elif child.returncode and not messages:
             messages.append(f"exit status {child.returncode}")
         if not n_out:
-            raise AudioError(f"{faults.name}: {_reason(program, file, track, messages)}")
+            raise AudioError(f"{damage.name}: {_failure_reason(program, file, track, messages)}")
     if messages:
         more = f", and {len(messages) - 1} more" if len(messages) > 1 else ""
-        faults.add(f"damaged; ffmpeg says: {messages[0]}{more}")
+        damage.add(f"damaged; ffmpeg says: {messages[0]}{more}")
 
 
-def _timed(
-    blocks: Iterator[tuple[float, int, npt.NDArray[Any]]], gaps: GapFiller, faults: DamageReport
+def _fill_gaps(
+    blocks: Iterator[tuple[float, int, npt.NDArray[Any]]], gap_filler: GapFiller, damage: DamageReport
 ) -> Iterator[Block]:
-    """Join short blocks, and fill what is missing before and between them; where times go back, nothing is left out."""
-    position: float | None = None  # seconds of sound until now
-    shift = 0.0  # of the sound's time from the blocks'
+    """Join short blocks, and fill gaps before and between them with silence.
+
+    If timestamps jump back, or ahead by more than may be filled, all blocks are kept and later timestamps are shifted.
+    """
+    position: float | None = None  # seconds of output so far
+    shift = 0.0  # of the output's time relative to the blocks' timestamps
     parts: list[npt.NDArray[Any]] = []
     n_parts, rate = 0, 0
     for seconds, rate, samples in blocks:
         missing = seconds + shift - (position or 0)
-        if missing > (SMALLEST_START if position is None else SMALLEST_GAP):
+        if missing > (MIN_START if position is None else MIN_GAP):
             if parts:
                 yield rate, np.concatenate(parts)
                 parts, n_parts = [], 0
             filled = 0
-            for block in gaps.silence(round(missing * rate), rate, samples.shape[1]):
+            for block in gap_filler.silence(round(missing * rate), rate, samples.shape[1]):
                 filled += len(block[1])
                 yield block
             position = (position or 0) + filled / rate
             if not filled:
-                faults.add(f"its times leap by {missing:.2f} s at {position:.2f} s")
+                damage.add(f"its timestamps jump by {missing:.2f} s at {position:.2f} s")
                 shift -= missing
-        elif missing < -SMALLEST_GAP:
+        elif missing < -MIN_GAP:
             shift -= missing
         position = (position or 0) + len(samples) / rate
         parts.append(samples)
@@ -226,18 +245,18 @@ def _timed(
         yield rate, np.concatenate(parts)
 
 
-def _reason(program: str, file: IO[bytes], track: int | None, messages: list[str]) -> str:
-    """Say why nothing was read."""
+def _failure_reason(program: str, file: IO[bytes], track: int | None, messages: list[str]) -> str:
+    """Return why ffmpeg decoded nothing, as a clause for a message."""
     if any("not on whitelist" in message for message in messages):
-        return "a playlist, or of another kind that may name other files, which are not opened"
+        return "a playlist, or another format that may refer to other files, which are not opened"
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     with suppress(OSError, subprocess.SubprocessError):
-        told = subprocess.run(
+        listed = subprocess.run(
             _command(program, "-v", "info"), stdin=file, capture_output=True, check=False, timeout=STALL_SECONDS
         ).stderr.decode(errors="replace")
-        n = len(re.findall(r"(?m)^ *Stream #0:\d+.*: Audio: ", told))
-        if "Input #0" in told and not n:
+        n = len(re.findall(r"(?m)^ *Stream #0:\d+.*: Audio: ", listed))
+        if "Input #0" in listed and not n:
             return "no audio track in it"
         if n and track is not None and not 0 <= track < n:
             return f"no audio track {track}; there {'is' if n == 1 else 'are'} {n}, counted from 0"
-    return f"ffmpeg cannot read it: {messages[0] if messages else 'no sound in it'}"
+    return f"ffmpeg cannot decode it: {messages[0] if messages else 'there is no audio in it'}"

@@ -1,4 +1,8 @@
-"""FLAC, also damaged, cut off, or joined: libsndfile stops at the first damaged frame, and is set on again behind it."""
+"""FLAC (RFC 9639), including damaged, truncated and concatenated files.
+
+libsndfile decodes the frames but stops at the first damaged one. This module finds the next intact frame by its sync
+code and header checksum, and restarts libsndfile there.
+"""
 
 import re
 from collections.abc import Generator, Iterator
@@ -9,12 +13,12 @@ from .diagnostics import DamageReport
 from .sndfile import SndfileDecoder
 from .sources import DecodeError, RandomAccessBytes, SplicedFile
 
-SURE = 8  # undamaged frames in succession, after which the rest is decoded at once again
-MAX_HEAD = 64 << 20  # bytes of metadata; a picture is at most 16 MiB
-WINDOW = 1 << 20  # bytes in which frames are looked for at a time
-LONGEST_HEADER = 16  # bytes of a frame's header
+MIN_GOOD_FRAMES = 8  # intact frames in succession after damage, before the rest is decoded as one stream again
+MAX_METADATA = 64 << 20  # bytes; one metadata block is at most 16 MiB (RFC 9639, section 8.1)
+WINDOW = 1 << 20  # bytes searched for frames at a time
+MAX_HEADER = 16  # bytes of a frame header
 
-_MARKS = re.compile(rb"\xff[\xf8\xf9]|fLaC")
+_SYNC = re.compile(rb"\xff[\xf8\xf9]|fLaC")
 
 
 def _crc8_table() -> bytes:
@@ -27,35 +31,35 @@ def _crc8_table() -> bytes:
     return bytes(table)
 
 
-_CRC8 = _crc8_table()  # x^8 + x^2 + x + 1, as RFC 9639, section 9.1.8, has it
+_CRC8 = _crc8_table()  # polynomial x^8 + x^2 + x + 1 (RFC 9639, section 9.1.8)
 
 
 @dataclass(frozen=True)
-class _Stream:
-    """What a FLAC's head says."""
+class _StreamInfo:
+    """The STREAMINFO metadata block (RFC 9639, section 8.2)."""
 
-    info: bytes  # the content of STREAMINFO
-    frames: int  # where the first frame begins
-    block: int  # samples in each frame, where all have the same
-    rate: int
+    info: bytes  # its content
+    frames: int  # offset of the first frame
+    block: int  # samples per channel in a frame, for streams with a fixed block size
+    rate: int  # Hz
     channels: int
-    total: int  # samples; 0 is unknown
+    total: int  # samples per channel; 0 if unknown
 
-    def head(self, total: int = 0) -> bytes:
-        """A head for some of its frames: of unknown length, or of `total` samples."""
+    def header(self, total: int = 0) -> bytes:
+        """Return a stream header for some of the frames: of `total` samples, or of unknown length."""
         info = bytearray(self.info)
         info[13:18] = (int.from_bytes(info[13:18], "big") >> 36 << 36 | total).to_bytes(5, "big")
-        info[18:34] = bytes(16)  # the checksum of the whole
+        info[18:34] = bytes(16)  # the MD5 checksum of all samples; zeros mean unknown
         return b"fLaC\x80\0\0\x22" + bytes(info)
 
 
-def _stream(content: RandomAccessBytes, start: int) -> _Stream | None:
-    """Read the head of a FLAC that begins at an offset."""
-    head = content.read(start, 42)
-    if len(head) < 42 or head[:4] != b"fLaC" or head[4] & 0x7F or head[5:8] != b"\0\0\x22":
+def _parse_stream_info(content: RandomAccessBytes, start: int) -> _StreamInfo | None:
+    """Parse the stream header at offset `start`; None if there is no valid one."""
+    header = content.read(start, 42)
+    if len(header) < 42 or header[:4] != b"fLaC" or header[4] & 0x7F or header[5:8] != b"\0\0\x22":
         return None
-    info, at, last = head[8:], start + 4, False
-    while not last and at - start < MAX_HEAD:
+    info, at, last = header[8:], start + 4, False
+    while not last and at - start < MAX_METADATA:
         block = content.read(at, 4)
         if len(block) < 4:
             return None
@@ -66,17 +70,21 @@ def _stream(content: RandomAccessBytes, start: int) -> _Stream | None:
     rate = packed >> 44
     if block_size < 16 or not rate:
         return None
-    return _Stream(info, at, block_size, rate, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1)
+    return _StreamInfo(info, at, block_size, rate, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1)
 
 
-def _frame(header: bytes, stream: _Stream) -> tuple[int, int] | None:
-    """Read a frame's header: the number of its first sample, and how many it has. None where it is no header of this stream."""
+def _parse_frame_header(header: bytes, stream: _StreamInfo) -> tuple[int, int] | None:
+    """Parse a frame header (RFC 9639, section 9.1).
+
+    Returns:
+        The number of the frame's first sample and its number of samples, or None if it is not a header of this stream.
+    """
     if len(header) < 6 or header[3] & 1:
         return None
     size_code, rate_code = header[2] >> 4, header[2] & 15
     if size_code == 0 or rate_code == 15 or (header[3] >> 4 < 8 and header[3] >> 4 != stream.channels - 1):
         return None
-    n_ones = 8 - (header[4] ^ 0xFF).bit_length()  # the number is written as UTF-8 would, in up to 7 bytes
+    n_ones = 8 - (header[4] ^ 0xFF).bit_length()  # the number is coded like UTF-8, in up to 7 bytes
     n_number = n_ones or 1
     if n_ones in (1, 8) or len(header) < 4 + n_number + 1:
         return None
@@ -103,21 +111,21 @@ def _frame(header: bytes, stream: _Stream) -> tuple[int, int] | None:
     return (number if header[1] & 1 else number * stream.block), size
 
 
-def _marks(content: RandomAccessBytes, at: int) -> Iterator[tuple[int, bytes]]:
-    """Yield where a frame or another FLAC may begin, with the bytes there."""
-    while window := content.read(at, WINDOW + LONGEST_HEADER):
-        for found in _MARKS.finditer(window, 0, min(len(window), WINDOW + 3)):
+def _sync_candidates(content: RandomAccessBytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the offsets of sync codes and stream markers from offset `at` on, with the bytes there."""
+    while window := content.read(at, WINDOW + MAX_HEADER):
+        for found in _SYNC.finditer(window, 0, min(len(window), WINDOW + 3)):
             if found.start() < WINDOW:
-                yield at + found.start(), window[found.start() : found.start() + LONGEST_HEADER]
+                yield at + found.start(), window[found.start() : found.start() + MAX_HEADER]
         at += WINDOW
 
 
-def _decoded(content: RandomAccessBytes, stream: _Stream, at: int, size: int, name: str) -> Block | None:
-    """Decode the frame at an offset. None where it is damaged."""
-    longest = size * stream.channels * 5 + 64  # 33 bits a sample at most
-    pieces = SplicedFile(content, [stream.head(size), (at, min(at + longest, content.size))])
+def _decode_frame(content: RandomAccessBytes, stream: _StreamInfo, at: int, size: int, name: str) -> Block | None:
+    """Decode the frame of `size` samples at offset `at`; None if it is damaged."""
+    longest = size * stream.channels * 5 + 64  # a sample takes at most 33 bits
+    file = SplicedFile(content, [stream.header(size), (at, min(at + longest, content.size))])
     try:
-        decoder = SndfileDecoder(pieces, name)
+        decoder = SndfileDecoder(file, name)
     except DecodeError:
         return None
     try:
@@ -127,29 +135,32 @@ def _decoded(content: RandomAccessBytes, stream: _Stream, at: int, size: int, na
         decoder.close()
 
 
-class _Reader:
-    """Reads one recording; `_position` counts the samples of the stream at hand."""
+class _FlacDecoder:
+    """Decodes one recording. `_position` is the number of samples output of the current stream."""
 
     def __init__(
-        self, content: RandomAccessBytes, stream: _Stream, name: str, faults: DamageReport, gaps: GapFiller
+        self, content: RandomAccessBytes, stream: _StreamInfo, name: str, damage: DamageReport, gap_filler: GapFiller
     ) -> None:
-        self._content, self._name, self._faults, self._gaps = content, name, faults, gaps
-        self._begin(stream)
+        self._content, self._name, self._damage, self._gap_filler = content, name, damage, gap_filler
+        self._start_stream(stream)
 
-    def _begin(self, stream: _Stream) -> None:
+    def _start_stream(self, stream: _StreamInfo) -> None:
         self._stream, self._at, self._position = stream, stream.frames, 0
 
     def blocks(self) -> Iterator[Block]:
         more = True
         while more:
-            whole = yield from self._all_at_once()
-            more = False if whole else (yield from self._frame_by_frame())
-        self._end()
+            whole = yield from self._decode_stream()
+            more = False if whole else (yield from self._decode_frames())
+        self._check_length()
 
-    def _all_at_once(self) -> Generator[Block, None, bool]:
-        """Decode from the frame at `_at` on; return whether that went to the end. Of a block with a fault nothing is used."""
+    def _decode_stream(self) -> Generator[Block, None, bool]:
+        """Decode from the frame at `_at` on as one stream; return whether the end was reached.
+
+        A block in which libsndfile reports an error is discarded.
+        """
         decoder = SndfileDecoder(
-            SplicedFile(self._content, [self._stream.head(), (self._at, self._content.size)]), self._name
+            SplicedFile(self._content, [self._stream.header(), (self._at, self._content.size)]), self._name
         )
         try:
             while True:
@@ -163,57 +174,60 @@ class _Reader:
         finally:
             decoder.close()
 
-    def _frame_by_frame(self) -> Generator[Block, None, bool]:
-        """Decode what can be decoded, until the damage is passed or another FLAC begins; return whether there is more."""
+    def _decode_frames(self) -> Generator[Block, None, bool]:
+        """Decode intact frames one by one, until the damage is over or another stream begins.
+
+        Returns whether there is more to decode.
+        """
         damaged, n_good = False, 0
-        for at, header in _marks(self._content, self._at):
+        for at, header in _sync_candidates(self._content, self._at):
             if header[:4] == b"fLaC":
-                stream = _stream(self._content, at)
+                stream = _parse_stream_info(self._content, at)
                 if not stream:
                     continue
-                self._end()
-                self._begin(stream)
+                self._check_length()
+                self._start_stream(stream)
                 return True
-            frame = _frame(header, self._stream)
+            frame = _parse_frame_header(header, self._stream)
             if not frame or frame[0] + frame[1] <= self._position:
                 continue
             number, size = frame
-            if n_good >= SURE and number == self._position:
+            if n_good >= MIN_GOOD_FRAMES and number == self._position:
                 self._at = at
                 return True
-            decoded = _decoded(self._content, self._stream, at, size, self._name)
+            decoded = _decode_frame(self._content, self._stream, at, size, self._name)
             if not decoded:
                 damaged = True
                 continue
             rate, block = decoded
             if number > self._position:
                 damaged = True
-                self._faults.add(
-                    f"damaged at {self._position / rate:.2f} s, {(number - self._position) / rate:.2f} s are missing"
-                )
-                yield from self._gaps.silence(number - self._position, rate, block.shape[1])
+                missing = (number - self._position) / rate
+                self._damage.add(f"damaged at {self._position / rate:.2f} s, where {missing:.2f} s are missing")
+                yield from self._gap_filler.silence(number - self._position, rate, block.shape[1])
             block = block[max(0, self._position - number) :]
             self._position = number + size
             n_good += damaged
             yield rate, block
         return False
 
-    def _end(self) -> None:
-        """Compare what was read with what the stream's head says."""
+    def _check_length(self) -> None:
+        """Compare the number of samples output with the one in the stream header."""
         total, rate = self._stream.total, self._stream.rate
         if total and self._position != total:
             kind = "cut off: its" if self._position < total else "its"
-            self._faults.add(f"{kind} head promises {total / rate:.2f} s, {self._position / rate:.2f} s are there")
+            self._damage.add(f"{kind} header states {total / rate:.2f} s, but {self._position / rate:.2f} s are there")
 
 
 def flac_blocks(
-    content: RandomAccessBytes, start: int, name: str, faults: DamageReport, gaps: GapFiller
+    content: RandomAccessBytes, start: int, name: str, damage: DamageReport, gap_filler: GapFiller
 ) -> Iterator[Block]:
-    """Yield the sound of the FLAC that begins at an offset, and of those that follow it.
+    """Decode the FLAC stream at offset `start`, and those concatenated to it, with silence for damaged frames.
 
-    Frames that are damaged become silence. Raises DecodeError, before the first block, where there is no FLAC.
+    Raises:
+        DecodeError: there is no FLAC stream; before the first block.
     """
-    stream = _stream(content, start)
+    stream = _parse_stream_info(content, start)
     if not stream:
-        raise DecodeError("a damaged FLAC head")
-    yield from _Reader(content, stream, name, faults, gaps).blocks()
+        raise DecodeError("a damaged FLAC header")
+    yield from _FlacDecoder(content, stream, name, damage, gap_filler).blocks()

@@ -1,4 +1,4 @@
-"""Files, bytes, file objects, arrays and blocks become float32 samples at 16 kHz, block by block."""
+"""Load audio from files, bytes, file objects, arrays and iterables as float32 samples at 16 kHz, block by block."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,10 +21,12 @@ from .sources import EncodedAudio, source_name
 
 FloatArray = simd.FloatArray
 
-SAMPLE_RATE = 16000
-CHUNK_LENGTH = 30  # seconds of a window
-N_SAMPLES = CHUNK_LENGTH * SAMPLE_RATE
-MIN_RATE = 1000  # Hz, of samples
+# Constants of openai-whisper's audio.py.
+SAMPLE_RATE = 16000  # Hz
+CHUNK_LENGTH = 30  # seconds in a window
+N_SAMPLES = CHUNK_LENGTH * SAMPLE_RATE  # samples in a window
+
+MIN_RATE = 1000  # Hz, for samples; files may state a lower rate
 RATE = Kind(f"a number of {MIN_RATE} to {MAX_RATE} Hz", number(MIN_RATE, MAX_RATE).convert)
 
 AudioLike = EncodedAudio | AudioFile | npt.ArrayLike | Iterable[npt.ArrayLike]
@@ -32,67 +34,88 @@ AudioLike = EncodedAudio | AudioFile | npt.ArrayLike | Iterable[npt.ArrayLike]
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How a recording is read. Raises OptionError for values that are not allowed."""
+    """How to read a recording.
 
-    sampling_rate: Annotated[float, RATE] = SAMPLE_RATE  # Hz, of samples; files say theirs themselves
-    # a channel's number, from 0; "mix": the mean of all; "each": all, apart from each other
+    Args:
+        sampling_rate: of samples, in Hz; files state their own.
+        channel: a channel's number, from 0; "mix" for the mean of all channels; "each" for all channels, kept apart.
+        track: the number of a file's audio track, from 0; None for the one that a player would choose.
+        strict: raise AudioError instead of issuing an AudioWarning.
+
+    Raises:
+        OptionError: a value is not allowed.
+    """
+
+    sampling_rate: Annotated[float, RATE] = SAMPLE_RATE
     channel: Annotated[Channel, CHANNEL] = MIX
-    # the number of a file's audio track, from 0; None: the one that a player would choose
     track: Annotated[int | None, optional(whole(0))] = None
-    strict: Annotated[bool, boolean] = False  # what would be an AudioWarning is an AudioError
+    strict: Annotated[bool, boolean] = False
 
     def __post_init__(self) -> None:
         parse_fields(self)
 
 
 def check_rate(rate: object) -> float:
-    """Return a valid `sampling_rate` option, 1 kHz to 1 MHz. Raises OptionError for anything else."""
+    """Return a valid `sampling_rate` option, 1 kHz to 1 MHz, as a float.
+
+    Raises:
+        OptionError: `rate` is anything else.
+    """
     return cast(float, parse("sampling_rate", RATE, rate))
 
 
 class AudioReader:
-    """A source of sound, read as float32 blocks at 16 kHz.
-
-    What is found to be wrong with the source is said once, however often it is read.
-    """
+    """A reader of any audio source, as float32 blocks at 16 kHz. Each problem is reported once, over all readings."""
 
     def __init__(self, source: AudioLike, options: ReadingOptions) -> None:
-        """Take whatever `load_audio` takes. Raises AudioError for what is no recording."""
+        """Accept the sources of `load_audio`.
+
+        Raises:
+            AudioError: `source` is not audio, or has no such track.
+        """
         self.options = options
         self.name = source.name if isinstance(source, AudioFile) else source_name(source)
-        self.is_stream = False  # whether it is an iterable of blocks, which can be read once
+        self.is_stream = False  # an iterable of blocks, which can be read only once
         self._diagnostics = Diagnostics(options.strict)
         self._samples: npt.NDArray[Any] | None = None
-        self._recording: AudioFile | None = None
+        self._file: AudioFile | None = None
         self._stream: Iterator[npt.ArrayLike] = iter(())
         if isinstance(source, AudioFile):
-            self._recording = source
+            self._file = source
         elif isinstance(source, str | PathLike) or is_file_bytes(source) or hasattr(source, "read"):
-            self._recording = AudioFile(cast(EncodedAudio, source), track=options.track, strict=options.strict)
+            self._file = AudioFile(cast(EncodedAudio, source), track=options.track, strict=options.strict)
         elif is_samples(source):
             self._samples = as_array(source, "the array")
         elif isinstance(source, Iterable) and not isinstance(source, Mapping):
             self.is_stream, self.name, self._stream = True, "the stream", iter(source)
         else:
             raise AudioError(
-                "a recording is a path, the bytes of a file, a binary file, an array of samples or an iterable of their blocks, "
-                f"not {type(source).__name__}"
+                "a recording is a path, the bytes of a file, a binary file, an array of samples or an iterable of "
+                f"blocks of samples, not {type(source).__name__}"
             )
-        if self._recording is None and options.track:
-            raise AudioError(f"{self.name}: samples are one track, number 0; there is no track {options.track}")
+        if self._file is None and options.track:
+            raise AudioError(f"{self.name}: samples have one track, number 0; there is no track {options.track}")
 
     def blocks(
         self, channel: Channel | None = None, *, rate: float = SAMPLE_RATE, allow_empty: bool = False
     ) -> Iterator[FloatArray]:
-        """Yield the sound from its beginning, as float32 blocks `(n,)`, or `(n, channels)` of channel "each".
+        """Yield the audio from its beginning.
 
-        `channel` is the options' unless given. Blocks are of some seconds each, at `rate` Hz. Raises AudioError for sound that cannot be
-        read, and, without `allow_empty`, for a source without samples.
+        Args:
+            channel: overrides the options' channel.
+            rate: of the output, in Hz.
+            allow_empty: accept a source without samples.
+
+        Yields:
+            float32 blocks `(n,)` of up to ten seconds, or `(n, channels)` for channel "each".
+
+        Raises:
+            AudioError: the audio cannot be read, or has no samples.
         """
         selector = ChannelSelector(self.name, self.options.channel if channel is None else channel, self._diagnostics)
         resampler: Resampler | None = None
         rate_in = 0.0
-        for block_rate, block in self._raw():
+        for block_rate, block in self._raw_blocks():
             samples = selector.push(block)
             if resampler is None or block_rate != rate_in:
                 if resampler is not None:
@@ -106,18 +129,21 @@ class AudioReader:
             yield resampler.finish()
 
     def count_channels(self) -> int:
-        """Return the number of channels, for which the beginning is read; 1 where there are no samples. Not of a stream."""
-        blocks = self._raw()
+        """Return the number of channels of the first block; 1 if there are no samples.
+
+        Reads the beginning, so it must not be called on a stream.
+        """
+        blocks = self._raw_blocks()
         try:
             return next((1 if block.ndim == 1 else block.shape[1] for _, block in blocks), 1)
         finally:
             blocks.close()
 
-    def _raw(self) -> Generator[tuple[float, npt.NDArray[Any]]]:
-        """Yield `(rate, block)` as they are in the source, `(n,)` or `(n, channels)`."""
+    def _raw_blocks(self) -> Generator[tuple[float, npt.NDArray[Any]]]:
+        """Yield `(rate, block)` in the source's own rate, channels and dtype."""
         rate = float(self.options.sampling_rate)
-        if self._recording is not None:
-            yield from self._recording.blocks()
+        if self._file is not None:
+            yield from self._file.blocks()
         elif self._samples is not None:
             step = int(blocks.BLOCK_SECONDS * rate)
             for begin in range(0, len(self._samples), step) or (0,):
@@ -126,7 +152,7 @@ class AudioReader:
             yield rate, as_array(block, f"block {index} of the stream")
 
 
-# ---- the public functions -------------------------------------------------------------------------------------------
+# ---- public functions -----------------------------------------------------------------------------------------------
 
 
 def stream_audio(
@@ -137,9 +163,23 @@ def stream_audio(
     track: int | None = None,
     strict: bool = False,
 ) -> Iterator[FloatArray]:
-    """Yield a recording as float32 blocks of some seconds each, at 16 kHz; no more of it is in memory.
+    """Read a recording in blocks, so that memory use does not grow with its length.
 
-    Arguments and errors are those of `load_audio`, whose result is all the blocks, joined.
+    The blocks, concatenated, are the result of `load_audio`.
+
+    Args:
+        source: as for `load_audio`.
+        sampling_rate: as for `load_audio`.
+        channel: as for `load_audio`.
+        track: as for `load_audio`.
+        strict: as for `load_audio`.
+
+    Yields:
+        float32 blocks `(n,)` at 16 kHz, or `(n, channels)` for channel "each". A block holds up to ten seconds.
+
+    Raises:
+        AudioError: as for `load_audio`.
+        OptionError: as for `load_audio`.
     """
     return AudioReader(source, ReadingOptions(sampling_rate, channel, track, strict)).blocks()
 
@@ -154,32 +194,42 @@ def load_audio(
 ) -> FloatArray:
     """Load a recording as float32 samples at 16 kHz, with full scale at 1.
 
-    source
-        A path, the bytes of a file, or a binary file object. WAV, FLAC, OGG and MP3 are read by soundfile, anything else by the program
-        ffmpeg, where it is on PATH.
-        Or samples `(n,)` or `(n, channels)`: an array, anything that NumPy can make one of (such as a torch tensor on the CPU), or a list
-        of numbers. Integers are divided by their type's largest magnitude; floats have their full scale at 1.
-        Or an iterable of such blocks of samples, which follow each other.
-    sampling_rate
-        Of samples, in Hz, 1000 to 1,000,000. Files say theirs themselves.
-    channel
-        A channel's number, counted from 0; "mix" for the mean of all channels; "each" for all of them, apart from each other.
-    track
-        The number of a file's audio track, counted from 0; None for the one that a player would choose.
-    strict
-        Raise AudioError for what is otherwise an AudioWarning: sound that is damaged or cut short, samples of a doubtful scale, channels
-        that cancel each other out.
+    Args:
+        source: a path, the bytes of a file, or a binary file object. WAV, FLAC, Ogg and MP3 are decoded by the package
+            soundfile (libsndfile), other formats by the program ffmpeg, if it is on PATH.
+            Or samples `(n,)` or `(n, channels)`: an array, any object that NumPy converts to one (such as a torch
+            tensor on the CPU), or a list of numbers. Integers are divided by the largest magnitude of their dtype;
+            floats have full scale at 1.
+            Or an iterable of such blocks of samples, in order.
+        sampling_rate: of samples, in Hz, 1000 to 1,000,000. Ignored for files, which state their own.
+        channel: a channel's number, counted from 0; "mix" for the mean of all channels; "each" for all channels, kept
+            apart.
+        track: the number of a file's audio track, counted from 0; None for the one that a player would choose.
+        strict: raise AudioError instead of issuing an AudioWarning: for audio that is damaged or cut short, samples
+            whose scale is doubtful, and channels that cancel each other out.
 
-    Returns an array `(n,)`; of channel "each", `(n, channels)`.
-    Raises AudioError, with the file's name and what to do, where there is nothing to read or no such channel or track; OptionError for an
-    option whose value is not allowed.
+    Returns:
+        float32 samples `(n,)`; `(n, channels)` for channel "each".
+
+    Raises:
+        AudioError: there is no audio to read, or no such channel or track.
+        OptionError: an option's value is not allowed.
     """
     reader = AudioReader(source, ReadingOptions(sampling_rate, channel, track, strict))
     return np.concatenate(list(reader.blocks()))
 
 
 def pad_or_trim(array: npt.NDArray[Any], length: int = N_SAMPLES, *, axis: int = -1) -> npt.NDArray[Any]:
-    """Cut `axis` to `length`, or fill it up with zeros at its end."""
+    """Cut an array to `length` along one axis, or pad it with zeros at the end.
+
+    Args:
+        array: samples or features, of any shape.
+        length: the result's size along `axis`; by default 30 s of samples at 16 kHz.
+        axis: the axis to cut or pad.
+
+    Returns:
+        A view of `array` if it is long enough, otherwise a padded copy.
+    """
     axis %= array.ndim
     n = array.shape[axis]
     if n >= length:

@@ -1,4 +1,8 @@
-"""Ogg, also damaged, cut off, or joined: libsndfile reads the first stream's pages only, and passes over bad ones in silence."""
+"""Ogg (RFC 3533) with Vorbis, Opus (RFC 7845), FLAC or Speex, including damaged, truncated and chained files.
+
+libsndfile reads only the first logical stream, and skips damaged pages without an error. Therefore this module reads
+the pages, and passes libsndfile one gapless part of one logical stream at a time.
+"""
 
 import struct
 import zlib
@@ -12,59 +16,65 @@ from .flac import flac_blocks
 from .sndfile import SndfileDecoder
 from .sources import ByteRange, DecodeError, RandomAccessBytes, SplicedFile
 
-WINDOW = 1 << 16  # bytes in which a page is looked for at a time; the longest page is a little shorter
-OPUS_RATE = 48_000  # of Opus' positions, whatever the sound's rate
+WINDOW = 1 << 16  # bytes searched for a page at a time; the longest page is a little shorter
+OPUS_RATE = 48_000  # Hz, of Opus' granule positions, whatever the input's rate (RFC 7845, section 4)
 
-# the first bytes of a stream, and how many packets come before its sound
+# by a stream's first bytes: the codec, and how many header packets precede its audio
 _CODECS = {b"\x01vorbis": ("vorbis", 3), b"OpusHead": ("opus", 2), b"\x7fFLAC": ("flac", 0), b"Speex   ": ("speex", 2)}
 
-_REVERSED = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
+_REVERSED_BITS = bytes(int(f"{i:08b}"[::-1], 2) for i in range(256))
 
 
 def page_checksum(page: bytes) -> int:
-    """The CRC of a page whose checksum is set to 0 (RFC 3533, section 6): zlib's, with the bits of all bytes in reverse."""
-    crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int.from_bytes(crc.to_bytes(4, "little").translate(_REVERSED), "big")
+    """Return the CRC of a page whose checksum field is 0 (RFC 3533, section 6).
+
+    It is zlib's polynomial with the bits of every byte in reverse order, and without the inversions.
+    """
+    crc = zlib.crc32(page.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(crc.to_bytes(4, "little").translate(_REVERSED_BITS), "big")
 
 
 @dataclass(frozen=True)
 class _Page:
+    """A page's header fields (RFC 3533, section 6) and its offsets in the recording."""
+
     begin: int
-    payload: int  # where it begins
+    payload: int  # offset of its content
     end: int
-    serial: int
-    flags: int  # 1: goes on with a packet, 2: first of its stream, 4: last
-    position: int  # of the sound at its end; -1 where no packet ends on it
+    serial: int  # of the logical stream
+    flags: int  # 1: continues a packet, 2: first of its stream, 4: last
+    position: int  # granule position at its end; -1 if no packet ends on it
     number: int
     n_packets: int  # that end on it
-    repaired: bytes = b""  # its head, where that had to be changed
+    repaired: bytes = b""  # a header with the correct checksum, if the stored one is wrong
 
     @property
     def pieces(self) -> list[bytes | ByteRange]:
+        """The page's bytes, as `SplicedFile` takes them."""
         if self.repaired:
             return [self.repaired, (self.payload, self.end)]
         return [(self.begin, self.end)]
 
 
-def _pages(content: RandomAccessBytes, start: int, faults: DamageReport) -> Iterator[_Page]:
-    """Yield the pages from an offset on. One whose checksum is wrong is repaired where its borders are right."""
+def _read_pages(content: RandomAccessBytes, start: int, damage: DamageReport) -> Iterator[_Page]:
+    """Yield the pages from offset `start` on. If only the checksum of a page is wrong, its header is repaired."""
     at, lost = start, False
     while len(head := content.read(at, 27)) == 27:
-        page = _page(content, at, head) if head[:5] == b"OggS\0" else None
+        page = _parse_page(content, at, head) if head[:5] == b"OggS\0" else None
         if page:
             lost = False
             yield page
             at = page.end
             continue
-        following = _next_page(content, at + 1)
-        cut = head[:4] == b"OggS" and following == content.size  # the last page: what is missing is told as an end
+        following = _find_page(content, at + 1)
+        cut = head[:4] == b"OggS" and following == content.size  # truncation is reported when the stream ends
         if not lost and not cut and content.read(at, min(following - at, WINDOW)).strip(b"\0"):
-            faults.add(f"damaged at byte {at}")
+            damage.add(f"damaged at byte {at}")
         at, lost = following, True
 
 
-def _page(content: RandomAccessBytes, at: int, head: bytes) -> _Page | None:
-    """Read the page at an offset. None where it is not whole."""
+def _parse_page(content: RandomAccessBytes, at: int, head: bytes) -> _Page | None:
+    """Parse the page at offset `at`, whose fixed header is `head`; None if it is incomplete."""
     flags, position, serial, number, checksum, n_segments = struct.unpack_from("<xBqIIIB", head, 4)
     segments = content.read(at + 27, n_segments)
     payload = at + 27 + n_segments
@@ -82,8 +92,8 @@ def _page(content: RandomAccessBytes, at: int, head: bytes) -> _Page | None:
     return _Page(at, payload, end, serial, flags, position, number, n_packets, repaired)
 
 
-def _next_page(content: RandomAccessBytes, at: int) -> int:
-    """Return where the next page may begin, or the recording's end."""
+def _find_page(content: RandomAccessBytes, at: int) -> int:
+    """Return where the next page may begin from offset `at` on, or the end of the recording."""
     while window := content.read(at, WINDOW):
         found = window.find(b"OggS")
         if found >= 0:
@@ -95,42 +105,42 @@ def _next_page(content: RandomAccessBytes, at: int) -> int:
 
 
 @dataclass
-class _Stream:
-    """A stream's pages, in parts that have no gap in them."""
+class _LogicalStream:
+    """The pages of one logical stream (RFC 3533, section 4), in parts without gaps."""
 
     codec: str
-    n_head: int  # packets before the sound
-    head: list[_Page] = field(default_factory=list)
+    n_header_packets: int  # that are still to come
+    header_pages: list[_Page] = field(default_factory=list)
     parts: list[list[_Page]] = field(default_factory=list)
     ended: bool = False
     _number: int = -1
 
     def add(self, page: _Page) -> None:
-        if self.n_head > 0 or not self.head:
-            self.head.append(page)
-            self.n_head -= page.n_packets
+        if self.n_header_packets > 0 or not self.header_pages:
+            self.header_pages.append(page)
+            self.n_header_packets -= page.n_packets
         else:
-            # decoders drop damaged packets, and are late from there on: what follows begins anew, at its own time
+            # Decoders drop damaged packets without keeping time, so a new part begins after each damaged page.
             if not self.parts or page.number != self._number + 1 or self.parts[-1][-1].repaired:
                 self.parts.append([])
             self.parts[-1].append(page)
         self._number, self.ended = page.number, bool(page.flags & 4)
 
 
-def _links(content: RandomAccessBytes, start: int, faults: DamageReport) -> Iterator[list[_Stream]]:
-    """Yield the audio streams that run side by side, again and again where recordings have been joined."""
-    streams: dict[int, _Stream] = {}
+def _chained_streams(content: RandomAccessBytes, start: int, damage: DamageReport) -> Iterator[list[_LogicalStream]]:
+    """Yield the audio streams of each group of multiplexed streams; a chained file has several groups."""
+    streams: dict[int, _LogicalStream] = {}
     heads = True
-    for page in _pages(content, start, faults):
+    for page in _read_pages(content, start, damage):
         if page.flags & 2:
             if not heads:
                 yield list(streams.values())
                 streams = {}
             heads = True
             begin = content.read(page.payload, 8)
-            for magic, (codec, n_head) in _CODECS.items():
+            for magic, (codec, n_header_packets) in _CODECS.items():
                 if begin.startswith(magic):
-                    streams[page.serial] = _Stream(codec, n_head)
+                    streams[page.serial] = _LogicalStream(codec, n_header_packets)
         else:
             heads = False
         if page.serial in streams:
@@ -139,23 +149,32 @@ def _links(content: RandomAccessBytes, start: int, faults: DamageReport) -> Iter
 
 
 def ogg_blocks(
-    content: RandomAccessBytes, start: int, track: int | None, name: str, faults: DamageReport, gaps: GapFiller
+    content: RandomAccessBytes, start: int, track: int | None, name: str, damage: DamageReport, gap_filler: GapFiller
 ) -> Iterator[Block]:
-    """Yield the sound of the Ogg that begins at an offset, and of those that follow it.
+    """Decode the Ogg file at offset `start`, and those chained to it.
 
-    `track` counts the audio streams that run side by side. Raises DecodeError, before the first block, where libsndfile cannot
-    decode what is in there, AudioError where there are fewer streams.
+    Args:
+        content: the recording.
+        start: offset of the first page.
+        track: the number of the audio stream among multiplexed ones, from 0; None for the first.
+        name: what the recording is called in messages.
+        damage: where damage is recorded.
+        gap_filler: limits the silence in place of missing audio.
+
+    Raises:
+        AudioError: there is no such track.
+        DecodeError: libsndfile cannot decode the first stream; before the first block.
     """
     n_out = 0
-    for streams in _links(content, start, faults):
+    for streams in _chained_streams(content, start, damage):
         if not streams:
-            problem = "an Ogg without Vorbis, Opus or FLAC in it"
+            problem = "an Ogg file without Vorbis, Opus, FLAC or Speex"
         elif track is not None and not 0 <= track < len(streams):
             raise AudioError(f"{name}: no audio track {track}; there are {len(streams)}, counted from 0")
         else:
             problem = ""
             try:
-                for block in _stream_blocks(content, streams[track or 0], name, faults, gaps):
+                for block in _stream_blocks(content, streams[track or 0], name, damage, gap_filler):
                     n_out += 1
                     yield block
             except DecodeError as error:
@@ -163,40 +182,42 @@ def ogg_blocks(
         if problem and not n_out:
             raise DecodeError(problem)
         if problem:
-            faults.add(f"a part that cannot be read ({problem})")
+            damage.add(f"a part cannot be read ({problem})")
 
 
 def _stream_blocks(
-    content: RandomAccessBytes, stream: _Stream, name: str, faults: DamageReport, gaps: GapFiller
+    content: RandomAccessBytes, stream: _LogicalStream, name: str, damage: DamageReport, gap_filler: GapFiller
 ) -> Iterator[Block]:
     n_out, rate = 0, 1
-    for rate, block in (_flac if stream.codec == "flac" else _parts)(content, stream, name, faults, gaps):
+    for rate, block in (_flac_stream_blocks if stream.codec == "flac" else _packet_stream_blocks)(
+        content, stream, name, damage, gap_filler
+    ):
         n_out += len(block)
         yield rate, block
-    if not stream.ended and not (stream.codec == "flac" and faults.summary()):  # whose head tells the length
-        faults.add(f"cut off: its stream has no end; {n_out / rate:.2f} s are there")
+    if not stream.ended and not (stream.codec == "flac" and damage.summary()):  # FLAC's header states the length
+        damage.add(f"cut off: its stream has no end; {n_out / rate:.2f} s are there")
 
 
-def _flac(
-    content: RandomAccessBytes, stream: _Stream, name: str, faults: DamageReport, gaps: GapFiller
+def _flac_stream_blocks(
+    content: RandomAccessBytes, stream: _LogicalStream, name: str, damage: DamageReport, gap_filler: GapFiller
 ) -> Iterator[Block]:
-    """Yield the sound of a FLAC, which the pages' payloads are, joined, after a magic number, a version and a count."""
-    pages = [page for part in [stream.head, *stream.parts] for page in part]
+    """Decode FLAC: the pages' contents, joined, are a FLAC stream after 9 bytes of Ogg mapping header."""
+    pages = [page for part in [stream.header_pages, *stream.parts] for page in part]
     if len(stream.parts) > 1:
-        faults.add("damaged: some of its pages are missing")
+        damage.add("damaged: some of its pages are missing")
     unpacked = RandomAccessBytes(SplicedFile(content, [(page.payload, page.end) for page in pages]), name)
-    yield from flac_blocks(unpacked, 9, name, faults, gaps)
+    yield from flac_blocks(unpacked, 9, name, damage, gap_filler)
 
 
-def _parts(
-    content: RandomAccessBytes, stream: _Stream, name: str, faults: DamageReport, gaps: GapFiller
+def _packet_stream_blocks(
+    content: RandomAccessBytes, stream: _LogicalStream, name: str, damage: DamageReport, gap_filler: GapFiller
 ) -> Iterator[Block]:
-    """Yield the sound of a Vorbis or Opus stream: of each part, after the head that all share."""
+    """Decode Vorbis, Opus or Speex: each part, preceded by the header pages that all parts share."""
     if not stream.parts:
-        raise DecodeError("no sound in its Ogg stream")
-    head = [piece for page in stream.head for piece in page.pieces]
-    position = 0  # samples that have been read
-    first = None  # the first sample's position, as pages count
+        raise DecodeError("no audio in its Ogg stream")
+    head = [piece for page in stream.header_pages for piece in page.pieces]
+    position = 0  # samples output so far
+    first = None  # granule position of the first sample, in samples
     for part in stream.parts:
         try:
             decoder = SndfileDecoder(
@@ -205,30 +226,32 @@ def _parts(
         except DecodeError:
             if len(stream.parts) == 1:
                 raise
-            continue  # too little between two gaps
+            continue  # too short a part between two gaps
         rate, channels = decoder.rate, decoder.channels
         unit = OPUS_RATE if stream.codec == "opus" else rate
         try:
-            n_left = decoder.frames if decoder.frames < 1 << 48 else 0  # a number that is not known is the largest
+            n_left = decoder.frames if decoder.frames < 1 << 48 else 0  # an unknown length is given as the maximum
             begin = max(page.position for page in part) * rate // unit - n_left
             first = begin if first is None else first
-            yield from _missing(begin - first - position, position, rate, channels, faults, gaps)
+            yield from _fill_missing(begin - first - position, position, rate, channels, damage, gap_filler)
             position = max(position, begin - first)
             for page in part:
                 if page.repaired:
                     at = max(0, page.position * rate // unit - first)
-                    faults.add(f"damaged before {at / rate:.2f} s" if page.position >= 0 else "damaged")
+                    damage.add(f"damaged before {at / rate:.2f} s" if page.position >= 0 else "damaged")
             while len(block := decoder.read()):
                 position += len(block)
                 n_left -= len(block)
                 yield rate, block
-            yield from _missing(n_left, position, rate, channels, faults, gaps)
+            yield from _fill_missing(n_left, position, rate, channels, damage, gap_filler)
             position += max(0, n_left)
         finally:
             decoder.close()
 
 
-def _missing(n: int, position: int, rate: int, channels: int, faults: DamageReport, gaps: GapFiller) -> Iterator[Block]:
+def _fill_missing(
+    n: int, position: int, rate: int, channels: int, damage: DamageReport, gap_filler: GapFiller
+) -> Iterator[Block]:
     if n > 0:
-        faults.add(f"damaged at {position / rate:.2f} s, {n / rate:.2f} s are missing")
-        yield from gaps.silence(n, rate, channels)
+        damage.add(f"damaged at {position / rate:.2f} s, where {n / rate:.2f} s are missing")
+        yield from gap_filler.silence(n, rate, channels)

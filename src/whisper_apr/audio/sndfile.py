@@ -1,4 +1,4 @@
-"""libsndfile, by way of the package soundfile: a file is decoded block by block, and its complaints are kept."""
+"""Decoding with libsndfile, through the package soundfile, block by block."""
 
 import os
 import re
@@ -10,61 +10,82 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 
 from .. import simd
-from .blocks import MAX_BLOCK, Block, block_frames, check_head
+from .blocks import MAX_BLOCK, Block, block_frames, check_format
 from .diagnostics import DamageReport
 from .sources import DecodeError, SplicedFile
 
 FloatArray = simd.FloatArray
 
-MOST_PER_BYTE = 1024  # samples that a byte may become; ALAC's silence is some hundreds
+MAX_SAMPLES_PER_BYTE = 1024  # plausible compression; silence in ALAC reaches some hundreds
 
-# what libmpg123 prints, e.g. "[src/libmpg123/layer3.c:INT123_do_layer3():1804] error: dequantization failed!"
-_MPG123 = re.compile(rb"(?m)^(?:\[[^\]\n]*mpg123[^\]\n]*\] (?:error|warning)|Note|Warning): .*\n?")
-_stderr_lock = threading.RLock()  # a file that is read by a callback may itself be decoded by this module
+# a message of libmpg123, such as "[src/libmpg123/layer3.c:INT123_do_layer3():1804] error: dequantization failed!"
+_MPG123_MESSAGE = re.compile(rb"(?m)^(?:\[[^\]\n]*mpg123[^\]\n]*\] (?:error|warning)|Note|Warning): .*\n?")
+_stderr_lock = threading.RLock()  # reentrant: a callback that reads the file may itself use this module
 
 
 class SndfileDecoder:
-    """A file that libsndfile decodes. `complaint` says what the last `read` found wrong, in libsndfile's words."""
+    """A file decoded by libsndfile.
+
+    Attributes:
+        rate: sampling rate in Hz.
+        channels: number of channels.
+        frames: samples per channel, as libsndfile states or estimates it.
+        error_message: libsndfile's error in the last `read`, or an empty string.
+    """
 
     def __init__(self, file: SplicedFile, name: str, *, quiet: bool = False) -> None:
-        """Open the file. With `quiet`, what the library prints while it is busy is a complaint.
+        """Open a file.
 
-        Raises DecodeError where libsndfile cannot open it or is not there, AudioError for a head beyond our bounds.
+        Args:
+            file: the encoded recording.
+            name: what it is called in messages.
+            quiet: capture what libmpg123 prints to standard error, and treat it as an error message.
+
+        Raises:
+            DecodeError: libsndfile cannot open the file, or is not installed.
+            AudioError: the header's rate or channel count is outside what can be read.
         """
         try:
             import soundfile
-        except (ImportError, OSError) as error:  # OSError: the package is there, the library is not
+        except (ImportError, OSError) as error:  # OSError: the package is installed, but not the library
             raise DecodeError("the package soundfile is missing") from error
         self._error: type[Exception] = soundfile.LibsndfileError
         self._file, self._quiet = file, quiet
         self.error_message = ""
-        self._position = 0  # samples that have been read
+        self._position = 0  # samples read so far
         try:
-            with self._listening():
+            with self._capture_messages():
                 self._sound = soundfile.SoundFile(file)
         except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
             if file.error:
                 raise file.error from error
             raise DecodeError(getattr(error, "error_string", str(error)).rstrip(".")) from error
-        # SoundFile.read of a file that it takes for seekable seeks after each block, which loses sound where the length
-        # is not known, and makes FLAC search
+        # SoundFile.read seeks after each block of a seekable file, which loses samples if the length is unknown, and
+        # makes FLAC search for the position.
         self._sound.seekable = lambda: False
         self.rate, self.channels, self.frames = self._sound.samplerate, self._sound.channels, self._sound.frames
         try:
-            check_head(name, self.rate, self.channels)
+            check_format(name, self.rate, self.channels)
         except Exception:
             self._sound.close()
             raise
 
     def read(self, n: int | None = None) -> FloatArray:
-        """Return the next `n` samples `(n, channels)`, by default a block; fewer at the end or where `complaint` is set."""
+        """Return the next samples.
+
+        Args:
+            n: samples per channel; None for a block.
+
+        Returns:
+            float32 `(n, channels)`; fewer at the end of the file, or if `error_message` is set.
+        """
         n = block_frames(self.rate, self.channels) if n is None else n
         block = np.zeros((n, self.channels), np.float32)
         self.error_message = ""
-        with self._listening():
+        with self._capture_messages():
             try:
                 n = len(self._sound.read(out=block))
-            except self._error as error:  # what came before the fault has been written all the same
+            except self._error as error:  # the samples before the error have been written
                 self.error_message = getattr(error, "error_string", str(error)).rstrip(".")
                 n = -1
         if n < 0:
@@ -77,66 +98,70 @@ class SndfileDecoder:
     def _tell(self) -> int:
         try:
             return int(self._sound.tell())
-        except self._error:  # a kind that cannot tell
+        except self._error:  # not supported for this format
             return 0
 
     def close(self) -> None:
-        """Close the decoder; the file stays open."""
+        """Close the decoder, but not the file."""
         self._sound.close()
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Keep what the library prints. libmpg123 prints to descriptor 2, and libsndfile cannot ask it not to.
+    def _capture_messages(self) -> Iterator[None]:
+        """Capture what libmpg123 prints to file descriptor 2; libsndfile offers no way to silence it.
 
-        Only for as long as a call takes is the descriptor another: what other threads have written to it meanwhile is
-        written afterwards. A process that they start just then has the wrong standard error; the calls are kept short.
+        The descriptor is redirected only during one call into the library. What other threads write to it meanwhile is
+        written afterwards. A process started meanwhile inherits the redirected descriptor, so calls are kept short.
         """
         if not self._quiet:
             yield
             return
-        with _stderr_lock, _captured() as captured:
+        with _stderr_lock, _redirect_stderr() as captured:
             yield
         text = captured[0]
-        found = _MPG123.search(text)
+        found = _MPG123_MESSAGE.search(text)
         if found:
             self.error_message = self.error_message or found.group().decode(errors="replace").strip()
-        if rest := _MPG123.sub(b"", text):
+        if rest := _MPG123_MESSAGE.sub(b"", text):
             os.write(2, rest)
 
 
 @contextmanager
-def _captured() -> Iterator[list[bytes]]:
-    """Direct descriptor 2 to a file, whose content is in the list afterwards."""
+def _redirect_stderr() -> Iterator[list[bytes]]:
+    """Redirect file descriptor 2 to a temporary file; afterwards the yielded list contains what was written."""
     text = [b""]
     with ExitStack() as stack:
         try:
             file = stack.enter_context(tempfile.TemporaryFile(buffering=0))
-            terminal = os.dup(2)
-        except OSError:  # there is no such descriptor, or no place for the file
+            original = os.dup(2)
+        except OSError:  # descriptor 2 is closed, or no temporary file can be created
             yield text
             return
-        stack.callback(os.close, terminal)
+        stack.callback(os.close, original)
         os.dup2(file.fileno(), 2)
         try:
             yield text
         finally:
-            os.dup2(terminal, 2)
+            os.dup2(original, 2)
             file.seek(0)
             text[0] = file.read()
 
 
-def sound_blocks(file: SplicedFile, name: str, faults: DamageReport, *, quiet: bool = False) -> Iterator[Block]:
-    """Yield all blocks of a file of any kind that libsndfile knows. Raises DecodeError before the first where it does not."""
+def sound_blocks(file: SplicedFile, name: str, damage: DamageReport, *, quiet: bool = False) -> Iterator[Block]:
+    """Decode a whole file of any format that libsndfile reads.
+
+    Raises:
+        DecodeError: libsndfile cannot open the file; before the first block.
+    """
     decoder = SndfileDecoder(file, name, quiet=quiet)
     try:
         n_out = 0
         while True:
             block = decoder.read()
             if decoder.error_message:
-                faults.add(f"damaged at {n_out / decoder.rate:.2f} s ({decoder.error_message})")
+                damage.add(f"damaged at {n_out / decoder.rate:.2f} s ({decoder.error_message})")
             n_out += len(block)
-            # some codecs go on with zeros behind the file's end for as long as its head says
-            if not len(block) or n_out > MOST_PER_BYTE * file.n_read + MAX_BLOCK:
+            # after the end of a truncated file, some codecs return zeros up to the length in its header
+            if not len(block) or n_out > MAX_SAMPLES_PER_BYTE * file.n_read + MAX_BLOCK:
                 return
             yield decoder.rate, block
     finally:

@@ -1,4 +1,4 @@
-"""Random access to the bytes of a recording, wherever they come from, and files made of pieces of it."""
+"""Random access to the bytes of a recording from any source, and virtual files spliced from ranges of them."""
 
 import io
 import os
@@ -16,15 +16,15 @@ from ..errors import AudioError
 EncodedAudio = str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 ByteRange = tuple[int, int]  # offsets in a recording: begin, end
 
-COPY_BYTES = 1 << 20
+COPY_BYTES = 1 << 20  # bytes copied at a time
 
 
 class DecodeError(Exception):
-    """A reader cannot make sense of a recording; another may."""
+    """Raised by a decoder that cannot decode a recording; another decoder may be able to."""
 
 
 def source_name(source: object) -> str:
-    """Return what a source is called in messages: its path, "standard input", or "the recording"."""
+    """Return the name of a source for messages: its path, "standard input", or "the recording"."""
     if isinstance(source, str | PathLike):
         return os.fsdecode(source)
     name = getattr(source, "name", None)
@@ -33,14 +33,22 @@ def source_name(source: object) -> str:
     return name if isinstance(name, str) and name else "the recording"
 
 
-# ---- a source, which may be opened several times --------------------------------------------------------------------
+# ---- sources that can be opened repeatedly --------------------------------------------------------------------------
 
 
 class ByteSource:
-    """Where the bytes of a recording come from. What cannot be read twice is copied to a temporary file."""
+    """The bytes of a file, which can be read repeatedly. A source that cannot seek is copied to a temporary file."""
 
     def __init__(self, source: EncodedAudio, name: str) -> None:
-        """Take a path, the bytes of a file, or a binary file, which is read from where it stands."""
+        """Set the source.
+
+        Args:
+            source: a path, the bytes of a file, or a binary file object, which is read from its current position.
+            name: what the recording is called in messages.
+
+        Raises:
+            AudioError: `source` is not one of these, is closed, or is opened as text.
+        """
         self.name = name
         self._path: str | None = None
         self._file: IO[bytes] | None = None
@@ -51,16 +59,16 @@ class ByteSource:
             self._bytes = source
         elif isinstance(source, bytearray | memoryview):
             if isinstance(source, memoryview) and source.itemsize != 1:
-                raise AudioError("a memoryview of numbers is no file; samples are given as a NumPy array")
+                raise AudioError("a memoryview of numbers is not a file; pass samples as a NumPy array")
             self._bytes = bytes(source)
         elif isinstance(source, str | PathLike):
             self._path = os.fsdecode(source)
         elif callable(getattr(source, "read", None)):
-            self._file = self._checked(source)
+            self._file = self._check_file(source)
         else:
             raise AudioError(f"a recording is a path, bytes, a binary file or an array, not {type(source).__name__}")
 
-    def _checked(self, file: IO[bytes]) -> IO[bytes]:
+    def _check_file(self, file: IO[bytes]) -> IO[bytes]:
         if getattr(file, "closed", False):
             raise AudioError(f"{self.name}: the file is closed")
         if isinstance(file, io.TextIOBase):
@@ -73,45 +81,55 @@ class ByteSource:
 
     @contextmanager
     def open(self) -> Iterator["RandomAccessBytes"]:
-        """Give random access to the bytes. Raises AudioError where there are none."""
+        """Open the source for random access.
+
+        Raises:
+            AudioError: the source cannot be opened or read.
+        """
         if self._bytes is not None:
             content = RandomAccessBytes(io.BytesIO(self._bytes), self.name)
         elif self._copy:
             content = RandomAccessBytes(self._copy, self.name)
         elif self._file:
             content = RandomAccessBytes(
-                self._file if self._begin >= 0 else self._copied(_parts(self._file, self.name)), self.name, self._begin
+                self._file if self._begin >= 0 else self._copy_to_temporary(_chunks(self._file, self.name)),
+                self.name,
+                self._begin,
             )
         else:
-            with self._opened() as file:
+            with self._open_path() as file:
                 regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-                yield RandomAccessBytes(file if regular else self._copied(_parts(file, self.name)), self.name)
+                seekable = file if regular else self._copy_to_temporary(_chunks(file, self.name))
+                yield RandomAccessBytes(seekable, self.name)
             return
         yield content
 
     @contextmanager
     def descriptor(self) -> Iterator[IO[bytes]]:
-        """Give a file of the operating system, at its beginning, for another process: nobody else moves its position."""
+        """Open an operating system file, positioned at the beginning, for another process to read.
+
+        The file position is not shared with any other reader.
+        """
         if self._path is not None and not self._copy:
-            with self._opened() as file:
+            with self._open_path() as file:
                 yield file
             return
         with self.open() as content:
             if not self._copy:
-                self._copied(_contents(content))
+                self._copy_to_temporary(content.chunks())
             assert self._copy
-            with self._reopened(self._copy, content) as file:
+            with self._reopen(self._copy, content) as file:
                 yield file
 
-    def _reopened(self, file: IO[bytes], content: "RandomAccessBytes") -> IO[bytes]:
-        """Open a temporary file, which has no name, again; where the system cannot, copy it."""
+    def _reopen(self, file: IO[bytes], content: "RandomAccessBytes") -> IO[bytes]:
+        """Open an unnamed temporary file a second time, through /proc; copy it on systems without /proc."""
         try:
             return open(f"/proc/self/fd/{file.fileno()}", "rb")
         except OSError:
-            return _temporary(_contents(content), self.name)
+            return _make_temporary(content.chunks(), self.name)
 
-    def _opened(self) -> IO[bytes]:
-        """Open the path. A device never ends, or belongs to a person who types."""
+    def _open_path(self) -> IO[bytes]:
+        """Open the path; refuse devices, which may never end or may wait for a user's input."""
         assert self._path is not None
         try:
             if os.path.isdir(self._path):
@@ -126,20 +144,20 @@ class ByteSource:
             raise AudioError(f"{self.name}: a device, not a recording")
         return file
 
-    def _copied(self, parts: Iterable[bytes]) -> IO[bytes]:
-        """Copy what cannot be sought in, or has no descriptor, to a temporary file that lives as long as the source."""
-        copy = _temporary(parts, self.name)
+    def _copy_to_temporary(self, chunks: Iterable[bytes]) -> IO[bytes]:
+        """Copy a source that cannot seek, or has no file descriptor, to a temporary file that lives as long as self."""
+        copy = _make_temporary(chunks, self.name)
         weakref.finalize(self, copy.close)
         self._copy, self._begin = copy, 0
         return copy
 
 
-def _temporary(parts: Iterable[bytes], name: str) -> IO[bytes]:
-    """Make a temporary file of these parts, at its beginning."""
+def _make_temporary(chunks: Iterable[bytes], name: str) -> IO[bytes]:
+    """Write chunks to a temporary file and return it, positioned at the beginning."""
     file = tempfile.TemporaryFile()  # noqa: SIM115
     try:
-        for part in parts:
-            file.write(part)
+        for chunk in chunks:
+            file.write(chunk)
         file.seek(0)
     except BaseException as error:
         file.close()
@@ -149,13 +167,8 @@ def _temporary(parts: Iterable[bytes], name: str) -> IO[bytes]:
     return file
 
 
-def _contents(content: "RandomAccessBytes") -> Iterator[bytes]:
-    for at in range(0, content.size, COPY_BYTES):
-        yield content.read(at, COPY_BYTES)
-
-
 def _read(file: "IO[bytes] | SplicedFile", n: int, name: str) -> bytes:
-    """Read `n` bytes, fewer only at the end: a raw file or a pipe gives less at a time."""
+    """Read `n` bytes, fewer only at the end of the file; a raw file or a pipe may return fewer in each call."""
     parts: list[bytes] = []
     while n > 0:
         try:
@@ -165,7 +178,8 @@ def _read(file: "IO[bytes] | SplicedFile", n: int, name: str) -> bytes:
         except (OSError, ValueError) as error:
             raise AudioError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
         if not isinstance(part, bytes | bytearray | memoryview):
-            problem = "opened as text; open it in binary mode, 'rb'" if isinstance(part, str) else "gives no bytes"
+            is_text = isinstance(part, str)
+            problem = "opened as text; open it in binary mode, 'rb'" if is_text else "its read() returns no bytes"
             raise AudioError(f"{name}: {problem}")
         if not part:
             break
@@ -174,19 +188,23 @@ def _read(file: "IO[bytes] | SplicedFile", n: int, name: str) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _parts(file: IO[bytes], name: str) -> Iterator[bytes]:
-    while part := _read(file, COPY_BYTES, name):
-        yield part
+def _chunks(file: IO[bytes], name: str) -> Iterator[bytes]:
+    while chunk := _read(file, COPY_BYTES, name):
+        yield chunk
 
 
-# ---- its bytes ------------------------------------------------------------------------------------------------------
+# ---- random access --------------------------------------------------------------------------------------------------
 
 
 class RandomAccessBytes:
     """The bytes of a recording, read at any offset."""
 
     def __init__(self, file: "IO[bytes] | SplicedFile", name: str, begin: int = 0) -> None:
-        """Take a file that can be sought in; offset 0 is its position `begin`."""
+        """Wrap a seekable file, whose position `begin` becomes offset 0.
+
+        Raises:
+            AudioError: the file cannot seek.
+        """
         self._file, self.name, self._begin = file, name, max(0, begin)
         try:
             self.size = max(0, file.seek(0, io.SEEK_END) - self._begin)
@@ -194,7 +212,11 @@ class RandomAccessBytes:
             raise AudioError(f"{name}: cannot be read: {error}") from error
 
     def read(self, offset: int, n: int) -> bytes:
-        """Return `n` bytes from `offset`, fewer only where the recording ends."""
+        """Return `n` bytes from `offset`, fewer only at the end of the recording.
+
+        Raises:
+            AudioError: the file cannot be read, or has become shorter.
+        """
         n = min(n, self.size - offset)
         if n <= 0:
             return b""
@@ -206,19 +228,31 @@ class RandomAccessBytes:
         if isinstance(self._file, SplicedFile) and self._file.error:
             raise self._file.error
         if len(data) < n:
-            raise AudioError(f"{self.name}: became shorter while it was read; it must not be written to")
+            raise AudioError(f"{self.name}: became shorter while it was read; do not write to it meanwhile")
         return data
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield all bytes in order."""
+        for at in range(0, self.size, COPY_BYTES):
+            yield self.read(at, COPY_BYTES)
 
 
 class SplicedFile(io.RawIOBase):
-    """A read-only file that consists of bytes and of ranges of a recording; and of holes, in which it seems to end.
+    """A read-only virtual file, spliced from literal bytes, ranges of a recording, and holes.
 
-    C libraries read it through callbacks, out of which no exception may come: what goes wrong is kept in `error`,
-    and the file seems to end there.
+    Reading inside a hole returns no bytes, as at the end of a file.
+
+    C libraries read it through callbacks, which must not raise: an exception is stored in `error`, and the file appears
+    to end there.
     """
 
     def __init__(self, content: RandomAccessBytes, pieces: Iterable[bytes | ByteRange | int]) -> None:
-        """Join the pieces in their order; a number is a hole of so many bytes."""
+        """Join pieces in order.
+
+        Args:
+            content: the recording to which ranges refer.
+            pieces: bytes to insert, ranges `(begin, end)` of the recording, or integers, the sizes of holes in bytes.
+        """
         self._content = content
         self._pieces: list[bytes | ByteRange | int] = []
         self._starts: list[int] = []
@@ -244,17 +278,17 @@ class SplicedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Return the position."""
+        """Return the current position."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position, which may lie behind the end."""
+        """Set the position, which may lie beyond the end."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
         self._position = max(0, start + offset)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer, unless the file ends."""
+        """Fill the buffer, only partly at the end of the file; return the number of bytes read."""
         i, n = 0, len(buffer)
         try:
             while i < n and self.error is None and (part := self._part(self._position, n - i)):
@@ -267,7 +301,7 @@ class SplicedFile(io.RawIOBase):
         return i
 
     def read_ahead(self, n: int) -> None:
-        """Hold the next `n` bytes in memory, so that reading them calls nothing that may wait."""
+        """Buffer the next `n` bytes, so that reading them does not block or run a caller's code."""
         parts, end = [], self._position
         while n > 0 and (part := self._part(end, n)):
             parts.append(part)
@@ -276,7 +310,7 @@ class SplicedFile(io.RawIOBase):
         self._ahead, self._ahead_from = b"".join(parts), self._position
 
     def _part(self, position: int, n: int) -> bytes:
-        """Return up to `n` bytes from a position on: those of one piece."""
+        """Return up to `n` bytes from `position`, all from one piece."""
         if 0 <= position - self._ahead_from < len(self._ahead):
             return self._ahead[position - self._ahead_from :][:n]
         if position >= self.size:

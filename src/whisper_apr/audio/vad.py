@@ -1,6 +1,8 @@
-"""Where somebody speaks: Silero's probabilities become spans, spans are cut out and joined, and times lead back to the recording.
+"""Voice activity detection: spans of speech, the speech alone, and the mapping of its times to the recording.
 
-All of it works on a stream (SpeechDetector, SpeechFilter); `speech_timestamps` and `join_spans` are for what is in memory whole.
+Speech probabilities are Silero VAD's (`silero.py`); the rules that turn them into spans are those of its
+`get_speech_timestamps`, with faster-whisper's options. SpeechDetector and SpeechFilter process streams;
+`speech_timestamps` and `join_spans` are for recordings in memory.
 """
 
 import math
@@ -20,22 +22,33 @@ from .silero import FRAME, SpeechProbabilities
 
 FloatArray = simd.FloatArray
 
-HYSTERESIS = 0.15  # how far below the threshold speech goes on, unless neg_threshold says it
-SHORT_PAUSE = SAMPLE_RATE * 98 // 1000  # samples: a pause that a span which grows too long may be cut at
+HYSTERESIS = 0.15  # default of threshold - neg_threshold, as in Silero VAD
+SHORT_PAUSE = SAMPLE_RATE * 98 // 1000  # samples; Silero VAD's min_silence_at_max_speech, where long speech is cut
 
 
 @dataclass(frozen=True)
 class VadOptions:
-    """What counts as speech; names and defaults are faster-whisper's."""
+    """Options of voice activity detection; names and defaults are faster-whisper's.
 
-    threshold: Annotated[float, number(above=0, high=1)] = 0.5  # a probability of at least this begins speech
-    # one below this may end it; None: threshold - 0.15
+    Args:
+        threshold: the probability of speech, above 0 and at most 1, from which on a frame begins speech.
+        neg_threshold: the probability, 0 to 1, below which a frame may end speech; None for `threshold - 0.15`, but at
+            least 0.01.
+        min_speech_duration_ms: shorter speech is dropped, in milliseconds.
+        max_speech_duration_s: longer speech is cut, at the last short pause if there is one, in seconds.
+        min_silence_duration_ms: shorter silence is part of the speech around it, in milliseconds.
+        speech_pad_ms: added before and after each span, in milliseconds.
+
+    Raises:
+        OptionError: a value is not allowed, or max_speech_duration_s is not longer than twice the padding and a frame.
+    """
+
+    threshold: Annotated[float, number(above=0, high=1)] = 0.5
     neg_threshold: Annotated[float | None, optional(number(0, 1))] = None
-    min_speech_duration_ms: Annotated[int, whole(0)] = 0  # shorter speech is dropped
-    # longer speech is cut, at a short pause where there is one
+    min_speech_duration_ms: Annotated[int, whole(0)] = 0
     max_speech_duration_s: Annotated[float, number(above=0, infinite=True)] = math.inf
-    min_silence_duration_ms: Annotated[int, whole(0)] = 2000  # shorter silence is part of the speech around it
-    speech_pad_ms: Annotated[int, whole(0)] = 400  # added before and after each span
+    min_silence_duration_ms: Annotated[int, whole(0)] = 2000
+    speech_pad_ms: Annotated[int, whole(0)] = 400
 
     def __post_init__(self) -> None:
         parse_fields(self)
@@ -47,9 +60,12 @@ class VadOptions:
 
 
 def vad_kind(**defaults: Any) -> Kind:
-    """Return the kind of an option that takes a VadOptions, or a mapping of those fields that differ from the defaults.
+    """Return the kind of an option that accepts a VadOptions, a mapping of some of its fields, or None.
 
-    None gives the defaults, which are VadOptions's own unless given here.
+    Every function with such an option uses it, so that they parse it alike.
+
+    Args:
+        **defaults: values of the fields that a mapping does not set, where they differ from those of VadOptions.
     """
 
     def convert(value: Any) -> VadOptions:
@@ -65,56 +81,58 @@ def vad_kind(**defaults: Any) -> Kind:
 
 
 class Span(NamedTuple):
-    """Samples of the recording, at 16 kHz, from `start` up to and without `end`."""
+    """A range of samples of a recording at 16 kHz, from `start` to `end`, exclusive."""
 
     start: int
     end: int
 
 
 class SpeechDetector:
-    """Spans of speech in a recording that comes in blocks of any size. Memory does not grow.
+    """Detects spans of speech in a stream. Memory use is constant.
 
-    The spans of `push` and `finish`, joined, do not depend on how the recording was cut into blocks.
+    The spans do not depend on how the recording is divided into blocks. They are in order and do not overlap.
     """
 
     def __init__(self, options: VadOptions | None = None) -> None:
+        """Start a recording; None for the default options."""
         self.options = options = options or VadOptions()
         self._probabilities = SpeechProbabilities()
         self._pad = SAMPLE_RATE * options.speech_pad_ms // 1000
-        self._least_speech = SAMPLE_RATE * options.min_speech_duration_ms / 1000
-        self._least_silence = SAMPLE_RATE * options.min_silence_duration_ms / 1000
-        self._most_speech = SAMPLE_RATE * options.max_speech_duration_s - FRAME - 2 * self._pad
+        self._min_speech = SAMPLE_RATE * options.min_speech_duration_ms / 1000
+        self._min_silence = SAMPLE_RATE * options.min_silence_duration_ms / 1000
+        self._max_speech = SAMPLE_RATE * options.max_speech_duration_s - FRAME - 2 * self._pad
         low = options.neg_threshold
         self._low = max(options.threshold - HYSTERESIS, 0.01) if low is None else low
-        self.n_samples = 0  # that have come
-        self._time = 0  # where the frame to be judged begins
-        self._start: int | None = None  # of the speech that goes on
-        self._silent_since: int | None = None  # the pause that may be its end
-        self._cut: int | None = None  # where a short pause in it began
-        self._resumed: int | None = None  # and where speech went on after it
-        self._last: Span | None = None  # found; its end is padded when it is known what follows
-        self._last_start = 0  # with padding
+        self.n_samples = 0  # pushed so far
+        # all positions are in samples
+        self._time = 0  # beginning of the next frame
+        self._start: int | None = None  # of the current speech
+        self._silent_since: int | None = None  # beginning of the pause that may end it
+        self._cut: int | None = None  # beginning of the last short pause in it, where it may be cut
+        self._resumed: int | None = None  # end of that pause
+        self._last: Span | None = None  # the last span, without padding, until its padded end is known
+        self._last_start = 0  # its start, with padding
 
     def push(self, samples: npt.ArrayLike) -> list[Span]:
-        """16 kHz samples `(n,)` -> the spans that are certain now."""
+        """Append samples `(n,)` at 16 kHz and return the spans that no later sample can change."""
         x = np.asarray(samples, np.float32)
         self.n_samples += len(x)
-        return self._judge(self._probabilities.push(x))
+        return self._add_frames(self._probabilities.push(x))
 
     def finish(self) -> list[Span]:
-        """The spans that are left."""
-        settled = self._judge(self._probabilities.finish())
-        if self._start is not None and self.n_samples - self._start > self._least_speech:
-            settled += self._found(Span(self._start, self.n_samples))
+        """Return the remaining spans."""
+        final = self._add_frames(self._probabilities.finish())
+        if self._start is not None and self.n_samples - self._start > self._min_speech:
+            final += self._add_span(Span(self._start, self.n_samples))
         self._start = None
         if self._last is not None:
-            settled.append(Span(self._last_start, min(self.n_samples, self._last.end + self._pad)))
+            final.append(Span(self._last_start, min(self.n_samples, self._last.end + self._pad)))
             self._last = None
-        return settled
+        return final
 
     @property
     def undecided_from(self) -> int:
-        """No span to come begins before this sample."""
+        """The first sample at which a later span may begin."""
         if self._last is not None:
             return self._last_start
         start = self._time if self._start is None else self._start
@@ -122,96 +140,108 @@ class SpeechDetector:
 
     @property
     def speaking_since(self) -> int | None:
-        """Where the speech that goes on now begins, with its padding; None where nobody speaks."""
+        """The sample at which the current speech begins, with padding; None during silence."""
         return None if self._start is None else max(0, self._start - self._pad)
 
     @property
     def certain(self) -> Span | None:
-        """The beginning of the next span, where it is known already: the span starts there, and does not end before."""
-        if self._last is not None or self._start is None or self._most_speech < math.inf:
+        """The part of the next span that is already certain: it starts there, and does not end earlier; or None."""
+        if self._last is not None or self._start is None or self._max_speech < math.inf:
             return None
         end = self._time if self._silent_since is None else self._silent_since
-        return Span(max(0, self._start - self._pad), end) if end - self._start > self._least_speech else None
+        return Span(max(0, self._start - self._pad), end) if end - self._start > self._min_speech else None
 
-    def _judge(self, probabilities: FloatArray) -> list[Span]:
-        settled: list[Span] = []
+    def _add_frames(self, probabilities: FloatArray) -> list[Span]:
+        final: list[Span] = []
         for probability in probabilities.tolist():
-            settled += self._step(probability)
+            final += self._add_frame(probability)
             self._time += FRAME
-            # the next span can begin here at the earliest: too far away to take a share of the last one's padding
+            # the next span begins here at the earliest, too far away for its padding to overlap the last one's
             if self._last is not None and self._start is None and self._time - self._last.end >= 2 * self._pad:
-                settled.append(Span(self._last_start, self._last.end + self._pad))
+                final.append(Span(self._last_start, self._last.end + self._pad))
                 self._last = None
-        return settled
+        return final
 
-    def _step(self, probability: float) -> list[Span]:
-        time, settled = self._time, list[Span]()
-        speaks = probability >= self.options.threshold
-        if speaks and self._silent_since is not None:
+    def _add_frame(self, probability: float) -> list[Span]:
+        time, final = self._time, list[Span]()
+        is_speech = probability >= self.options.threshold
+        if is_speech and self._silent_since is not None:
             self._silent_since = None
             if self._cut is not None and self._resumed is None:
                 self._resumed = time
-        if speaks and self._start is None:
+        if is_speech and self._start is None:
             self._start = time
-            return settled
+            return final
         if self._start is None:
-            return settled
-        if time - self._start > self._most_speech:
+            return final
+        if time - self._start > self._max_speech:
             if self._cut is None:
-                settled = self._found(Span(self._start, time))
-                self._end(None)
-                return settled
-            settled = self._found(Span(self._start, self._cut))
-            self._end(self._resumed)
+                final = self._add_span(Span(self._start, time))
+                self._set_start(None)
+                return final
+            final = self._add_span(Span(self._start, self._cut))
+            self._set_start(self._resumed)
         if probability < self._low and self._start is not None:
             if self._silent_since is None:
                 self._silent_since = time
             silence = time - self._silent_since
             if silence > SHORT_PAUSE:
                 self._cut, self._resumed = self._silent_since, None
-            if silence >= self._least_silence:
-                if self._silent_since - self._start > self._least_speech:
-                    settled = [*settled, *self._found(Span(self._start, self._silent_since))]
-                self._end(None)
-        return settled
+            if silence >= self._min_silence:
+                if self._silent_since - self._start > self._min_speech:
+                    final = [*final, *self._add_span(Span(self._start, self._silent_since))]
+                self._set_start(None)
+        return final
 
-    def _end(self, start: int | None) -> None:
+    def _set_start(self, start: int | None) -> None:
+        """End the current speech, and begin the next one if `start` is not None."""
         self._start, self._silent_since, self._cut, self._resumed = start, None, None, None
 
-    def _found(self, span: Span) -> list[Span]:
-        """Keep a span until its end is known; the one before it ends halfway between them, or where its padding does."""
-        settled, start = list[Span](), max(0, span.start - self._pad)
+    def _add_span(self, span: Span) -> list[Span]:
+        """Hold a span until its padded end is known, and return the previous one.
+
+        If the padding of the two would overlap, they share the gap equally.
+        """
+        final, start = list[Span](), max(0, span.start - self._pad)
         if self._last is not None:
             gap = span.start - self._last.end
             is_near = gap < 2 * self._pad
-            settled.append(Span(self._last_start, self._last.end + (gap // 2 if is_near else self._pad)))
+            final.append(Span(self._last_start, self._last.end + (gap // 2 if is_near else self._pad)))
             start = self._last.end + gap // 2 if is_near else start
         self._last, self._last_start = span, start
-        return settled
+        return final
 
 
 class SpeechMap:
-    """Times in joined speech, in seconds, lead back to the recording. Spans are added in order."""
+    """A mapping from times in concatenated spans to times in the recording."""
 
     def __init__(self, spans: Iterable[Span] = ()) -> None:
-        self._joined: list[int] = []  # where each span begins in the joined speech
-        self._start: list[int] = []  # and in the recording
-        self.n_joined = 0
+        """Create the mapping for spans, in order."""
+        self._joined: list[int] = []  # where each span begins in the concatenated speech, in samples
+        self._start: list[int] = []  # where it begins in the recording
+        self.n_joined = 0  # samples in all spans
         for span in spans:
             self.add(span)
 
     def add(self, span: Span) -> None:
+        """Append a span, which must begin at or after the end of the last one."""
         if not self._start or span.start != self._start[-1] + self.n_joined - self._joined[-1]:
             self._joined.append(self.n_joined)
             self._start.append(span.start)
         self.n_joined += span.end - span.start
 
     def original(self, seconds: float, is_end: bool = False) -> float:
-        """A time in the recording. Where two spans meet, a beginning belongs to the later, an end (`is_end`) to the earlier."""
+        """Return the time in the recording that corresponds to a time in the concatenated spans.
+
+        Args:
+            seconds: the time in the concatenated spans.
+            is_end: whether it is the end of a segment or word. Between two spans, an end belongs to the earlier span,
+                and a start to the later.
+        """
         if not self._start:
             return seconds
         sample = seconds * SAMPLE_RATE
-        # a time that was computed may be a rounding beside the seam
+        # a rounding error must not move a time across the boundary of two spans
         at = round(sample) if abs(sample - round(sample)) < 1e-3 else sample
         index = (bisect_left if is_end else bisect_right)(self._joined, at) - 1
         index = max(0, index)
@@ -219,31 +249,32 @@ class SpeechMap:
 
 
 class SpeechFilter:
-    """Lets speech through and drops the rest, block by block; `map` leads times in what came through back to the recording.
+    """Extracts the speech from a stream; `map` maps times in it to times in the recording.
 
-    Memory does not grow with the recording, nor with a speech that does not end (unless max_speech_duration_s bounds it: then by that).
+    Memory use is constant, or proportional to a finite max_speech_duration_s.
     """
 
     def __init__(self, options: VadOptions | None = None) -> None:
+        """Start a recording; None for the default options."""
         self._detector = SpeechDetector(options)
         self.map = SpeechMap()
-        self._kept = np.zeros(0, np.float32)
-        self._first = 0  # the number of the sample that is kept first
-        self._passed = 0  # samples before this one have been let through or dropped
+        self._kept = np.zeros(0, np.float32)  # samples from number _first on
+        self._first = 0
+        self._passed = 0  # samples before this one have been output or dropped
 
     @property
     def n_samples(self) -> int:
-        """Samples that have come."""
+        """Samples pushed so far."""
         return self._detector.n_samples
 
     def push(self, samples: npt.ArrayLike) -> FloatArray:
-        """16 kHz samples `(n,)` -> the speech that is certain now, joined to what came before."""
+        """Append samples `(n,)` at 16 kHz and return the speech that is certain by now, which continues the last."""
         x = np.asarray(samples, np.float32)
         self._kept = np.concatenate([self._kept, x])
         return self._pass(self._detector.push(x))
 
     def finish(self) -> FloatArray:
-        """The speech that is left."""
+        """Return the remaining speech."""
         return self._pass(self._detector.finish())
 
     def _pass(self, spans: list[Span]) -> FloatArray:
@@ -263,11 +294,21 @@ class SpeechFilter:
 
 
 def speech_timestamps(samples: npt.ArrayLike, options: VadOptions | None = None) -> list[Span]:
-    """Spans of speech in 16 kHz samples `(n,)`, in order, without overlap."""
+    """Return the spans of speech in a recording, in order and without overlap.
+
+    Args:
+        samples: `(n,)` at 16 kHz.
+        options: None for the defaults.
+    """
     detector = SpeechDetector(options)
     return [*detector.push(samples), *detector.finish()]
 
 
 def join_spans(samples: FloatArray, spans: Sequence[Span]) -> FloatArray:
-    """The spans, joined: `(n,)`. `SpeechMap(spans)` leads times in it back."""
+    """Return the samples of all spans, concatenated; `SpeechMap(spans)` maps times in them to the recording.
+
+    Args:
+        samples: `(n,)` at 16 kHz.
+        spans: in order.
+    """
     return np.concatenate([np.zeros(0, np.float32), *(samples[start:end] for start, end in spans)])

@@ -129,7 +129,7 @@ def problem_with(item: Input) -> str | None:
     if not os.access(item.path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         return "Permission denied"
     if stat.S_ISREG(about.st_mode) and not about.st_size:
-        return "empty, not one byte to read"
+        return "the file is empty"
     return None
 
 

@@ -1,15 +1,23 @@
-"""A transcription becomes text, subtitles, a table or JSON: txt, srt, vtt, tsv, json, csv, lrc, md, ass.
+"""Write a transcription as text, subtitles, a table or JSON: txt, srt, vtt, tsv, json, csv, lrc, md, ass.
 
-The first five are openai-whisper's, byte for byte, but where its own files are not valid or lose text:
+To add a format, write a function `_name(result, file, options)` in `writers.py` (cues come from `subtitles.cues`,
+escaping from `text.py`), and enter it in the table `WRITERS` under its file extension: `write`, `write_files`,
+`Transcription.save` and the command then offer it. Add its name to `web/static/whisper.d.ts`, and its tests to
+`tests/test_output.py`.
 
-- txt, srt, vtt, tsv: control characters, byte order marks and lone surrogates are left out or replaced.
-- srt, vtt: there is no cue without text and none of no length; empty lines within a cue are left out; a segment with text and no words is
-  shown whole; a closing mark in East Asian text, or a combining mark, does not begin a line (`line_breaks`).
-- srt: every arrow is broken up, not only those of segments without words; what a player would take for markup gets a word joiner.
-- vtt: "&", "<" and ">" are character references.
-- tsv: a line's end within a text is a space.
-- json: null in place of NaN and infinity.
-Where a segment has a `speaker`, the text formats put it before the text ("0: Hello"), vtt as a voice tag, csv in a column of its own.
+txt, srt, vtt, tsv and json are byte for byte openai-whisper's, except where its files are invalid or lose text:
+
+- txt, srt, vtt, tsv: control characters, byte order marks and lone surrogates are removed or replaced.
+- srt, vtt: no cue is empty or has no duration; empty lines in a cue are removed; a segment that has text but no words
+  is shown whole; a line does not begin with a closing mark in East Asian text, or with a combining mark
+  (`line_breaks`).
+- srt: every arrow is broken up, not only in segments without words; a word joiner is inserted into markup.
+- vtt: "&", "<" and ">" become character references.
+- tsv: a line break in a text becomes a space.
+- json: NaN and infinity become null.
+
+If a segment has a `speaker`, text formats put it before the text ("0: Hello"), vtt in a voice tag, csv in its own
+column.
 """
 
 from .subtitles import LineOptions, format_timestamp

@@ -1,4 +1,4 @@
-"""Advanced SubStation Alpha, with karaoke: each word lights up when it is spoken."""
+"""Advanced SubStation Alpha subtitles, with karaoke timing that highlights each word as it is spoken."""
 
 from collections.abc import Iterable
 from typing import TextIO
@@ -6,10 +6,10 @@ from typing import TextIO
 from .subtitles import Cue
 from .text import escape_ass
 
-PER_SECOND = 100  # the format counts in hundredths of a second
+TICKS_PER_SECOND = 100  # the format's times are in hundredths of a second
 
-# A picture of 1920 x 1080, to which players scale. Colours are &HAABBGGRR, AA 00 being opaque. A word is shown in the secondary colour
-# until it is spoken, then in the primary one.
+# PlayRes is the coordinate system, which players scale to the video. Colors are &HAABBGGRR, and AA = 00 is opaque. With
+# karaoke, a word has the secondary color before it is spoken, and the primary color afterwards.
 _HEADER = """\
 [Script Info]
 ; written by whisper_apr
@@ -20,8 +20,8 @@ WrapStyle: 0
 ScaledBorderAndShadow: yes
 
 [V4+ Styles]
-Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, \
-ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, \
+Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
 Style: Default,Arial,64,&H00FFFFFF,&H00FFFFFF,&H00000000,&H80000000,0,0,0,0,100,100,0,0,1,3,1,2,80,80,50,1
 Style: Karaoke,Arial,64,&H0000D7FF,&H00FFFFFF,&H00000000,&H80000000,0,0,0,0,100,100,0,0,1,3,1,2,80,80,50,1
 
@@ -31,16 +31,19 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 
 
 def _stamp(hundredths: int) -> str:
-    seconds, hundredths = divmod(hundredths, PER_SECOND)
+    seconds, hundredths = divmod(hundredths, TICKS_PER_SECOND)
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{hundredths:02d}"
 
 
 def _karaoke(cue: Cue) -> str:
-    r"""The words, each behind `{\k<hundredths>}`, its duration; silence is a duration without text. Together they last as long as the cue."""
+    r"""Return the words, each preceded by its duration in hundredths of a second, `{\k<n>}`.
+
+    Silence is a duration without text. The durations add up to the cue's.
+    """
     parts, shown = [], cue.start
     for index, word in enumerate(cue.words, 1):
-        start = min(cue.end, max(shown, round(word.start * PER_SECOND)))
-        end = cue.end if index == len(cue.words) else min(cue.end, max(start, round(word.end * PER_SECOND)))
+        start = min(cue.end, max(shown, round(word.start * TICKS_PER_SECOND)))
+        end = cue.end if index == len(cue.words) else min(cue.end, max(start, round(word.end * TICKS_PER_SECOND)))
         text = word.text.lstrip()
         parts.append(escape_ass(word.text[: len(word.text) - len(text)]))
         if start > shown:
@@ -51,7 +54,13 @@ def _karaoke(cue: Cue) -> str:
 
 
 def write_ass(cues: Iterable[Cue], file: TextIO, *, is_timed: bool) -> None:
-    """Write a script of cues whose times are hundredths of a second; with karaoke where the words' times are known."""
+    """Write a script.
+
+    Args:
+        cues: with times in hundredths of a second.
+        file: a text file.
+        is_timed: whether the words' times are known, for karaoke.
+    """
     file.write(_HEADER)
     style = "Karaoke" if is_timed else "Default"
     for cue in cues:

@@ -1,25 +1,30 @@
-"""Where a line may end in text that is written without spaces: the rules that Japanese calls kinsoku, and combining marks.
+"""Where a line may be broken in text without spaces: the kinsoku rules of Japanese, and combining marks.
 
-A full stop, a comma or a closing bracket never begins a line, an opening bracket never ends one (the character classes cl-01 to cl-07 of
-W3C's "Requirements for Japanese Text Layout", of which Chinese and Korean have the same signs). Small kana and the long-vowel mark may begin
-a line, as that document's loose rules allow.
+A full stop, comma or closing bracket may not begin a line, and an opening bracket may not end one: character classes
+cl-01 to cl-07 of W3C's "Requirements for Japanese Text Layout", whose characters are also used in Chinese and Korean.
+Small kana and the prolonged sound mark may begin a line, as that document's loose rules allow.
 """
 
 import unicodedata
 
-# what the categories Pe and Pf, of closing brackets and quotation marks, do not tell; in their compatibility form, which is that of
-# full-width, half-width and small variants too
+# Characters that may not begin a line, besides those of the Unicode categories Pe and Pf (closing brackets and
+# quotation marks), in NFKC form, which full-width, half-width and small variants share.
 CLOSING = frozenset("、。・〜~,.:;?!%")
 
 
 def _is_wide(character: str) -> bool:
-    return unicodedata.east_asian_width(character) in "WFH"  # H: the half-width forms of the same signs
+    return unicodedata.east_asian_width(character) in "WFH"  # H: half-width forms of East Asian characters
 
 
 def may_break(before: str, after: str) -> bool:
-    """Whether a line may end between two words that are written one after the other.
+    """Return whether a line may be broken between two consecutive words.
 
-    Where neither side is East Asian only a combining mark forbids it, so that other text is laid out as openai-whisper does.
+    If neither side is East Asian, only a combining mark prevents a break, so that such text is laid out as by
+    openai-whisper.
+
+    Args:
+        before: the word before the break, with any space.
+        after: the word after it, with any space.
     """
     if not before or not after or before[-1].isspace() or after[0].isspace():
         return True

@@ -1,4 +1,4 @@
-"""Segments and words become cues: what a subtitle shows, from when to when."""
+"""Lay out segments and words in cues, the units of a subtitle file, each shown for an interval of time."""
 
 import math
 import operator
@@ -10,23 +10,31 @@ from ..errors import OptionError
 from .line_breaks import may_break
 from .text import is_blank, without_blank_lines
 
-Dictionary = dict[str, Any]  # a segment or a word, as openai-whisper's results have them
+JsonObject = dict[str, Any]  # a result, segment or word, with the keys of openai-whisper's dictionaries
 
-LONG_PAUSE = 3.0  # seconds of silence after which a cue that spans segments ends, as in openai-whisper
-SHORTEST = 0.1  # seconds that a cue is shown whose end is not after its beginning
+LONG_PAUSE = 3.0  # seconds of silence that end a cue spanning segments, as in openai-whisper's SubtitlesWriter
+MIN_DURATION = 0.1  # seconds for which a cue is shown if its end is not after its start
 
 
 @dataclass(frozen=True)
 class LineOptions:
-    """How words are laid out in cues. The names are openai-whisper's; all of them need word times.
+    """How to lay out words in cues. The names are openai-whisper's; all options need word times.
 
-    Lines are measured in characters, as in openai-whisper: a wide East Asian character counts as one.
+    Args:
+        max_line_width: the longest line, in characters; a wide East Asian character counts as one, as in
+            openai-whisper.
+        max_line_count: the most lines in a cue. Together with `max_line_width`, cues may span segments.
+        max_words_per_line: the most words in a cue; it has no effect if both other limits are set.
+        highlight_words: in srt and vtt, repeat a cue for each of its words, with that word underlined.
+
+    Raises:
+        OptionError: a number is not a whole number of at least 1.
     """
 
-    max_line_width: int | None = None  # characters
-    max_line_count: int | None = None  # lines of a cue; with max_line_width, cues follow lines and not segments
+    max_line_width: int | None = None
+    max_line_count: int | None = None
     max_words_per_line: int | None = None
-    highlight_words: bool = False  # srt and vtt: a cue for each word, in which it is underlined
+    highlight_words: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -44,64 +52,80 @@ class LineOptions:
 
     @property
     def is_default(self) -> bool:
+        """Whether no option is set."""
         return self == LineOptions()
 
 
-class Word(NamedTuple):
-    """A word, or a segment whose words are not known; the text has the white space or the line's end before it."""
+class CueWord(NamedTuple):
+    """A word, or a whole segment without word times; `text` begins with the space or line break before it."""
 
     text: str
     start: float  # seconds
-    end: float
+    end: float  # seconds
     speaker: str | None = None
 
 
 class Cue(NamedTuple):
-    """What is shown at once. Times are whole ticks: milliseconds, or whatever the format counts in."""
+    """Text that is shown at once. Times are in ticks, the format's unit: milliseconds or hundredths of a second."""
 
     start: int
     end: int
-    words: tuple[Word, ...]
+    words: tuple[CueWord, ...]
 
 
 def format_timestamp(seconds: float, always_include_hours: bool = False, decimal_marker: str = ".") -> str:
-    """Write a time as `[hh:]mm:ss.mmm`. Raises OptionError for one that is negative or no number."""
+    """Format a time as `[hh:]mm:ss.mmm`, as openai-whisper's `format_timestamp` does.
+
+    Args:
+        seconds: the time, rounded to a millisecond.
+        always_include_hours: write the hours even if they are 0.
+        decimal_marker: what separates seconds and milliseconds.
+
+    Raises:
+        OptionError: the time is negative, infinite or NaN.
+    """
     if not 0 <= seconds < math.inf:
-        raise OptionError(f"a time must not be negative or infinite, not {seconds}")
+        raise OptionError(f"a time must be a finite number of seconds of at least 0, not {seconds}")
     return format_milliseconds(round(seconds * 1000), always_include_hours, decimal_marker)
 
 
 def format_milliseconds(milliseconds: int, always_include_hours: bool = False, decimal_marker: str = ".") -> str:
-    """As `format_timestamp`, of whole milliseconds."""
+    """Format a time in milliseconds as `format_timestamp` does."""
     minutes, milliseconds = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)
     head = f"{hours:02d}:" if always_include_hours or hours else ""
     return f"{head}{minutes:02d}:{milliseconds // 1000:02d}{decimal_marker}{milliseconds % 1000:03d}"
 
 
-def has_words(segments: Sequence[Dictionary]) -> bool:
+def has_words(segments: Sequence[JsonObject]) -> bool:
+    """Return whether any segment has word times."""
     return any("words" in segment for segment in segments)
 
 
-def cues(segments: Sequence[Dictionary], options: LineOptions, ticks_per_second: int = 1000) -> Iterator[Cue]:
-    """Lay out one cue a segment or, where the segments have words, as `options` says. No cue is empty or of no length.
+def cues(segments: Sequence[JsonObject], options: LineOptions, ticks_per_second: int = 1000) -> Iterator[Cue]:
+    """Lay out a transcription in cues. Every cue has visible text and a duration.
 
-    A cue whose end is not after its beginning is shown for 0.1 s. Where the next one, of the same speaker, begins before that is over, the
-    two become one.
+    A cue whose end is not after its start is shown for 0.1 s. If the next cue is of the same speaker and begins before
+    that time is over, the two are merged.
+
+    Args:
+        segments: in order, with clean text; times in seconds.
+        options: used if the segments have words; otherwise each segment is a cue.
+        ticks_per_second: resolution of the cues' times.
     """
-    groups = _grouped(segments, options) if has_words(segments) else _whole(segments)
-    shortest = max(1, round(SHORTEST * ticks_per_second))
-    held: list[Word] = []  # of a cue that is to become one with the next
+    groups = _laid_out_cues(segments, options) if has_words(segments) else _segment_cues(segments)
+    min_ticks = max(1, round(MIN_DURATION * ticks_per_second))
+    held: list[CueWord] = []  # words of a cue to merge with the next one
     group = next(groups, None)
     while group is not None:
         following = next(groups, None)
         if held:
             group = [*held, group[0]._replace(text="\n" + group[0].text.lstrip()), *group[1:]]
         start, end = round(group[0].start * ticks_per_second), round(group[-1].end * ticks_per_second)
-        least = shortest if held else 1
+        least = min_ticks if held else 1
         held = []
         if end - start < least:
-            end = start + shortest
+            end = start + min_ticks
             same_speaker = following is not None and following[0].speaker == group[0].speaker
             if following is not None and same_speaker and round(following[0].start * ticks_per_second) < end:
                 held, group = group, following
@@ -110,26 +134,30 @@ def cues(segments: Sequence[Dictionary], options: LineOptions, ticks_per_second:
         group = following
 
 
-def _whole(segments: Iterable[Dictionary]) -> Iterator[list[Word]]:
+def _segment_cues(segments: Iterable[JsonObject]) -> Iterator[list[CueWord]]:
     for segment in segments:
         if not is_blank(segment["text"]):
-            yield [Word(without_blank_lines(segment["text"]), segment["start"], segment["end"], segment.get("speaker"))]
+            yield [
+                CueWord(without_blank_lines(segment["text"]), segment["start"], segment["end"], segment.get("speaker"))
+            ]
 
 
-def _words(segment: Dictionary) -> list[Word]:
-    """The segment's words that can be seen; where none was found in its text, all of it as one word."""
+def _visible_words(segment: JsonObject) -> list[CueWord]:
+    """Return the visible words of a segment; if it has none, its whole text as one word."""
 
     speaker = segment.get("speaker")
 
-    def visible(parts: Iterable[Dictionary], key: str) -> list[Word]:
-        return [Word(p[key].replace("\n", " "), p["start"], p["end"], speaker) for p in parts if not is_blank(p[key])]
+    def visible(parts: Iterable[JsonObject], key: str) -> list[CueWord]:
+        return [
+            CueWord(p[key].replace("\n", " "), p["start"], p["end"], speaker) for p in parts if not is_blank(p[key])
+        ]
 
     return visible(segment.get("words") or (), "word") or visible([segment], "text")
 
 
-def _units(words: Iterable[Word]) -> Iterator[list[Word]]:
-    """Words between which no line may end, together."""
-    unit: list[Word] = []
+def _unbreakable_groups(words: Iterable[CueWord]) -> Iterator[list[CueWord]]:
+    """Group consecutive words between which a line break is not allowed."""
+    unit: list[CueWord] = []
     for word in words:
         if unit and may_break(unit[-1].text, word.text):
             yield unit
@@ -139,16 +167,19 @@ def _units(words: Iterable[Word]) -> Iterator[list[Word]]:
         yield unit
 
 
-def _grouped(segments: Sequence[Dictionary], options: LineOptions) -> Iterator[list[Word]]:
-    """The words of each cue; a word that begins a line has the line's end before it instead of a space."""
+def _laid_out_cues(segments: Sequence[JsonObject], options: LineOptions) -> Iterator[list[CueWord]]:
+    """Yield the words of each cue; a word that begins a further line has a line break before it instead of a space.
+
+    Follows `iterate_subtitles` of openai-whisper's SubtitlesWriter.
+    """
     width, count = options.max_line_width or 1000, options.max_line_count
     per_cue = options.max_words_per_line or 1000
     follows_segments = options.max_line_width is None or count is None
-    cue: list[Word] = []
-    length, lines = 0, 1  # characters in the last line of the cue, lines in the cue
-    last: float | None = None  # when the word before begins
+    cue: list[CueWord] = []
+    length, lines = 0, 1  # characters in the cue's last line, lines in the cue
+    last: float | None = None  # start of the previous word
     for segment in segments:
-        for index, unit in enumerate(_units(_words(segment))):
+        for index, unit in enumerate(_unbreakable_groups(_visible_words(segment))):
             paused = not follows_segments and last is not None and unit[0].start - last > LONG_PAUSE
             starts_part = follows_segments and index % per_cue == 0
             starts_part = bool(cue) and (starts_part or unit[0].speaker != cue[-1].speaker)
@@ -172,8 +203,8 @@ def _grouped(segments: Sequence[Dictionary], options: LineOptions) -> Iterator[l
         yield cue
 
 
-class Moment(NamedTuple):
-    """A stretch of a cue's time in which its words from `first` up to `last` are highlighted; none where they are equal."""
+class HighlightInterval(NamedTuple):
+    """An interval of a cue's time, in ticks, in which its words `first` to `last`, exclusive, are highlighted."""
 
     start: int
     end: int
@@ -181,20 +212,23 @@ class Moment(NamedTuple):
     last: int
 
 
-def highlighted(cue: Cue, ticks_per_second: int = 1000) -> Iterator[Moment]:
-    """Divide a cue's time among its words. A word of no length is highlighted with the next one, or the last with the one before."""
-    moments: list[Moment] = []
-    shown, first = cue.start, 0  # until when, and up to which word, the moments reach
+def highlighted(cue: Cue, ticks_per_second: int = 1000) -> Iterator[HighlightInterval]:
+    """Divide a cue's time among its words.
+
+    A word without duration is highlighted together with the next one, the last one with the previous.
+    """
+    intervals: list[HighlightInterval] = []
+    shown, first = cue.start, 0  # the time, and the word, up to which intervals exist
     for index, word in enumerate(cue.words, 1):
         start = max(shown, round(word.start * ticks_per_second))
         end = min(cue.end, round(word.end * ticks_per_second))
         if start >= end:
             continue
         if start > shown:
-            moments.append(Moment(shown, start, 0, 0))
-        moments.append(Moment(start, end, first, index))
+            intervals.append(HighlightInterval(shown, start, 0, 0))
+        intervals.append(HighlightInterval(start, end, first, index))
         shown, first = end, index
-    if not moments:
-        moments = [Moment(cue.start, cue.end, 0, 0)]
-    moments[-1] = moments[-1]._replace(end=cue.end, last=len(cue.words))
-    return iter(moments)
+    if not intervals:
+        intervals = [HighlightInterval(cue.start, cue.end, 0, 0)]
+    intervals[-1] = intervals[-1]._replace(end=cue.end, last=len(cue.words))
+    return iter(intervals)

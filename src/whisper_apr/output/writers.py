@@ -1,4 +1,4 @@
-"""One function a format, and files that are whole or not there."""
+"""One function for each output format, the table of formats, and files that are written atomically."""
 
 import csv
 import io
@@ -9,123 +9,128 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol, TextIO, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TextIO, runtime_checkable
 
 from ..atomic import write_atomically
 from ..errors import OptionError, OutputError
 from ..spelling import did_you_mean
 from . import ass
 from .ass import write_ass
-from .subtitles import Dictionary, LineOptions, cues, format_milliseconds, has_words, highlighted
+from .subtitles import JsonObject, LineOptions, cues, format_milliseconds, has_words, highlighted
 from .text import clean, escape_lrc, escape_markdown, escape_srt, escape_vtt, is_blank, one_line, prefix_speaker
 
 
 @runtime_checkable
 class Record(Protocol):
-    """A transcription, a segment or a word: whatever has its fields as a dictionary."""
+    """A transcription, segment or word: an object that converts to a dictionary."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dictionaries and lists of plain values."""
 
 
 Result = Record | Mapping[str, Any]
-Writer = Callable[[Dictionary, TextIO, LineOptions], None]
+Writer = Callable[[JsonObject, TextIO, LineOptions], None]
 
-ALL = "all"  # every format that openai-whisper writes, each to its file
-LATEST = 1e9  # seconds: a time beyond it, some thirty years, is an error of whoever made the result
+ALL = "all"  # stands for every format that openai-whisper writes
+MAX_TIME = 1e9  # seconds, some thirty years; a larger time is a mistake in the result
 
 
-def _line(segment: Dictionary) -> str:
-    """What was said, after who said it where that is known."""
+# ---- formats --------------------------------------------------------------------------------------------------------
+
+
+def _text_with_speaker(segment: JsonObject) -> str:
+    """Return a segment's text, preceded by its speaker if it has one."""
     return prefix_speaker(segment.get("speaker"), segment["text"].strip())
 
 
-def _txt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
+def _txt(result: JsonObject, file: TextIO, options: LineOptions) -> None:
     for segment in result["segments"]:
-        file.write(_line(segment) + "\n")
+        file.write(_text_with_speaker(segment) + "\n")
 
 
-def _shown(
-    segments: list[Dictionary],
+def _cue_texts(
+    segments: list[JsonObject],
     options: LineOptions,
     escape: Callable[[str], str],
-    named: Callable[[str | None, str], str],
+    add_speaker: Callable[[str | None, str], str],
 ) -> Iterator[tuple[int, int, str]]:
-    """What srt and vtt show: from when, until when (milliseconds), and the text with its markup, to which `named` adds the speaker."""
+    """Yield `(start, end, text)` for srt and vtt: times in milliseconds, and escaped text with markup and speaker."""
     highlights = options.highlight_words and has_words(segments)
     for cue in cues(segments, options):
         texts, speaker = [word.text for word in cue.words], cue.words[0].speaker
         if not highlights:
-            yield cue.start, cue.end, named(speaker, escape("".join(texts)))
+            yield cue.start, cue.end, add_speaker(speaker, escape("".join(texts)))
             continue
         for start, end, first, last in highlighted(cue):
             before, text, after = ("".join(part) for part in (texts[:first], texts[first:last], texts[last:]))
             spoken = text.lstrip()
             before += text[: len(text) - len(spoken)]
             underlined = f"<u>{escape(spoken)}</u>" if first < last else ""
-            yield start, end, named(speaker, escape(before) + underlined + escape(after))
+            yield start, end, add_speaker(speaker, escape(before) + underlined + escape(after))
 
 
-def _srt_named(speaker: str | None, text: str) -> str:
+def _add_srt_speaker(speaker: str | None, text: str) -> str:
     return prefix_speaker(None if speaker is None else escape_srt(speaker), text)
 
 
-def _vtt_named(speaker: str | None, text: str) -> str:
-    """The format's voice tag, which players show as they are styled to. A name's last dash is kept apart from ">": "-->" ends a cue's text."""
+def _add_vtt_speaker(speaker: str | None, text: str) -> str:
+    """Put the text in a voice tag. A space after a name's final dash prevents "-->", which ends a cue's text."""
     if speaker is None:
         return text
     name = escape_vtt(speaker)
     return f"<v {name}{' ' if name.endswith('-') else ''}>{text.lstrip()}"
 
 
-def _srt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    for number, (start, end, text) in enumerate(_shown(result["segments"], options, escape_srt, _srt_named), 1):
+def _srt(result: JsonObject, file: TextIO, options: LineOptions) -> None:
+    for number, (start, end, text) in enumerate(
+        _cue_texts(result["segments"], options, escape_srt, _add_srt_speaker), 1
+    ):
         begin, until = (format_milliseconds(time, True, ",") for time in (start, end))
         file.write(f"{number}\n{begin} --> {until}\n{text}\n\n")
 
 
-def _vtt(result: Dictionary, file: TextIO, options: LineOptions) -> None:
+def _vtt(result: JsonObject, file: TextIO, options: LineOptions) -> None:
     file.write("WEBVTT\n\n")
-    for start, end, text in _shown(result["segments"], options, escape_vtt, _vtt_named):
+    for start, end, text in _cue_texts(result["segments"], options, escape_vtt, _add_vtt_speaker):
         file.write(f"{format_milliseconds(start)} --> {format_milliseconds(end)}\n{text}\n\n")
 
 
-def _ass(result: Dictionary, file: TextIO, options: LineOptions) -> None:
+def _ass(result: JsonObject, file: TextIO, options: LineOptions) -> None:
     segments = result["segments"]
-    write_ass(cues(segments, options, ass.PER_SECOND), file, is_timed=has_words(segments))
+    write_ass(cues(segments, options, ass.TICKS_PER_SECOND), file, is_timed=has_words(segments))
 
 
-def _tsv(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    """Times are whole milliseconds. The format has no quoting: a tab or a line's end becomes a space, as in openai-whisper."""
+def _tsv(result: JsonObject, file: TextIO, options: LineOptions) -> None:
+    """Write times in whole milliseconds; tabs and line breaks become spaces, because the format has no quoting."""
     file.write("start\tend\ttext\n")
     for segment in result["segments"]:
-        text = _line(segment).replace("\t", " ").replace("\n", " ")
+        text = _text_with_speaker(segment).replace("\t", " ").replace("\n", " ")
         file.write(f"{round(1000 * segment['start'])}\t{round(1000 * segment['end'])}\t{text}\n")
 
 
-def _finite(value: Any) -> Any:
-    """The value as JSON can hold it: None for NaN and infinity, dictionaries for segments and words."""
+def _as_json(value: Any) -> Any:
+    """Return a value that JSON can represent: None for NaN and infinity, dictionaries for segments and words."""
     if isinstance(value, Record):
         value = value.to_dict()
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: _as_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [_as_json(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _json(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    """All of the result, in ASCII: JSON has an escape for every character."""
+def _json(result: JsonObject, file: TextIO, options: LineOptions) -> None:
+    """Write the whole result in ASCII, with JSON's escapes for other characters."""
     try:
-        file.write(json.dumps(_finite(result), allow_nan=False))
+        file.write(json.dumps(_as_json(result), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise OptionError(f"the result cannot be written as JSON: {error}") from None
 
 
-def _csv(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    """Times are whole milliseconds, as whisper.cpp's. Text is quoted where it must be, and else as it is.
+def _csv(result: JsonObject, file: TextIO, options: LineOptions) -> None:
+    """Write times in whole milliseconds, as whisper.cpp does, and text quoted if necessary (RFC 4180).
 
-    A program that takes a cell for a formula where it begins with "=" must be told not to: the text is not changed for its sake.
+    Text that begins with "=" is not changed, although spreadsheets may take it for a formula.
     """
     segments = result["segments"]
     has_speakers = any(segment.get("speaker") is not None for segment in segments)
@@ -137,8 +142,8 @@ def _csv(result: Dictionary, file: TextIO, options: LineOptions) -> None:
         table.writerow((round(1000 * segment["start"]), round(1000 * segment["end"]), *speaker, text))
 
 
-def _lrc(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    """Lyrics: minutes, seconds and hundredths before each line; an empty line where nothing is sung."""
+def _lrc(result: JsonObject, file: TextIO, options: LineOptions) -> None:
+    """Write lyrics: a time before each line, and an empty line at the beginning of each pause."""
 
     def stamp(seconds: float) -> str:
         hundredths = round(100 * seconds)
@@ -148,45 +153,61 @@ def _lrc(result: Dictionary, file: TextIO, options: LineOptions) -> None:
     for segment in result["segments"]:
         if is_blank(segment["text"]):
             continue
-        if segment["start"] - end >= 1:  # second: a shorter gap is no silence to a reader
+        if segment["start"] - end >= 1:  # second; a shorter gap is not shown as a pause
             file.write(stamp(end) + "\n")
-        file.write(stamp(segment["start"]) + escape_lrc(one_line(_line(segment))) + "\n")
+        file.write(stamp(segment["start"]) + escape_lrc(one_line(_text_with_speaker(segment))) + "\n")
         end = segment["end"]
 
 
-def _md(result: Dictionary, file: TextIO, options: LineOptions) -> None:
-    """A list: when, and what was said."""
+def _md(result: JsonObject, file: TextIO, options: LineOptions) -> None:
+    """Write a list of times and texts."""
     for segment in result["segments"]:
         if not is_blank(segment["text"]):
             seconds = int(segment["start"])
             stamp = f"{seconds // 3600:d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-            file.write(f"- **{stamp}** {escape_markdown(one_line(_line(segment)))}\n")
+            file.write(f"- **{stamp}** {escape_markdown(one_line(_text_with_speaker(segment)))}\n")
 
 
-WRITERS: dict[str, Writer] = {
-    "txt": _txt,
-    "srt": _srt,
-    "vtt": _vtt,
-    "tsv": _tsv,
-    "json": _json,
-    "csv": _csv,
-    "lrc": _lrc,
-    "md": _md,
-    "ass": _ass,
+class OutputFormat(NamedTuple):
+    """A format's function, and what it needs of the result."""
+
+    write: Writer  # called with the result as a dictionary, a text file, and the layout of words
+    needs_times: bool = True  # every segment must have `start` and `end`
+    takes_any: bool = False  # the function takes the result unchecked, and writes all of it
+
+
+# The only list of formats: file extension -> format.
+WRITERS = {
+    "txt": OutputFormat(_txt, needs_times=False),
+    "srt": OutputFormat(_srt),
+    "vtt": OutputFormat(_vtt),
+    "tsv": OutputFormat(_tsv),
+    "json": OutputFormat(_json, takes_any=True),
+    "csv": OutputFormat(_csv),
+    "lrc": OutputFormat(_lrc),
+    "md": OutputFormat(_md),
+    "ass": OutputFormat(_ass),
 }
 FORMATS = tuple(WRITERS)
-OPENAI_FORMATS = ("txt", "vtt", "srt", "tsv", "json")
+OPENAI_FORMATS = ("txt", "vtt", "srt", "tsv", "json")  # in the order in which openai-whisper writes them
 
 
-def _plain(result: Result) -> Dictionary:
+# ---- checking a result ----------------------------------------------------------------------------------------------
+
+
+def _as_dict(result: Result) -> JsonObject:
     return dict(result) if isinstance(result, Mapping) else result.to_dict()
 
 
-def _part(part: Any, what: str, key: str, needs_times: bool) -> Dictionary:
-    """A segment or a word, with text that was cleaned."""
+def _check_part(part: Any, what: str, key: str, needs_times: bool) -> JsonObject:
+    """Return a segment or word as a dictionary, with clean text in `key`.
+
+    Raises:
+        OptionError: it has no text, or `needs_times` and a time is not a number of seconds; `what` names it.
+    """
     if not isinstance(part, Mapping | Record):
         raise OptionError(f"{what} of the result must be a dictionary, not {type(part).__name__}")
-    checked: Dictionary = dict(part) if isinstance(part, Mapping) else part.to_dict()
+    checked: JsonObject = dict(part) if isinstance(part, Mapping) else part.to_dict()
     if not isinstance(checked.get(key), str):
         raise OptionError(f"{what} of the result has no text in {key!r}")
     checked[key] = clean(checked[key])
@@ -195,30 +216,39 @@ def _part(part: Any, what: str, key: str, needs_times: bool) -> Dictionary:
         checked["speaker"] = speaker
     for name in ("start", "end") if needs_times else ():
         time = checked.get(name)
-        if not isinstance(time, numbers.Real) or not 0 <= float(time) < LATEST:
-            raise OptionError(f"{what} of the result: {name!r} must be seconds, and must not be negative: {time!r}")
+        if not isinstance(time, numbers.Real) or not 0 <= float(time) < MAX_TIME:
+            raise OptionError(
+                f"{what} of the result: {name!r} must be a number of seconds from 0 to {MAX_TIME:g}, not {time!r}"
+            )
         checked[name] = float(time)
     return checked
 
 
-def _checked(result: Dictionary, needs_times: bool) -> Dictionary:
-    """The result with text that was cleaned. Raises OptionError where it lacks what a writer needs."""
+def _check_result(result: JsonObject, needs_times: bool) -> JsonObject:
+    """Return the result with clean text.
+
+    Raises:
+        OptionError: the result lacks a field that a format needs.
+    """
     segments = result.get("segments")
     if not isinstance(segments, list | tuple):
         raise OptionError("the result has no list of 'segments'")
     plain = []
     for i, segment in enumerate(segments):
-        part = _part(segment, f"segment {i}", "text", needs_times)
+        part = _check_part(segment, f"segment {i}", "text", needs_times)
         words = part.pop("words", None)
         if words is not None and needs_times:
             if not isinstance(words, list | tuple):
                 raise OptionError(f"segment {i} of the result: 'words' must be a list, not {type(words).__name__}")
-            part["words"] = [_part(word, f"a word of segment {i}", "word", True) for word in words]
+            part["words"] = [_check_part(word, f"a word of segment {i}", "word", True) for word in words]
         plain.append(part)
     return {**result, "segments": plain}
 
 
-def _writer(format: str) -> Writer:
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def _output_format(format: str) -> OutputFormat:
     if not isinstance(format, str) or format not in WRITERS:
         meant = did_you_mean(str(format), FORMATS)
         raise OptionError(f"unknown output format {format!r}; there are {', '.join(FORMATS)}{meant}")
@@ -226,26 +256,46 @@ def _writer(format: str) -> Writer:
 
 
 def write(result: Result, format: str, file: TextIO, options: LineOptions | None = None) -> None:
-    """Write a transcription, or openai-whisper's dictionary of one, to a text file that is open.
+    """Write a transcription to an open text file.
 
-    `options` lays out words in srt, vtt and ass; they need word times. Raises OptionError for a format that does not exist, and for a
-    dictionary without segments, or whose times are negative or no numbers.
+    Args:
+        result: a transcription, or the dictionary that openai-whisper returns.
+        format: one of FORMATS, the file extension.
+        file: a text file; open it with `newline=""` for the same bytes on every system.
+        options: how to lay out words in srt, vtt and ass; they need word times.
+
+    Raises:
+        OptionError: the format does not exist, or the result has no segments or invalid times.
     """
-    writer, plain = _writer(format), _plain(result)
-    writer(plain if format == "json" else _checked(plain, format != "txt"), file, options or LineOptions())
+    output, plain = _output_format(format), _as_dict(result)
+    checked = plain if output.takes_any else _check_result(plain, output.needs_times)
+    output.write(checked, file, options or LineOptions())
 
 
 def write_files(
     result: Result, format: str, directory: str | PathLike[str], name: str, options: LineOptions | None = None
 ) -> list[Path]:
-    """Write `<directory>/<name>.<format>`, or with the format `all` one file for each of openai-whisper's formats.
+    """Write a transcription to `<directory>/<name>.<format>`.
 
-    A file is written beside its place and then put there: it is whole, or what was there before. The folder is made where it is
-    missing. Raises OptionError as `write` does, OutputError where the folder or a file cannot be written to.
+    Files are replaced atomically: each is complete, or unchanged. A missing directory is created.
+
+    Args:
+        result: a transcription, or the dictionary that openai-whisper returns.
+        format: one of FORMATS, or "all" for one file in each of openai-whisper's formats.
+        directory: where to write.
+        name: the file name without extension.
+        options: how to lay out words in srt, vtt and ass; they need word times.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        OptionError: as for `write`.
+        OutputError: the directory or a file cannot be written.
     """
-    plain, formats = _plain(result), OPENAI_FORMATS if format == ALL else (format,)
+    plain, formats = _as_dict(result), OPENAI_FORMATS if format == ALL else (format,)
     for each in formats:
-        _writer(each)
+        _output_format(each)
     paths = []
     for each in formats:
         paths.append(Path(directory, f"{name}.{each}"))
@@ -254,12 +304,12 @@ def write_files(
 
 
 def write_file(result: Result, format: str, path: str | PathLike[str], options: LineOptions | None = None) -> None:
-    """Write a file, whatever its name ends in. See `write_files`."""
+    """Write a transcription to a file with any name, in other respects as `write_files` does."""
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as raw:
-            file = io.TextIOWrapper(raw, encoding="utf-8", newline="")  # newline="": the same bytes on every system
+            file = io.TextIOWrapper(raw, encoding="utf-8", newline="")  # the same bytes on every system
             write(result, format, file, options)
-            file.detach()  # flushed, and not closed
+            file.detach()  # flush it, without closing the file below
     except OSError as error:
         raise OutputError(f"{os.fspath(path)} cannot be written: {error.strerror or error}") from error
