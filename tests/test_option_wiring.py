@@ -1,4 +1,4 @@
-"""Every option of every public function affects the network, the search or the output, or is listed as having no effect.
+"""Every option of every public function affects the network, the search or the output, or is listed as having none.
 
 The options are taken from the signatures: an option without a row in the tables below fails.
 """

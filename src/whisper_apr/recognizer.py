@@ -153,12 +153,13 @@ def load_model(
         download_root: Directory of downloaded models. None is huggingface_hub's cache.
         in_memory: Accepted for scripts written for openai-whisper; it has no effect.
         compute_type: How weights are stored and multiplied.
-            "default": as the file stores them, computed in float32.
-            "float32": likewise, but whisper.cpp's quantized types are converted to floats.
-            "float16": weights and KV cache stored in float16, which halves the bytes read per token.
-            "int8" or "auto": float weights quantized to 8 bits, and an 8-bit KV cache; also for quantized files.
-            "int8_float32", "int8_float16": faster-whisper's names of "int8".
-            "int4": float weights quantized to 4 bits in groups of 32, and an 8-bit KV cache.
+
+            - "default": as the file stores them, computed in float32.
+            - "float32": likewise, but whisper.cpp's quantized types are converted to floats.
+            - "float16": weights and KV cache stored in float16, which halves the bytes read per token.
+            - "int8" or "auto": float weights quantized to 8 bits, and an 8-bit KV cache; also for quantized files.
+            - "int8_float32", "int8_float16": faster-whisper's names of "int8".
+            - "int4": float weights quantized to 4 bits in groups of 32, and an 8-bit KV cache.
         on_progress: Called with the bytes that have arrived and the size in bytes of a model from a URL or a file
             object, in the thread that reads it.
 

@@ -259,6 +259,7 @@ class TranscribeOptions:
 
     @property
     def clamps_times(self) -> bool:
+        """Whether times are kept within the recording."""
         return self.clamp_times or self.word_timestamps or self.vad_filter or self.batch_size is not None
 
     @property
