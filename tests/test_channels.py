@@ -339,7 +339,7 @@ def test_channels_without_speech(model: Any) -> None:
 def test_more_channels_than_the_batch_size(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x = call(*(join(silence(i), speech("en")) for i in (4, 3, 2, 1, 0)))
     together = model.transcribe(x, channel="each", **GREEDY)
-    monkeypatch.setattr("whisper_apr.inference.transcribe.ROWS", 2)
+    monkeypatch.setattr("whisper_apr.inference.transcribe.MAX_CHANNELS", 2)
     assert model.transcribe(x, channel="each", **GREEDY) == together
     assert {segment.speaker for segment in together.segments} == set("01234")
 
@@ -545,7 +545,7 @@ def test_channels_are_read_concurrently(kind: str, tmp_path: Path, monkeypatch: 
 # ---- merging by time ------------------------------------------------------------------------------------------------
 
 
-class FakePassage:
+class FakeSequence:
     """The progress of one channel."""
 
     def __init__(self, channel: int) -> None:
@@ -557,20 +557,20 @@ def test_segments_are_merged_by_time(data: st.DataObject, n_channels: int) -> No
     """Segments are neither lost nor late, for any windows of the channels and any order of decoding."""
     heard = [RecordingInfo(100.0, None, "en", 1.0, None) for _ in range(n_channels)]  # type: ignore[arg-type]
     merged = MultichannelInfo(heard)
-    passages = [FakePassage(i) for i in range(n_channels)]
+    sequences = [FakeSequence(i) for i in range(n_channels)]
     given_, found = [], []
-    while waiting := [passage for passage in passages if not passage.ended]:
-        passage = data.draw(st.sampled_from(waiting))
+    while waiting := [sequence for sequence in sequences if not sequence.ended]:
+        sequence = data.draw(st.sampled_from(waiting))
         window = data.draw(st.integers(50, 200))
         starts = sorted(data.draw(st.lists(st.floats(0, window / 100), max_size=3)))
         segments = [
-            Segment(0, passage.seek, passage.seek / 100 + start, 100.0, f"{passage.channel}", (), 0.0, 0.0, 1.0, 0.0)
+            Segment(0, sequence.seek, sequence.seek / 100 + start, 100.0, f"{sequence.channel}", (), 0.0, 0.0, 1.0, 0.0)
             for start in starts
         ]
-        passage.seek += window
-        passage.ended = passage.seek >= 200
+        sequence.seek += window
+        sequence.ended = sequence.seek >= 200
         given_ += [(segment.start, segment.text) for segment in segments]
-        found += merged.settle(passage, segments)  # type: ignore[arg-type]
+        found += merged.add_segments(sequence, segments)  # type: ignore[arg-type]
     assert [segment.start for segment in found] == sorted(start for start, _ in given_)
     assert sorted((segment.start, segment.text) for segment in found) == sorted(given_)
     assert all(segment.speaker == segment.text for segment in found)

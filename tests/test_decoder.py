@@ -186,9 +186,11 @@ def test_a_smaller_cache_changes_little(decoder, dtype, share):
     smaller = TextDecoder(Tensors(tensors(DIMS)), DIMS, dtype)
     audio, tokens = features(1), sequence(2, 30)
     cache = smaller.new_cache(audio)
-    assert {x.dtype.name for layer in (*cache.layers, *cache.cross_layers) for x in (layer.keys, layer.values)} == {
-        dtype
-    }
+    assert {
+        x.dtype.name
+        for layer in (*cache.storage.layers, *cache.storage.cross_layers)
+        for x in (layer.keys, layer.values)
+    } == {dtype}
     exact = alone(decoder, audio[0], tokens, 4)
     got = alone(smaller, audio[0], tokens, 4)
     assert 0 < np.abs(got - exact).max() < share * np.abs(exact).max()
@@ -208,13 +210,13 @@ def test_cross_attention_scores(backend, decoder):
     x = decoder.tokens.weight.rows(tokens[None]) + decoder.positions[:11]
     cache.lengths += 11
     for layer, block in enumerate(decoder.blocks):
-        x = block.attend(x, cache, layer, None)
-        q = block.queries(x)[0].astype(np.float64).reshape(11, 2, 16)
+        x = block.self_attention(x, cache, layer, None)
+        q = block.cross_queries(x)[0].astype(np.float64).reshape(11, 2, 16)
         k = (audio.astype(np.float64) @ made[f"decoder.blocks.{layer}.cross_attn.key.weight"].T).reshape(-1, 2, 16)
         for i in np.flatnonzero(heads[:, 0] == layer):
             head = heads[i, 1]
             np.testing.assert_allclose(scores[i], q[:, head] @ k[:, head].T / 4, atol=2e-5)
-        x = block.finish(x, block.queries(x), cache, layer)
+        x = block.cross_attention_and_mlp(x, block.cross_queries(x), cache, layer)
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing(decoder):

@@ -49,6 +49,7 @@ TRANSCRIBE = {name: row for name, row in ENGINE.items() if name not in ("vad_par
     "logprob_threshold": Row(0.0, TWICE),
     "temperature_increment_on_fallback": Row(0.9, {"compression_ratio_threshold": 0.1}),
     "colors": Row(True),
+    "word_timing": Row("openai", {"word_timestamps": True, "output_format": "json"}),
     "prepend_punctuations": Row("", MARKS | {"output_format": "json"}),
     "append_punctuations": Row("", MARKS | {"output_format": "json"}),
     "highlight_words": Row(True, srt()),

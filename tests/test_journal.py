@@ -169,7 +169,7 @@ def test_another_window_is_decoded(model, decoded, change) -> None:
 
 
 def test_without_a_journal_nothing_is_kept(model, monkeypatch) -> None:
-    monkeypatch.setattr(Journal, "place", None)
+    monkeypatch.setattr(Journal, "entry", None)
     assert list(model.transcribe_many([speech("en")], temperature=0.0, sample_len=12))
 
 

@@ -93,6 +93,7 @@ RECORDING = {
     "initial_prefix": Row("nine"),
     "clip_timestamps": Row("0,2"),
     "word_timestamps": Row(True),
+    "word_timing": Row("openai", WORDS),
     "clamp_times": Row(True, {}, "brief"),
     "prepend_punctuations": Row("", MARKS),
     "append_punctuations": Row("", MARKS),
@@ -136,7 +137,8 @@ OURS = (
     "hotword_bias",
     "seed",
     "clamp_times",
-)  # not in faster-whisper
+    "word_timing",
+)  # which faster-whisper has not
 FASTER = {name: row for name, row in ENGINE.items() if name not in OURS} | {
     "log_progress": Row(True),
     "prompt_reset_on_temperature": refused(0.7),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_apr.inference.word_timestamps.rebalance import divide, letters
+from whisper_apr.inference.word_timestamps.rebalance import count_letters, rebalance_boundaries
 
 
 def laid(rng, sizes, frames_per_letter=10):
@@ -27,7 +27,7 @@ def test_borders_that_were_laid_are_found_where_attention_is_wrong(seed):
     wrong[-1] = len(level)
     k = int(rng.integers(1, len(sizes) - 1))
     wrong[k] = wrong[k + 1] - 1  # a word with next to nothing, beside one with the sound of two
-    found = divide(listening, sizes, level, wrong)
+    found = rebalance_boundaries(listening, sizes, level, wrong)
     assert np.abs(found[1:-1] - true[1:-1]).max() <= 4
 
 
@@ -38,15 +38,15 @@ def test_what_is_listened_to_decides_where_the_sound_does_not():
     for border in (true[1], true[2]):
         listening[0, :border], listening[1, border:] = 1, 1
         listening[0, border:], listening[1, :border] = -1, -1
-        found = divide(listening, np.array([3, 3]), level, np.array([0, 7, len(level)]))
+        found = rebalance_boundaries(listening, np.array([3, 3]), level, np.array([0, 7, len(level)]))
         assert abs(found[1] - border) <= 4
 
 
 def test_punctuation_takes_no_sound():
     true, level = laid(np.random.default_rng(1), [4, 4])
-    sizes = np.array([letters(word) for word in (" four", ",", " nine")])
+    sizes = np.array([count_letters(word) for word in (" four", ",", " nine")])
     assert sizes.tolist() == [4, 0, 4]
-    found = divide(np.zeros((3, len(level)), np.float32), sizes, level, np.array([0, 20, 60, len(level)]))
+    found = rebalance_boundaries(np.zeros((3, len(level)), np.float32), sizes, level, np.array([0, 20, 60, len(level)]))
     assert np.abs(found[1:3] - true[1]).max() <= 4
 
 
@@ -59,7 +59,7 @@ def test_borders_stay_in_order_and_in_the_segment(levels, sizes, seed):
     rng, n = np.random.default_rng(seed), len(levels)
     borders = np.concatenate([[0], np.sort(rng.integers(0, n + 1, len(sizes) - 1)), [n]])
     listening = rng.standard_normal((len(sizes), n)).astype(np.float32)
-    found = divide(listening, np.array(sizes), np.array(levels, np.float32), borders)
+    found = rebalance_boundaries(listening, np.array(sizes), np.array(levels, np.float32), borders)
     assert found.shape == borders.shape
     assert (found[0], found[-1]) == (0, n)
     assert (np.diff(found) >= 0).all()

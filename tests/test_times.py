@@ -22,7 +22,7 @@ from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, W
 from whisper_apr.audio import SAMPLE_RATE
 from whisper_apr.cli import main
 from whisper_apr.errors import OptionError
-from whisper_apr.inference.batch import quiet_cuts
+from whisper_apr.inference.batch import split_clips
 
 pytestmark = pytest.mark.usefixtures("encoded_once")
 
@@ -253,13 +253,13 @@ def test_pieces_of_clips_come_by_time_and_each_clip_is_whole(clips):
     class Forwards:
         at = 0
 
-        def window(self, start, size):
+        def read(self, start, size):
             assert start >= self.at
             self.at = start
             return mel[:, start : start + size]
 
     clips = [(min(clip), max(clip)) for clip in clips]
-    pieces = list(quiet_cuts(Forwards(), clips))
+    pieces = list(split_clips(Forwards(), clips))
     for piece, following in pairwise(pieces):
         assert piece.next_start == following.start
     for number, (start, end) in enumerate(clips):

@@ -67,7 +67,7 @@ def test_spectrogram_in_blocks_is_the_whole_one(n):
     whole = log_mel_spectrogram(x, 80, padding=480_000)
     blocks = Spectrogram(*open_channels(iter(np.array_split(x, max(1, n // 777))), ReadingOptions()), 80)
     assert blocks.content_frames == n // 160
-    np.testing.assert_array_equal(blocks.window(0, whole.shape[1]), whole)
+    np.testing.assert_array_equal(blocks.read(0, whole.shape[1]), whole)
 
 
 def test_spectrogram_of_a_long_recording_keeps_little_and_goes_back():
@@ -75,7 +75,7 @@ def test_spectrogram_of_a_long_recording_keeps_little_and_goes_back():
     whole = log_mel_spectrogram(x, 80, padding=480_000)
     blocks = Spectrogram(*open_channels(x, ReadingOptions()), 80)
     for start in (0, 2990, 15_000, 14_000, 100, 19_990, 22_000):
-        got = blocks.window(start, 3000)
+        got = blocks.read(start, 3000)
         np.testing.assert_array_equal(got, whole[:, start : start + 3000])
         assert sum(block.shape[1] for block in blocks._kept) < 8000
 

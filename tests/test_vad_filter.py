@@ -20,8 +20,8 @@ def test_order_is_kept(parts, hundredths):
     for gap, length in parts:
         spans.append(Span(at + gap, at + gap + length))
         at = spans[-1].end
-    spoken = SpeechTimeMap()
-    spoken.map, spoken.n_samples = SpeechMap(spans), at
+    time_map = SpeechTimeMap()
+    time_map.map, time_map.n_samples = SpeechMap(spans), at
     seams = [length / 16_000 for _, length in parts]
     total = sum(seams)
     moments = [*(sum(seams[:i]) for i in range(len(seams) + 1)), *(total * part / 100 for part in hundredths)]
@@ -30,4 +30,4 @@ def test_order_is_kept(parts, hundredths):
     for number, (a, b, c, d) in enumerate(zip(*[iter(points)] * 4, strict=False)):
         words = (Word(" a", a, b, 1.0), Word(" b", c, d, 1.0))
         segments.append(Segment(number, int(a * 100), a, d, " a b", (1,), 0.0, 0.0, 1.0, 0.0, words))
-    check_segments([spoken.restored(segment) for segment in segments], at / 16_000)
+    check_segments([time_map.restore_times(segment) for segment in segments], at / 16_000)

@@ -1,4 +1,4 @@
-"""A passage's windows: where each begins, and what becomes of times beyond the sound, of tokens written by hand."""
+"""A sequence's windows: where each begins, and what becomes of times beyond the sound, of tokens written by hand."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from whisper_apr.inference.decode import DecodingResult
 from whisper_apr.inference.options import TranscribeOptions
 from whisper_apr.inference.results import Word
-from whisper_apr.inference.windows import Context, SeekWindow, WindowSequence, cut
+from whisper_apr.inference.windows import PromptContext, SeekWindow, WindowSequence, split_segments
 from whisper_apr.tokenizer import get_tokenizer
 
 TOKENIZER = get_tokenizer(True)
@@ -19,7 +19,7 @@ MEL = np.zeros((80, 3000), np.float32)
 
 
 class Quiet:
-    def window(self, start, size):
+    def read(self, start, size):
         return MEL[:, :size]
 
 
@@ -38,8 +38,8 @@ def result(*parts: float | str) -> DecodingResult:
     return DecodingResult(MEL, "en", tokens=tokens(*parts), avg_logprob=-0.1, no_speech_prob=0.0, temperature=0.0)
 
 
-def passage(clips: list[tuple[int, int]], n_frame: int, **options) -> WindowSequence:
-    return WindowSequence(Quiet(), clips, TOKENIZER, TranscribeOptions(**options), Context((), (), 100), n_frame)
+def sequence(clips: list[tuple[int, int]], n_frame: int, **options) -> WindowSequence:
+    return WindowSequence(Quiet(), clips, TOKENIZER, TranscribeOptions(**options), PromptContext((), (), 100), n_frame)
 
 
 def times(segments):
@@ -48,36 +48,36 @@ def times(segments):
 
 def test_times_beyond_the_sound_are_openai_whispers_unless_they_are_to_be_clamped():
     written = result(0.0, " a", 3.0, 3.0, " b", 4.5, 5.0, " c", 6.0)
-    plain, clamped = passage([(0, 396)], 396), passage([(0, 396)], 396, clamp_times=True)
-    theirs = plain.settle(plain.window(), written)
+    plain, clamped = sequence([(0, 396)], 396), sequence([(0, 396)], 396, clamp_times=True)
+    theirs = plain.advance(plain.next_window(), written)
     assert times(theirs) == [(0, 3, " a"), (3, 4.5, " b"), (5, 6, " c")]
-    ours = clamped.settle(clamped.window(), written)
+    ours = clamped.advance(clamped.next_window(), written)
     assert times(ours) == [(0, 3, " a"), (3, 3.96, " b"), (3.96, 3.96, "")]
     assert ours[-1].tokens == ()
     assert plain.seek == clamped.seek
-    assert clamped.window() is None
+    assert clamped.next_window() is None
 
 
 @pytest.mark.parametrize("option", [{"word_timestamps": True}, {"vad_filter": True}, {"batch_size": 2}])
 def test_options_that_clamp(option):
-    each = passage([(0, 396)], 396, **option)
-    assert times(each.settle(each.window(), result(0.0, " a", 26.94))) == [(0, 3.96, " a")]
+    each = sequence([(0, 396)], 396, **option)
+    assert times(each.advance(each.next_window(), result(0.0, " a", 26.94))) == [(0, 3.96, " a")]
 
 
 def test_a_timestamp_beyond_its_clip_does_not_skip_the_next_one():
     """As openai-whisper goes on; a later clip was passed over here."""
-    each = passage([(0, 200), (250, 600), (650, 700)], 1000)
-    each.settle(each.window(), result(0.0, " a", 9.0, 9.0, " b"))
-    assert (each.window().seek, each.window().size) == (250, 350)
-    each.settle(each.window(), result(0.0, " a", 9.0))
-    assert each.window().seek == 650
+    each = sequence([(0, 200), (250, 600), (650, 700)], 1000)
+    each.advance(each.next_window(), result(0.0, " a", 9.0, 9.0, " b"))
+    assert (each.next_window().seek, each.next_window().size) == (250, 350)
+    each.advance(each.next_window(), result(0.0, " a", 9.0))
+    assert each.next_window().seek == 650
 
 
 def test_text_that_is_dropped_is_not_told_to_the_next_window():
-    each = passage([(0, 200), (250, 600)], 1000, clamp_times=True)
-    each.settle(each.window(), result(0.0, " a", 1.0, 2.5, " b", 3.0))
-    assert TOKENIZER.encode(" b")[0] not in each.window().prompt
-    assert TOKENIZER.encode(" a")[0] in each.window().prompt
+    each = sequence([(0, 200), (250, 600)], 1000, clamp_times=True)
+    each.advance(each.next_window(), result(0.0, " a", 1.0, 2.5, " b", 3.0))
+    assert TOKENIZER.encode(" b")[0] not in each.next_window().prompt
+    assert TOKENIZER.encode(" a")[0] in each.next_window().prompt
 
 
 def align(segments, *_):
@@ -97,12 +97,12 @@ def align(segments, *_):
 def test_text_that_had_as_many_tokens_as_it_may_goes_on_at_its_last_timestamp(written, cut_at, whole_at):
     """A timestamp that ends a text says that nobody speaks after it, but not where the text was cut there."""
     for is_cut, expected in ((True, cut_at), (False, whole_at)):
-        each = passage([(0, 3000)], 3000, word_timestamps=True)
-        each.settle(each.window(), replace(result(*written), is_cut=is_cut), align)
-        window = each.window()
+        each = sequence([(0, 3000)], 3000, word_timestamps=True)
+        each.advance(each.next_window(), replace(result(*written), is_cut=is_cut), align)
+        window = each.next_window()
         assert (None if window is None else window.seek) == expected
-    plain = passage([(0, 3000)], 3000)
-    plain.settle(plain.window(), replace(result(*written), is_cut=True))
+    plain = sequence([(0, 3000)], 3000)
+    plain.advance(plain.next_window(), replace(result(*written), is_cut=True))
     assert plain.seek == (3000 if whole_at is None else whole_at)  # as openai-whisper
 
 
@@ -114,8 +114,8 @@ def test_text_that_had_as_many_tokens_as_it_may_goes_on_at_its_last_timestamp(wr
 )
 def test_any_tokens_come_to_an_end(written, size):
     """A window that would begin where it began is passed, whatever the model writes."""
-    for goes_on in (False, True):
+    for continues in (False, True):
         written_ = DecodingResult(MEL, "en", tokens=tuple(written))
-        text = cut(written_, SeekWindow(500, size, MEL, ()), TOKENIZER, goes_on)
-        assert text.n_done > 0
-        assert len(text.segments) == 1 or not text.is_open
+        text = split_segments(written_, SeekWindow(500, size, MEL, ()), TOKENIZER, continues=continues)
+        assert text.n_frames > 0
+        assert len(text.segments) == 1 or not text.end_is_unknown

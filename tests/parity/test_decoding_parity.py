@@ -13,7 +13,7 @@ from test_transcribe_parity import CLOSE, EXACT
 import models
 from recordings import noise, silence, speech
 from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
-from whisper_apr.inference.word_timestamps.alignment import find_alignment
+from whisper_apr.inference.word_timestamps.openai_timing import find_alignment
 from whisper_apr.tokenizer import get_tokenizer
 
 # numpy's argsort of a tensor, in openai-whisper's beam search

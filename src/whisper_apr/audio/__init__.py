@@ -15,12 +15,22 @@ from .load import (
     pad_or_trim,
     stream_audio,
 )
-from .mel import HOP_LENGTH, N_FFT, N_FRAMES, MelStream, log_mel_spectrogram, mel_filters, normalize_log_mel
+from .mel import (
+    FRAMES_PER_SECOND,
+    HOP_LENGTH,
+    N_FFT,
+    N_FRAMES,
+    MelStream,
+    log_mel_spectrogram,
+    mel_filters,
+    normalize_log_mel,
+)
 from .resample import Resampler, resample
 from .vad import SpeechDetector, SpeechFilter, SpeechMap, VadOptions, join_spans, speech_timestamps, vad_kind
 
 __all__ = [
     "CHUNK_LENGTH",
+    "FRAMES_PER_SECOND",
     "HOP_LENGTH",
     "N_FFT",
     "N_FRAMES",

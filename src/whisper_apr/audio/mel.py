@@ -16,6 +16,7 @@ FloatArray = simd.FloatArray
 # Constants of openai-whisper's audio.py.
 N_FFT = 400  # samples in a frame, 25 ms
 HOP_LENGTH = 160  # samples between frames, 10 ms
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH
 N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3000 frames in a window of 30 s
 MIN_POWER = 1e-10  # of a mel band, before the logarithm
 DYNAMIC_RANGE = 8  # log10 units below the recording's maximum, 80 dB

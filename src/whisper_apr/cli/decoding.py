@@ -8,7 +8,7 @@ import numpy as np
 
 from ..audio import ReadingOptions, VadOptions
 from ..errors import OptionError
-from ..inference.options import split_options
+from ..inference.options import WORD_TIMINGS, split_options
 from ..option_values import number, parse
 from ..option_values import optional as or_none
 from .arguments import boolean, channel, language, languages, listed, option, optional, switch
@@ -68,6 +68,7 @@ def add_decoding(parser: argparse.ArgumentParser) -> list[str]:
     )
     add("seed", int, "of the samples: the same seed gives the same text (default: 0)", default=0)
     add("word-timestamps", boolean, "find when each word is spoken", words)
+    add("word-timing", str, "default, or openai: exactly openai-whisper's word times", words, choices=WORD_TIMINGS)
     add("prepend-punctuations", str, "marks that belong to the word after them", words)
     add("append-punctuations", str, "marks that belong to the word before them", words)
     add(

@@ -284,7 +284,7 @@ class WhisperModel:
             duration_after_vad=job.duration_after_vad,
             all_language_probs=_by_likelihood(job.language_probabilities),
             transcription_options=options | reading,
-            vad_options=job.engine.vad,
+            vad_options=job.pipeline.vad,
         )
         return _segments(job, log_progress), info
 

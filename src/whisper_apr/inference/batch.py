@@ -1,4 +1,4 @@
-"""Windows of several passages decoded at once: each weight is read once for all of them."""
+"""Decode windows of several sequences in one batch: each weight is read from memory once for all of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,115 +11,159 @@ from ..model import Whisper
 from .decode import DecodingResult, FloatArray, Request
 from .fallback import FallbackDecoder
 from .journal import Journal
-from .language import LanguageChooser, embed
+from .language import LanguageDetector, encode
 from .results import Segment
-from .windows import Aligner, Frames, SeekWindow, WindowSequence
+from .windows import Aligner, FrameReader, SeekWindow, WindowSequence
 
-SHORTEST = 2 * N_FRAMES // 3  # frames of a window before which no cut is looked for
-QUIET = 30  # frames that must be quiet together: a third of a second, longer than the closure of a consonant
+MIN_SLICE = 2 * N_FRAMES // 3  # frames of a slice that are kept before a cut is looked for
+QUIET_FRAMES = 30  # frames that a cut's loudness is averaged over: 0.3 s, longer than the closure of a consonant
+
+Pending = tuple[WindowSequence, SeekWindow]  # a window to be decoded, and its sequence
+Decode = Callable[[list[Pending]], list[DecodingResult]]
 
 
 @dataclass
 class BatchSlot:
-    passage: WindowSequence
-    window: SeekWindow | None  # the next one to be decoded; None: the passage has come to its end
-    settled: list[Segment] = field(default_factory=list)
+    """A sequence in the batch."""
+
+    sequence: WindowSequence
+    window: SeekWindow | None  # the next one to be decoded; None if the sequence has ended
+    segments: list[Segment] = field(default_factory=list)  # decoded and not yet returned
 
 
-def decode_sequences(
-    passages: Iterator[WindowSequence],
-    size: int,
-    decoder: FallbackDecoder,
-    check_cancelled: Callable[[], None],
-    chooser: LanguageChooser | None,
-    aligner: Aligner | None,
-    journal: Journal | None = None,
-) -> Iterator[tuple[WindowSequence, list[Segment]]]:
-    """Segments in the passages' order, `size` windows of different passages at a time; the passages may be of different recordings.
+class BatchDecoder:
+    """Decodes sequences of windows, several windows at a time.
 
-    A recording's passages follow each other. Where they are of several channels, each channel's segments come as they settle, in the
-    order of that channel's passages. The text is that of one passage after the other: rows of a batch do not know each other. `chooser`
-    detects each window's language; else it is its passage's. A passage that has `ended` comes once more, with its last segments, and then
-    no more. Windows that are in the `journal` are taken from it, and the others kept there.
+    Args:
+        decoder: decodes windows.
+        size: windows in a batch, each of another sequence.
+        check_cancelled: called before every token; an exception that it raises is passed on.
+        detector: detects the language of each window; None to use the language of its sequence.
+        aligner: adds word times; None for none.
+        journal: windows that it has are not decoded again, and those that are decoded are added to it.
     """
 
-    def decoded(todo: list[tuple[WindowSequence, SeekWindow]]) -> list[DecodingResult]:
-        features = embed(decoder.model, np.stack([window.mel for _, window in todo]), check_cancelled)
-        spoken = [passage.tokenizer.language for passage, _ in todo] if chooser is None else chooser.best(features)
-        requests = [Request(window.prompt, code, window.prefix) for (_, window), code in zip(todo, spoken, strict=True)]
-        return decoder(features, requests, check_cancelled)
+    def __init__(
+        self,
+        decoder: FallbackDecoder,
+        size: int,
+        check_cancelled: Callable[[], None],
+        detector: LanguageDetector | None = None,
+        aligner: Aligner | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self._decoder = decoder
+        self._size = size
+        self._check_cancelled = check_cancelled
+        self._detector = detector
+        self._aligner = aligner
+        self._journal = journal
+        self._slots: list[BatchSlot] = []  # in the order of the sequences
 
-    lanes: list[BatchSlot] = []
-    while True:
-        todo = [(lane, lane.window) for lane in lanes if lane.window is not None]
-        while len(todo) < size and (passage := next(passages, None)) is not None:
-            lanes.append(BatchSlot(passage, passage.window()))
-            if lanes[-1].window is not None:
-                todo.append((lanes[-1], lanes[-1].window))
-        if not lanes:
+    def run(self, sequences: Iterator[WindowSequence]) -> Iterator[tuple[WindowSequence, list[Segment]]]:
+        """Yield the sequences' segments, each list with its sequence.
+
+        The text is the same as if the sequences were decoded one after another. They may belong to several recordings; those
+        of one recording must follow each other. Recordings are yielded in order, and the channels of one recording
+        as they are decoded, each channel's sequences in order. Each sequence is yielded a last time when it has `ended`.
+        """
+        while True:
+            self._fill(sequences)
+            if not self._slots:
+                return
+            self._decode_windows()
+            yield from self._take_decoded()
+
+    def _fill(self, sequences: Iterator[WindowSequence]) -> None:
+        """Add sequences until there are enough windows for a batch."""
+        n_window = sum(slot.window is not None for slot in self._slots)
+        while n_window < self._size and (sequence := next(sequences, None)) is not None:
+            slot = BatchSlot(sequence, sequence.next_window())
+            self._slots.append(slot)
+            n_window += slot.window is not None
+
+    def _decode_windows(self) -> None:
+        """Decode each slot's window and fetch its next one."""
+        slots = [slot for slot in self._slots if slot.window is not None]
+        if not slots:
             return
-        if todo:
-            turns = [(lane.passage, window) for lane, window in todo]
-            if journal is None:
-                results, aligners = decoded(turns), [aligner] * len(turns)
-            else:
-                results, aligners = _remembered(journal, turns, decoded, decoder.model, aligner)
-            for (lane, window), result, align in zip(todo, results, aligners, strict=True):
-                check_cancelled()
-                segments = lane.passage.settle(window, result, align)
-                if chooser is not None:
-                    segments = [replace(segment, language=result.language) for segment in segments]
-                lane.settled += segments
-                lane.window = lane.passage.window()
-        yield from _settled(lanes)
+        pending = [(slot.sequence, slot.window) for slot in slots if slot.window is not None]
+        if self._journal is None:
+            results, aligners = self._decode(pending), [self._aligner] * len(pending)
+        else:
+            results, aligners = _decode_with_journal(
+                self._journal, pending, self._decode, self._decoder.model, self._aligner
+            )
+        for slot, (sequence, window), result, aligner in zip(slots, pending, results, aligners, strict=True):
+            self._check_cancelled()
+            segments = sequence.advance(window, result, aligner)
+            if self._detector is not None:
+                segments = [replace(segment, language=result.language) for segment in segments]
+            slot.segments += segments
+            slot.window = sequence.next_window()
+
+    def _decode(self, pending: list[Pending]) -> list[DecodingResult]:
+        mel = np.stack([window.mel for _, window in pending])
+        features = encode(self._decoder.model, mel, self._check_cancelled)
+        if self._detector is None:
+            languages = [sequence.tokenizer.language for sequence, _ in pending]
+        else:
+            languages = list(self._detector.detect(features))
+        requests = [
+            Request(window.prompt, language, window.prefix)
+            for (_, window), language in zip(pending, languages, strict=True)
+        ]
+        return self._decoder(features, requests, self._check_cancelled)
+
+    def _take_decoded(self) -> Iterator[tuple[WindowSequence, list[Segment]]]:
+        """Yield the segments of the first recording that has not ended, and remove the slots of sequences that have."""
+        while self._slots:
+            recording, going_on = self._slots[0].sequence.recording, set()
+            for slot in [slot for slot in self._slots if slot.sequence.recording == recording]:
+                if slot.sequence.channel in going_on:
+                    continue
+                segments, slot.segments = slot.segments, []
+                yield slot.sequence, segments
+                if slot.window is None:
+                    self._slots.remove(slot)
+                else:
+                    going_on.add(slot.sequence.channel)
+            if going_on:
+                return
 
 
-def _remembered(
-    journal: Journal,
-    turns: list[tuple[WindowSequence, SeekWindow]],
-    decoded: Callable[[list[tuple[WindowSequence, SeekWindow]]], list[DecodingResult]],
-    model: Whisper,
-    aligner: Aligner | None,
+def _decode_with_journal(
+    journal: Journal, pending: list[Pending], decode: Decode, model: Whisper, aligner: Aligner | None
 ) -> tuple[list[DecodingResult], list[Aligner | None]]:
-    """Return the windows' results, those that are not in the journal by `decoded`, and for each what finds its words."""
-    places = [journal.place(*turn) for turn in turns]
-    known = [place.result for place in places]
-    fresh = iter(
-        decoded(missing) if (missing := [turn for turn, old in zip(turns, known, strict=True) if not old]) else []
-    )
+    """Return the windows' results, decoding those that the journal does not have, and an aligner for each."""
+    entries = [journal.entry(*each) for each in pending]
+    known = [entry.result for entry in entries]
+    missing = [each for each, result in zip(pending, known, strict=True) if result is None]
+    decoded = iter(decode(missing) if missing else [])
     results = []
-    for (_, window), place, old in zip(turns, places, known, strict=True):
-        result = next(fresh) if old is None else old
-        if old is None:
-            place.keep(result)
-        elif aligner is not None and not place.has_words:  # it was interrupted between the two
-            result = replace(result, audio_features=embed(model, window.mel[None])[0])
+    for (_, window), entry, result in zip(pending, entries, known, strict=True):
+        if result is None:
+            result = next(decoded)
+            entry.keep(result)
+        elif aligner is not None and not entry.has_words:  # interrupted between decoding and alignment
+            result = replace(result, audio_features=encode(model, window.mel[None])[0])
         results.append(result)
-    return results, [None if aligner is None else place.aligner(aligner) for place in places]
-
-
-def _settled(lanes: list[BatchSlot]) -> Iterator[tuple[WindowSequence, list[Segment]]]:
-    """Yield what has settled of the first recording that has not ended, and take from `lanes` what has ended."""
-    while lanes:
-        recording, going_on = lanes[0].passage.recording, set()
-        for lane in [lane for lane in lanes if lane.passage.recording == recording]:
-            if lane.passage.channel in going_on:
-                continue
-            yield lane.passage, lane.settled
-            lane.settled = []
-            if lane.window is None:
-                lanes.remove(lane)
-            else:
-                going_on.add(lane.passage.channel)
-        if going_on:
-            return
+    return results, [None if aligner is None else entry.aligner(aligner) for entry in entries]
 
 
 class SpectrogramSlice:
-    """A part of a clip, of at most 30 s, with its spectrogram: what a passage reads of, however far the others have come."""
+    """Up to 30 s of a clip with its spectrogram, so that its sequence does not depend on how far the recording was read."""
 
     def __init__(self, start: int, mel: FloatArray, clip: int, next_start: int | None, *, ends_clip: bool) -> None:
-        """Arguments: the first frame; `(n_mels, n_frame)`; the clip's number; where the next piece begins, None where there is none."""
+        """Make a slice.
+
+        Args:
+            start: its first frame.
+            mel: `(n_mels, n_frame)`.
+            clip: index of the clip.
+            next_start: first frame of the next slice; None if this is the last.
+            ends_clip: this is the clip's last slice.
+        """
         self.start = start
         self.mel = mel
         self.clip = clip
@@ -128,32 +172,38 @@ class SpectrogramSlice:
 
     @property
     def end(self) -> int:
+        """The frame after the last."""
         return self.start + int(self.mel.shape[1])
 
-    def window(self, start: int, size: int) -> FloatArray:
+    def read(self, start: int, size: int) -> FloatArray:
+        """Return frames `start` to `start + size` of the recording, `(n_mels, size)`."""
         return self.mel[:, start - self.start : start - self.start + size]
 
 
-def quiet_cuts(frames: Frames, clips: Sequence[tuple[int, int]]) -> Iterator[SpectrogramSlice]:
-    """Cut clips, in frames, into pieces of at most 30 s where it is quietest.
+def split_clips(frames: FrameReader, clips: Sequence[tuple[int, int]]) -> Iterator[SpectrogramSlice]:
+    """Cut clips into slices of at most 30 s, at the quietest point of each one's last 10 s.
 
-    The clips may overlap and may be in any order. Pieces come by the time at which they begin, whichever clip they are of, so that the
-    recording is read once from its beginning to its end.
+    Args:
+        frames: the recording's spectrogram, which is read forward once.
+        clips: first frame and end frame of each; they may overlap and be in any order.
+
+    Yields:
+        The slices of all clips, ordered by their start.
     """
     left = [(start, number, end) for number, (start, end) in enumerate(clips) if start < end]
     heapify(left)
     while left:
         start, number, end = left[0]
-        mel = frames.window(start, min(N_FRAMES, end - start))
+        mel = frames.read(start, min(N_FRAMES, end - start))
         size = mel.shape[1]
         if size < 1:
             return
         if end - start > N_FRAMES:
-            loudness = np.convolve(mel.mean(axis=0), np.full(QUIET, 1 / QUIET), mode="valid")
-            size = SHORTEST + int(np.argmin(loudness[SHORTEST:])) + QUIET // 2
+            loudness = np.convolve(mel.mean(axis=0), np.full(QUIET_FRAMES, 1 / QUIET_FRAMES), mode="valid")
+            size = MIN_SLICE + int(np.argmin(loudness[MIN_SLICE:])) + QUIET_FRAMES // 2
         if start + size < end:
             heapreplace(left, (start + size, number, end))
         else:
             heappop(left)
-        following = left[0][0] if left else None
-        yield SpectrogramSlice(start, mel[:, :size], number, following, ends_clip=start + size >= end)
+        next_start = left[0][0] if left else None
+        yield SpectrogramSlice(start, mel[:, :size], number, next_start, ends_clip=start + size >= end)

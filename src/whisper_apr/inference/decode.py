@@ -1,6 +1,8 @@
-"""One window of audio, or a batch of them, becomes tokens."""
+"""Decode one window of audio, or a batch of them, to tokens and text.
 
-import copy
+Names, rules and defaults are those of openai-whisper's decoding.py.
+"""
+
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +19,7 @@ from ..option_docs import list_options
 from ..option_values import refuse_unknown, shown
 from .hotwords import HotwordBias, hotword_prompt
 from .keywords import DecodeKeywords
-from .language import LanguageChooser, by_code, check_language, embed, tokenizer_of
+from .language import LanguageDetector, by_code, check_language, encode, tokenizer_of
 from .logit_filters import (
     LogitFilter,
     NoRepeatNgram,
@@ -28,13 +30,28 @@ from .logit_filters import (
     Tokens,
 )
 from .options import DecodingOptions, prompt_tokens
-from .search import BeamSearch, Candidates, GreedySearch, Search, rank, rows_of
+from .search import BeamSearch, Candidates, GreedySearch, Search, group_rows, rank
 
 FloatArray = simd.FloatArray
 
 
 @dataclass(frozen=True)
 class DecodingResult:
+    """The decoded text of one window.
+
+    Attributes:
+        audio_features: of the window, `(1500, n_audio_state)`.
+        language: a code.
+        language_probs: the probability of each language by code; None if the language was given.
+        tokens: with timestamps, without the end of text.
+        text: without timestamps.
+        avg_logprob: mean log-probability of the tokens and the end of text.
+        no_speech_prob: probability of `<|nospeech|>` as the first token.
+        temperature: that the tokens were sampled at.
+        compression_ratio: see `compression_ratio`.
+        is_cut: the text ended because it reached its maximum number of tokens.
+    """
+
     audio_features: FloatArray = field(repr=False)
     language: str
     language_probs: dict[str, float] | None = None
@@ -44,28 +61,29 @@ class DecodingResult:
     no_speech_prob: float = np.nan
     temperature: float = np.nan
     compression_ratio: float = np.nan
-    is_cut: bool = False  # whether the text stopped because it had as many tokens as it may have
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
 class Request:
-    """What one window of a batch is given besides its sound."""
+    """The prompt, language and prefix of one window in a batch."""
 
-    prompt: Sequence[int] = ()  # tokens of the text that came before
-    language: str | None = None  # a code; detected where None
-    prefix: tuple[int, ...] = ()  # text that the result begins with; the options' prefix is not in the result
+    prompt: Sequence[int] = ()  # tokens of the previous text
+    language: str | None = None  # a code; None to detect it
+    prefix: tuple[int, ...] = ()  # text that the result begins with, unlike the prefix of DecodingOptions
 
 
 def compression_ratio(text: str) -> float:
-    """How much shorter zlib makes a text; one that repeats itself has a high ratio."""
+    """Return the ratio of a text's size to its size compressed by zlib, which is high for repetitive text."""
     data = text.encode()
     return len(data) / len(zlib.compress(data))
 
 
 class DecodingTask:
-    """A model and options, made ready to decode windows."""
+    """A model and options, ready to decode windows."""
 
     def __init__(self, model: Whisper, options: DecodingOptions) -> None:
+        """Make a task. Raises OptionError if the model does not support an option."""
         self.model = model
         self.options = options
         self.language = None if options.language is None else check_language(model, options.language)
@@ -77,80 +95,85 @@ class DecodingTask:
             raise OptionError(
                 f"beam_size must be below the model's {model.dims.n_vocab} tokens, not {options.beam_size}"
             )
-        self.rules = self._rules()
+        self.logit_filters = self._logit_filters()
         self.hotwords = [] if options.hotword_bias else hotword_prompt(options.hotwords, self.tokenizer)
         n_vocab = model.dims.n_vocab
         self.prompt = prompt_tokens("prompt", options.prompt, self.tokenizer, n_vocab)
         self.prefix = prompt_tokens("prefix", options.prefix, self.tokenizer, n_vocab)
 
-    # ---- what a window is told before it --------------------------------------------------------------------------
+    # ---- prompt ----------------------------------------------------------------------------------------------------
 
-    def _begin(self, language: str, n_before: int) -> list[int]:
-        """Return `<|startoftranscript|> ... prefix`, which follows `n_before` other tokens.
+    @property
+    def max_prompt_tokens(self) -> int:
+        """The most tokens of a prompt that are used: half of the text context less one, less the hotwords."""
+        return max(0, self.n_ctx // 2 - 1 - len(self.hotwords))
 
-        The prefix is cut to its last tokens as openai-whisper does it, and to what the text context can hold.
+    def _previous_text(self, request: Request) -> list[int]:
+        """Return `<|startofprev|> hotwords prompt`, or nothing if both are empty.
+
+        With the request's prefix they fill at most half of the text context. As in faster-whisper, too long hotwords keep
+        their beginning, and a too long prompt keeps its end.
+        """
+        max_tokens = max(0, self.n_ctx // 2 - 1 - len(request.prefix))
+        hotwords, prompt = self.hotwords[:max_tokens], request.prompt
+        tokens = [*hotwords, *prompt[max(0, len(prompt) - (max_tokens - len(hotwords))) :]]
+        return [self.tokenizer.sot_prev, *tokens] if tokens else []
+
+    def _initial_tokens(self, language: str, n_before: int) -> list[int]:
+        """Return `<|startoftranscript|> language task prefix`, which follow `n_before` other tokens.
+
+        The options' prefix is cut to its last tokens as in openai-whisper, and to what the text context can hold.
         """
         options = self.options
         tokenizer = tokenizer_of(self.model, language, options.task)
         without = options.without_timestamps
         tokens = list(tokenizer.sot_sequence_including_notimestamps if without else tokenizer.sot_sequence)
-        room = max(0, self.n_ctx // 2 - self.sample_len)
-        prefix = self.prefix[-room:]  # all of it where no room is left, as openai-whisper does
+        max_prefix = max(0, self.n_ctx // 2 - self.sample_len)
+        prefix = self.prefix[-max_prefix:]  # the whole prefix if that is 0, as in openai-whisper
         return tokens + prefix[max(0, len(prefix) - (self.n_ctx - n_before - len(tokens))) :]
 
-    def _forced(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the tokens that a result with this prefix begins with: as in faster-whisper, its time is 0.00 s."""
-        stamped = prefix and not self.options.without_timestamps
-        return (self.tokenizer.timestamp_begin, *prefix) if stamped else prefix
+    def _forced_tokens(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the tokens that a result with this prefix begins with: as in faster-whisper, it starts at 0.00 s."""
+        with_time = prefix and not self.options.without_timestamps
+        return (self.tokenizer.timestamp_begin, *prefix) if with_time else prefix
 
-    @property
-    def prompt_room(self) -> int:
-        """The most tokens of a prompt that are used: half of the text context less one, less the hotwords."""
-        return max(0, self.n_ctx // 2 - 1 - len(self.hotwords))
+    def _max_tokens(self, prompt: Sequence[int], prefix: Sequence[int]) -> int:
+        """Return the most tokens that a result may have, including its prefix."""
+        # the last token may lie beyond the context, since it is not read again
+        return min(len(prefix) + self.sample_len, self.n_ctx + 1 - len(prompt))
 
-    def _before(self, request: Request) -> list[int]:
-        """Return `<|startofprev|> hotwords prompt`, or nothing where both are empty.
+    # ---- filters and search ----------------------------------------------------------------------------------------
 
-        With the request's prefix they fill at most half of the text context. As in faster-whisper, hotwords keep their
-        beginning and the prompt its end.
-        """
-        room = max(0, self.n_ctx // 2 - 1 - len(request.prefix))
-        hotwords, told = self.hotwords[:room], request.prompt
-        tokens = [*hotwords, *told[max(0, len(told) - (room - len(hotwords))) :]]
-        return [self.tokenizer.sot_prev, *tokens] if tokens else []
-
-    # ---- rules and search ----------------------------------------------------------------------------------------
-
-    def _suppressed(self) -> tuple[int, ...]:
+    def _suppressed_tokens(self) -> tuple[int, ...]:
         assert isinstance(self.options.suppress_tokens, tuple)  # parsed
         tokens = list(self.options.suppress_tokens)
         special, n_vocab = self.tokenizer, self.model.dims.n_vocab
         if -1 in tokens:
-            own = self.model.suppress_tokens
-            tokens = [t for t in tokens if t >= 0] + list(special.non_speech_tokens if own is None else own)
+            of_model = self.model.suppress_tokens
+            tokens = [t for t in tokens if t >= 0] + list(special.non_speech_tokens if of_model is None else of_model)
         tokens += [special.transcribe, special.translate, special.sot]
         tokens += [special.sot_prev, special.sot_lm, special.no_speech]
         if wrong := [t for t in tokens if not 0 <= t < n_vocab]:
             raise OptionError(f"suppress_tokens names {wrong[0]}, but tokens go from 0 to {n_vocab - 1}")
         return tuple(sorted(set(tokens)))
 
-    def _rules(self) -> list[LogitFilter]:
-        options, rules = self.options, list[LogitFilter]()
+    def _logit_filters(self) -> list[LogitFilter]:
+        options, filters = self.options, list[LogitFilter]()
         if options.repetition_penalty != 1:
-            rules.append(RepetitionPenalty(options.repetition_penalty))
+            filters.append(RepetitionPenalty(options.repetition_penalty))
         if options.no_repeat_ngram_size:
-            rules.append(NoRepeatNgram(options.no_repeat_ngram_size))
+            filters.append(NoRepeatNgram(options.no_repeat_ngram_size))
         if options.hotwords and options.hotword_bias:
-            rules.append(HotwordBias(options.hotwords, options.hotword_bias, self.tokenizer))
+            filters.append(HotwordBias(options.hotwords, options.hotword_bias, self.tokenizer))
         if options.suppress_blank:
-            rules.append(SuppressBlank(self.tokenizer))
+            filters.append(SuppressBlank(self.tokenizer))
         if options.suppress_tokens:
-            rules.append(SuppressTokens(self._suppressed()))
+            filters.append(SuppressTokens(self._suppressed_tokens()))
         if not options.without_timestamps:
             precision = CHUNK_LENGTH / self.model.dims.n_audio_ctx
             latest = options.max_initial_timestamp
-            rules.append(TimestampRules(self.tokenizer, round(latest / precision) if latest else None))
-        return rules
+            filters.append(TimestampRules(self.tokenizer, round(latest / precision) if latest else None))
+        return filters
 
     def _search(self, n_audio: int) -> Search:
         options, eot = self.options, self.tokenizer.eot
@@ -159,33 +182,30 @@ class DecodingTask:
             return BeamSearch(n_audio, options.beam_size, eot, patience)
         return GreedySearch(n_audio, self.n_group, eot, options.temperature, options.seed)
 
-    # ---- the loop ------------------------------------------------------------------------------------------------
+    # ---- the decoding loop -----------------------------------------------------------------------------------------
 
     def _read_prompts(
         self, prompts: list[list[int]], sot_from_end: int, cache: DecoderCache
     ) -> tuple[FloatArray, FloatArray]:
-        """Logits after the prompts, `(n_row, n_vocab)`, and the no-speech probabilities `(n_audio,)`.
+        """Return the logits after the prompts, `(n_row, n_vocab)`, and the no-speech probabilities, `(n_audio,)`.
 
-        A prompt is read once for each audio; its beams go on from there.
+        The prompt of an audio is read once, by its first row, and then shared with its other rows.
+
+        Args:
+            prompts: of each audio.
+            sot_from_end: the number of tokens from `<|startoftranscript|>` to the end, the same in all prompts.
+            cache: empty.
         """
-        counts = np.array([len(prompt) for prompt in prompts], np.int32)
-        tokens = np.zeros((len(prompts), counts.max()), np.int64)
+        lengths = np.array([len(prompt) for prompt in prompts], np.int32)
+        tokens = np.zeros((len(prompts), lengths.max()), np.int64)
         for row, prompt in zip(tokens, prompts, strict=True):
             row[len(row) - len(prompt) :] = prompt
-        first = rows_of(np.arange(len(prompts)), self.n_group) // self.n_group * self.n_group
-        single = copy.copy(cache)
-        single.keep(first[:: self.n_group])
-        equal = (counts == counts[0]).all()
-        both = self.model.decoder(tokens, single, (-sot_from_end, -1), None if equal else counts)
-        cache.lengths[:] = np.repeat(single.lengths, self.n_group)
-        cache.reorder(first)
-        no_speech = simd.softmax(both[:, 0])[:, self.tokenizer.no_speech]
-        return np.repeat(both[:, 1], self.n_group, axis=0), no_speech
-
-    def _limit(self, prompt: Sequence[int], prefix: Sequence[int]) -> int:
-        """Return how many tokens a candidate may have, the prefix that it begins with among them."""
-        # a sampled token beyond the context is the last one
-        return min(len(prefix) + self.sample_len, self.n_ctx + 1 - len(prompt))
+        first_rows = np.arange(len(prompts)) * self.n_group
+        counts = None if (lengths == lengths[0]).all() else lengths
+        logits = self.model.decoder(tokens, cache.view(first_rows), (-sot_from_end, -1), counts)
+        cache.share_first_rows(lengths)
+        no_speech = simd.softmax(logits[:, 0])[:, self.tokenizer.no_speech]
+        return np.repeat(logits[:, 1], self.n_group, axis=0), no_speech
 
     def _sample(
         self,
@@ -195,10 +215,17 @@ class DecodingTask:
         sot_from_end: int,
         check_cancelled: Callable[[], None],
     ) -> tuple[list[tuple[Candidates, list[float]]], FloatArray]:
-        """Each audio's candidates and their log-probabilities, and the probabilities that nobody speaks. An audio that has ended
+        """Return each audio's candidates with their log-probabilities, and the no-speech probabilities `(n_audio,)`.
+
+        A candidate begins with its audio's prefix, which does not count in its log-probability. An audio that is finished
         leaves the batch.
 
-        A candidate begins with its audio's prefix, which does not count in its log-probability. All prefixes are of one length.
+        Args:
+            features: `(n_audio, 1500, n_audio_state)`.
+            prompts: of each audio, ending with its initial tokens.
+            prefixes: of each audio, all of the same length.
+            sot_from_end: as for `_read_prompts`, without the prefix.
+            check_cancelled: called before every token.
         """
         n_audio, group = len(features), self.n_group
         cache = self.model.decoder.new_cache(features, group)
@@ -206,14 +233,14 @@ class DecodingTask:
         found: list[tuple[Candidates, list[float]]] = [([], [])] * n_audio
         active = np.arange(n_audio)
         n_prefix = len(prefixes[0])
-        limits = np.array([self._limit(prompt, prefix) for prompt, prefix in zip(prompts, prefixes, strict=True)])
+        limits = np.array([self._max_tokens(prompt, prefix) for prompt, prefix in zip(prompts, prefixes, strict=True)])
         sampled: Tokens = np.repeat(np.array(prefixes, np.int64).reshape(n_audio, n_prefix), group, axis=0)
         check_cancelled()
-        begins = [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)]
-        logits, no_speech = self._read_prompts(begins, sot_from_end + n_prefix, cache)
+        prefixed = [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)]
+        logits, no_speech = self._read_prompts(prefixed, sot_from_end + n_prefix, cache)
         while True:
-            for rule in self.rules:
-                rule.apply(logits, sampled)
+            for logit_filter in self.logit_filters:
+                logit_filter.apply(logits, sampled)
             sampled, done = search.update(sampled, logits, cache)
             done |= limits[active] <= sampled.shape[1]
             for i in np.flatnonzero(done):
@@ -222,7 +249,7 @@ class DecodingTask:
                 left = np.flatnonzero(~done)
                 if not len(left):
                     return found, no_speech
-                active, rows = active[left], rows_of(left, group)
+                active, rows = active[left], group_rows(left, group)
                 sampled = sampled[rows]
                 search.keep(left)
                 cache.keep(rows)
@@ -235,36 +262,34 @@ class DecodingTask:
         check_cancelled: Callable[[], None] = lambda: None,
         requests: Sequence[Request] | None = None,
     ) -> list[DecodingResult]:
-        """mel or features of a batch -> a result for each, the same as for each alone. `requests` stand in for the options' prompt
-        and language. `check_cancelled` is called before every token; what it raises ends the run."""
+        """Decode a batch of windows. A window's result does not depend on the rest of the batch.
+
+        Args:
+            mel: `(batch, n_mels, 3000)`, or features `(batch, 1500, n_audio_state)`.
+            check_cancelled: called before every token; an exception that it raises is passed on.
+            requests: prompt, language and prefix of each window; None for the options' prompt and language.
+        """
         options, model = self.options, self.model
-        features = embed(model, mel, check_cancelled)
+        features = encode(model, mel, check_cancelled)
         n_audio = len(features)
         if not n_audio:
             return []
         requests = requests or [Request(self.prompt, self.language)] * n_audio
-        languages = [request.language or "en" for request in requests]
-        probabilities: list[dict[str, float] | None] = [None] * n_audio
-        if model.is_multilingual and any(request.language is None for request in requests):
-            chooser = LanguageChooser(model)
-            for i, scores in enumerate(chooser.scores(features)[0]):
-                if requests[i].language is None:
-                    probabilities[i] = by_code(scores, self.tokenizer)
-                    languages[i] = self.tokenizer.all_language_codes[scores.argmax()]
-        befores = [self._before(request) for request in requests]
-        begins = [self._begin(language, len(told)) for language, told in zip(languages, befores, strict=True)]
-        prompts = [[*before, *begin] for before, begin in zip(befores, begins, strict=True)]
-        forced = [self._forced(request.prefix) for request in requests]
-        # rows of one batch have equally many tokens after `<|startoftranscript|>`: windows with a prefix go apart
-        alike: dict[tuple[int, int], list[int]] = {}
-        for i, (begin, prefix) in enumerate(zip(begins, forced, strict=True)):
-            alike.setdefault((len(begin), len(prefix)), []).append(i)
+        languages, language_probs = self._languages(features, requests)
+        previous = [self._previous_text(request) for request in requests]
+        initial = [self._initial_tokens(code, len(before)) for code, before in zip(languages, previous, strict=True)]
+        prompts = [[*before, *tokens] for before, tokens in zip(previous, initial, strict=True)]
+        forced = [self._forced_tokens(request.prefix) for request in requests]
+        # the rows of a batch must have equally many tokens from `<|startoftranscript|>` on: prefixes divide the batch
+        batches: dict[tuple[int, int], list[int]] = {}
+        for i, (tokens, prefix) in enumerate(zip(initial, forced, strict=True)):
+            batches.setdefault((len(tokens), len(prefix)), []).append(i)
         found: dict[int, tuple[Candidates, list[float]]] = {}
         no_speech = np.zeros(n_audio, np.float32)
-        for (n_begin, _), members in alike.items():
+        for (n_initial, _), members in batches.items():
             part = features if len(members) == n_audio else features[np.array(members)]
             sampled, no_speech[members] = self._sample(
-                part, [prompts[i] for i in members], [forced[i] for i in members], n_begin, check_cancelled
+                part, [prompts[i] for i in members], [forced[i] for i in members], n_initial, check_cancelled
             )
             found |= dict(zip(members, sampled, strict=True))
         results = []
@@ -277,17 +302,30 @@ class DecodingTask:
                 DecodingResult(
                     audio_features=features[i],
                     language=languages[i],
-                    language_probs=probabilities[i],
+                    language_probs=language_probs[i],
                     tokens=candidates[best],
                     text=text,
                     avg_logprob=scores[best] / (len(chosen[best]) + 1),
                     no_speech_prob=float(no_speech[i]),
                     temperature=options.temperature,
                     compression_ratio=compression_ratio(text),
-                    is_cut=len(candidates[best]) >= self._limit(prompts[i], forced[i]),
+                    is_cut=len(candidates[best]) >= self._max_tokens(prompts[i], forced[i]),
                 )
             )
         return results
+
+    def _languages(
+        self, features: FloatArray, requests: Sequence[Request]
+    ) -> tuple[list[str], list[dict[str, float] | None]]:
+        """Return each window's language, detected if its request has none, and then the probabilities of all languages."""
+        languages = [request.language or "en" for request in requests]
+        probabilities: list[dict[str, float] | None] = [None] * len(requests)
+        if self.model.is_multilingual and any(request.language is None for request in requests):
+            for i, row in enumerate(LanguageDetector(self.model).probabilities(features)[0]):
+                if requests[i].language is None:
+                    probabilities[i] = by_code(row, self.tokenizer)
+                    languages[i] = self.tokenizer.all_language_codes[row.argmax()]
+        return languages, probabilities
 
 
 @list_options(DecodingOptions)

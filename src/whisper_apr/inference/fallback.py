@@ -1,4 +1,4 @@
-"""Windows decoded at rising temperatures, until each one's text is likely and does not repeat itself."""
+"""Decode windows with temperature fallback, as `decode_with_fallback` in openai-whisper's transcribe.py does."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -12,51 +12,70 @@ from .options import DecodingOptions, TranscribeOptions
 _log = logging.getLogger(__name__)
 
 
-def _failed(result: DecodingResult, options: TranscribeOptions) -> bool:
-    repeats = (
+def needs_fallback(result: DecodingResult, options: TranscribeOptions) -> bool:
+    """Return whether a text is too repetitive or too improbable, and is to be decoded at the next temperature."""
+    is_repetitive = (
         options.compression_ratio_threshold is not None
         and result.compression_ratio > options.compression_ratio_threshold
     )
-    unlikely = options.logprob_threshold is not None and result.avg_logprob < options.logprob_threshold
-    silent = options.no_speech_threshold is not None and result.no_speech_prob > options.no_speech_threshold
-    # an unlikely text over what is probably silence: no other temperature makes it better
-    return (repeats or unlikely) and not (unlikely and silent)
+    is_improbable = options.logprob_threshold is not None and result.avg_logprob < options.logprob_threshold
+    is_silent = options.no_speech_threshold is not None and result.no_speech_prob > options.no_speech_threshold
+    # improbable text over probable silence: no other temperature improves it
+    return (is_repetitive or is_improbable) and not (is_improbable and is_silent)
 
 
 def is_silence(result: DecodingResult, options: TranscribeOptions) -> bool:
-    """Whether a window is to be passed over: probably nobody speaks, and its text is unlikely."""
+    """Return whether a window is to be skipped: its no-speech probability is high, and its text improbable."""
     if options.no_speech_threshold is None or result.no_speech_prob <= options.no_speech_threshold:
         return False
     return options.logprob_threshold is None or result.avg_logprob <= options.logprob_threshold
 
 
 class FallbackDecoder:
-    """Decodes windows by fallback: one task for each temperature, made when it is first needed."""
+    """Decodes windows at rising temperatures. The task of each temperature is made when it is first needed."""
 
     def __init__(self, model: Whisper, options: TranscribeOptions, attempts: Sequence[DecodingOptions]) -> None:
+        """Make a decoder.
+
+        Args:
+            model: the model.
+            options: the thresholds.
+            attempts: options at each temperature, in the order in which they are tried.
+
+        Raises:
+            OptionError: an option is not supported by the model.
+        """
         self.model = model
         self.options = options
         self.attempts = attempts
-        self._tasks = [DecodingTask(model, attempts[0])]  # made now, so that a bad option is found at once
+        self._tasks = [DecodingTask(model, attempts[0])]  # made here, so that a wrong option is found at once
 
     @property
-    def prompt_room(self) -> int:
-        """How many tokens a window's prompt and prefix may have."""
-        return self._tasks[0].prompt_room
+    def max_prompt_tokens(self) -> int:
+        """The most tokens that a window's prompt and prefix may have together."""
+        return self._tasks[0].max_prompt_tokens
 
     def __call__(
         self, features: FloatArray, requests: Sequence[Request], check_cancelled: Callable[[], None]
     ) -> list[DecodingResult]:
-        """Features of windows and what each is told -> each one's result at the first temperature at which it does not fail; else at the
-        last. Those that fail are decoded again together."""
+        """Decode windows, and decode those that fail again together at the next temperature.
+
+        Args:
+            features: `(batch, 1500, n_audio_state)`.
+            requests: prompt and language of each window.
+            check_cancelled: called before every token.
+
+        Returns:
+            Each window's result at the first temperature that does not fail, or at the last.
+        """
         results: dict[int, DecodingResult] = {}
         left = list(range(len(requests)))
         for i, options in enumerate(self.attempts):
             if i == len(self._tasks):
                 self._tasks.append(DecodingTask(self.model, options))
-            again = self._tasks[i].run(features[np.array(left)], check_cancelled, [requests[k] for k in left])
-            results |= dict(zip(left, again, strict=True))
-            left = [k for k in left if _failed(results[k], self.options)]
+            decoded = self._tasks[i].run(features[np.array(left)], check_cancelled, [requests[k] for k in left])
+            results |= dict(zip(left, decoded, strict=True))
+            left = [k for k in left if needs_fallback(results[k], self.options)]
             if not left or i + 1 == len(self.attempts):
                 break
             for k in left:

@@ -1,6 +1,6 @@
-"""Segments that are probably invented over silence: told by their words, which are improbable, or far too short or too long.
+"""Text that was probably hallucinated over silence, recognized by improbable, very short or very long words.
 
-The rules and figures are openai-whisper's for `hallucination_silence_threshold`.
+The rules and constants are those of `hallucination_silence_threshold` in openai-whisper's transcribe.py.
 """
 
 from collections.abc import Sequence
@@ -11,63 +11,76 @@ from .options import APPENDED, PREPENDED
 from .results import Segment, Word
 
 PUNCTUATION = PREPENDED + APPENDED
-WORDS_LOOKED_AT = 8
-IMPROBABLE = 0.15
-SHORT, LONG = 0.133, 2.0  # seconds of a word
+MAX_WORDS = 8  # words of a segment that are scored
+MIN_PROBABILITY = 0.15
+MIN_DURATION, MAX_DURATION = 0.133, 2.0  # seconds of a normal word
 
 
-def _strangeness(word: Word) -> float:
+def _word_anomaly_score(word: Word) -> float:
     duration = word.end - word.start
-    return (word.probability < IMPROBABLE) + max(0.0, SHORT - duration) * 15 + max(0.0, duration - LONG)
+    return (
+        (word.probability < MIN_PROBABILITY)
+        + max(0.0, MIN_DURATION - duration) * 15
+        + max(0.0, duration - MAX_DURATION)
+    )
 
 
-def is_strange(segment: Segment | None) -> bool:
+def is_anomalous(segment: Segment | None) -> bool:
+    """Return whether a segment's words look hallucinated. A segment without words does not."""
     if segment is None or not segment.words:
         return False
-    words = [word for word in segment.words if word.word not in PUNCTUATION][:WORDS_LOOKED_AT]
-    score = sum(map(_strangeness, words))
+    words = [word for word in segment.words if word.word not in PUNCTUATION][:MAX_WORDS]
+    score = sum(map(_word_anomaly_score, words))
     return score >= 3 or score + 0.01 >= len(words)
 
 
-def _with_words(segments: Sequence[Segment]) -> Segment | None:
+def _first_with_words(segments: Sequence[Segment]) -> Segment | None:
     return next((segment for segment in segments if segment.words), None)
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What is kept of a window's segments."""
+class FilteredSegments:
+    """A window's segments without those that were probably hallucinated."""
 
     segments: list[Segment]
-    seek: float | None = None  # seconds of the recording at which the next window begins; None: where it would anyway
-    is_rejected: bool = False  # the window's whole text is discarded, as if it had not been decoded
+    seek: float | None = None  # seconds of the recording at which the next window starts; None: unchanged
+    is_rejected: bool = False  # all text is dropped, and the window is decoded again from `seek`
 
 
-def without_hallucinations(
-    segments: list[Segment], start: float, duration: float, last_speech: float, end: float, threshold: float
-) -> Kept:
-    """Drop the segments of a window from the first that is probably invented.
+def filter_hallucinations(
+    segments: list[Segment], start: float, duration: float, previous_end: float, recording_end: float, threshold: float
+) -> FilteredSegments:
+    """Drop a window's segments from the first that was probably hallucinated.
 
-    Arguments, all in seconds: `start` and `duration` of the window, `last_speech` the end of the last word before it, `end` that of the
-    recording, `threshold` the silence that must surround invented text.
+    All times are in seconds of the recording.
+
+    Args:
+        segments: the window's, with words.
+        start: start of the window.
+        duration: of the window.
+        previous_end: end of the last word before the window.
+        recording_end: end of the recording.
+        threshold: the silence that must surround text for it to count as hallucinated.
     """
     window_end = start + CHUNK_LENGTH
-    first = _with_words(segments)
-    if first is not None and is_strange(first) and first.start - start > threshold:
-        return Kept([], first.start, is_rejected=True)  # decoded again, from where it begins
-    before = last_speech
+    first = _first_with_words(segments)
+    if first is not None and is_anomalous(first) and first.start - start > threshold:
+        return FilteredSegments([], first.start, is_rejected=True)  # skip the leading silence and decode again
+    before = previous_end
     for i, segment in enumerate(segments):
         if not segment.words:
             continue
-        if is_strange(segment):
-            following = _with_words(segments[i + 1 :])
+        if is_anomalous(segment):
+            following = _first_with_words(segments[i + 1 :])
             next_start = following.words[0].start if following and following.words else start + duration
-            silent_before = (
+            silence_before = (
                 segment.start - before > threshold or segment.start < threshold or segment.start - start < 2.0
             )
-            silent_after = (
-                next_start - segment.end > threshold or is_strange(following) or window_end - segment.end < 2.0
+            silence_after = (
+                next_start - segment.end > threshold or is_anomalous(following) or window_end - segment.end < 2.0
             )
-            if silent_before and silent_after:
-                return Kept(segments[:i], end if end - segment.end < threshold else max(start + 1, segment.start))
+            if silence_before and silence_after:
+                at_end = recording_end - segment.end < threshold
+                return FilteredSegments(segments[:i], recording_end if at_end else max(start + 1, segment.start))
         before = segment.end
-    return Kept(segments)
+    return FilteredSegments(segments)

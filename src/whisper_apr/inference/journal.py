@@ -1,7 +1,7 @@
-"""What windows were decoded to, kept so that a transcription that was interrupted goes on where it was.
+"""Keep the decoded windows of unfinished recordings, so that an interrupted transcription can be resumed.
 
-A window's text depends on its sound and on what it is told, and on nothing else. So a transcription that runs again with the same model
-and options, and takes from a journal what was decoded before, comes to the result of one that was never interrupted.
+The text of a window depends only on its audio, its prompt, the model and the options. A transcription that is run again
+with the same model and options, and takes decoded windows from a journal, gives the result of an uninterrupted one.
 """
 
 import zlib
@@ -19,13 +19,13 @@ from .decode import DecodingResult
 from .results import Segment, Word
 from .windows import Aligner, SeekWindow, WindowSequence
 
-LATEST = 1e9  # seconds: 30 years of sound
+MAX_SECONDS = 1e9  # of any time: 30 years
 NO_FEATURES = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A window's DecodingResult without its features."""
+    """A DecodingResult without its features and language probabilities."""
 
     language: str
     tokens: tuple[int, ...]
@@ -40,25 +40,26 @@ class _Decoded:
 @dataclass(frozen=True)
 class _Entry:
     decoded: _Decoded
-    segments: tuple[Segment, ...] | None = None  # with their words; None where these were not looked for
+    segments: tuple[Segment, ...] | None = None  # with words; None if they were not aligned
 
 
 class Journal:
-    """The windows that were decoded of recordings that are not finished, by the recordings' numbers."""
+    """The decoded windows of recordings, by the index of the recording."""
 
     def __init__(self) -> None:
         self._entries: dict[int, dict[str, _Entry]] = {}
         self._reached: dict[int, float] = {}
-        self._went_on: set[int] = set()  # the recordings of which a window was missing after some that were there
+        self._continued: set[int] = set()  # recordings whose windows are no longer all taken from the journal
 
     def dump(self, recording: int) -> dict[str, Any]:
-        """Return what there is of a recording, in dictionaries, lists, texts and numbers; empty where nothing was decoded."""
+        """Return a recording's windows as dictionaries, lists, strings and numbers; empty if there are none."""
         return {key: asdict(entry) for key, entry in self._entries.get(recording, {}).items()}
 
     def load(self, recording: int, content: Any, n_vocab: int) -> None:
-        """Take what `dump` returned, in this process or, through JSON, in another.
+        """Load what `dump` returned, possibly by way of JSON and in another process.
 
-        Raises ValueError for anything else, and for tokens beyond the model's `n_vocab`.
+        Raises:
+            ValueError: `content` is anything else, or has tokens of `n_vocab` or above.
         """
         if not isinstance(content, dict):
             raise ValueError("a journal must be a dictionary")
@@ -68,36 +69,36 @@ class Journal:
         self._entries[recording] = entries
 
     def forget(self, recording: int) -> None:
-        """Drop a recording, which is finished."""
+        """Remove a recording, which is finished."""
         self._entries.pop(recording, None)
         self._reached.pop(recording, None)
-        self._went_on.discard(recording)
+        self._continued.discard(recording)
 
     def reached(self, recording: int) -> float:
-        """Return where, in seconds, windows were decoded again after those that were taken from the journal; 0 where none was."""
+        """Return the start, in seconds, of the first window that was decoded after windows from the journal; 0 if none."""
         return self._reached.get(recording, 0.0)
 
-    def place(self, passage: WindowSequence, window: SeekWindow) -> "Place":
-        """Return the window's place, which is empty where it has not been decoded before."""
-        recording = passage.recording
-        place = Place(self._entries.setdefault(recording, {}), _key(passage, window))
-        is_known = place.result is not None
-        if recording not in self._went_on and (is_known or recording in self._reached):
+    def entry(self, sequence: WindowSequence, window: SeekWindow) -> "JournalEntry":
+        """Return the window's entry, which is empty if the window has not been decoded before."""
+        recording = sequence.recording
+        entry = JournalEntry(self._entries.setdefault(recording, {}), _key(sequence, window))
+        is_known = entry.result is not None
+        if recording not in self._continued and (is_known or recording in self._reached):
             self._reached[recording] = max(window.start, self._reached.get(recording, 0.0))
             if not is_known:
-                self._went_on.add(recording)
-        return place
+                self._continued.add(recording)
+        return entry
 
 
-class Place:
-    """The place of one window in a journal."""
+class JournalEntry:
+    """The entry of one window in a journal."""
 
     def __init__(self, entries: dict[str, _Entry], key: str) -> None:
         self._entries, self._key = entries, key
 
     @property
     def result(self) -> DecodingResult | None:
-        """What the window was decoded to before, without features."""
+        """The decoded window, without audio features; None if it was not decoded before."""
         entry = self._entries.get(self._key)
         if entry is None:
             return None
@@ -105,19 +106,19 @@ class Place:
 
     @property
     def has_words(self) -> bool:
-        """Whether the window's segments are there with their words."""
+        """Whether the window's segments were aligned before."""
         entry = self._entries.get(self._key)
         return entry is not None and entry.segments is not None
 
     def keep(self, result: DecodingResult) -> None:
-        """Take in what the window was decoded to."""
-        about = {field.name: getattr(result, field.name) for field in fields(_Decoded)}
-        numbers = {name: float(value) for name, value in about.items() if isinstance(value, float | np.floating)}
-        if all(map(isfinite, numbers.values())):  # JSON has no others
-            self._entries[self._key] = _Entry(_Decoded(**(about | numbers)))
+        """Store the decoded window, unless it has numbers that JSON lacks."""
+        values = {field.name: getattr(result, field.name) for field in fields(_Decoded)}
+        numbers = {name: float(value) for name, value in values.items() if isinstance(value, float | np.floating)}
+        if all(map(isfinite, numbers.values())):
+            self._entries[self._key] = _Entry(_Decoded(**(values | numbers)))
 
     def aligner(self, aligner: Aligner) -> Aligner:
-        """Return an aligner that gives the words that are there, or finds them by `aligner` and keeps them."""
+        """Return an aligner that returns the stored segments or, if there are none, calls `aligner` and stores its result."""
 
         def aligned(segments: list[Segment], *rest: Any) -> list[Segment]:
             entry = self._entries.get(self._key)
@@ -131,39 +132,40 @@ class Place:
         return cast(Aligner, aligned)
 
 
-def _key(passage: WindowSequence, window: SeekWindow) -> str:
-    """Where a window is, of which clip, and checksums of its sound and of what it is told."""
-    told = repr((window.prompt, window.prefix, passage.tokenizer.language)).encode()
-    sound = zlib.crc32(np.ascontiguousarray(window.mel).data)
-    return f"{passage.channel} {passage.place} {window.seek} {window.size} {sound:08x} {zlib.crc32(told):08x}"
+def _key(sequence: WindowSequence, window: SeekWindow) -> str:
+    """Return the window's position and clip, and checksums of its spectrogram and its prompt."""
+    prompt = repr((window.prompt, window.prefix, sequence.tokenizer.language)).encode()
+    mel = zlib.crc32(np.ascontiguousarray(window.mel).data)
+    place = f"{sequence.channel} {sequence.clip_number} {window.seek} {window.size}"
+    return f"{place} {mel:08x} {zlib.crc32(prompt):08x}"
 
 
 # ---- from JSON ------------------------------------------------------------------------------------------------------
 
 
 def _check(entry: _Entry, n_vocab: int) -> None:
-    """Raise ValueError for values that the rest of the package takes for granted not to occur."""
+    """Raise ValueError for values that the rest of the package assumes not to occur."""
     segments = entry.segments or ()
     if entry.decoded.language not in LANGUAGES:
-        raise ValueError(f"a journal has the language {entry.decoded.language!r}")
+        raise ValueError(f"a journal has the unknown language {entry.decoded.language!r}")
     for tokens in (entry.decoded.tokens, *(segment.tokens for segment in segments)):
         if any(not 0 <= token < n_vocab for token in tokens):
-            raise ValueError("a journal has tokens that the model does not have")
+            raise ValueError("a journal has tokens that are not in the model's vocabulary")
     spans: list[Segment | Word] = [*segments, *(word for segment in segments for word in segment.words or ())]
     for span in spans:
-        if not 0 <= span.start <= span.end <= LATEST:
-            raise ValueError(f"a journal has times from {span.start} to {span.end}")
+        if not 0 <= span.start <= span.end <= MAX_SECONDS:
+            raise ValueError(f"a journal has the impossible times {span.start} to {span.end}")
 
 
 @cache
 def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
-    """A record's fields with their types, and the names of those that it must have."""
+    """Return the types of a dataclass's fields, and the names of those without a default."""
     needed = [field.name for field in fields(kind) if field.default is MISSING]
     return get_type_hints(kind), frozenset(needed)
 
 
 def _read(kind: Any, value: Any) -> Any:
-    """Make a record, or a part of one, of what JSON has of it. Raises ValueError where it does not fit."""
+    """Convert a value from JSON to the type `kind`. Raises ValueError if it does not match."""
     if kind is float and type(value) in (int, float) and isfinite(value):
         return float(value)
     if kind in (bool, int, str) and type(value) is kind:
@@ -177,4 +179,4 @@ def _read(kind: Any, value: Any) -> Any:
         types, needed = _fields(kind)
         if needed <= value.keys() <= types.keys():
             return kind(**{name: _read(types[name], each) for name, each in value.items()})
-    raise ValueError(f"a journal has {str(value)[:40]!r} where it must have {getattr(kind, '__name__', kind)}")
+    raise ValueError(f"a journal has {str(value)[:40]!r} instead of a {getattr(kind, '__name__', kind)}")

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 from ..audio import VadOptions
 from ..audio.samples import Channel
 from ..tokenizer import Task
+from .options import WordTiming
 from .results import Progress, Segment
 
 
@@ -55,6 +56,7 @@ class SpeechKeywords(WindowKeywords, total=False):
     initial_prompt: str | Sequence[int] | None
     carry_initial_prompt: bool
     word_timestamps: bool
+    word_timing: WordTiming
     clamp_times: bool
     prepend_punctuations: str
     append_punctuations: str

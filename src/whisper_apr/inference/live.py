@@ -141,7 +141,7 @@ class LiveTranscriber:
         own, for_transcribe = live_options(
             sampling_rate=sampling_rate, channel=channel, strict=strict, step=step, vad_options=vad_options, **options
         )
-        self._engine = Pipeline(model, check_cancelled, for_transcribe)
+        self._pipeline = Pipeline(model, check_cancelled, for_transcribe)
         self._step = round(own.step * SAMPLE_RATE)
         self._selector = ChannelSelector("the sound", own.channel, Diagnostics(own.strict))
         self._resampler = Resampler(own.sampling_rate, SAMPLE_RATE)
@@ -200,7 +200,7 @@ class LiveTranscriber:
         offset = start / SAMPLE_RATE
         words = [
             replace(word, start=word.start + offset, end=word.end + offset)
-            for segment in TranscriptionJob(self._engine, [lambda: iter([samples])]).segments()
+            for segment in TranscriptionJob(self._pipeline, [lambda: iter([samples])]).segments()
             for word in segment.words or ()
         ]
         n = len(self._settled)

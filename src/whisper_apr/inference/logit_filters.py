@@ -1,4 +1,8 @@
-"""What the next token may not be, and what makes one likelier or less likely. A rule changes the logits in place, forbidding by -inf."""
+"""Suppress tokens, or make them more or less probable, before the next one is chosen.
+
+A filter changes the logits in place; -infinity suppresses a token. `SuppressBlank`, `SuppressTokens` and `TimestampRules` are
+those of openai-whisper's decoding.py (there `ApplyTimestampRules`).
+"""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -14,12 +18,14 @@ Tokens = npt.NDArray[np.integer[Any]]
 
 
 class LogitFilter(Protocol):
+    """Changes the logits of the next token."""
+
     def apply(self, logits: FloatArray, sampled: Tokens) -> None:
-        """logits `(n_row, n_vocab)`, changed in place; sampled `(n_row, n)`, the tokens that were chosen before."""
+        """Change `logits` `(n_row, n_vocab)` in place, given the tokens sampled so far, `(n_row, n)`."""
 
 
 class SuppressBlank:
-    """The first token is neither a space nor the end."""
+    """Suppresses a space and the end of text as the first token."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.blank = [*tokenizer.encode(" "), tokenizer.eot]
@@ -30,7 +36,7 @@ class SuppressBlank:
 
 
 class SuppressTokens:
-    """These tokens never."""
+    """Suppresses some tokens everywhere."""
 
     def __init__(self, suppressed: Sequence[int]) -> None:
         self.suppressed = np.array(suppressed, np.int64)
@@ -40,8 +46,10 @@ class SuppressTokens:
 
 
 class RepetitionPenalty:
-    """Tokens that were chosen before: a positive logit is divided by the penalty, a negative one multiplied with it
-    (Keskar et al., CTRL, 2019, section 4.1)."""
+    """Makes tokens that were sampled before less probable (Keskar et al., CTRL, 2019, section 4.1).
+
+    A positive logit is divided by the penalty, a negative one multiplied by it.
+    """
 
     def __init__(self, penalty: float) -> None:
         self.penalty = np.float32(penalty)
@@ -54,7 +62,7 @@ class RepetitionPenalty:
 
 
 class NoRepeatNgram:
-    """No n tokens in a row come twice."""
+    """Suppresses tokens that would repeat a sequence of `size` tokens."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -64,15 +72,17 @@ class NoRepeatNgram:
         if n < 1:
             return
         for row, chosen in zip(logits, sampled, strict=True):
-            begun = np.lib.stride_tricks.sliding_window_view(chosen, self.size)
-            again = (begun[:, :-1] == chosen[n:]).all(axis=1)
-            row[begun[again, -1]] = -np.inf
+            ngrams = np.lib.stride_tricks.sliding_window_view(chosen, self.size)
+            repeats = (ngrams[:, :-1] == chosen[n:]).all(axis=1)
+            row[ngrams[repeats, -1]] = -np.inf
 
 
 class TimestampRules:
-    """Timestamps come in pairs (or one before the end), never go back, and win where together they are likelier than any text.
+    """Makes timestamps follow openai-whisper's rules.
 
-    The first token is a timestamp, of at most `max_initial` steps.
+    Timestamps come in pairs, except for one before the end of text; they never decrease; and one is chosen whenever
+    the timestamps together are more probable than any single text token. The first token is a timestamp of at most
+    `max_initial` steps of 0.02 s, or any timestamp if that is None.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_initial: int | None) -> None:
@@ -89,22 +99,22 @@ class TimestampRules:
                 logits[:, self.begin + self.max_initial + 1 :] = -np.inf
             return
         for row, chosen in zip(logits, sampled, strict=True):
-            self._pair(row, chosen)
+            self._apply_order(row, chosen)
             text, stamps = row[: self.begin], row[self.begin :]
-            # the sum of the timestamps' probabilities against the likeliest text, both short of the same divisor
+            # sum of the timestamps' probabilities against the most probable text token; both lack the same divisor
             if float(simd.logsumexp(stamps)) > text[simd.argmax(text)]:
                 text[:] = -np.inf
 
-    def _pair(self, logits: FloatArray, sampled: Tokens) -> None:
+    def _apply_order(self, logits: FloatArray, sampled: Tokens) -> None:
         begin = self.begin
         last = sampled[-1] >= begin
         before = len(sampled) < 2 or sampled[-2] >= begin
         if last and before:
-            logits[begin:] = -np.inf  # the pair is complete: text
+            logits[begin:] = -np.inf  # the pair is complete, or the text starts: text must follow
             return
         if last:
-            logits[: self.eot] = -np.inf  # half a pair: its other half, or the end
+            logits[: self.eot] = -np.inf  # half a pair: the other half or the end of text must follow
         stamps = sampled[sampled >= begin]
         if len(stamps):
-            # a segment's end may be its next one's begin, but no segment is of length zero
+            # a segment may start where the one before it ends, but must not be empty
             logits[begin : stamps[-1] if last else stamps[-1] + 1] = -np.inf

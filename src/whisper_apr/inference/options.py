@@ -8,7 +8,7 @@ the temperatures in TranscribeOptions, each attempt at a window is given one.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 from ..audio import VadOptions, vad_kind
 from ..errors import OptionError
@@ -34,6 +34,9 @@ from ..tokenizer import TASKS, Task, Tokenizer, to_language_code
 # punctuation that belongs to the word after it, and to the word before it
 PREPENDED = "\"'“¿([{-"
 APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+
+WordTiming = Literal["default", "openai"]
+WORD_TIMINGS: tuple[WordTiming, ...] = get_args(WordTiming)
 
 MAX_GROUP = 1000  # beams or samples per window; each has its own rows in the KV cache
 
@@ -208,8 +211,11 @@ class TranscribeOptions:
             commas between, or as dictionaries with "start" and "end". The last end may be missing. With `batch_size`
             the parts may overlap and be in any order.
         word_timestamps: Whether to find the times of words.
-        clamp_times: Whether to keep times within the recording. `word_timestamps`, `vad_filter` and `batch_size` do
-            this anyway; otherwise they are openai-whisper's times, which may lie beyond the end.
+        word_timing: With `word_timestamps`, how: "default" aligns each segment by itself and moves the times to where
+            the sound starts and ends; "openai" gives exactly openai-whisper's times, which may overlap or lie beyond
+            the sound unless `clamp_times`, `vad_filter` or `batch_size` is given.
+        clamp_times: Whether to keep times within the recording. `word_timestamps` (unless `word_timing="openai"`),
+            `vad_filter` and `batch_size` do this anyway; otherwise they are openai-whisper's times, which may lie beyond the end.
         prepend_punctuations: With `word_timestamps`, punctuation that belongs to the word after it.
         append_punctuations: With `word_timestamps`, punctuation that belongs to the word before it.
         hallucination_silence_threshold: With `word_timestamps`, seconds of silence around improbable text above which
@@ -236,6 +242,7 @@ class TranscribeOptions:
     initial_prefix: Annotated[str | Sequence[int] | None, PROMPT] = None
     clip_timestamps: Annotated[str | Sequence[float | Mapping[str, float]] | None, CLIPS] = "0"
     word_timestamps: Annotated[bool, boolean] = False
+    word_timing: Annotated[WordTiming, choice(*WORD_TIMINGS)] = "default"
     clamp_times: Annotated[bool, boolean] = False
     prepend_punctuations: Annotated[str, text] = PREPENDED
     append_punctuations: Annotated[str, text] = APPENDED
@@ -254,13 +261,16 @@ class TranscribeOptions:
         parse_fields(self)
         if self.hallucination_silence_threshold is not None and not self.word_timestamps:
             raise OptionError("hallucination_silence_threshold needs word_timestamps=True")
+        if self.word_timing != "default" and not self.word_timestamps:
+            raise OptionError(f"word_timing={self.word_timing!r} needs word_timestamps=True")
         if self.batch_size is None and self.clips is not None and any(a > b for a, b in pairwise(self.clips)):
             raise OptionError(f"clip_timestamps must be in order unless batch_size is given, not {self.clips}")
 
     @property
     def clamps_times(self) -> bool:
         """Whether times are kept within the recording."""
-        return self.clamp_times or self.word_timestamps or self.vad_filter or self.batch_size is not None
+        words_clamp = self.word_timestamps and self.word_timing == "default"
+        return self.clamp_times or words_clamp or self.vad_filter or self.batch_size is not None
 
     @property
     def temperatures(self) -> tuple[float, ...]:

@@ -1,18 +1,19 @@
-"""What is known of a recording apart from its sound: its segments are numbered, timed and, of several channels, merged here."""
+"""Per-recording metadata: numbers segments, converts their times to the recording's, and merges channels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
 from math import inf
 
+from ..audio import FRAMES_PER_SECOND
 from ..tokenizer import Tokenizer
 from .results import Progress, Segment, Transcription
 from .vad_filter import SpeechTimeMap
-from .windows import FRAMES_PER_SECOND, WindowSequence
+from .windows import WindowSequence
 
 
 class RecordingInfo:
-    """One channel of a recording. Holds neither its sound nor its segments."""
+    """Metadata of one channel of a recording. Holds neither audio nor, once they are in order, segments."""
 
     def __init__(
         self,
@@ -20,46 +21,60 @@ class RecordingInfo:
         tokenizer: Tokenizer,
         language: str,
         language_probability: float,
-        spoken: SpeechTimeMap | None,
+        time_map: SpeechTimeMap | None,
     ) -> None:
-        self.duration = duration  # seconds
+        """Make the metadata of a channel.
+
+        Args:
+            duration: seconds.
+            tokenizer: for the channel's language.
+            language: its code.
+            language_probability: 1 if the language was given.
+            time_map: converts times, if only the speech was transcribed.
+        """
+        self.duration = duration
         self.tokenizer = tokenizer
-        self.language = language  # a code
+        self.language = language
         self.language_probability = language_probability
-        self._spoken = spoken  # where only the speech was transcribed
+        self._time_map = time_map
         self._n_segment = 0
-        self._place = 0  # whose turn it is
-        self._waiting: dict[int, list[Segment]] = {}  # segments of later places
-        self._ended: set[int] = set()  # later places that have no more segments to come
+        self._clip = 0  # index of the clip whose segments are returned as they come
+        self._waiting: dict[int, list[Segment]] = {}  # segments of later clips
+        self._ended: set[int] = set()  # later clips that have ended
 
-    def settle(self, passage: WindowSequence, segments: Sequence[Segment]) -> list[Segment]:
-        """Take the passage's next segments; return the recording's: in the order asked for, numbered, with the recording's times."""
-        return self.numbered(self._in_turn(passage, self.restored(segments)))
+    def add_segments(self, sequence: WindowSequence, segments: Sequence[Segment]) -> list[Segment]:
+        """Take the next segments of a sequence, and return the recording's next segments.
 
-    def restored(self, segments: Sequence[Segment]) -> list[Segment]:
-        return list(map(self._spoken.restored, segments) if self._spoken else segments)
+        Those are in the order of the clips, numbered, and have the recording's times. Segments of a clip are held back until
+        all clips before it have ended.
+        """
+        return self.number_segments(self._in_clip_order(sequence, self.restore_times(segments)))
 
-    def numbered(self, segments: Sequence[Segment]) -> list[Segment]:
+    def restore_times(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Return the segments with times in the recording."""
+        return list(map(self._time_map.restore_times, segments) if self._time_map else segments)
+
+    def number_segments(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Return the segments with the next ids."""
         first, self._n_segment = self._n_segment, self._n_segment + len(segments)
         return [replace(segment, id=first + i) for i, segment in enumerate(segments)]
 
-    def _in_turn(self, passage: WindowSequence, segments: list[Segment]) -> list[Segment]:
-        """Hold back the segments of a place until all before it have ended."""
-        self._waiting.setdefault(passage.place, []).extend(segments)
-        if passage.ended and passage.ends_place:
-            self._ended.add(passage.place)
-        settled = self._waiting.pop(self._place, [])
-        while self._place in self._ended:
-            self._ended.remove(self._place)
-            self._place += 1
-            settled += self._waiting.pop(self._place, [])
-        return settled
+    def _in_clip_order(self, sequence: WindowSequence, segments: list[Segment]) -> list[Segment]:
+        self._waiting.setdefault(sequence.clip_number, []).extend(segments)
+        if sequence.ended and sequence.ends_clip:
+            self._ended.add(sequence.clip_number)
+        ready = self._waiting.pop(self._clip, [])
+        while self._clip in self._ended:
+            self._ended.remove(self._clip)
+            self._clip += 1
+            ready += self._waiting.pop(self._clip, [])
+        return ready
 
-    def progress(self, passage: WindowSequence) -> Progress:
-        """Return how much of the recording is done, the passage having come so far. It never goes back."""
-        frames = passage.seek if passage.next_start is None else min(passage.seek, passage.next_start)
+    def progress(self, sequence: WindowSequence) -> Progress:
+        """Return the progress of the recording after a sequence was decoded up to its `seek`. It never decreases."""
+        frames = sequence.seek if sequence.next_start is None else min(sequence.seek, sequence.next_start)
         done = frames / FRAMES_PER_SECOND
-        done = self._spoken.original(done, True) if self._spoken else done
+        done = self._time_map.original_time(done, True) if self._time_map else done
         return Progress(min(done, self.duration), self.duration)
 
     def result(self, segments: Sequence[Segment]) -> Transcription:
@@ -69,40 +84,43 @@ class RecordingInfo:
 
 
 class MultichannelInfo(RecordingInfo):
-    """Several channels of a recording, whose segments become one sequence, by the times at which they begin.
+    """Metadata of several channels of a recording, whose segments are merged by their start.
 
-    A segment is held back until every other channel has come to its beginning. Each one's `speaker` is its channel's number, as text;
-    where the channels' languages differ, its `language` is its channel's.
+    A segment is held back until all other channels have been decoded up to its start. Its `speaker` is the index of its
+    channel, as text, and if the channels differ in language, its `language` is its channel's.
     """
 
     def __init__(self, channels: Sequence[RecordingInfo]) -> None:
-        """`channels` in their order. The transcription's language is that of the channel where it is most certain."""
+        """Make the metadata of a recording from that of its channels, in order. Its language is the most probable of theirs."""
         surest = max(channels, key=lambda channel: channel.language_probability)
         duration = max(channel.duration for channel in channels)
         super().__init__(duration, surest.tokenizer, surest.language, surest.language_probability, None)
         self._channels = channels
-        self._differ = len({each.language for each in channels}) > 1
-        self._come = [0.0] * len(channels)  # seconds: no later segment of the channel begins before
-        self._held: list[tuple[float, int, int, Segment]] = []  # a heap: start, channel, number in it
+        self._languages_differ = len({each.language for each in channels}) > 1
+        self._decoded_until = [0.0] * len(channels)  # seconds: no later segment of the channel starts before
+        self._held: list[tuple[float, int, int, Segment]] = []  # a heap: start, channel, id in the channel
 
-    def settle(self, passage: WindowSequence, segments: Sequence[Segment]) -> list[Segment]:
-        channel = passage.channel
-        heard = self._channels[channel]
-        for segment in heard.numbered(heard.restored(segments)):  # by time, whatever order was asked for
-            heappush(self._held, (segment.start, channel, segment.id, self._marked(segment, channel)))
-        self._come[channel] = inf if passage.ended and passage.is_last else heard.progress(passage).done
-        settled = []
-        while self._held and self._held[0][0] <= min(self._come):
-            settled.append(heappop(self._held)[-1])
-        return self.numbered(settled)
+    def add_segments(self, sequence: WindowSequence, segments: Sequence[Segment]) -> list[Segment]:
+        """Take the next segments of a channel's sequence, and return the recording's next segments, ordered by start."""
+        channel = sequence.channel
+        info = self._channels[channel]
+        for segment in info.number_segments(info.restore_times(segments)):  # in any order of the clips
+            heappush(self._held, (segment.start, channel, segment.id, self._with_speaker(segment, channel)))
+        self._decoded_until[channel] = inf if sequence.ended and sequence.is_last else info.progress(sequence).done
+        ready = []
+        while self._held and self._held[0][0] <= min(self._decoded_until):
+            ready.append(heappop(self._held)[-1])
+        return self.number_segments(ready)
 
-    def _marked(self, segment: Segment, channel: int) -> Segment:
+    def _with_speaker(self, segment: Segment, channel: int) -> Segment:
         speaker = str(channel)
         words = None if segment.words is None else tuple(replace(word, speaker=speaker) for word in segment.words)
-        language = self._channels[channel].language if self._differ and segment.language is None else segment.language
+        language = segment.language
+        if self._languages_differ and language is None:
+            language = self._channels[channel].language
         return replace(segment, speaker=speaker, words=words, language=language)
 
-    def progress(self, passage: WindowSequence) -> Progress:
-        """Return the mean of the channels' progress, the passage having been settled."""
-        done = [min(come, self.duration) for come in self._come]
+    def progress(self, sequence: WindowSequence) -> Progress:
+        """Return the mean of the channels' progress. Call it after `add_segments`."""
+        done = [min(until, self.duration) for until in self._decoded_until]
         return Progress(sum(done) / len(done), self.duration)

@@ -1,4 +1,7 @@
-"""How tokens are chosen from logits: the best, a sample, or the best of several beams."""
+"""Choose tokens from logits: greedy search, sampling, and beam search.
+
+The rules are those of `GreedyDecoder`, `BeamSearchDecoder` and `MaximumLikelihoodRanker` in openai-whisper's decoding.py.
+"""
 
 from typing import Any, Protocol
 
@@ -12,44 +15,51 @@ from ..model.decoder import DecoderCache
 FloatArray = simd.FloatArray
 Tokens = npt.NDArray[np.integer[Any]]
 Flags = npt.NDArray[np.bool_]
-Candidates = list[tuple[int, ...]]  # sequences of sampled tokens, without the end
+Candidates = list[tuple[int, ...]]  # sequences of sampled tokens, without the end of text
 
 
 class Search(Protocol):
-    """Rows are audio x group; those of one audio stand side by side."""
+    """A search strategy. Rows are `n_audio * group`; those of one audio are adjacent."""
 
     def update(self, sampled: Tokens, logits: FloatArray, cache: DecoderCache) -> tuple[Tokens, Flags]:
-        """sampled `(n_row, n)`, logits `(n_row, n_vocab)` -> sampled `(n_row, n + 1)`, and which audios have ended `(n_audio,)`.
+        """Append a token to each row.
 
-        The cache's rows follow where they are reordered.
+        Args:
+            sampled: the tokens so far, `(n_row, n)`.
+            logits: of the next token, `(n_row, n_vocab)`.
+            cache: its rows are reordered if the search replaces a row's past by another's.
+
+        Returns:
+            The tokens `(n_row, n + 1)`, and which audios are finished, `(n_audio,)`.
         """
 
     def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
-        """What an audio has to choose from, and each one's log-probability; sampled `(group, n)` are its rows."""
+        """Return the candidates of an audio and their log-probabilities. `sampled` is `(group, n)`, the rows of the audio."""
 
     def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
-        """Only these audios go on, in this order."""
+        """Keep only these audios, in this order."""
 
 
 class GreedySearch:
-    """The likeliest token at temperature 0, else one drawn from the distribution at that temperature."""
+    """Chooses the most probable token at temperature 0, and samples at a higher temperature."""
 
     def __init__(self, n_audio: int, group: int, eot: int, temperature: float, seed: int | None = None) -> None:
         self.group = group
         self.eot = eot
         self.temperature = temperature
         self.sums = np.zeros(n_audio * group, np.float32)
-        # each sample of an audio has its own stream, so that a batch gives what its audios give alone
+        # one generator per row, so that the samples of an audio do not depend on the rest of the batch
         self.random = [
             np.random.default_rng(None if seed is None else [seed, i % group]) for i in range(n_audio * group)
         ]
 
     def update(self, sampled: Tokens, logits: FloatArray, cache: DecoderCache) -> tuple[Tokens, Flags]:
+        """Append a token to each row; see `Search`. A row that has ended only gets more end-of-text tokens."""
         ended = sampled[:, -1] == self.eot if sampled.shape[1] else np.zeros(len(sampled), np.bool_)
         total = simd.logsumexp(logits)
-        require_numbers(total)
-        require_a_choice(total[~ended])
-        chosen = simd.argmax(logits) if self.temperature == 0 else self._draw(logits)
+        check_logits(total)
+        check_token_available(total[~ended])
+        chosen = simd.argmax(logits) if self.temperature == 0 else self._sample(logits)
         chosen[ended], total[ended] = self.eot, 0
         logprobs = logits[np.arange(len(chosen)), chosen] - total
         logprobs[ended] = 0
@@ -57,26 +67,32 @@ class GreedySearch:
         done = (chosen == self.eot).reshape(-1, self.group).all(axis=1)
         return np.concatenate([sampled, chosen[:, None]], axis=1), done
 
-    def _draw(self, logits: FloatArray) -> npt.NDArray[np.int64]:
+    def _sample(self, logits: FloatArray) -> npt.NDArray[np.int64]:
         chosen = np.empty(len(logits), np.int64)
         for i, probabilities in enumerate(simd.softmax(logits / np.float32(self.temperature))):
-            heights = np.cumsum(probabilities, dtype=np.float64)
-            chosen[i] = np.searchsorted(heights, self.random[i].random() * heights[-1], side="right")
+            cumulative = np.cumsum(probabilities, dtype=np.float64)
+            chosen[i] = np.searchsorted(cumulative, self.random[i].random() * cumulative[-1], side="right")
         return chosen
 
     def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
+        """Return the audio's rows up to their end of text; see `Search`."""
         rows = sampled.tolist()
         candidates = [tuple(row[: row.index(self.eot)] if self.eot in row else row) for row in rows]
         return candidates, self.sums[audio * self.group : (audio + 1) * self.group].tolist()
 
     def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
-        rows = rows_of(audios, self.group)
+        """Keep only these audios, in this order."""
+        rows = group_rows(audios, self.group)
         self.sums = self.sums[rows]
         self.random = [self.random[i] for i in rows]
 
 
 class BeamSearch:
-    """The `beam_size` likeliest beginnings go on; an audio has ended when `patience * beam_size` sequences of it have."""
+    """Keeps the `beam_size` most probable sequences of each audio.
+
+    An audio is finished when `patience * beam_size` of its sequences have ended (Kasai et al., Beam Decoding with Controlled
+    Patience, 2022).
+    """
 
     def __init__(self, n_audio: int, beam_size: int, eot: int, patience: float = 1.0) -> None:
         self.beam_size = beam_size
@@ -84,45 +100,46 @@ class BeamSearch:
         self.max_candidates = round(beam_size * patience)
         self.sums = np.zeros(n_audio * beam_size, np.float32)
         self.finished: list[dict[tuple[int, ...], float]] = [{} for _ in range(n_audio)]
-        self._equal = True  # before the first update all beams of an audio are the same
+        self._is_first = True  # all beams of an audio are still the same
 
     def update(self, sampled: Tokens, logits: FloatArray, cache: DecoderCache) -> tuple[Tokens, Flags]:
+        """Extend the beams by one token; see `Search`."""
         size = self.beam_size
-        # one more than there are beams: one of them may be the end
         total = simd.logsumexp(logits)
-        require_numbers(total)
-        require_a_choice(total)
+        check_logits(total)
+        check_token_available(total)
+        # one more than there are beams, since one of them may be the end of text
         best = simd.top_k(logits, size + 1)
         logprobs = np.take_along_axis(logits, best, axis=1) - total[:, None]
         scores = self.sums[:, None] + logprobs
-        if self._equal:
+        if self._is_first:
             scores.reshape(-1, size, size + 1)[:, 1:] = -np.inf
-            self._equal = False
+            self._is_first = False
         scores = scores.reshape(len(self.finished), -1)
         order = np.argsort(-scores, axis=1, kind="stable")
         source: list[int] = []
         chosen: list[int] = []
-        for audio, (finished, places) in enumerate(zip(self.finished, order.tolist(), strict=True)):
+        for audio, (finished, ranking) in enumerate(zip(self.finished, order.tolist(), strict=True)):
             kept = 0
-            for place in places:
-                beam, rank_in_beam = divmod(place, size + 1)
+            for index in ranking:
+                beam, rank_in_beam = divmod(index, size + 1)
                 row = audio * size + beam
                 token = int(best[row, rank_in_beam])
                 if token != self.eot:
                     source.append(row)
                     chosen.append(token)
-                    self.sums[len(source) - 1] = scores[audio, place]
+                    self.sums[len(source) - 1] = scores[audio, index]
                     kept += 1
                     if kept == size:
                         break
-                elif len(finished) < self.max_candidates and scores[audio, place] > -np.inf:
-                    finished[tuple(sampled[row].tolist())] = float(scores[audio, place])
+                elif len(finished) < self.max_candidates and scores[audio, index] > -np.inf:
+                    finished[tuple(sampled[row].tolist())] = float(scores[audio, index])
         cache.reorder(np.array(source))
         done = np.array([len(finished) >= self.max_candidates for finished in self.finished])
         return np.concatenate([sampled[source], np.array(chosen)[:, None]], axis=1), done
 
     def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
-        """Where too few sequences have ended, the likeliest of the others are ended here."""
+        """Return the sequences that have ended and, if these are too few, the most probable others; see `Search`."""
         done = self.finished[audio]
         sums = self.sums[audio * self.beam_size : (audio + 1) * self.beam_size]
         for i in np.argsort(sums)[::-1]:
@@ -132,37 +149,41 @@ class BeamSearch:
         return list(done), list(done.values())
 
     def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
-        self.sums = self.sums[rows_of(audios, self.beam_size)]
+        """Keep only these audios, in this order."""
+        self.sums = self.sums[group_rows(audios, self.beam_size)]
         self.finished = [self.finished[i] for i in audios]
 
 
-def require_numbers(values: FloatArray) -> None:
-    """Raise FormatError where one of these, which were computed from logits, is NaN or infinite.
+def check_logits(values: FloatArray) -> None:
+    """Raise FormatError if one of `values`, which were computed from logits, is NaN or +infinity.
 
-    -infinity passes: it is what forbids a token, and `logsumexp` of tokens that are all forbidden. Weights are finite
-    when they are loaded; finite ones can still lead to infinities where they are damaged.
+    -infinity is allowed: it suppresses a token, and is the `logsumexp` of tokens that are all suppressed. Weights are checked
+    to be finite when they are loaded, but damaged finite weights can still lead to infinities.
     """
     if not (values < np.inf).all():
         raise FormatError(
-            "the model computes infinity or NaN in place of logits: its weights are damaged or from a failed training; "
-            "load it again from where it came"
+            "the model computes logits that are infinite or NaN: its weights are damaged or from a failed training; "
+            "download or convert it again"
         )
 
 
-def require_a_choice(total: FloatArray) -> None:
-    """Raise OptionError where `logsumexp` of a row's logits is -infinity, as every token is forbidden."""
+def check_token_available(total: FloatArray) -> None:
+    """Raise OptionError if the `logsumexp` of a row's logits is -infinity: all tokens are suppressed."""
     if (total == -np.inf).any():
         raise OptionError("suppress_tokens and the other options leave no token to choose; suppress fewer")
 
 
-def rows_of(audios: npt.NDArray[np.integer[Any]], group: int) -> npt.NDArray[np.int64]:
-    """The rows of these audios, `group` of each."""
+def group_rows(audios: npt.NDArray[np.integer[Any]], group: int) -> npt.NDArray[np.int64]:
+    """Return the indices of the rows of these audios, `group` of each."""
     return (np.asarray(audios, np.int64)[:, None] * group + np.arange(group)).reshape(-1)
 
 
 def rank(candidates: Candidates, scores: list[float], length_penalty: float | None) -> int:
-    """The index of the best candidate: by log-probability over length, or over Wu et al.'s penalty ((5 + length) / 6)^a
-    (Google's Neural Machine Translation System, 2016, equation 14)."""
+    """Return the index of the best candidate, by log-probability divided by a penalty.
+
+    The penalty is the candidate's length or, with `length_penalty`, ((5 + length) / 6) ** length_penalty (Wu et al., Google's
+    Neural Machine Translation System, 2016, equation 14).
+    """
     lengths = [len(tokens) for tokens in candidates]
     penalties = [n if length_penalty is None else ((5 + n) / 6) ** length_penalty for n in lengths]
     with np.errstate(divide="ignore", invalid="ignore"):  # an empty candidate has length 0

@@ -1,4 +1,4 @@
-"""The log-mel spectrogram of a recording, computed in blocks as its windows are asked for."""
+"""The log-mel spectrogram of a recording, computed in blocks while its windows are read."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,32 +11,39 @@ from .audio_source import Blocks
 
 FloatArray = simd.FloatArray
 
-KEPT_FRAMES = 12_000  # two minutes: what a spectrogram keeps of its first pass, so that short recordings are read once
-MAX_BLOCK = 10 * SAMPLE_RATE  # samples whose spectrogram is computed at once
+KEPT_FRAMES = 12_000  # two minutes: recordings up to this long are kept from the first pass and read only once
+MAX_BLOCK = 10 * SAMPLE_RATE  # samples whose spectrogram is computed at a time
 
 
 class Spectrogram:
-    """The log-mel of a recording and 30 s of zeros after it, as `log_mel_spectrogram` gives it of the whole.
+    """The log-mel spectrogram of a recording and the 30 s of silence after it, equal to `log_mel_spectrogram` of the whole.
 
-    The first reading finds its length and its maximum, to which every window is held. Windows are best asked for in their order: what
-    lies before one that was asked for is forgotten, and read again from the beginning where it is wanted.
+    A first pass over the recording, in the constructor, finds its length and its maximum, which the dynamic range of every
+    frame is limited by. Frames are then read forward by `read`, which starts another pass to go back.
     """
 
     def __init__(self, blocks: Blocks, n_mels: int, check_cancelled: Callable[[], None] = lambda: None) -> None:
+        """Make a spectrogram.
+
+        Args:
+            blocks: returns the recording's samples, mono at 16 kHz, from the beginning at each call.
+            n_mels: mel bands, 80 or 128.
+            check_cancelled: called for each block of the first pass; an exception that it raises is passed on.
+        """
         self.n_mels = n_mels
         self._blocks = blocks
         self._stream: Iterator[FloatArray] = iter(())
-        self._kept: list[FloatArray] = []  # frames from number _first on
+        self._kept: list[FloatArray] = []  # frames _first to _end
         self._first = self._end = 0
-        self.n_samples, self._maximum, whole = 0, -np.inf, True
-        for frames in self._read(count=True):
+        self.n_samples, self._maximum, is_whole = 0, -np.inf, True
+        for frames in self._compute(count=True):
             check_cancelled()
             self._maximum = max(self._maximum, float(frames.max(initial=-np.inf)))
             self._keep(frames)
             if self._end > KEPT_FRAMES + N_FRAMES:
-                self._kept, self._first, whole = [], self._end, False
+                self._kept, self._first, is_whole = [], self._end, False
         self.content_frames = self.n_samples // HOP_LENGTH
-        if not whole:
+        if not is_whole:
             self._restart()
 
     @property
@@ -44,7 +51,24 @@ class Spectrogram:
         """Seconds of the recording."""
         return self.n_samples / SAMPLE_RATE
 
-    def _read(self, count: bool = False) -> Iterator[FloatArray]:
+    def read(self, start: int, size: int) -> FloatArray:
+        """Return frames `start` to `start + size`, `(n_mels, size)`, and discard those before `start`.
+
+        Fewer frames are returned beyond the 30 s after the recording. A `start` before one read earlier costs another pass
+        over the recording, unless the recording was short enough to be kept.
+
+        Raises:
+            AudioError: the recording ended earlier than in the first pass.
+        """
+        self._seek(start)
+        self._read_until(start, start + size)
+        if not self._kept:
+            return np.zeros((self.n_mels, 0), np.float32)
+        offset = start - self._first
+        return normalize_log_mel(np.concatenate(self._kept, axis=1)[:, offset : offset + size], self._maximum)
+
+    def _compute(self, count: bool = False) -> Iterator[FloatArray]:
+        """Yield the frames of one pass, without the limit on their dynamic range; with `count`, count the samples."""
         mel = MelStream(self.n_mels)
         for block in self._blocks():
             self.n_samples += len(block) if count else 0
@@ -57,24 +81,25 @@ class Spectrogram:
         self._end += frames.shape[1]
 
     def _restart(self) -> None:
-        self._stream, self._kept, self._first, self._end = self._read(), [], 0, 0
+        self._stream, self._kept, self._first, self._end = self._compute(), [], 0, 0
 
-    def window(self, start: int, size: int) -> FloatArray:
-        """Frames `start` to `start + size`, `(n_mels, size)`; fewer where the 30 s after the recording end."""
+    def _seek(self, start: int) -> None:
+        """Discard the blocks that end before frame `start`, or start another pass if it has been discarded itself."""
         if start < self._first:
             self._restart()
         while self._kept and self._first + self._kept[0].shape[1] <= start:
             self._first += self._kept.pop(0).shape[1]
-        while self._end < start + size:
+
+    def _read_until(self, start: int, end: int) -> None:
+        """Keep blocks from the one with frame `start` to the one with frame `end - 1`, or to the end of the recording."""
+        while self._end < end:
             frames = next(self._stream, None)
             if frames is None and self._end < self.content_frames:
-                raise AudioError("the recording has become shorter while it was read; it must not be written to")
+                raise AudioError(
+                    "the recording became shorter while it was read; do not write to a file during its transcription"
+                )
             if frames is None:
-                break
+                return
             self._keep(frames)
             if self._end <= start:
                 self._kept, self._first = [], self._end
-        if not self._kept:
-            return np.zeros((self.n_mels, 0), np.float32)
-        offset = start - self._first
-        return normalize_log_mel(np.concatenate(self._kept, axis=1)[:, offset : offset + size], self._maximum)

@@ -1,4 +1,4 @@
-"""A recording of any length becomes segments, by openai-whisper's rules."""
+"""Transcribe a recording of any length, by the rules of openai-whisper's transcribe.py."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,7 @@ from functools import partial
 from heapq import merge
 from typing import Any, Unpack
 
-from ..audio import N_FRAMES, SAMPLE_RATE, AudioLike, ReadingOptions, pad_or_trim
+from ..audio import FRAMES_PER_SECOND, N_FRAMES, SAMPLE_RATE, AudioLike, ReadingOptions, pad_or_trim
 from ..audio.samples import EACH, MIX, Channel
 from ..errors import OptionError
 from ..model import Whisper
@@ -15,26 +15,28 @@ from ..option_docs import list_options
 from ..option_values import boolean, function, optional, parse
 from ..output import format_timestamp, prefix_speaker
 from .audio_source import Blocks, open_channels
-from .batch import decode_sequences, quiet_cuts
+from .batch import BatchDecoder, split_clips
+from .decode import FloatArray
 from .fallback import FallbackDecoder
 from .journal import Journal
 from .keywords import OptionKeywords
-from .language import LanguageChooser, check_language, embed, tokenizer_of
+from .language import LanguageDetector, check_language, encode, tokenizer_of
 from .options import DecodingOptions, TranscribeOptions, prompt_tokens, split_options
 from .recording_info import MultichannelInfo, RecordingInfo
 from .results import Progress, Segment, Transcription
 from .spectrogram import Spectrogram
-from .vad_filter import SpeechTimeMap, only_speech
-from .windows import FRAMES_PER_SECOND, Context, WindowSequence
+from .vad_filter import SpeechTimeMap, filter_speech
+from .windows import Aligner, PromptContext, WindowSequence
+from .word_timestamps.openai_timing import add_openai_words
 from .word_timestamps.words import add_words
 
 _log = logging.getLogger(__name__)
 
-ROWS = 8  # channels that are decoded at once, where no batch_size is given
+MAX_CHANNELS = 8  # channels that are decoded in one batch, unless batch_size is given
 
 
 def _clips(seconds: tuple[float, ...] | None, content_frames: int) -> list[tuple[int, int]]:
-    """Return the clips to transcribe, in frames: those that have any sound. See `TranscribeOptions.clips`."""
+    """Return the clips in frames, without empty ones. See `TranscribeOptions.clips`."""
     points = [round(t * FRAMES_PER_SECOND) for t in seconds or (0.0,)]
     if len(points) % 2:
         points.append(content_frames)
@@ -43,163 +45,194 @@ def _clips(seconds: tuple[float, ...] | None, content_frames: int) -> list[tuple
 
 
 class Pipeline:
-    """A model and options, made ready for any number of recordings. OptionError for an option that is unknown or not allowed."""
+    """A model and checked options, ready to transcribe any number of recordings."""
 
     def __init__(self, model: Whisper, check_cancelled: Callable[[], None], options: dict[str, Any]) -> None:
+        """Check the options and prepare the decoder.
+
+        Args:
+            model: the model.
+            check_cancelled: called before every token; an exception that it raises ends the transcription.
+            options: those of TranscribeOptions and DecodingOptions.
+
+        Raises:
+            OptionError: an option is unknown, not allowed, or not supported by the model.
+        """
         self.model = model
         self.check_cancelled: Callable[[], None] = parse("check_cancelled", function, check_cancelled)
         self.options, attempts = split_options(options)
         self.decoder = FallbackDecoder(model, self.options, attempts)
         self.task, language = attempts[0].task, attempts[0].language
-        self.chooser = LanguageChooser(model, self.options.languages) if model.is_multilingual else None
-        if self.chooser is None and self.options.languages is not None and "en" not in self.options.languages:
+        self.detector = LanguageDetector(model, self.options.languages) if model.is_multilingual else None
+        if self.detector is None and self.options.languages is not None and "en" not in self.options.languages:
             raise OptionError(f"this model knows English only, which is not among languages={self.options.languages}")
         self.language = None if language is None else check_language(model, language)
         self.vad = self.options.vad
         tokenizer = tokenizer_of(model)
         self.prompt = prompt_tokens("initial_prompt", self.options.initial_prompt, tokenizer, model.dims.n_vocab)
-        # a result begins with it: it can be text only. As faster-whisper cuts it, half of the text context stays free
+        # text only, since the result begins with it; cut as in faster-whisper, to leave half of the text context free
         prefix = prompt_tokens("initial_prefix", self.options.initial_prefix, tokenizer, tokenizer.eot)
         self.prefix = prefix[: model.dims.n_text_ctx // 2 - 1]
 
     def decode(
-        self, passages: Iterator[WindowSequence], size: int, journal: Journal | None = None
+        self, sequences: Iterator[WindowSequence], size: int, journal: Journal | None = None
     ) -> Iterator[tuple[WindowSequence, list[Segment]]]:
-        """See `decode_passages`."""
-        # where the language is given, multilingual detects all the same: that is what it asks for
-        chooser = self.chooser if self.options.multilingual else None
-        aligner = partial(add_words, model=self.model, options=self.options) if self.options.word_timestamps else None
-        return decode_sequences(passages, size, self.decoder, self.check_cancelled, chooser, aligner, journal)
+        """Decode sequences in batches of `size` windows. See `BatchDecoder.run`."""
+        # `multilingual` asks for detection in each window, even if a language is given
+        detector = self.detector if self.options.multilingual else None
+        batch = BatchDecoder(self.decoder, size, self.check_cancelled, detector, self._aligner(), journal)
+        return batch.run(sequences)
 
-    def nothing(self) -> WindowSequence:
-        """Return a passage with nothing in it."""
-        return WindowSequence(None, (), tokenizer_of(self.model), self.options, Context((), (), 0), 0)
+    def _aligner(self) -> Aligner | None:
+        if not self.options.word_timestamps:
+            return None
+        add = add_openai_words if self.options.word_timing == "openai" else add_words
+        return partial(add, model=self.model, options=self.options)
+
+    def empty_sequence(self) -> WindowSequence:
+        """Return a sequence without windows."""
+        return WindowSequence(None, (), tokenizer_of(self.model), self.options, PromptContext((), (), 0), 0)
 
 
 class ChannelJob:
-    """One channel's way through a model. Its language is known, its segments are not yet made."""
+    """The transcription of one channel: its language is known, its segments are not decoded yet."""
 
-    def __init__(self, engine: Pipeline, blocks: Blocks) -> None:
-        self.engine = engine
-        self.options = engine.options
-        spoken = SpeechTimeMap() if engine.vad else None
-        if engine.vad and spoken:
-            blocks = only_speech(blocks, engine.vad, spoken)
-        self.spectrogram = Spectrogram(blocks, engine.model.dims.n_mels, engine.check_cancelled)
-        self.duration_after_vad = self.spectrogram.duration  # seconds that are left where `vad_filter` leaves some out
-        self.duration = (
-            spoken.n_samples / SAMPLE_RATE if spoken else self.spectrogram.duration
-        )  # of the whole recording
+    def __init__(self, pipeline: Pipeline, blocks: Blocks) -> None:
+        self.pipeline = pipeline
+        self.options = pipeline.options
+        time_map = SpeechTimeMap() if pipeline.vad else None
+        if pipeline.vad and time_map:
+            blocks = filter_speech(blocks, pipeline.vad, time_map)
+        self.spectrogram = Spectrogram(blocks, pipeline.model.dims.n_mels, pipeline.check_cancelled)
+        self.duration_after_vad = self.spectrogram.duration  # seconds that `vad_filter` leaves
+        # seconds of the whole recording
+        self.duration = time_map.n_samples / SAMPLE_RATE if time_map else self.spectrogram.duration
         self.clips = _clips(self.options.clips, self.spectrogram.content_frames)
-        self.language_probabilities: dict[str, float] | None = None  # by code; None where the language was given
-        language = engine.language
-        if language is None and engine.chooser is not None:
-            self.language_probabilities = self._detect(engine.chooser)
+        self.language_probabilities: dict[str, float] | None = None  # by code; None if the language was given
+        language = pipeline.language
+        if language is None and pipeline.detector is not None:
+            self.language_probabilities = self._detect(pipeline.detector)
             language = max(self.language_probabilities, key=self.language_probabilities.__getitem__)
             _log.info("detected language %r with probability %.3f", language, self.language_probabilities[language])
         self.language = language or "en"  # a code
-        self.tokenizer = tokenizer_of(engine.model, self.language, engine.task)
-        self.heard = RecordingInfo(self.duration, self.tokenizer, self.language, self.language_probability, spoken)
+        self.tokenizer = tokenizer_of(pipeline.model, self.language, pipeline.task)
+        self.info = RecordingInfo(self.duration, self.tokenizer, self.language, self.language_probability, time_map)
 
     @property
     def language_probability(self) -> float:
+        """Probability of the language, 1 if it was given."""
         return 1.0 if self.language_probabilities is None else self.language_probabilities[self.language]
 
-    def _detect(self, chooser: LanguageChooser) -> dict[str, float]:
-        def windows() -> Iterator[Any]:
+    def _detect(self, detector: LanguageDetector) -> dict[str, float]:
+        def windows() -> Iterator[FloatArray]:
             for i in range(self.options.language_detection_segments):
                 if i == 0 or i * N_FRAMES < self.spectrogram.content_frames:
-                    mel = pad_or_trim(self.spectrogram.window(i * N_FRAMES, N_FRAMES), N_FRAMES)
-                    yield embed(self.engine.model, mel[None], self.engine.check_cancelled)
+                    mel = pad_or_trim(self.spectrogram.read(i * N_FRAMES, N_FRAMES), N_FRAMES)
+                    yield encode(self.pipeline.model, mel[None], self.pipeline.check_cancelled)
 
-        return chooser.of_recording(windows(), self.options.language_detection_threshold)
+        return detector.detect_recording(windows(), self.options.language_detection_threshold)
 
-    # ---- passages ------------------------------------------------------------------------------------------------
-
-    def _context(self, is_first: bool) -> Context:
-        engine = self.engine
-        always, before = (engine.prompt, []) if self.options.carry_initial_prompt else ([], engine.prompt)
+    def _context(self, is_first: bool) -> PromptContext:
+        pipeline = self.pipeline
+        always, before = (pipeline.prompt, []) if self.options.carry_initial_prompt else ([], pipeline.prompt)
         if is_first:
-            return Context(always, before, engine.decoder.prompt_room, engine.prefix)
-        return Context(always, [], engine.decoder.prompt_room)
+            return PromptContext(always, before, pipeline.decoder.max_prompt_tokens, pipeline.prefix)
+        return PromptContext(always, [], pipeline.decoder.max_prompt_tokens)
 
-    def passages(self) -> Iterator[WindowSequence]:
-        """Yield the whole recording as one; where windows are batched, pieces of at most 30 s that know nothing of each other.
-
-        They come by the time at which they begin.
-        """
+    def sequences(self) -> Iterator[WindowSequence]:
+        """Yield the whole recording as one sequence or, with `batch_size`, independent slices of at most 30 s by start."""
         n = self.spectrogram.content_frames
         make = partial(WindowSequence, tokenizer=self.tokenizer, content_frames=n)
         if self.options.batch_size is None:
             yield make(self.spectrogram, self.clips, options=self.options, context=self._context(True))
             return
-        alone = replace(self.options, condition_on_previous_text=False)
-        for piece in quiet_cuts(self.spectrogram, self.clips):
-            is_first = piece.clip == 0 and piece.start == self.clips[0][0]
-            passage = make(piece, [(piece.start, piece.end)], options=alone, context=self._context(is_first))
-            passage.place, passage.ends_place, passage.next_start = piece.clip, piece.ends_clip, piece.next_start
-            yield passage
+        independent = replace(self.options, condition_on_previous_text=False)
+        for part in split_clips(self.spectrogram, self.clips):
+            is_first = part.clip == 0 and part.start == self.clips[0][0]
+            sequence = make(part, [(part.start, part.end)], options=independent, context=self._context(is_first))
+            sequence.clip_number, sequence.ends_clip, sequence.next_start = part.clip, part.ends_clip, part.next_start
+            yield sequence
 
 
 class TranscriptionJob:
-    """A recording's way through a model; `transcriber` makes it. Its language is known, its segments are not yet made.
+    """The transcription of one recording: its language is known, its segments are not decoded yet.
 
-    Of channel "each", every channel is a recording of its own, and they are merged by time; otherwise there is one.
+    With channel "each", every channel is transcribed separately and their segments are merged by time.
+
+    Attributes:
+        language: a code; if the channels differ, the most probable one.
+        language_probability: its probability, 1 if the language was given.
+        language_probabilities: of all languages by code; None if the language was given.
+        duration: seconds of the recording.
+        duration_after_vad: seconds that `vad_filter` leaves, of the channel with the most.
+        info: numbers and merges the segments.
     """
 
-    def __init__(self, engine: Pipeline, channels: Sequence[Blocks], *, is_each: bool = False) -> None:
-        """`channels` are what is to be transcribed; with `is_each`, they are the channels of a recording, and named in its segments."""
-        self.engine = engine
-        self._channels = [ChannelJob(engine, blocks) for blocks in channels]
+    def __init__(self, pipeline: Pipeline, channels: Sequence[Blocks], *, is_each: bool = False) -> None:
+        """Make a job, which reads each channel once.
+
+        Args:
+            pipeline: model and options.
+            channels: the audio to transcribe.
+            is_each: `channels` are the channels of a recording, and segments are labeled with them.
+        """
+        self.pipeline = pipeline
+        self._channels = [ChannelJob(pipeline, blocks) for blocks in channels]
         surest = max(self._channels, key=lambda channel: channel.language_probability)
-        self.language = surest.language  # a code; where the channels' differ, the one that is the most certain
+        self.language = surest.language
         self.language_probability = surest.language_probability
-        self.language_probabilities = surest.language_probabilities  # by code; None where the language was given
-        self.duration = max(channel.duration for channel in self._channels)  # seconds of the whole recording
-        # seconds that are left where `vad_filter` leaves some out, of the channel with the most
+        self.language_probabilities = surest.language_probabilities
+        self.duration = max(channel.duration for channel in self._channels)
         self.duration_after_vad = max(channel.duration_after_vad for channel in self._channels)
-        heard = [channel.heard for channel in self._channels]
-        self.heard = MultichannelInfo(heard) if is_each else heard[0]
+        infos = [channel.info for channel in self._channels]
+        self.info = MultichannelInfo(infos) if is_each else infos[0]
 
     @classmethod
     def open(
-        cls, engine: Pipeline, audio: AudioLike, reading: ReadingOptions, *, allow_empty: bool = False
+        cls, pipeline: Pipeline, audio: AudioLike, reading: ReadingOptions, *, allow_empty: bool = False
     ) -> "TranscriptionJob":
-        """Make a job of a recording."""
+        """Open a recording. Raises AudioError if it cannot be read."""
         channels = open_channels(audio, reading, allow_empty=allow_empty)
-        return cls(engine, channels, is_each=reading.channel == EACH)
+        return cls(pipeline, channels, is_each=reading.channel == EACH)
 
-    def passages(self) -> Iterator[WindowSequence]:
-        """Yield the channels' passages by the time at which they begin."""
-        heard = [channel.heard for channel in self._channels]
-        by_channel = [self._passages(number, channel) for number, channel in enumerate(self._channels)]
-        self._channels = []  # the sound is let go with the passages
-        return merge(*by_channel, key=lambda passage: heard[passage.channel].progress(passage).done)
+    def sequences(self) -> Iterator[WindowSequence]:
+        """Return the sequences of all channels, ordered by start. May be called once: the sequences then own the audio."""
+        infos = [channel.info for channel in self._channels]
+        by_channel = [self._channel_sequences(index, channel) for index, channel in enumerate(self._channels)]
+        self._channels = []
+        return merge(*by_channel, key=lambda sequence: infos[sequence.channel].progress(sequence).done)
 
-    def _passages(self, number: int, channel: ChannelJob) -> Iterator[WindowSequence]:
-        """Yield a channel's passages, at least one, of which the last says so."""
-        before: WindowSequence | None = None
-        for passage in channel.passages():
-            passage.channel = number
-            if before is not None:
-                yield before
-            before = passage
-        if before is None:
-            before = self.engine.nothing()
-            before.channel = number
-        before.is_last = True
-        del channel
-        yield before
+    def _channel_sequences(self, index: int, channel: ChannelJob) -> Iterator[WindowSequence]:
+        """Yield the channel's sequences, at least one, and mark the last."""
+        previous: WindowSequence | None = None
+        for sequence in channel.sequences():
+            sequence.channel = index
+            if previous is not None:
+                yield previous
+            previous = sequence
+        if previous is None:
+            previous = self.pipeline.empty_sequence()
+            previous.channel = index
+        previous.is_last = True
+        del channel  # releases the audio while the last sequence is decoded
+        yield previous
 
     def segments(self, on_progress: Callable[[Progress], None] | None = None) -> Iterator[Segment]:
-        """Yield the segments as they settle. May be called once."""
-        n_row = self.engine.options.batch_size or min(len(self._channels), ROWS)
-        for passage, segments in self.engine.decode(self.passages(), n_row):
-            if passage.error is not None:
-                raise passage.error
-            yield from self.heard.settle(passage, segments)
+        """Yield the segments as they are decoded. May be called once.
+
+        Args:
+            on_progress: called after each window.
+
+        Raises:
+            AudioError: the recording cannot be read to its end.
+        """
+        size = self.pipeline.options.batch_size or min(len(self._channels), MAX_CHANNELS)
+        for sequence, segments in self.pipeline.decode(self.sequences(), size):
+            if sequence.error is not None:
+                raise sequence.error
+            yield from self.info.add_segments(sequence, segments)
             if on_progress is not None:
-                on_progress(self.heard.progress(passage))
+                on_progress(self.info.progress(sequence))
         if on_progress is not None:
             on_progress(Progress(self.duration, self.duration))
 
@@ -216,10 +249,18 @@ def transcriber(
     check_cancelled: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> TranscriptionJob:
-    """Make a recording ready: its length and its language are known, and `segments()` yields its segments as they settle.
+    """Open a recording, detect its language, and return a job whose `segments()` decodes it.
 
-    With `allow_empty`, a recording without samples has no segments; otherwise it raises AudioError. The other arguments
-    are `transcribe`'s.
+    Args:
+        model: the model.
+        audio: as for `transcribe`.
+        sampling_rate: as for `transcribe`.
+        channel: as for `transcribe`.
+        track: as for `transcribe`.
+        strict: as for `transcribe`.
+        allow_empty: a recording without samples has no segments instead of raising AudioError.
+        check_cancelled: as for `transcribe`.
+        options: as for `transcribe`.
     """
     reading = ReadingOptions(sampling_rate, channel, track, strict)
     return TranscriptionJob.open(Pipeline(model, check_cancelled, options), audio, reading, allow_empty=allow_empty)
@@ -286,4 +327,4 @@ def transcribe(
         segments.append(segment)
         if on_segment is not None:
             on_segment(segment)
-    return job.heard.result(segments)
+    return job.info.result(segments)

@@ -1,4 +1,4 @@
-"""Several recordings through one model at once: each weight is read once a step for all of them."""
+"""Transcribe several recordings in one batch, so that each weight is read from memory once for all of them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,17 +20,6 @@ from .transcribe import Pipeline, TranscriptionJob
 from .windows import WindowSequence
 
 Result = Transcription | AudioError
-
-
-@dataclass
-class _Recording:
-    """A recording of which passages are at work. Its sound is theirs, and let go with them."""
-
-    heard: RecordingInfo | None = None  # None where it could not be opened
-    segments: list[Segment] = field(default_factory=list)
-    error: AudioError | None = None  # the first
-    n_open: int = 0  # passages that have not ended
-    is_whole: bool = False  # whether there are no more passages to come
 
 
 class TranscribeManyKeywords(RecordingKeywords, ReadingKeywords, total=False):
@@ -121,75 +110,103 @@ def transcribe_many(
     parse("on_progress", optional(function), on_progress)
     if journal is not None and not isinstance(journal, Journal):
         raise OptionError(f"journal must be a Journal, or None, not {shown(journal)}")
-    in_windows = {"batch_size": batch_size} if independent_windows else {}
-    engine = Pipeline(model, check_cancelled, {**options, **in_windows})
+    batched = {"batch_size": batch_size} if independent_windows else {}
+    pipeline = Pipeline(model, check_cancelled, {**options, **batched})
     reading = ReadingOptions(sampling_rate, channel, track, strict)
-    found = _results(engine, audios, batch_size, reading, on_segment, on_progress, journal)
-    return found if return_errors else map(_raised, found)
+    results = _ManyJob(pipeline, reading, on_segment, on_progress).results(audios, batch_size, journal)
+    return results if return_errors else map(_raise_error, results)
 
 
-def _raised(result: Result) -> Transcription:
+def _raise_error(result: Result) -> Transcription:
     if isinstance(result, AudioError):
         raise result
     return result
 
 
-def _passages(
-    engine: Pipeline, audios: Iterable[AudioLike], reading: ReadingOptions, recordings: dict[int, _Recording]
-) -> Iterator[WindowSequence]:
-    """Yield the recordings' passages, each with its recording's number in `recordings`."""
-    for number, audio in enumerate(audios):
-        recording = recordings[number] = _Recording()
-        before: WindowSequence | None = None
-        try:
-            job = TranscriptionJob.open(engine, audio, reading)
-            recording.heard = job.heard
-            for passage in job.passages():
-                passage.recording = number
-                recording.n_open += 1
-                if before is not None:
-                    yield before
-                before = passage
-            del job
-        except AudioError as error:
-            recording.error = error
-        if before is None:
-            before = engine.nothing()
-            before.recording = number
-            recording.n_open = 1
-        recording.is_whole = True
-        yield before
+@dataclass
+class _Recording:
+    """Bookkeeping for one recording that is being decoded. Its sequences own the audio and free it."""
+
+    info: RecordingInfo | None = None  # None if it could not be opened
+    segments: list[Segment] = field(default_factory=list)
+    error: AudioError | None = None  # the first
+    n_open: int = 0  # sequences that have not ended
+    is_complete: bool = False  # all of its sequences are known
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_complete and not self.n_open
 
 
-def _results(
-    engine: Pipeline,
-    audios: Iterable[AudioLike],
-    batch_size: int,
-    reading: ReadingOptions,
-    on_segment: Callable[[int, Segment], None] | None,
-    on_progress: Callable[[int, Progress], None] | None,
-    journal: Journal | None,
-) -> Iterator[Result]:
-    recordings: dict[int, _Recording] = {}  # whose passages have not all ended
-    for passage, segments in engine.decode(_passages(engine, audios, reading, recordings), batch_size, journal):
-        number, recording = passage.recording, recordings[passage.recording]
-        heard = recording.heard
-        recording.error = recording.error or passage.error
-        recording.n_open -= passage.ended
-        if heard is not None:
-            for segment in heard.settle(passage, segments):
-                recording.segments.append(segment)
-                if on_segment is not None:
-                    on_segment(number, segment)
-            if on_progress is not None:
-                on_progress(number, heard.progress(passage))
-        if recording.n_open or not recording.is_whole:
-            continue
-        del recordings[number]
+class _ManyJob:
+    """The transcription of several recordings: opens them as the decoder asks for sequences, and collects their segments."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        reading: ReadingOptions,
+        on_segment: Callable[[int, Segment], None] | None,
+        on_progress: Callable[[int, Progress], None] | None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._reading = reading
+        self._on_segment = on_segment
+        self._on_progress = on_progress
+        self._recordings: dict[int, _Recording] = {}  # by index, those that are being decoded
+
+    def results(self, audios: Iterable[AudioLike], batch_size: int, journal: Journal | None) -> Iterator[Result]:
+        """Yield the result or error of each recording, in order."""
+        for sequence, segments in self._pipeline.decode(self._sequences(audios), batch_size, journal):
+            index, recording = sequence.recording, self._recordings[sequence.recording]
+            recording.error = recording.error or sequence.error
+            recording.n_open -= sequence.ended
+            self._report(sequence, segments)
+            if recording.is_done:
+                del self._recordings[index]
+                yield self._result(index, recording)
+
+    def _sequences(self, audios: Iterable[AudioLike]) -> Iterator[WindowSequence]:
+        """Open the recordings one after another and yield their sequences, at least one of each."""
+        for index, audio in enumerate(audios):
+            recording = self._recordings[index] = _Recording()
+            previous: WindowSequence | None = None
+            try:
+                job = TranscriptionJob.open(self._pipeline, audio, self._reading)
+                recording.info = job.info
+                for sequence in job.sequences():
+                    sequence.recording = index
+                    recording.n_open += 1
+                    if previous is not None:
+                        yield previous
+                    previous = sequence
+                del job
+            except AudioError as error:
+                recording.error = error
+            if previous is None:
+                previous = self._pipeline.empty_sequence()
+                previous.recording = index
+                recording.n_open = 1
+            # the last one is yielded once it is known to be the last
+            recording.is_complete = True
+            yield previous
+
+    def _report(self, sequence: WindowSequence, segments: list[Segment]) -> None:
+        """Add the sequence's segments to its recording and call the callbacks."""
+        index, recording = sequence.recording, self._recordings[sequence.recording]
+        if recording.info is None:
+            return
+        for segment in recording.info.add_segments(sequence, segments):
+            recording.segments.append(segment)
+            if self._on_segment is not None:
+                self._on_segment(index, segment)
+        if self._on_progress is not None:
+            self._on_progress(index, recording.info.progress(sequence))
+
+    def _result(self, index: int, recording: _Recording) -> Result:
+        info = recording.info
         if recording.error is not None:
-            yield recording.error
-            continue
-        assert heard is not None, "what could not be opened has an error"
-        if on_progress is not None:
-            on_progress(number, Progress(heard.duration, heard.duration))
-        yield heard.result(recording.segments)
+            return recording.error
+        assert info is not None, "a recording that could not be opened has an error"
+        if self._on_progress is not None:
+            self._on_progress(index, Progress(info.duration, info.duration))
+        return info.result(recording.segments)

@@ -1,54 +1,52 @@
-"""Only the speech of a recording, and times in it led back to the recording."""
+"""Leave out what is not speech, and convert times in the remaining speech to times in the recording."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 from .. import simd
-from ..audio import SAMPLE_RATE, SpeechFilter, SpeechMap, VadOptions
+from ..audio import FRAMES_PER_SECOND, SAMPLE_RATE, SpeechFilter, SpeechMap, VadOptions
 from .audio_source import Blocks
 from .results import Segment, Word
 
 FloatArray = simd.FloatArray
 
-FRAMES_PER_SECOND = 100
-
 
 class SpeechTimeMap:
-    """Where the speech of a recording was: times in the speech alone, led back to the recording."""
+    """Converts times in the speech of a recording to times in the recording. `filter_speech` fills it in."""
 
     def __init__(self) -> None:
         self.map = SpeechMap()
         self.n_samples = 0  # of the whole recording
 
-    def original(self, seconds: float, is_end: bool = False) -> float:
-        """Return the time in the recording, to a millisecond, of one in the speech. See `SpeechMap.original`."""
+    def original_time(self, seconds: float, is_end: bool = False) -> float:
+        """Return the time in the recording, rounded to a millisecond. See `SpeechMap.original` for `is_end`."""
         return min(round(self.map.original(seconds, is_end), 3), self.n_samples / SAMPLE_RATE)
 
-    def restored(self, segment: Segment) -> Segment:
-        """The segment with the recording's times."""
+    def restore_times(self, segment: Segment) -> Segment:
+        """Return a segment of the speech with times and seek in the recording."""
 
-        def word(w: Word) -> Word:
-            start = self.original(w.start)
-            return replace(w, start=start, end=max(start, self.original(w.end, True)))
+        def restored(word: Word) -> Word:
+            start = self.original_time(word.start)
+            return replace(word, start=start, end=max(start, self.original_time(word.end, True)))
 
-        start = self.original(segment.start)
+        start = self.original_time(segment.start)
         return replace(
             segment,
-            seek=round(self.original(segment.seek / FRAMES_PER_SECOND) * FRAMES_PER_SECOND),
+            seek=round(self.original_time(segment.seek / FRAMES_PER_SECOND) * FRAMES_PER_SECOND),
             start=start,
-            end=max(start, self.original(segment.end, True)),
-            words=None if segment.words is None else tuple(map(word, segment.words)),
+            end=max(start, self.original_time(segment.end, True)),
+            words=None if segment.words is None else tuple(map(restored, segment.words)),
         )
 
 
-def only_speech(blocks: Blocks, options: VadOptions, spoken: SpeechTimeMap) -> Blocks:
-    """A recording's blocks without what is not speech. Each time they have been read to their end, `spoken` knows what was left out."""
+def filter_speech(blocks: Blocks, options: VadOptions, time_map: SpeechTimeMap) -> Blocks:
+    """Return a function that reads the recording's blocks without silence, and fills in `time_map` at their end."""
 
     def read() -> Iterator[FloatArray]:
         speech = SpeechFilter(options)
         for block in blocks():
             yield speech.push(block)
         yield speech.finish()
-        spoken.map, spoken.n_samples = speech.map, speech.n_samples
+        time_map.map, time_map.n_samples = speech.map, speech.n_samples
 
     return read

@@ -1,209 +1,342 @@
-"""A passage of a recording: windows that are decoded in order, because each one begins where the one before it lets it."""
+"""Windows decoded in sequence: the seek loop of openai-whisper's transcribe.py.
+
+A window is at most 30 s of a recording. Its text decides where the next one starts, so the windows of one sequence are
+decoded one after another; `batch` decodes windows of several sequences together.
+
+Where the seek is decided: `WindowSequence.next_window` returns the window at `seek`, and `WindowSequence.advance` takes
+its decoded text and moves `seek`. The rules, in the order in which `advance` applies them:
+
+1. A silent window is skipped as a whole (`fallback.is_silence`).
+2. Without word timestamps, the next window starts at the last timestamp if text follows it, otherwise after this window
+   (`split_segments`).
+3. With word timestamps, a text that ends without a timestamp moves the seek to the end of its last word: `_covered_frames`,
+   or `_openai_seek` with `word_timing="openai"`.
+4. `hallucination.filter_hallucinations` may move the seek to skip silence.
+"""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ..audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, pad_or_trim
+from ..audio import CHUNK_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, SAMPLE_RATE, pad_or_trim
 from ..errors import AudioError
 from ..model.encoder import TIME_STRIDE
 from ..tokenizer import Tokenizer
-from .bounds import clamp_segments
+from .bounds import clamp_segments, clamp_timed_segments
 from .decode import DecodingResult, FloatArray
 from .fallback import is_silence
-from .hallucination import without_hallucinations
+from .hallucination import FilteredSegments, filter_hallucinations
 from .options import TranscribeOptions
 from .results import Segment
 from .word_timestamps.loudness import Loudness
 
 _log = logging.getLogger(__name__)
 
-FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH
-SECONDS_PER_POSITION = TIME_STRIDE * HOP_LENGTH / SAMPLE_RATE
-RELIABLE_TEMPERATURE = 0.5  # text sampled above it is not told to the next window
-SHORTEST_STEP = 20  # frames at least between two windows' beginnings, where words say where the next one begins
+SECONDS_PER_POSITION = TIME_STRIDE * HOP_LENGTH / SAMPLE_RATE  # 0.02 s: the step of a timestamp token
+MAX_PROMPT_TEMPERATURE = (
+    0.5  # text sampled at a higher temperature does not prompt the next window, as in openai-whisper
+)
+MIN_STEP = 20  # frames by which the seek advances at least where word times decide it
 
 
 @dataclass(frozen=True)
 class SeekWindow:
-    seek: int  # where it begins, in frames of the recording
-    size: int  # its frames; what is missing to 30 s was filled up
+    """A window of a recording, ready to be decoded."""
+
+    seek: int  # its first frame, counted from the start of the recording
+    size: int  # its frames; the rest of `mel` is padding
     mel: FloatArray  # (n_mels, 3000)
-    prompt: tuple[int, ...]  # the text before it
-    prefix: tuple[int, ...] = ()  # tokens that its result must begin with
+    prompt: tuple[int, ...]  # tokens of the text before it
+    prefix: tuple[int, ...] = ()  # tokens that its text must begin with
 
     @property
     def start(self) -> float:
+        """Seconds from the start of the recording."""
         return self.seek * HOP_LENGTH / SAMPLE_RATE
 
     @property
     def duration(self) -> float:
+        """Seconds, without the padding."""
         return self.size * HOP_LENGTH / SAMPLE_RATE
 
     @property
     def end(self) -> float:
+        """Seconds from the start of the recording."""
         return (self.seek + self.size) * HOP_LENGTH / SAMPLE_RATE
 
 
-class Frames(Protocol):
-    def window(self, start: int, size: int) -> FloatArray:
-        """Frames of the recording's spectrogram, `(n_mels, size)`."""
+class FrameReader(Protocol):
+    """A log-mel spectrogram that is read forward."""
+
+    def read(self, start: int, size: int) -> FloatArray:
+        """Return frames `start` to `start + size`, `(n_mels, size)`. Frames before `start` may be discarded."""
 
 
-class Context:
-    """The tokens that each window of a passage is given besides its sound.
+class PromptContext:
+    """The prompt and prefix of each window of a sequence.
 
     Args:
-        always: tokens put before every window.
-        before: tokens put before the first window, after `always`; the text of earlier windows follows them.
-        room: the most tokens that a prompt may have; less where there is a prefix.
-        prefix: tokens that the first window's result begins with.
+        always: tokens that begin every window's prompt.
+        before: tokens that follow them in the first window's prompt; the text of each window is appended to these.
+        max_tokens: the most tokens that a prompt may have; a prefix counts too.
+        prefix: tokens that the first window's text begins with.
     """
 
-    def __init__(self, always: Sequence[int], before: Sequence[int], room: int, prefix: Sequence[int] = ()) -> None:
+    def __init__(
+        self, always: Sequence[int], before: Sequence[int], max_tokens: int, prefix: Sequence[int] = ()
+    ) -> None:
         self.always = list(always)
         self.recent = list(before)
-        self.room = room
+        self.max_tokens = max_tokens
         self._prefix = tuple(prefix)
 
-    def take(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the next window's prompt and prefix. Only the first window has a prefix, which leaves its prompt less room."""
+    def next_prompt(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the next window's prompt and prefix. Only the first call returns a prefix, which shortens its prompt."""
         prefix, self._prefix = self._prefix, ()
-        room = max(0, self.room - len(prefix))
-        always = self.always[max(0, len(self.always) - room) :]
-        recent = self.recent[max(0, len(self.recent) - (room - len(always))) :]
+        max_tokens = max(0, self.max_tokens - len(prefix))
+        always = self.always[max(0, len(self.always) - max_tokens) :]
+        recent = self.recent[max(0, len(self.recent) - (max_tokens - len(always))) :]
         return (*always, *recent), prefix
 
     def add(self, tokens: Sequence[int]) -> None:
-        self.recent = [*self.recent, *tokens][-max(1, self.room) :]
+        """Append a window's text."""
+        self.recent = [*self.recent, *tokens][-max(1, self.max_tokens) :]
 
-    def forget(self) -> None:
+    def clear(self) -> None:
+        """Forget the text of all windows so far."""
         self.recent = []
 
 
 class WindowSequence:
-    """Stretches of a recording, in frames, and how far they have come. `window` says what is to be decoded, `settle` takes the result.
+    """Windows of one recording, or of one slice of it, each of which starts where the one before it ends.
 
-    At its end the recording is let go. `error` says why it could not be read to there.
+    Call `next_window`, decode the window, pass the result to `advance`, and so on until `next_window` returns None. At the
+    end the sequence releases its spectrogram. `error` is set if the recording could not be read to the end.
     """
 
     def __init__(
         self,
-        frames: Frames | None,
+        frames: FrameReader | None,
         clips: Sequence[tuple[int, int]],
         tokenizer: Tokenizer,
         options: TranscribeOptions,
-        context: Context,
+        context: PromptContext,
         content_frames: int,
     ) -> None:
+        """Make a sequence.
+
+        Args:
+            frames: the spectrogram; None for an empty sequence.
+            clips: first frame and end frame of each stretch to transcribe.
+            tokenizer: for the sequence's language and task.
+            options: those of the transcription.
+            context: the prompts.
+            content_frames: frames of the whole recording, without padding.
+        """
         self.frames = frames  # None at the end
         self.clips = list(clips)
         self.tokenizer = tokenizer
         self.options = options
         self.context = context
         self.content_frames = content_frames
-        self.clip = 0
+        self.clip = 0  # index in `clips`
         self.seek = self.clips[0][0] if self.clips else 0
-        self.last_speech = 0.0  # seconds: where the last word before the window ends
-        self.until = 0.0  # seconds: where the last segment before the window ends
+        self.last_word_end = 0.0  # seconds: end of the last word before the window
+        self.last_segment_end = 0.0  # seconds: end of the last segment before the window
         self.error: AudioError | None = None
-        self.place = (
-            0  # of passages that are decoded in another order than was asked for: the number of what this is a part of
-        )
-        self.ends_place = False  # whether it is the last part
-        self.next_start: int | None = None  # the frame at which the channel's next passage begins, where that is known
-        self.recording = 0  # the number of the recording, of several that are transcribed together
-        self.channel = 0  # the number of its channel, of those that are transcribed apart from each other
-        self.is_last = False  # whether it is the last one of its channel
+        # where the sequence belongs among those of its recording, see `RecordingInfo`
+        self.recording = 0  # index of the recording, if several are transcribed together
+        self.channel = 0  # index of the channel, if channels are transcribed separately
+        self.is_last = False  # the channel has no further sequences
+        self.clip_number = 0  # index of the clip that this is a slice of, in the order asked for
+        self.ends_clip = False  # this is the clip's last slice
+        self.next_start: int | None = None  # first frame of the channel's next sequence, if known
 
     @property
     def ended(self) -> bool:
+        """Whether there are no more windows."""
         return self.frames is None
 
-    def window(self) -> SeekWindow | None:
-        """The next one; None at the end, and where no more can be read."""
+    def next_window(self) -> SeekWindow | None:
+        """Return the window at `seek`, or None at the end or after a read error. Takes the context's next prompt."""
         while self.clip < len(self.clips) and self.seek >= min(self.clips[self.clip][1], self.content_frames):
             self.clip += 1
             if self.clip < len(self.clips):
-                self.seek = self.clips[self.clip][0]  # back, too, where a timestamp lay beyond the clip before
+                self.seek = self.clips[self.clip][0]  # also back, after a timestamp beyond the end of the clip
         if self.frames is None or self.clip == len(self.clips):
             self.frames = None
             return None
-        size = min(N_FRAMES, self.content_frames - self.seek, self.clips[self.clip][1] - self.seek)
+        size = min(N_FRAMES, self._clip_end - self.seek)
         try:
-            mel = pad_or_trim(self.frames.window(self.seek, size), N_FRAMES)
+            mel = pad_or_trim(self.frames.read(self.seek, size), N_FRAMES)
         except AudioError as error:
             self.error, self.frames = error, None
             return None
-        return SeekWindow(self.seek, size, mel, *self.context.take())
+        return SeekWindow(self.seek, size, mel, *self.context.next_prompt())
 
-    def settle(self, window: SeekWindow, result: DecodingResult, aligner: "Aligner | None" = None) -> list[Segment]:
-        """The window's segments; the next window begins after them."""
+    @property
+    def _clip_end(self) -> int:
+        return min(self.clips[self.clip][1], self.content_frames)
+
+    def advance(self, window: SeekWindow, result: DecodingResult, aligner: "Aligner | None" = None) -> list[Segment]:
+        """Return the window's segments and move `seek` to the start of the next window.
+
+        Args:
+            window: the one that `next_window` returned last.
+            result: its decoded text.
+            aligner: adds word times to the segments; None without word timestamps.
+        """
         if is_silence(result, self.options):
             _log.debug(
                 "skipped the window at %.2f s as silence: no-speech probability %.3f, mean log-probability %.3f",
                 *(window.start, result.no_speech_prob, result.avg_logprob),
             )
-            self.seek += window.size
+            self.seek = window.seek + window.size
             return []
-        # without words, the window is left where openai-whisper leaves it
-        text = cut(result, window, self.tokenizer, goes_on=result.is_cut and aligner is not None)
-        self.seek = window.seek + text.n_done
-        segments = [_without_nothing(segment) for segment in text.segments]
-        if self.options.clamps_times:
-            segments = clamp_segments(segments, max(window.start, self.until), window.end)
-        if aligner is not None:
-            earliest = max(window.start, self.until)
-            segments = aligner(segments, window, result, self.tokenizer, earliest, text.is_open)
-            if text.is_open:
-                is_last = window.seek + window.size >= min(self.clips[self.clip][1], self.content_frames)
-                self.seek = window.seek + _n_heard(segments, window, is_last)
-            threshold = self.options.hallucination_silence_threshold
-            if threshold is not None:
-                end = self.content_frames / FRAMES_PER_SECOND
-                kept = without_hallucinations(segments, window.start, window.duration, self.last_speech, end, threshold)
-                if kept.seek is not None:
-                    self.seek = max(window.seek + SHORTEST_STEP, round(kept.seek * FRAMES_PER_SECOND))
-                if kept.is_rejected:
-                    return []
-                segments = kept.segments
-            self.last_speech = next((s.words[-1].end for s in reversed(segments) if s.words), self.last_speech)
-        self.until = segments[-1].end if segments else self.until
+        if aligner is None:
+            placed = self._place(window, result)
+        elif self.options.word_timing == "openai":
+            placed = self._place_by_openai_words(window, result, aligner)
+        else:
+            placed = self._place_by_words(window, result, aligner)
+        self.seek = placed.seek
+        if placed.is_rejected:
+            return []
+        segments = placed.segments
+        if segments:
+            self.last_segment_end = segments[-1].end
         self.context.add([token for segment in segments for token in segment.tokens])
-        if not self.options.condition_on_previous_text or result.temperature > RELIABLE_TEMPERATURE:
-            self.context.forget()
+        if not self.options.condition_on_previous_text or result.temperature > MAX_PROMPT_TEMPERATURE:
+            self.context.clear()
         return segments
+
+    def _place(self, window: SeekWindow, result: DecodingResult) -> "PlacedSegments":
+        """Divide the text by its timestamps alone."""
+        text = split_segments(result, window, self.tokenizer)
+        segments = self._clamped([_clear_if_empty(segment) for segment in text.segments], window)
+        return PlacedSegments(segments, window.seek + text.n_frames)
+
+    def _place_by_words(self, window: SeekWindow, result: DecodingResult, aligner: "Aligner") -> "PlacedSegments":
+        """Add word times and continue after the last word if the text does not say where it ends."""
+        text = split_segments(result, window, self.tokenizer, continues=result.is_cut)
+        seek = window.seek + text.n_frames
+        segments = self._clamped([_clear_if_empty(segment) for segment in text.segments], window)
+        segments = aligner(segments, window, result, self.tokenizer, self.last_segment_end, text.end_is_unknown)
+        if text.end_is_unknown:
+            is_last = window.seek + window.size >= self._clip_end
+            seek = window.seek + _covered_frames(segments, window, is_last)
+        filtered = self._filtered(segments, window)
+        if filtered.seek is not None:
+            seek = max(window.seek + MIN_STEP, round(filtered.seek * FRAMES_PER_SECOND))
+        if not filtered.is_rejected:
+            self.last_word_end = next(
+                (s.words[-1].end for s in reversed(filtered.segments) if s.words), self.last_word_end
+            )
+        return PlacedSegments(filtered.segments, seek, filtered.is_rejected)
+
+    def _place_by_openai_words(
+        self, window: SeekWindow, result: DecodingResult, aligner: "Aligner"
+    ) -> "PlacedSegments":
+        """Add openai-whisper's word times and follow its seek rules, in its order: segments are cleared last."""
+        text = split_segments(result, window, self.tokenizer)
+        segments = aligner(text.segments, window, result, self.tokenizer, self.last_word_end, text.end_is_unknown)
+        seek = window.seek + text.n_frames
+        if not text.ends_with_single_timestamp:
+            seek = self._openai_seek(segments, window, seek)
+        filtered = self._filtered(segments, window)
+        if filtered.seek is not None:
+            # both round as openai-whisper does
+            seek = window.seek + round((filtered.seek - window.start) * FRAMES_PER_SECOND)
+            if not filtered.is_rejected:
+                seek = round(filtered.seek * FRAMES_PER_SECOND)
+        if seek <= window.seek:  # openai-whisper would decode the same window forever
+            seek = window.seek + window.size
+        if not filtered.is_rejected and filtered.segments:
+            self.last_word_end = _last_end(filtered.segments)
+        segments = [_clear_if_empty(segment) for segment in filtered.segments]
+        if self.options.clamps_times:
+            segments = clamp_timed_segments(segments, max(window.start, self.last_segment_end), window.end)
+        return PlacedSegments(segments, seek, filtered.is_rejected)
+
+    def _openai_seek(self, segments: Sequence[Segment], window: SeekWindow, seek: int) -> int:
+        """Return the frame at which openai-whisper continues after a text that ends without a single timestamp."""
+        end = _last_end(segments)
+        if end <= window.start:
+            return seek
+        threshold = self.options.hallucination_silence_threshold
+        if threshold is not None and window.start + CHUNK_LENGTH - end <= threshold:
+            return window.seek + window.size
+        return round(end * FRAMES_PER_SECOND)
+
+    def _clamped(self, segments: list[Segment], window: SeekWindow) -> list[Segment]:
+        if not self.options.clamps_times:
+            return segments
+        return clamp_segments(segments, max(window.start, self.last_segment_end), window.end)
+
+    def _filtered(self, segments: list[Segment], window: SeekWindow) -> FilteredSegments:
+        threshold = self.options.hallucination_silence_threshold
+        if threshold is None:
+            return FilteredSegments(segments)
+        recording_end = self.content_frames / FRAMES_PER_SECOND
+        return filter_hallucinations(
+            segments, window.start, window.duration, self.last_word_end, recording_end, threshold
+        )
+
+
+@dataclass(frozen=True)
+class PlacedSegments:
+    """A window's segments with their times, and where the next window starts."""
+
+    segments: list[Segment]
+    seek: int  # frame of the recording
+    is_rejected: bool = False  # the text is dropped; the next window neither follows it nor is prompted by it
 
 
 class Aligner(Protocol):
+    """Adds word times to a window's segments: `add_words` or, with `word_timing="openai"`, `add_openai_words`."""
+
     def __call__(
         self,
         segments: list[Segment],
         window: SeekWindow,
         result: DecodingResult,
         tokenizer: Tokenizer,
-        earliest: float,
-        is_open: bool,
+        previous_end: float,
+        end_is_unknown: bool,
     ) -> list[Segment]:
-        """See `words.add_words`."""
+        """Return the segments with their words.
+
+        Args:
+            segments: in order.
+            window: the window that they are the text of.
+            result: the decoded text, with the audio features.
+            tokenizer: for the sequence's task.
+            previous_end: seconds of the recording at which the text before the window ends.
+            end_is_unknown: the text ended without a timestamp, see `WindowText`.
+        """
 
 
-def _without_nothing(segment: Segment) -> Segment:
-    """A segment of no length or no text becomes empty."""
+def _clear_if_empty(segment: Segment) -> Segment:
+    """Remove the text and words of a segment that has no duration or only whitespace, as openai-whisper does."""
     if segment.start != segment.end and segment.text.strip():
         return segment
     return replace(segment, text="", tokens=(), words=None if segment.words is None else ())
 
 
-def _n_heard(segments: Sequence[Segment], window: SeekWindow, is_last: bool) -> int:
-    """Count the frames up to the last word's end, or all of the window's where nothing that may be speech follows it."""
+def _last_end(segments: Sequence[Segment]) -> float:
+    """Return the end of the last word, in seconds, or of the last segment if there are no words (openai-whisper's `get_end`)."""
+    return next((s.words[-1].end for s in reversed(segments) if s.words), segments[-1].end)
+
+
+def _covered_frames(segments: Sequence[Segment], window: SeekWindow, is_last: bool) -> int:
+    """Return the frames up to the end of the last word, or all of the window's if no speech seems to follow."""
     words = [word for segment in segments for word in segment.words or ()]
     spans = [
         (round((word.start - window.start) * FRAMES_PER_SECOND), round((word.end - window.start) * FRAMES_PER_SECOND))
         for word in words
     ]
-    if not spans or not SHORTEST_STEP <= spans[-1][1] < window.size:
+    if not spans or not MIN_STEP <= spans[-1][1] < window.size:
         return window.size
     n = spans[-1][1]
     return n if Loudness(window.mel[:, : window.size]).has_speech_after(spans, n, is_last) else window.size
@@ -211,21 +344,29 @@ def _n_heard(segments: Sequence[Segment], window: SeekWindow, is_last: bool) -> 
 
 @dataclass(frozen=True)
 class WindowText:
-    """A window's text in segments, as its timestamps divide it."""
+    """A window's text, divided into segments by its timestamps."""
 
     segments: list[Segment]
-    n_done: int  # frames of the window after which the next one begins
-    is_open: bool  # it stopped without a timestamp: where it ends is not known; then there is one segment
+    n_frames: int  # frames of the window that the segments cover; the next window starts after them
+    ends_with_single_timestamp: bool  # the text ends with one timestamp, not two: no speech follows it
+    end_is_unknown: bool  # one segment, whose text ended without a timestamp
 
 
-def cut(result: DecodingResult, window: SeekWindow, tokenizer: Tokenizer, goes_on: bool = False) -> WindowText:
-    """Cut a window's text into segments, by openai-whisper's rules.
+def split_segments(
+    result: DecodingResult, window: SeekWindow, tokenizer: Tokenizer, *, continues: bool = False
+) -> WindowText:
+    """Divide a window's text into segments at pairs of timestamps, by openai-whisper's rules.
 
-    The next window begins at the last timestamp where text goes on after it, else behind this window. `goes_on`: it does, although this
-    text ends there.
+    The next window starts at the last timestamp if text follows it, otherwise after this window.
+
+    Args:
+        result: the window's decoded text.
+        window: where it is in the recording.
+        tokenizer: knows which tokens are timestamps.
+        continues: speech follows even though the text ends with a single timestamp, because it was cut at `sample_len`.
     """
     begin, tokens = tokenizer.timestamp_begin, result.tokens
-    stamped = [token >= begin for token in tokens]
+    is_timestamp = [token >= begin for token in tokens]
 
     def segment(start: float, end: float, part: Sequence[int]) -> Segment:
         return Segment(
@@ -244,20 +385,22 @@ def cut(result: DecodingResult, window: SeekWindow, tokenizer: Tokenizer, goes_o
     def time(token: int) -> float:
         return window.start + (token - begin) * SECONDS_PER_POSITION
 
-    def done(last: int) -> int:
-        # nothing is done only where tokens break the rules on timestamps: then this window is passed, as none could follow it
+    def frames_until(last: int) -> int:
+        # 0 only if the tokens break the timestamp rules: skip the window, or it would be decoded again and again
         return (tokens[last] - begin) * TIME_STRIDE or window.size
 
-    ends_with_one = stamped[-2:] == [False, True]
-    cuts = [i + 1 for i in range(len(tokens) - 1) if stamped[i] and stamped[i + 1]]
-    if cuts:
-        if ends_with_one:
-            cuts.append(len(tokens))
-        parts = [tokens[first:last] for first, last in zip([0, *cuts], cuts, strict=False)]
+    single = is_timestamp[-2:] == [False, True]
+    ends = [i + 1 for i in range(len(tokens) - 1) if is_timestamp[i] and is_timestamp[i + 1]]
+    if ends:
+        if single:
+            ends.append(len(tokens))
+        parts = [tokens[first:last] for first, last in zip([0, *ends], ends, strict=False)]
         segments = [segment(time(part[0]), time(part[-1]), part) for part in parts]
-        n_done = done(cuts[-1] - 1) if goes_on or not ends_with_one else window.size
-        return WindowText(segments, n_done, is_open=False)
-    stamps = [i for i in range(len(tokens)) if stamped[i]]
-    end = time(tokens[stamps[-1]]) if stamps and tokens[stamps[-1]] != begin else window.end
-    n_done = done(stamps[-1]) if goes_on and ends_with_one else window.size
-    return WindowText([segment(window.start, end, tokens)], n_done, is_open=not ends_with_one)
+        n_frames = frames_until(ends[-1] - 1) if continues or not single else window.size
+        return WindowText(segments, n_frames, single, end_is_unknown=False)
+    timestamps = [i for i in range(len(tokens)) if is_timestamp[i]]
+    end = window.start + window.duration
+    if timestamps and tokens[timestamps[-1]] != begin:
+        end = time(tokens[timestamps[-1]])
+    n_frames = frames_until(timestamps[-1]) if continues and single else window.size
+    return WindowText([segment(window.start, end, tokens)], n_frames, single, end_is_unknown=not single)

@@ -1,7 +1,8 @@
-"""The decoder: tokens and audio features become logits. It owns the key-value cache.
+"""The text decoder: tokens and audio features to logits, with a paged KV cache.
 
-Each row of the self-attention has pages of 16 positions, named by a page table, so that a beam can go on from another's past by naming
-its pages; keys and values of an audio are computed once and shared by its rows. What a row gets does not depend on the other rows.
+The keys and values of each row's tokens are in pages of 16 positions, referred to by a page table: a beam continues from another
+one's past by copy-on-write. Those of the audio are computed once and shared by its rows. The result of a row does not depend
+on the other rows.
 """
 
 from collections.abc import Sequence
@@ -17,70 +18,114 @@ from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, stacked
 Indices = npt.NDArray[np.int32]
 
 
-class DecoderCache:
-    """What the decoder remembers: for each row the past of its tokens, for each audio its keys and values.
+class CacheStorage:
+    """Keys and values of every layer, in pages of 16 positions: of the tokens, and of the audio for the cross-attention."""
 
-    At first there are `n_audio * beams` rows, those of one audio side by side. Rows may have different lengths, and may be dropped.
-    """
-
-    def __init__(self, dims: ModelDimensions, n_audio: int, beams: int, dtype: npt.DTypeLike = np.float32) -> None:
+    def __init__(self, dims: ModelDimensions, n_audio: int, n_row: int, dtype: npt.DTypeLike) -> None:
         n_head, d_head, n_layer = dims.n_text_head, dims.n_text_state // dims.n_text_head, dims.n_text_layer
-        n_page, n_cross = -(-dims.n_text_ctx // simd.PAGE), -(-dims.n_audio_ctx // simd.PAGE)
-        n_row = n_audio * beams
-        self.lengths: Indices = np.zeros(n_row, np.int32)
-        self.pages: Indices = np.arange(n_row * n_page, dtype=np.int32).reshape(n_row, n_page)
-        self.layers = [simd.new_kv_cache(self.pages.size, n_head, d_head, dtype) for _ in range(n_layer)]
-        self.audio: Indices = np.repeat(np.arange(n_audio, dtype=np.int32), beams)  # which one each row hears
+        self.n_page = -(-dims.n_text_ctx // simd.PAGE)  # of a row
+        n_cross = -(-dims.n_audio_ctx // simd.PAGE)  # of an audio
+        self.layers = [simd.new_kv_cache(n_row * self.n_page, n_head, d_head, dtype) for _ in range(n_layer)]
         self.audio_pages: Indices = np.arange(n_audio * n_cross, dtype=np.int32).reshape(n_audio, n_cross)
         self.cross_layers = simd.new_kv_caches(n_layer, self.audio_pages.size, n_head, d_head, dtype)
-        self._n_audio_ctx = dims.n_audio_ctx
-        self._arrange()
+        self.n_audio_ctx = dims.n_audio_ctx
 
-    def _arrange(self) -> None:
-        """Rows of one audio stand in line as the queries of one cross-attention, where all audios have equally many rows."""
+
+class DecoderCache:
+    """The KV cache of a batch: for each row the keys and values of its tokens, for each audio those of its features.
+
+    Each row has a page table, so that a beam can continue from another one's past by referring to its pages. The rows of
+    one audio are adjacent; rows may have different lengths.
+    """
+
+    def __init__(self, storage: CacheStorage, lengths: Indices, pages: Indices, audio: Indices) -> None:
+        """Make a cache of rows; `allocate` makes one with storage of its own.
+
+        Args:
+            storage: where the pages are; may be shared.
+            lengths: tokens read by each row, `(n_row,)`.
+            pages: the page table, `(n_row, n_page)`.
+            audio: index of each row's audio, `(n_row,)`.
+        """
+        self.storage = storage
+        self.lengths = lengths
+        self.pages = pages
+        self.audio = audio
+        self._group_rows()
+
+    @classmethod
+    def allocate(
+        cls, dims: ModelDimensions, n_audio: int, beams: int, dtype: npt.DTypeLike = np.float32
+    ) -> "DecoderCache":
+        """Return an empty cache of `n_audio * beams` rows."""
+        n_row = n_audio * beams
+        storage = CacheStorage(dims, n_audio, n_row, dtype)
+        pages = np.arange(n_row * storage.n_page, dtype=np.int32).reshape(n_row, storage.n_page)
+        audio = np.repeat(np.arange(n_audio, dtype=np.int32), beams)
+        return cls(storage, np.zeros(n_row, np.int32), pages, audio)
+
+    def _group_rows(self) -> None:
+        """If every audio has equally many rows, batch them as the queries of one cross-attention call."""
         begins = np.flatnonzero(np.diff(self.audio, prepend=-1))
         sizes = np.diff(begins, append=self.n_row)
         self.group = int(sizes[0]) if len(sizes) and (sizes == sizes[0]).all() else 1
-        self.cross_pages: Indices = self.audio_pages[self.audio[:: self.group]]
-        self.cross_lengths: Indices = np.full(len(self.cross_pages), self._n_audio_ctx, np.int32)
+        self.cross_pages: Indices = self.storage.audio_pages[self.audio[:: self.group]]
+        self.cross_lengths: Indices = np.full(len(self.cross_pages), self.storage.n_audio_ctx, np.int32)
         self.step: CapturedStep | None = None
 
     @property
     def n_row(self) -> int:
+        """The number of rows."""
         return len(self.lengths)
 
     @property
     def length(self) -> int:
-        """Of the longest row."""
+        """Tokens read by the longest row."""
         return int(self.lengths.max(initial=0))
 
-    def reorder(self, source: npt.NDArray[np.integer[Any]]) -> None:
-        """Row i goes on from the past of row `source[i]`, which must hear the same audio and be as long.
+    def view(self, rows: npt.NDArray[np.integer[Any]]) -> "DecoderCache":
+        """Return a cache of some rows that reads and writes this one's pages. Its lengths are its own."""
+        return DecoderCache(self.storage, self.lengths[rows], self.pages[rows], self.audio[rows])
 
-        A page that is full is never written again, so it is shared by naming it; only the page that is being filled is copied.
+    def share_first_rows(self, lengths: Indices) -> None:
+        """Let all rows of an audio continue from the past of its first row, read through a `view`.
+
+        Args:
+            lengths: tokens read by the first row of each audio, `(n_audio,)`.
+        """
+        self.lengths[:] = np.repeat(lengths, self.group)
+        self.reorder(np.arange(self.n_row) // self.group * self.group)
+
+    def reorder(self, source: npt.NDArray[np.integer[Any]]) -> None:
+        """Let row i continue from the past of row `source[i]`, which must have the same audio and length.
+
+        Full pages are never written again and are shared by reference; only the page being filled is copied.
+
+        Raises:
+            ValueError: the audio or the length differs.
         """
         moved = np.flatnonzero(source != np.arange(self.n_row))
         if not len(moved):
             return
         source = source[moved]
         if (self.lengths[source] != self.lengths[moved]).any() or (self.audio[source] != self.audio[moved]).any():
-            raise ValueError("a row can go on only from one that hears the same audio and is as long")
-        n_full, n_begun = np.divmod(self.lengths[moved], simd.PAGE)
-        begun = np.flatnonzero(n_begun)
-        to, origin = self.pages[moved[begun], n_full[begun]], self.pages[source[begun], n_full[begun]]
-        for layer in self.layers:
+            raise ValueError("a row can continue only from a row of the same audio and length")
+        n_full, n_partial = np.divmod(self.lengths[moved], simd.PAGE)
+        partial = np.flatnonzero(n_partial)
+        to, origin = self.pages[moved[partial], n_full[partial]], self.pages[source[partial], n_full[partial]]
+        for layer in self.storage.layers:
             layer.copy_pages(origin, to)
-        full = np.arange(self.pages.shape[1]) < n_full[:, None]
-        self.pages[moved] = np.where(full, self.pages[source], self.pages[moved])
+        is_full = np.arange(self.pages.shape[1]) < n_full[:, None]
+        self.pages[moved] = np.where(is_full, self.pages[source], self.pages[moved])
 
     def keep(self, rows: npt.NDArray[np.integer[Any]]) -> None:
-        """Only these rows go on, in this order; the others cost nothing from now on. Rows of one audio must stay side by side."""
+        """Keep only these rows, in this order; rows of one audio must stay adjacent."""
         self.lengths, self.pages, self.audio = self.lengths[rows], self.pages[rows], self.audio[rows]
-        self._arrange()
+        self._group_rows()
 
 
 class CapturedStep:
-    """Reading one token a row, recorded: the arrays between the first and the last."""
+    """The kernel calls of decoding one token per row, captured as a graph, with its input and output."""
 
     def __init__(self, n_row: int, width: int) -> None:
         self.x = np.empty((n_row, 1, width), np.float32)
@@ -89,6 +134,8 @@ class CapturedStep:
 
 
 class Block:
+    """A decoder block: self-attention, cross-attention, MLP. Each is applied to the normalized states and added to them."""
+
     def __init__(self, tensors: Tensors, block: str) -> None:
         self.norm = LayerNorm(tensors, f"{block}.attn_ln")
         self.project = stacked(tensors, f"{block}.attn", ("query", "key", "value"))
@@ -99,52 +146,59 @@ class Block:
         self.cross_out = Linear.read(tensors, f"{block}.cross_attn.out")
         self.mlp = Mlp(tensors, block)
 
-    def remember_audio(self, features: FloatArray, cache: DecoderCache, layer: int, work: FloatArray) -> None:
-        """`work` `(n_audio, n_audio_ctx, 2 * n_state)` is written over."""
-        k, v = np.split(self.cross_project(features, out=work), 2, axis=-1)
-        simd.store_pages(k, v, cache.cross_pages, cache.cross_lengths, cache.cross_layers[layer])
+    def store_audio(self, features: FloatArray, cache: DecoderCache, layer: int, workspace: FloatArray) -> None:
+        """Store the keys and values of the audio. `workspace` `(n_audio, n_audio_ctx, 2 * n_state)` is overwritten."""
+        k, v = np.split(self.cross_project(features, out=workspace), 2, axis=-1)
+        simd.store_pages(k, v, cache.cross_pages, cache.cross_lengths, cache.storage.cross_layers[layer])
 
-    def attend(self, x: FloatArray, cache: DecoderCache, layer: int, counts: Indices | None) -> FloatArray:
-        """Self-attention of `(n_row, n_new, n_state)`; the new positions' keys and values go into the cache first."""
+    def self_attention(self, x: FloatArray, cache: DecoderCache, layer: int, counts: Indices | None) -> FloatArray:
+        """Return `x` `(n_row, n_new, n_state)` plus its self-attention; stores the new positions' keys and values first."""
         q, k, v = np.split(self.project(self.norm(x)), 3, axis=-1)
-        past = cache.layers[layer]
-        simd.store_pages(k, v, cache.pages, cache.lengths, past, counts)
-        return self.out(simd.paged_attention(q, past, cache.pages, cache.lengths, causal=True), residual=x)
+        kv = cache.storage.layers[layer]
+        simd.store_pages(k, v, cache.pages, cache.lengths, kv, counts)
+        return self.out(simd.paged_attention(q, kv, cache.pages, cache.lengths, causal=True), residual=x)
 
-    def queries(self, x: FloatArray) -> FloatArray:
-        """What the cross-attention asks for."""
+    def cross_queries(self, x: FloatArray) -> FloatArray:
+        """Return the queries of the cross-attention, `(n_row, n_new, n_state)`."""
         return self.cross_query(self.cross_norm(x))
 
-    def finish(self, x: FloatArray, queries: FloatArray, cache: DecoderCache, layer: int) -> FloatArray:
-        """Cross-attention and what follows it."""
-        lines = queries.reshape(len(cache.cross_pages), -1, x.shape[-1])
-        heard = simd.paged_attention(lines, cache.cross_layers[layer], cache.cross_pages, cache.cross_lengths)
-        return self.mlp(self.cross_out(heard.reshape(x.shape), residual=x))
+    def cross_attention_and_mlp(
+        self, x: FloatArray, queries: FloatArray, cache: DecoderCache, layer: int
+    ) -> FloatArray:
+        """Return `x` plus its cross-attention with `queries`, plus the MLP of that."""
+        grouped = queries.reshape(len(cache.cross_pages), -1, x.shape[-1])
+        kv = cache.storage.cross_layers[layer]
+        attended = simd.paged_attention(grouped, kv, cache.cross_pages, cache.cross_lengths)
+        return self.mlp(self.cross_out(attended.reshape(x.shape), residual=x))
 
     def __call__(self, x: FloatArray, cache: DecoderCache, layer: int, counts: Indices | None = None) -> FloatArray:
-        """`(n_row, n_new, n_state)` -> the same shape."""
-        x = self.attend(x, cache, layer, counts)
-        return self.finish(x, self.queries(x), cache, layer)
+        """Apply the block to `(n_row, n_new, n_state)`; see `TextDecoder.__call__` for `counts`."""
+        x = self.self_attention(x, cache, layer, counts)
+        return self.cross_attention_and_mlp(x, self.cross_queries(x), cache, layer)
 
 
 class TextDecoder:
-    """Rows of tokens -> logits. `cache_dtype` is float32, or float16 or int8 for a half or a quarter of the attention's memory and time."""
+    """Whisper's text decoder.
+
+    `cache_dtype` is that of the KV cache: float32, or float16 or int8 for a half or a quarter of its memory and of the time of
+    the attention.
+    """
 
     def __init__(self, tensors: Tensors, dims: ModelDimensions, cache_dtype: npt.DTypeLike = np.float32) -> None:
         self.dims = dims
         self.cache_dtype = cache_dtype
-        self.tokens = Linear(tensors.matrix("decoder.token_embedding"))  # the table of inputs, and of outputs
+        self.tokens = Linear(tensors.matrix("decoder.token_embedding"))  # also the output projection
         self.positions = tensors.array("decoder.positional_embedding")
         self.blocks = [Block(tensors, f"decoder.blocks.{i}") for i in range(dims.n_text_layer)]
         self.norm = LayerNorm(tensors, "decoder.ln")
 
     def new_cache(self, features: FloatArray, beams: int = 1) -> DecoderCache:
-        """A cache for features `(n_audio, n_audio_ctx, n_audio_state)` and so many beams of each, no token read yet."""
-        cache = DecoderCache(self.dims, len(features), beams, self.cache_dtype)
-        # one layer's keys and values after the other's
-        work = simd.huge_zeros((*features.shape[:-1], 2 * self.dims.n_text_state), np.float32)
+        """Return a cache for features `(n_audio, n_audio_ctx, n_audio_state)`, with `beams` rows each and no tokens."""
+        cache = DecoderCache.allocate(self.dims, len(features), beams, self.cache_dtype)
+        # shared by the layers
+        workspace = simd.huge_zeros((*features.shape[:-1], 2 * self.dims.n_text_state), np.float32)
         for layer, block in enumerate(self.blocks):
-            block.remember_audio(features, cache, layer, work)
+            block.store_audio(features, cache, layer, workspace)
         return cache
 
     def __call__(
@@ -154,24 +208,32 @@ class TextDecoder:
         positions: Sequence[int] | slice = (-1,),
         counts: Indices | None = None,
     ) -> FloatArray:
-        """Read on: tokens `(n_row, n_new)` -> logits of the new positions that are asked for, `(n_row, n_positions, n_vocab)`.
+        """Read tokens and return the logits after them, `(n_row, len(positions), n_vocab)`.
 
-        Where rows have different numbers of new tokens, `counts` `(n_row,)` int32 says how many: they stand at the right end of tokens,
-        and the logits at the left end mean nothing. Logits of one token a row lie in an array that the next call writes anew.
-        Raises ValueError where a token is outside of the vocabulary, or where the text context is full.
+        The logits of one token per row are returned in an array that the next call overwrites.
+
+        Args:
+            tokens: the next tokens of each row, `(n_row, n_new)`.
+            cache: the tokens before them; extended in place.
+            positions: indices of the new tokens whose logits are returned.
+            counts: the number of new tokens of each row, `(n_row,)` int32, if they differ. They are at the right end of
+                `tokens`, and logits of the padding before them are meaningless.
+
+        Raises:
+            ValueError: a token is not in the vocabulary, or the text context is full.
         """
         if tokens.shape[1] == 1 and counts is None and positions == (-1,):
             return self._read_one(tokens, cache)
         return self.logits(self.read(tokens, cache, counts)[:, positions])
 
     def logits(self, states: FloatArray) -> FloatArray:
-        """Final states `(..., n_state)` -> `(..., n_vocab)`."""
+        """Return the logits `(..., n_vocab)` of final states `(..., n_state)`."""
         return self.tokens(self.norm(states))
 
     def read(
         self, tokens: npt.NDArray[np.integer[Any]], cache: DecoderCache, counts: Indices | None = None
     ) -> FloatArray:
-        """As a call, but gives the final states of all new positions, `(n_row, n_new, n_state)`."""
+        """Read tokens as `__call__` does, but return the final states of all of them, `(n_row, n_new, n_state)`."""
         x = self._embed(tokens, cache, counts)
         for layer, block in enumerate(self.blocks):
             x = block(x, cache, layer, counts)
@@ -180,35 +242,42 @@ class TextDecoder:
     def cross_attention_scores(
         self, tokens: npt.NDArray[np.integer[Any]], features: FloatArray, heads: npt.NDArray[np.integer[Any]]
     ) -> tuple[FloatArray, FloatArray]:
-        """How much each token listens to each position of an audio, for the alignment of words.
+        """Return the cross-attention scores of some heads, for the alignment of words.
 
-        tokens `(n,)`, features `(n_audio_ctx, n_audio_state)`, heads `(n_heads, 2)` of layer and head -> scores before the softmax,
-        `(n_heads, n, n_audio_ctx)`, and final states `(n, n_state)`, which `logits` understands.
+        Args:
+            tokens: `(n,)`.
+            features: `(n_audio_ctx, n_audio_state)`.
+            heads: `(n_heads, 2)`, layer and head.
+
+        Returns:
+            The scores before the softmax, `(n_heads, n, n_audio_ctx)`, and the final states `(n, n_state)` for `logits`.
         """
         cache = self.new_cache(features[None])
         scores = np.empty((len(heads), len(tokens), self.dims.n_audio_ctx), np.float32)
         x = self._embed(tokens[None], cache, None)
         d_head = self.dims.n_text_state // self.dims.n_text_head
         for layer, block in enumerate(self.blocks):
-            x = block.attend(x, cache, layer, None)
-            queries = block.queries(x)
+            x = block.self_attention(x, cache, layer, None)
+            queries = block.cross_queries(x)
             for i in np.flatnonzero(heads[:, 0] == layer):
                 head = int(heads[i, 1])
-                # one head's pages of keys are a packed matrix (n_audio_ctx, d_head)
-                panels = np.ascontiguousarray(cache.cross_layers[layer].key_panels(head, cache.cross_pages[0]))
+                # the key pages of one head have the layout of a packed matrix (n_audio_ctx, d_head)
+                panels = np.ascontiguousarray(cache.storage.cross_layers[layer].key_panels(head, cache.cross_pages[0]))
                 matrix = simd.PackedMatrix(panels.dtype.name, (scores.shape[2], d_head), panels)
                 scores[i] = simd.linear(queries[0, :, head * d_head : (head + 1) * d_head], matrix)
-            x = block.finish(x, queries, cache, layer)
+            x = block.cross_attention_and_mlp(x, queries, cache, layer)
         scores *= np.float32(d_head**-0.5)
         return scores, x[0]
 
     def _embed(self, tokens: npt.NDArray[np.integer[Any]], cache: DecoderCache, counts: Indices | None) -> FloatArray:
-        """The first states of new tokens; the cache's rows become as long as they will be."""
+        """Return the embeddings of new tokens, `(n_row, n_new, n_state)`, and add them to the cache's lengths."""
         n_row, n_new = tokens.shape
         if n_row != cache.n_row or n_new < 1:
-            raise ValueError(f"tokens must have shape ({cache.n_row}, at least 1), not {tokens.shape}")
+            raise ValueError(
+                f"tokens must have shape (n_row, n_new) with n_row = {cache.n_row} and n_new > 0, not {tokens.shape}"
+            )
         if counts is not None and (counts.shape != (n_row,) or counts.min() < 1 or counts.max() > n_new):
-            raise ValueError(f"counts must be ({n_row},) numbers from 1 to {n_new}")
+            raise ValueError(f"counts must have shape ({n_row},) and be from 1 to {n_new}")
         lengths = cache.lengths + (n_new if counts is None else counts)
         if lengths.max() > self.dims.n_text_ctx:
             raise ValueError(f"the text context holds {self.dims.n_text_ctx} tokens; {lengths.max()} were given")
@@ -217,12 +286,12 @@ class TextDecoder:
         except IndexError as error:
             raise ValueError(f"a token must be from 0 to {self.dims.n_vocab - 1}: {error}") from error
         cache.lengths[:] = lengths
-        places = lengths[:, None] + np.arange(-n_new, 0, dtype=np.int32)
-        x += self.positions[places if counts is None else np.maximum(places, 0)]
+        positions = lengths[:, None] + np.arange(-n_new, 0, dtype=np.int32)
+        x += self.positions[positions if counts is None else np.maximum(positions, 0)]
         return x
 
     def _read_one(self, tokens: npt.NDArray[np.integer[Any]], cache: DecoderCache) -> FloatArray:
-        """One token a row: the first time its calls are recorded, from then on they are made again at the cost of one."""
+        """Read one token per row. The first call captures the kernel calls as a graph, and later calls replay it."""
         step = cache.step or CapturedStep(cache.n_row, self.dims.n_text_state)
         if not self.tokens.weight.embed(tokens, self.positions, cache.lengths, step.x):
             step.x[...] = self._embed(tokens, cache, None)

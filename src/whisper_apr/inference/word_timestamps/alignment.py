@@ -1,7 +1,8 @@
-"""When each word is said, by what the decoder listens to while it writes it: openai-whisper's alignment, from tokens to times.
+"""Align text with sound by the decoder's cross-attention, as openai-whisper's timing.py does.
 
-The decoder's alignment heads attend, for each token, to the place where it is spoken. Their weights are normalised over the tokens,
-smoothed by a running median, and averaged; dynamic time warping then finds the way through tokens and time.
+For each token, the alignment heads attend to the place where it is spoken. Their weights are normalized over the tokens,
+smoothed over time by a median filter of width 7, and averaged over the heads; dynamic time warping then finds the
+monotonic path through tokens and positions with the greatest sum of weights. The path is not constrained to a band.
 """
 
 from dataclasses import dataclass, replace
@@ -10,20 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import simd
-from ...audio import HOP_LENGTH, SAMPLE_RATE
+from ...audio import FRAMES_PER_SECOND
 from ...model import Whisper
 from ...model.encoder import TIME_STRIDE
 from ...tokenizer import Tokenizer
 
 FloatArray = simd.FloatArray
 
-MEDIAN_WIDTH = 7  # positions
-POSITIONS_PER_SECOND = SAMPLE_RATE // HOP_LENGTH // TIME_STRIDE
+MEDIAN_FILTER_WIDTH = 7  # encoder positions
+POSITIONS_PER_SECOND = FRAMES_PER_SECOND // TIME_STRIDE  # of the encoder: 50
 
 
 @dataclass(frozen=True)
 class WordTiming:
-    """A word, its tokens, and its time in seconds from the window's beginning."""
+    """A word, its tokens, and its times in seconds from the start of the window."""
 
     word: str
     tokens: tuple[int, ...]
@@ -34,17 +35,15 @@ class WordTiming:
 
 @dataclass(frozen=True)
 class AttentionAlignment:
-    """What the alignment heads say of a window's text."""
+    """The averaged, normalized attention of a window's text."""
 
-    matrix: FloatArray  # (n_text + 1, n_position): how much each token, and the end, listens to each position
+    matrix: FloatArray  # (n_text + 1, n_position): attention of each token, and of the end of text, to each position
     probabilities: FloatArray  # (n_text,) of the tokens
-    end: float | None = (
-        None  # seconds from the window's beginning at which the text ends; None where it was not asked for
-    )
+    end: float | None = None  # seconds from the start of the window at which the text ends, if `find_end`
 
 
-def heads_of(model: Whisper) -> npt.NDArray[np.int64]:
-    """The model's alignment heads `(n, 2)`, layer and head; where it names none, all of the last half of the layers."""
+def alignment_heads(model: Whisper) -> npt.NDArray[np.int64]:
+    """Return the model's alignment heads `(n, 2)`: layer and head. Without any, all heads of the last half of the layers."""
     if model.alignment_heads:
         return np.array(model.alignment_heads)
     dims = model.dims
@@ -52,76 +51,69 @@ def heads_of(model: Whisper) -> npt.NDArray[np.int64]:
     return np.array([(layer, head) for layer in layers for head in range(dims.n_text_head)])
 
 
-def listen(
+def align_attention(
     model: Whisper,
     tokenizer: Tokenizer,
     text_tokens: list[int],
     features: FloatArray,
     n_position: int,
-    finds_end: bool = False,
+    find_end: bool = False,
 ) -> AttentionAlignment:
-    """Read the text once more, without timestamps, and keep what the alignment heads attend to in the first `n_position` positions.
+    """Run the decoder over a text without timestamps and return the attention of its alignment heads.
 
-    features is `(n_audio_ctx, n_audio_state)`. `finds_end` is for a text that may leave part of the sound out: attention as it is then
-    says where the text ends, since normalised over tokens it is noise at positions that no token attends to.
+    Args:
+        model: the model.
+        tokenizer: for the language and task of the text.
+        text_tokens: the text, without timestamps.
+        features: the window's, `(n_audio_ctx, n_audio_state)`.
+        n_position: encoder positions to align with; later ones are padding.
+        find_end: also find where the text ends, for a text that may not cover all of the sound. The attention before
+            normalization is used for it: normalized over tokens, positions that no token attends to are noise.
     """
-    begin = tokenizer.sot_sequence_including_notimestamps
-    tokens = np.array([*begin, *text_tokens, tokenizer.eot])
-    scores, states = model.decoder.cross_attention_scores(tokens, features, heads_of(model))
-    first = len(begin) - 1
+    sot_sequence = tokenizer.sot_sequence_including_notimestamps
+    tokens = np.array([*sot_sequence, *text_tokens, tokenizer.eot])
+    scores, states = model.decoder.cross_attention_scores(tokens, features, alignment_heads(model))
+    first = len(sot_sequence) - 1
     logits = model.decoder.logits(states[first : first + len(text_tokens)])[:, : tokenizer.eot]
     probabilities = np.exp(logits[np.arange(len(text_tokens)), text_tokens] - simd.logsumexp(logits))
     weights = simd.softmax(scores[:, :, :n_position])
-    end = int(jumps(_smoothed(weights)[first:-1])[-1]) / POSITIONS_PER_SECOND if finds_end else None
+    end = float(jump_times(_average_heads(weights)[first:-1])[-1]) if find_end else None
     weights -= weights.mean(axis=1, keepdims=True)
     deviation = np.sqrt(np.mean(weights * weights, axis=1, keepdims=True))
-    weights /= np.maximum(deviation, np.finfo(np.float32).tiny)  # 0 where there is one position alone
-    return AttentionAlignment(_smoothed(weights)[first:-1], probabilities, end)
+    weights /= np.maximum(deviation, np.finfo(np.float32).tiny)  # a single position has no deviation
+    return AttentionAlignment(_average_heads(weights)[first:-1], probabilities, end)
 
 
-def _smoothed(weights: FloatArray) -> FloatArray:
-    """Average `(n_head, n_token, n_position)` over the heads, each row behind a running median."""
-    matrix: FloatArray = simd.median_filter(weights, MEDIAN_WIDTH).mean(axis=0)
+def _average_heads(weights: FloatArray) -> FloatArray:
+    """Smooth `(n_head, n_token, n_position)` over the positions and average it over the heads."""
+    matrix: FloatArray = simd.median_filter(weights, MEDIAN_FILTER_WIDTH).mean(axis=0)
     return matrix
 
 
-def jumps(matrix: FloatArray) -> npt.NDArray[np.int64]:
-    """The position at which each row of the matrix begins, on the way that dynamic time warping takes through it."""
+def jump_times(matrix: FloatArray) -> npt.NDArray[np.float64]:
+    """Return the time at which the dynamic time warping path enters each row of `(n_token, n_position)`, in seconds."""
     rows, positions = simd.dtw(-matrix)
-    return positions[np.flatnonzero(np.diff(rows, prepend=-1))]
+    times: npt.NDArray[np.float64] = positions[np.flatnonzero(np.diff(rows, prepend=-1))] / POSITIONS_PER_SECOND
+    return times
 
 
-def find_alignment(
-    model: Whisper, tokenizer: Tokenizer, text_tokens: list[int], features: FloatArray, n_frames: int
-) -> list[WordTiming]:
-    """The words of a window's text with openai-whisper's times: over `n_frames` of its mel, whatever its segments say."""
-    if not text_tokens:
-        return []
-    listening = listen(model, tokenizer, text_tokens, features, max(1, n_frames // TIME_STRIDE))
-    times = jumps(listening.matrix) / POSITIONS_PER_SECOND
-    words, word_tokens = tokenizer.split_to_word_tokens(text_tokens)
-    ends = np.cumsum([len(tokens) for tokens in word_tokens])
-    return [
-        WordTiming(
-            word, tuple(tokens), times[end - len(tokens)], times[end], mean(listening.probabilities, end, len(tokens))
-        )
-        for word, tokens, end in zip(words, word_tokens, ends, strict=True)
-    ]
-
-
-def mean(probabilities: FloatArray, end: int, n: int) -> float:
+def mean_probability(probabilities: FloatArray, end: int, n: int) -> float:
+    """Return the mean of the `n` probabilities before index `end`."""
     return float(np.mean(probabilities[end - n : end]))
 
 
 def merge_punctuations(words: list[WordTiming], prepended: str, appended: str) -> list[WordTiming]:
-    """Punctuation that stands alone joins its word: an opening sign the one after it, a closing one the one before it.
+    """Merge punctuation marks with their words, whose times do not change.
 
-    The word keeps its own time.
+    Args:
+        words: in order, each with the space before it.
+        prepended: marks that belong to the word after them.
+        appended: marks that belong to the word before them.
     """
     forward: list[WordTiming] = []
     for word in reversed(words):
-        opening = word.word.startswith(" ") and word.word.strip() in prepended
-        if opening and forward:
+        is_prepended = word.word.startswith(" ") and word.word.strip() in prepended
+        if is_prepended and forward:
             after = forward[-1]
             forward[-1] = replace(after, word=word.word + after.word, tokens=word.tokens + after.tokens)
         else:
@@ -136,16 +128,19 @@ def merge_punctuations(words: list[WordTiming], prepended: str, appended: str) -
     return merged
 
 
-def spread(words: list[WordTiming], least: float, low: float, high: float) -> list[WordTiming]:
-    """Hold words in order between `low` and `high` seconds, each at least `least` long, or its even share where that is less."""
-    least = min(least, (high - low) / max(1, len(words)))
+def enforce_min_duration(words: list[WordTiming], duration: float, low: float, high: float) -> list[WordTiming]:
+    """Return words in order between `low` and `high`, each at least `duration` long, or an even share if there is no room.
+
+    All times are in seconds from the start of the window.
+    """
+    duration = min(duration, (high - low) / max(1, len(words)))
     starts, ends, at = [], [], low
     for word in words:
         starts.append(max(word.start, at))
-        at = max(word.end, starts[-1] + least)
+        at = max(word.end, starts[-1] + duration)
         ends.append(at)
     at = high
     for i in range(len(words) - 1, -1, -1):
         ends[i] = min(ends[i], at)
-        starts[i] = at = max(low, min(starts[i], ends[i] - least))
+        starts[i] = at = max(low, min(starts[i], ends[i] - duration))
     return [replace(word, start=start, end=end) for word, start, end in zip(words, starts, ends, strict=True)]

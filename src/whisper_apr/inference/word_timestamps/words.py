@@ -1,7 +1,7 @@
-"""Words with their times, truer than attention alone gives them: held within their segment, and moved to where the sound begins and ends.
+"""Add word times that follow the sound: aligned within each segment, then moved to where the sound starts and ends.
 
-openai-whisper aligns a window's text with all of the window; speech that begins late, or a pause between segments, then stretches
-words by seconds. Here each segment's text is aligned within the segment's own times.
+openai-whisper aligns a window's text with the whole window; a late start of the speech, or a pause between segments,
+can then stretch words by seconds. Here each segment's text is aligned within the segment's own times.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ import numpy as np
 from ...model import Whisper
 from ...model.encoder import TIME_STRIDE
 from ...tokenizer import Tokenizer
-from ..bounds import emptied
+from ..bounds import clear_segment
 from ..decode import DecodingResult
 from ..language import tokenizer_of
 from ..options import TranscribeOptions
@@ -21,16 +21,16 @@ from .alignment import (
     POSITIONS_PER_SECOND,
     AttentionAlignment,
     WordTiming,
-    jumps,
-    listen,
-    mean,
+    align_attention,
+    enforce_min_duration,
+    jump_times,
+    mean_probability,
     merge_punctuations,
-    spread,
 )
 from .loudness import Loudness
 
-MARGIN = 0.2  # seconds by which speech may go beyond a segment's own times, which are the model's guess
-LEAST = 0.02  # seconds that each word has, where there are so many: a position of the encoder
+MARGIN = 0.2  # seconds by which words may exceed their segment's times, which are the model's estimate
+MIN_DURATION = 0.02  # seconds of a word, if there is room: one position of the encoder
 
 
 def add_words(
@@ -38,72 +38,79 @@ def add_words(
     window: SeekWindow,
     result: DecodingResult,
     tokenizer: Tokenizer,
-    earliest: float,
-    is_open: bool,
+    previous_end: float,
+    end_is_unknown: bool,
     *,
     model: Whisper,
     options: TranscribeOptions,
 ) -> list[Segment]:
-    """Return a window's segments with their words; a segment begins and ends with its words, as openai-whisper's do.
+    """Return the segments with their words; a segment starts and ends with its words. See `windows.Aligner`.
 
-    Segments must be in order and within the window. Every segment that has text has words, in order and within the window; none
-    begins before `earliest` (seconds of the recording), where the words before the window end. `is_open`: the text stopped without a
-    timestamp, so that the end of the last segment is not known, and the sound after its words may not be in the text.
+    The segments must be in order and within the window. Every segment that has text gets words, in order, within the
+    window, and after `previous_end`. With `end_is_unknown`, the end of the only segment is found by the attention, since
+    the sound after its words may not be in the text.
     """
     tokenizer = tokenizer_of(model, result.language, tokenizer.task)
     texts = [[token for token in segment.tokens if token < tokenizer.eot] for segment in segments]
     tokens = [token for text in texts for token in text]
     if not tokens:
         return [replace(segment, words=()) for segment in segments]
-    heard = listen(model, tokenizer, tokens, result.audio_features, max(1, window.size // TIME_STRIDE), is_open)
+    n_position = max(1, window.size // TIME_STRIDE)
+    alignment = align_attention(model, tokenizer, tokens, result.audio_features, n_position, end_is_unknown)
     loudness = Loudness(window.mel[:, : window.size])
-    done, first, out = earliest - window.start, 0, []
+    done, first_token, timed = max(window.start, previous_end) - window.start, 0, []
     for i, (segment, text) in enumerate(zip(segments, texts, strict=True)):
         if not text:
-            out.append(emptied(segment, window.start + done))
+            timed.append(clear_segment(segment, window.start + done))
             continue
         start, end = segment.start - window.start, segment.end - window.start
-        if heard.end is not None:  # then the window has one segment
-            end = heard.end
-        following = next(
+        if alignment.end is not None:  # then this is the only segment
+            end = alignment.end
+        next_start = next(
             (s.start - window.start for s, t in zip(segments[i + 1 :], texts[i + 1 :], strict=True) if t), None
         )
-        latest = window.duration if following is None else max(following, end)
+        latest = window.duration if next_start is None else max(next_start, end)
         low = max(done, start - MARGIN)
-        # the words before may have taken all of the segment's sound: then it takes what follows, while there is any
-        high = min(max(min(latest, end + MARGIN), low + LEAST), window.duration)
-        words = _align(heard, loudness, tokenizer, text, first, low, high)
+        # if the words before have taken all of the segment's time, it takes the time after it, while there is any
+        high = min(max(min(latest, end + MARGIN), low + MIN_DURATION), window.duration)
+        words = _align_segment(alignment, loudness, tokenizer, text, first_token, low, high)
         words = merge_punctuations(words, options.prepend_punctuations, options.append_punctuations)
         words = loudness.refine(words, low, high)
-        if heard.end is not None and words[-1].end > high - LEAST:  # the sound goes on, without a pause
-            high = min(high, max(low + LEAST, loudness.dip(heard.end)))
-        words = spread(words, LEAST, low, high)
+        if alignment.end is not None and words[-1].end > high - MIN_DURATION:  # the sound continues without a pause
+            high = min(high, max(low + MIN_DURATION, loudness.quietest_time(alignment.end)))
+        words = enforce_min_duration(words, MIN_DURATION, low, high)
         done = words[-1].end
-        first += len(text)
-        out.append(_with_words(segment, words, window.start))
-    return out
+        first_token += len(text)
+        timed.append(_with_words(segment, words, window.start))
+    return timed
 
 
-def _align(
-    heard: AttentionAlignment,
+def _align_segment(
+    alignment: AttentionAlignment,
     loudness: Loudness,
     tokenizer: Tokenizer,
     text: list[int],
-    first: int,
+    first_token: int,
     low: float,
     high: float,
 ) -> list[WordTiming]:
-    """Return the words of tokens `first` and on, between `low` and `high` seconds of the window."""
+    """Return the words of `text`, which starts at token `first_token`, between `low` and `high` seconds of the window."""
     begin, end = round(low * POSITIONS_PER_SECOND), round(high * POSITIONS_PER_SECOND)
-    begin = min(begin, heard.matrix.shape[1] - 1)
-    matrix = heard.matrix[first : first + len(text), begin : max(end, begin + 1)]
-    times = np.append(np.maximum(low, low + jumps(matrix) / POSITIONS_PER_SECOND), high)
+    begin = min(begin, alignment.matrix.shape[1] - 1)
+    matrix = alignment.matrix[first_token : first_token + len(text), begin : max(end, begin + 1)]
+    times = np.append(np.maximum(low, low + jump_times(matrix)), high)
     words, word_tokens = tokenizer.split_to_word_tokens(text)
     edges = np.cumsum([0, *map(len, word_tokens)])
-    listening = np.maximum.reduceat(matrix, edges[:-1])
-    times = loudness.divide(words, listening, times[edges], low, high)
+    attention = np.maximum.reduceat(matrix, edges[:-1])
+    times = loudness.rebalance(words, attention, times[edges], low, high)
     return [
-        WordTiming(word, tuple(tokens), start, end, mean(heard.probabilities, first + int(edge), len(tokens)))
+        WordTiming(
+            word,
+            tuple(tokens),
+            start,
+            end,
+            mean_probability(alignment.probabilities, first_token + int(edge), len(tokens)),
+        )
         for word, tokens, start, end, edge in zip(
             words, word_tokens, times[:-1].tolist(), times[1:].tolist(), edges[1:], strict=True
         )
