@@ -138,7 +138,7 @@ OURS = (
     "seed",
     "clamp_times",
     "word_timing",
-)  # which faster-whisper has not
+)  # not in faster-whisper
 FASTER = {name: row for name, row in ENGINE.items() if name not in OURS} | {
     "log_progress": Row(True),
     "prompt_reset_on_temperature": refused(0.7),
