@@ -35,6 +35,13 @@ def _hang(_: Path) -> None:
         pass
 
 
+def _wrap(_: Path) -> None:
+    try:
+        raise FormatError("model: damaged")
+    except FormatError as error:
+        raise FormatError(f"model: {error}") from error
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -43,9 +50,10 @@ def _hang(_: Path) -> None:
         (lambda path: os.system("true"), r"os\.system"),
         (lambda path: path.with_suffix(".new").write_text(""), "open"),
         (lambda path: warnings.warn("overflow", RuntimeWarning, stacklevel=1), "RuntimeWarning"),
+        (_wrap, "one FormatError wraps another"),
         (_hang, "took more than 0.2 s"),
     ],
-    ids=["exception", "memory", "program", "writing", "warning", "hang"],
+    ids=["exception", "memory", "program", "writing", "warning", "wrapped", "hang"],
 )
 def test_broken_rule_is_detected(bad, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "SECONDS", 0.2)

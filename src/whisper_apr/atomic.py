@@ -48,26 +48,26 @@ def write_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
         OSError: If the folder is missing or not writable, the file is read-only, a folder or a socket is in its place,
             or the disk is full; `strerror` says which.
     """
-    target, there = _resolve(os.fspath(path))
-    if there is not None and not stat.S_ISREG(there.st_mode):
-        with tempfile.TemporaryFile() as held:
-            yield held
-            held.seek(0)
+    target, existing = _resolve(os.fspath(path))
+    if existing is not None and not stat.S_ISREG(existing.st_mode):
+        with tempfile.TemporaryFile() as buffer:
+            yield buffer
+            buffer.seek(0)
             with open(target, "wb", opener=_open_existing) as stream:
-                shutil.copyfileobj(held, stream)
+                shutil.copyfileobj(buffer, stream)
         return
     stem = f".{target.name[:NAME_LENGTH]}"
     _remove_abandoned(target.parent, stem)
-    beside = target.with_name(f"{stem}.{os.urandom(6).hex()}.part")
+    temporary = target.with_name(f"{stem}.{os.urandom(6).hex()}.part")
     try:
-        with _create(beside, there) as file:
+        with _create(temporary, existing) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, target)
+        os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise
 
 
@@ -78,8 +78,8 @@ def check_target(path: str | PathLike[str]) -> None:
 
 def check_writable(path: str | PathLike[str]) -> None:
     """Raise the OSError that `write_atomically` would raise for this path before it writes anything."""
-    target, there = _resolve(os.fspath(path))
-    if there is None or stat.S_ISREG(there.st_mode):
+    target, existing = _resolve(os.fspath(path))
+    if existing is None or stat.S_ISREG(existing.st_mode):
         check_folder(target.parent)
 
 
@@ -115,17 +115,17 @@ def _resolve(name: str) -> tuple[Path, os.stat_result | None]:
     if not os.path.basename(name):
         raise OSError(errno.EISDIR, "it is not the name of a file", name)
     try:
-        there = os.stat(name)
+        existing = os.stat(name)
     except FileNotFoundError:  # a link may lead to a file that does not exist yet
         return Path(os.path.realpath(name)), None
-    refused = _REFUSED.get(stat.S_IFMT(there.st_mode))
+    refused = _REFUSED.get(stat.S_IFMT(existing.st_mode))
     if refused is not None:
         raise OSError(refused[0], f"it is {refused[1]}", name)
     if not os.access(name, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         # checked here, because renaming over a read-only file would succeed
         raise OSError(errno.EACCES, "it exists and is read-only", name)
     # the target of a link such as /dev/stdout may not have a path, so only the system can resolve it
-    return Path(os.path.realpath(name) if stat.S_ISREG(there.st_mode) else name), there
+    return Path(os.path.realpath(name) if stat.S_ISREG(existing.st_mode) else name), existing
 
 
 def _open_existing(path: str, flags: int) -> int:

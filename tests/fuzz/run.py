@@ -1,8 +1,9 @@
 """Fuzz the readers of model files: `python tests/fuzz/run.py [--n 20000] [--seed 0] [reader ...]`.
 
 Each mutated file must open or raise FormatError: no other exception, no crash, at most 2 s of CPU time, at most four
-times the file's size plus 64 MiB of memory, and no execution, writing or network access. A file that breaks a rule is
-reported by its number, which reproduces it, and kept with --keep. tests/test_fuzz.py is a short run.
+times the file's size plus 64 MiB of memory, and no execution, writing or network access. One FormatError must not wrap
+another. A file that breaks a rule is reported by its number, which reproduces it, and kept with --keep.
+tests/test_fuzz.py is a short run.
 """
 
 import argparse
@@ -112,7 +113,9 @@ def check(open_file: Callable[[Path], object], path: Path, size: int) -> str:
     _watched = True
     try:
         open_file(path)
-    except FormatError:
+    except FormatError as error:
+        if isinstance(error.__cause__, FormatError):
+            raise Broken(f"one FormatError wraps another: {error}") from error
         outcome = "refused"
     except _Hang:
         raise Broken(f"took more than {SECONDS} s") from None
