@@ -1,4 +1,4 @@
-"""The kernels' shapes and values: tests check them on every backend, benchmarks time them."""
+"""Shapes and values for tests of the kernels; benchmarks use the same shapes."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,10 @@ import numpy as np
 
 FloatArray = np.ndarray
 
-# Lengths at which vectors of 1, 4, 8 and 16 lanes, panels of 16 and blocks of 128 begin and end, and odd primes.
+# Lengths around multiples of 4, 8 and 16 lanes, of panels of 16 and of blocks of 128, and odd primes.
 LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 61, 64, 127, 128, 129, 257, 1003)
 
-# (m, k, n) of x (m, k) times a weight (n, k): nothing, one, around every block's edge, odd primes, more than one block of k.
+# (m, k, n) of x (m, k) times a weight (n, k): empty, 1, around the edges of blocks, odd primes, several blocks of k.
 PRODUCTS = (
     (0, 5, 7),
     (3, 0, 5),
@@ -33,14 +33,14 @@ PRODUCTS = (
     (200, 96, 130),
 )
 
-# The products of one layer of `tiny`, `base` and `small`: 1,500 positions of the encoder.
+# Products of one encoder layer of `tiny`, `base` and `small`, with 1500 positions.
 ENCODER_PRODUCTS = tuple(
     shape
     for width in (384, 512, 768)
     for shape in ((1500, width, width), (1500, width, 4 * width), (1500, 4 * width, width))
 )
 
-# The products of one token: a layer's, and the output table.
+# Products of one token: those of a decoder layer, and the logits.
 TOKEN_PRODUCTS = tuple(
     shape for width in (384, 512, 768) for shape in ((1, width, width), (1, width, 4 * width), (1, width, 51865))
 )
@@ -66,12 +66,12 @@ ENCODER_ATTENTIONS = tuple((1, n_head, 1500, 1500, 64) for n_head in (6, 8, 12))
 
 
 def normal(seed: int, *shape: int) -> FloatArray:
-    """Standard normal float32, the same for the same arguments."""
+    """Return standard normal float32 numbers, the same for the same arguments."""
     return np.random.default_rng([seed, *shape]).standard_normal(shape, dtype=np.float32)
 
 
 def adversarial(seed: int, *shape: int) -> Iterator[tuple[str, FloatArray]]:
-    """Values on which kernels go wrong: zeros, both signs' extremes, subnormals, cancellation, one large number among small ones."""
+    """Yield named arrays of values that expose errors: zeros, extremes, subnormals, cancellation, one large outlier."""
     x = normal(seed, *shape)
     yield "normal", x
     yield "zeros", np.zeros_like(x)

@@ -1,4 +1,4 @@
-"""What the benchmarks count and how they tell it; no time is checked."""
+"""The arithmetic and the output of the benchmarks; no time is checked."""
 
 import json
 
@@ -10,16 +10,16 @@ from whisper_apr.bench.models import DIMENSIONS
 
 
 def test_operations_of_an_encoder():
-    # counted by hand in GFLOP: linear layers and convolutions, attention
+    # GFLOP of linear layers and convolutions, and of attention, counted by hand
     for size, expected in {"tiny": (23.1, 13.8), "base": (59.7, 27.6), "small": (261, 82.9)}.items():
         assert np.allclose(np.array(limits.encoder_operations(DIMENSIONS[size])) / 1e9, expected, rtol=0.005)
 
 
 def test_bytes_of_a_token():
-    # millions of weights, and of keys and values
-    for size, weights, remembered in (("tiny", 28.2, 4.6), ("base", 48.6, 9.2), ("small", 138.9, 27.6)):
+    # in millions: weights, and keys and values
+    for size, weights, cached in (("tiny", 28.2, 4.6), ("base", 48.6, 9.2), ("small", 138.9, 27.6)):
         for compute_type, each in limits.BYTES.items():
-            expected = (weights * each + 2 * remembered) * 1e6
+            expected = (weights * each + 2 * cached) * 1e6
             assert limits.token_bytes(DIMENSIONS[size], compute_type, 2) == pytest.approx(expected, rel=0.01)
 
 
@@ -38,7 +38,7 @@ def test_speedups():
     assert [result["token speedup"] for result in results] == [None, 1.0, None]
 
 
-def test_json_is_whole_and_tells_the_day(tmp_path):
+def test_json_is_written_atomically_with_the_date(tmp_path):
     file = tmp_path / "figures.json"
     measure.write_json(file, rows=[1])
     measure.write_json(file, rows=[2])

@@ -1,4 +1,4 @@
-"""Attention of numbers rounded to bfloat16: within the stated bound on every backend, and close to what NumPy makes of the same rounding."""
+"""Attention in bfloat16: within the documented bound on every backend, and close to NumPy with the same rounding."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from whisper_apr import simd
 
 
 def bound(q, k, v):
-    """simd.attention's docstring, as `(batch, n_head, n_query, 1)`."""
+    """Return the bound that simd.attention documents, `(batch, n_head, n_query, 1)`."""
     size = np.abs(q.astype(np.float64)) @ np.abs(k.astype(np.float64)).swapaxes(-1, -2) / np.sqrt(q.shape[-1])
     e = 2.0**-7 * size.max(axis=-1, keepdims=True, initial=0.0)
     return (np.expm1(2 * e) + 2.0**-6) * np.abs(v).max(axis=(-1, -2), keepdims=True, initial=0.0)
@@ -25,14 +25,14 @@ def assert_within_bound(q, k, v, causal):
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("shape", cases.ATTENTIONS, ids=str)
-def test_within_the_stated_bound(backend, shape, causal):
+def test_within_the_documented_bound(backend, shape, causal):
     assert_within_bound(*qkv(shape), causal)
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("shape", cases.ATTENTIONS, ids=str)
 def test_close_to_the_same_rounding_in_numpy(backend, shape, causal):
-    """Sums in another order may round a weight to the other neighbour: a bfloat16's step of some weights, no more."""
+    """Another order of summation may change some weights by one unit in the last place of bfloat16, but not more."""
     q, k, v = qkv(shape)
     y = simd.attention(q, k, v, causal=causal, precision="bfloat16")
     with simd.use_backend("numpy"):
@@ -49,7 +49,7 @@ def test_adversarial_values(backend, n_query, n_key, d_head, causal):
         cases.adversarial(3, 1, 2, n_key, d_head),
         strict=True,
     ):
-        if name in ("huge", "offset", "spike"):  # as values; as scores the bound would be no bound
+        if name in ("huge", "offset", "spike"):  # only as values: as scores, the bound would be meaningless
             q, k = cases.normal(1, *q.shape), cases.normal(2, *k.shape)
         try:
             assert_within_bound(q, k, v, causal)
@@ -57,8 +57,8 @@ def test_adversarial_values(backend, n_query, n_key, d_head, causal):
             raise AssertionError(f"{name}: {error}") from error
 
 
-def test_scores_of_one_key_by_far(backend):
-    """Its weight is 1, the others' vanish; powers of two are bfloat16's own, so that nothing is lost by rounding."""
+def test_one_dominant_key(backend):
+    """Its weight is 1 and the others are 0; powers of two are exact in bfloat16."""
     q = np.full((1, 1, 40, 16), 64.0, np.float32)
     k = np.zeros((1, 1, 150, 16), np.float32)
     v = cases.normal(3, 1, 1, 150, 16)
@@ -80,8 +80,8 @@ def test_views_and_unaligned_arrays(backend):
     )
 
 
-def test_infinities_stay_where_they_are(backend):
-    """A value that is infinite reaches its own dimension only; one key's infinite score makes its query NaN, as in float32."""
+def test_infinities_do_not_spread(backend):
+    """An infinite value affects only its own dimension; a query of NaN gives NaN for that query only."""
     q, k, v = qkv((1, 1, 40, 50, 16))
     v[0, 0, 7, 3] = np.inf
     y = simd.attention(q, k, v, precision="bfloat16")
@@ -101,7 +101,7 @@ def test_a_query_does_not_see_later_keys(backend):
     np.testing.assert_array_equal(later[:, :, :25], y[:, :, :25])
 
 
-def test_threads_change_nothing(compiled_backend):
+def test_the_result_does_not_depend_on_the_number_of_threads(compiled_backend):
     q, k, v = qkv((2, 3, 200, 150, 64))
     before = simd.get_num_threads()
     try:

@@ -1,4 +1,4 @@
-"""Every kernel on every backend, against the same sums in float64."""
+"""Every kernel on every backend, compared with the same computation in float64."""
 
 import math
 
@@ -34,7 +34,7 @@ def exact_attention(q, k, v, causal):
 
 
 def assert_product(y, x, w, extra=0.0):
-    """Within the bound for float32 sums of k products in any order: (k + 2) eps |x| |w|."""
+    """Check a product within the bound of float32 sums of k products in any order: (k + 2) eps |x| |w|."""
     exact = x.astype(np.float64) @ w.astype(np.float64).T
     bound = (
         (x.shape[-1] + 2) * np.finfo(np.float32).eps * (np.abs(x.astype(np.float64)) @ np.abs(w.astype(np.float64)).T)
@@ -89,8 +89,8 @@ def test_epilogues(backend, shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_a_row_does_not_depend_on_its_neighbours(compiled_backend, dtype):
-    """Batched equals one by one, bit for bit: every path sums over k in the same order."""
+def test_a_row_does_not_depend_on_other_rows(compiled_backend, dtype):
+    """A batch gives the same bits as single rows, since every code path sums over k in the same order."""
     for m, k, n in ((2, 100, 70), (7, 1100, 33), (16, 64, 64), (40, 600, 35)):
         x, w, bias = cases.normal(1, m, k), simd.pack(cases.normal(2, n, k).astype(dtype)), cases.normal(3, n)
         whole = simd.linear(x, w, bias, gelu=True)
@@ -99,7 +99,7 @@ def test_a_row_does_not_depend_on_its_neighbours(compiled_backend, dtype):
 
 
 def test_overlapping_rows(backend):
-    """The windows of a convolution: rows of three positions, one or two positions apart."""
+    """As in a convolution: rows of three positions, one or two positions apart."""
     x, w = cases.normal(1, 50, 8), cases.normal(2, 20, 24)
     for step in (1, 2):
         windows = np.lib.stride_tricks.as_strided(x, (48 // step, 24), (32 * step, 4))
@@ -107,16 +107,16 @@ def test_overlapping_rows(backend):
 
 
 def test_every_float16_is_read_exactly(backend):
-    """All 65,536 bit patterns as weights, multiplied with 1."""
+    """All 65,536 bit patterns as weights, multiplied by 1."""
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     for m in (1, 40):
         y = simd.linear(np.ones((m, 1), np.float32), simd.pack(halves[:, None]))
-        with np.errstate(invalid="ignore"):  # some processors call the widening of a signalling NaN invalid
+        with np.errstate(invalid="ignore"):  # some CPUs raise the invalid flag when they widen a signaling NaN
             exact = halves.astype(np.float32)
         np.testing.assert_array_equal(y, np.broadcast_to(exact, y.shape))
 
 
-def test_strided_and_foreign_arrays_are_copied_not_misread(backend):
+def test_strided_and_other_arrays_are_converted(backend):
     w = simd.pack(cases.normal(2, 9, 6))
     x = cases.normal(1, 8, 12)
     for view in (x[:, ::2], x[::-1, :6], x[::2, :6], np.asfortranarray(x[:, :6]), x[:, :6].astype(np.float64)):
@@ -158,7 +158,7 @@ def test_matmul_matvec_dot(backend):
 def test_softmax_and_log_softmax(backend, n):
     for name, x in cases.adversarial(7, 3, n):
         if name == "huge":
-            continue  # differences of 1e15 are all or nothing: checked below
+            continue  # differences of 1e15 make every probability 0 or 1: tested below
         exact = exact_softmax(x)
         np.testing.assert_allclose(simd.softmax(x), exact, rtol=2e-5, atol=1e-37, err_msg=name)
         with np.errstate(divide="ignore"):
@@ -178,7 +178,7 @@ def test_softmax_of_masked_rows(backend):
 @pytest.mark.parametrize("n", cases.LENGTHS)
 def test_argmax(backend, n):
     rng = np.random.default_rng(n)
-    x = rng.integers(-3, 3, (20, n)).astype(np.float32)  # many equals: the first counts
+    x = rng.integers(-3, 3, (20, n)).astype(np.float32)  # many equal elements: the first one is returned
     np.testing.assert_array_equal(simd.argmax(x), x.argmax(axis=-1))
     x[rng.integers(0, 20, 5), rng.integers(0, n, 5)] = np.nan
     np.testing.assert_array_equal(simd.argmax(x), x.argmax(axis=-1))
@@ -192,9 +192,9 @@ def test_top_k_is_a_stable_sort(backend, n, k):
     rng = np.random.default_rng(n)
     for x in (
         rng.standard_normal((3, n)),
-        rng.choice([0, 1, 3.5, -np.inf], (3, n)),  # many equals
+        rng.choice([0, 1, 3.5, -np.inf], (3, n)),  # many equal elements
         rng.choice([np.nan, 1, -np.inf, np.inf], (3, n)),
-        np.sort(rng.standard_normal((3, n))),  # each is larger than all before
+        np.sort(rng.standard_normal((3, n))),  # ascending
         np.full((3, n), np.nan),
     ):
         order = np.argsort(-np.where(np.isnan(x), -np.inf, x), axis=1, kind="stable")[:, :k]
@@ -215,7 +215,7 @@ def test_top_k_of_any_rows(x, k):
             np.testing.assert_array_equal(simd.top_k(x, k), np.argsort(-x, axis=1, kind="stable")[:, :k])
 
 
-def test_top_k_of_too_few():
+def test_top_k_of_invalid_k():
     for k in (0, 4):
         with pytest.raises(ValueError, match="from 1 to"):
             simd.top_k(np.zeros((2, 3)), k)
@@ -227,14 +227,14 @@ def test_layer_norm(backend, n):
     w, b = cases.normal(8, n), cases.normal(9, n)
     for name, x in cases.adversarial(7, 3, n):
         if name in ("huge", "offset", "spike"):
-            continue  # float32 sums lose digits there in every engine; "offset" is checked below
+            continue  # float32 sums lose precision in any implementation; "offset" is tested below
         exact = x.astype(np.float64)
         exact = (exact - exact.mean(-1, keepdims=True)) / np.sqrt(exact.var(-1, keepdims=True) + 1e-5) * w + b
         np.testing.assert_allclose(simd.layer_norm(x, w, b), exact, rtol=0, atol=2e-5, err_msg=name)
 
 
-def test_layer_norm_keeps_digits_under_an_offset(backend):
-    """The variance is summed about the mean: a mean of 1,000 deviations does not swallow it."""
+def test_layer_norm_keeps_precision_with_a_large_mean(backend):
+    """The variance is summed around the mean, so a mean of 1000 standard deviations does not cancel it."""
     x = cases.normal(7, 4, 384) + np.float32(1000)
     exact = x.astype(np.float64)
     exact = (exact - exact.mean(-1, keepdims=True)) / np.sqrt(exact.var(-1, keepdims=True) + 1e-5)
@@ -247,7 +247,7 @@ def test_gelu(backend):
     x = np.concatenate([np.linspace(-12, 12, 20011), [0.0, -0.0, 1e-30, -1e-30, 88, -88, 1e30, -1e30]]).astype(
         np.float32
     )
-    # 1 + erf cancels for negative x: an absolute bound of a few ulps of x / 2, as in torch's own kernel
+    # 1 + erf cancels for negative x, so the bound is absolute: a few ulps of x / 2, as in PyTorch's kernel
     np.testing.assert_allclose(simd.gelu(x), exact_gelu(x), rtol=6e-7, atol=2e-6)
     assert np.isnan(simd.gelu(np.array([np.nan], np.float32)))[0]
 
@@ -279,7 +279,7 @@ def test_attention(backend, shape, causal):
 
 
 def test_attention_over_views(backend):
-    """As the encoder calls it: heads and q, k, v side by side in one array."""
+    """As in the encoder: q, k, v and their heads are slices of one array."""
     packed = cases.normal(4, 1, 40, 3, 2, 16)
     q, k, v = (packed[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
     np.testing.assert_allclose(simd.attention(q, k, v), exact_attention(q, k, v, False), rtol=0, atol=3e-6)
@@ -287,7 +287,7 @@ def test_attention_over_views(backend):
 
 @pytest.mark.parametrize("n_query", [1, 40])
 def test_attention_with_extreme_scores(backend, n_query):
-    """One key wins by far; the others' weights must vanish, not overflow."""
+    """One key dominates; the weights of the others must become 0, not overflow."""
     q, k, v = qkv((1, 1, n_query, 150, 16))
     np.testing.assert_allclose(
         simd.attention(q * 100, k * 10, v), exact_attention(q * 100, k * 10, v, False), rtol=0, atol=2e-3

@@ -1,4 +1,4 @@
-"""NaN, infinities, subnormal numbers, the largest ones and -0.0: the same on every backend, and as documented."""
+"""NaN, infinities, subnormal and extreme numbers and -0.0 give the documented result on every backend."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def row(*values: float) -> np.ndarray:
 
 
 def same_bits(x: np.ndarray, y: np.ndarray) -> None:
-    """Equal, with the sign of zero; any NaN equals any other."""
+    """Check equality including the sign of zero; all NaNs are equal."""
     np.testing.assert_array_equal(x, y)
     zero = np.asarray(y) == 0
     np.testing.assert_array_equal(np.signbit(x)[zero], np.signbit(y)[zero])
@@ -44,7 +44,7 @@ def same_bits(x: np.ndarray, y: np.ndarray) -> None:
     ],
 )
 def test_gelu(backend, x, expected):
-    """Also in the middle of a vector, at its end, and as the end of a product."""
+    """Also within a vector, in the remainder, and as the epilogue of a product."""
     for n in (1, 3, 16, 17, 40):
         values = np.ones(n, np.float32)
         values[n // 2] = x
@@ -138,9 +138,9 @@ OPERATIONS = {
 
 
 def has_a_norm(x: np.ndarray) -> bool:
-    """Whether rounding decides little:
+    """Return whether the layer norm of x does not depend on rounding.
 
-    Sums that overflow do so in one order and not in another, equal numbers differ by rounding alone.
+    Whether a sum overflows can depend on the order, and nearly equal numbers differ only by rounding.
     """
     finite = x[np.isfinite(x)].astype(np.float64)
     largest = np.abs(finite).max(initial=0)
@@ -152,7 +152,7 @@ def has_a_norm(x: np.ndarray) -> bool:
     seed=st.integers(0, 2**20),
     n=st.integers(1, 70),
 )
-def test_every_backend_gives_what_numpys_gives(pool, seed, n):
+def test_every_backend_agrees_with_numpy(pool, seed, n):
     x = np.random.default_rng(seed).choice(np.array(pool, np.float32), n)
     for name, operation in OPERATIONS.items():
         if name == "layer_norm" and not has_a_norm(x):

@@ -1,4 +1,4 @@
-"""The key-value cache's storage; what the kernels do with it is test_paged_kernels.py's."""
+"""The storage of a KV cache; test_paged_kernels.py tests the kernels that use it."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def arrays_of(pages):
 
 
 def filled(dtype, n=37):
-    """One row's keys and values `(n, 2 * 16)`, in pages that lie in reverse."""
+    """Write keys and values `(n, 2 * 16)` of one row to pages in reverse order."""
     x = np.random.default_rng(1).standard_normal((2, 1, n, 32), np.float32)
     pages = simd.new_kv_cache(5, 2, 16, dtype)
     table = np.array([[4, 3, 2]], np.int32)
@@ -21,8 +21,8 @@ def filled(dtype, n=37):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_layers_in_one_piece(dtype):
-    """Large enough for huge pages, where the system has them: zeroed, aligned, none overlapping another, and of new_kv_cache' shapes."""
+def test_caches_of_several_layers(dtype):
+    """Large enough for huge pages: zeroed, aligned, not overlapping, and with the shapes of `new_kv_cache`."""
     layers = simd.new_kv_caches(3, 376, 6, 64, dtype)
     arrays = [x for layer in layers for x in arrays_of(layer)]
     assert sum(x.nbytes for x in arrays) > 4 << 20
@@ -38,7 +38,7 @@ def test_layers_in_one_piece(dtype):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_a_copied_page_is_read_as_the_first(dtype):
+def test_a_copied_page_gives_the_same_result(dtype):
     x, pages, table = filled(dtype)
     q, lengths = np.ascontiguousarray(x[0][:, :1]), np.array([37], np.int32)
     expected = simd.paged_attention(q, pages, table, lengths)
@@ -52,8 +52,8 @@ def test_a_copied_page_is_read_as_the_first(dtype):
 
 
 @pytest.mark.parametrize(("dtype", "step"), [(np.float32, 0), (np.float16, 2**-11), (np.int8, 0.51 / 127)])
-def test_keys_of_a_head(dtype, step):
-    """As panels of a matrix of positions, within half a step of the type."""
+def test_key_panels_of_a_head(dtype, step):
+    """Within the rounding error of the type."""
     x, pages, table = filled(dtype)
     panels = pages.key_panels(1, table[0])
     assert panels.shape == (3, 16, 16)
@@ -62,7 +62,7 @@ def test_keys_of_a_head(dtype, step):
     assert (np.abs(keys - exact) <= step * np.abs(exact).max(axis=1, keepdims=True)).all()
 
 
-def test_kv_cache_that_do_not_fit_are_refused():
+def test_inconsistent_caches_are_refused():
     good = simd.new_kv_cache(2, 1, 16, np.int8)
     table = np.zeros((1, 2), np.int32)
     good.check(table, 16, 1)

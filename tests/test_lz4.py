@@ -1,4 +1,4 @@
-"""LZ4 blocks: what the lz4 package writes comes back, the two decoders agree, damage never leads outside of the arrays."""
+"""LZ4 blocks: both decoders read what the lz4 package writes, agree, and stay within their arrays on damaged input."""
 
 import os
 
@@ -12,7 +12,7 @@ from whisper_apr import simd
 from whisper_apr.simd import reference_lz4
 
 BLOCK = 64 << 10
-GUARD = 64  # bytes around the target that must stay as they are
+GUARD = 64  # bytes around the target that must not change
 
 
 def pack(data: bytes) -> bytes:
@@ -20,7 +20,7 @@ def pack(data: bytes) -> bytes:
 
 
 def decode(source: bytes, size: int) -> bytes | None:
-    """Both decoders; None where they refuse. The compiled one's target stands between guards."""
+    """Decode with both decoders; return None if they refuse. Guards surround the compiled decoder's target."""
     room = bytearray(b"\xa5" * (size + 2 * GUARD))
     good = simd.lz4_decode(memoryview(source), memoryview(room)[GUARD : GUARD + size])
     assert room[:GUARD] == room[GUARD + size :] == b"\xa5" * GUARD
@@ -49,7 +49,7 @@ def samples() -> list[bytes]:
 
 
 @pytest.mark.parametrize("data", samples(), ids=lambda data: f"{len(data)}")
-def test_what_the_package_writes_comes_back(data: bytes) -> None:
+def test_blocks_of_the_lz4_package(data: bytes) -> None:
     assert decode(pack(data), len(data)) == data
 
 
@@ -62,34 +62,34 @@ def test_runs_of_any_length_and_distance(parts: list[tuple[bytes, int]]) -> None
 @pytest.mark.parametrize(
     "source",
     [
-        "",  # nothing
-        "10",  # a literal is announced, none is there
-        "f0",  # the length goes on beyond the end
+        "",  # empty
+        "10",  # the literal is missing
+        "f0",  # the length continues beyond the end
         "f0ff",
         "40616263",  # three of four literals
         "1061",  # one byte instead of four
-        "4061626364" + "00",  # right, then an empty sequence too many
-        "0100",  # half a distance
+        "4061626364" + "00",  # valid, followed by an empty sequence
+        "0100",  # an incomplete distance
         "1161" + "0000",  # a distance of 0
-        "1161" + "0200",  # a distance beyond the beginning
+        "1161" + "0200",  # a distance beyond the start
         "1061" + "0100",  # ends with a match
         "1061" + "0100" + "1062",  # six bytes instead of four
         "4f61626364",  # the last sequence has no match
-        "1f61" + "0100" + "ff" * 9,  # a match's length goes on beyond the end
+        "1f61" + "0100" + "ff" * 9,  # the length of a match continues beyond the end
     ],
 )
 def test_damage_is_refused(source: str) -> None:
     assert decode(bytes.fromhex(source), 4) is None
 
 
-def test_a_size_that_does_not_fit_is_refused() -> None:
+def test_a_wrong_size_is_refused() -> None:
     data = bytes(100) + os.urandom(20)
     for size in (0, 119, 121, BLOCK):
         assert decode(pack(data), size) is None
 
 
 @given(st.data())
-def test_changed_bytes_never_lead_outside(data: st.DataObject) -> None:
+def test_damaged_blocks_stay_within_the_arrays(data: st.DataObject) -> None:
     plain = data.draw(st.sampled_from(samples()[1:6]))
     packed = bytearray(pack(plain))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -98,5 +98,5 @@ def test_changed_bytes_never_lead_outside(data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=200), st.integers(0, 400))
-def test_any_bytes_at_all(source: bytes, size: int) -> None:
+def test_arbitrary_bytes(source: bytes, size: int) -> None:
     decode(source, size)

@@ -1,4 +1,4 @@
-"""Attention over the key-value cache's pages, and what is written into them, on every backend."""
+"""Attention over the pages of a KV cache, and writing to them, on every backend."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ from whisper_apr.simd.layout import keys_by_position, values_by_position
 
 
 def as_stored(x, dtype):
-    """What a cache of this type holds of `(..., d_head)`."""
+    """Return the values `(..., d_head)` as a cache of this type represents them."""
     if dtype != np.int8:
         return x.astype(dtype).astype(np.float32)
-    step = np.abs(x).max(axis=-1, keepdims=True) / np.float32(127)
-    return np.rint(x * (np.float32(127) / np.abs(x).max(axis=-1, keepdims=True))) * step
+    scale = np.abs(x).max(axis=-1, keepdims=True) / np.float32(127)
+    return np.rint(x * (np.float32(127) / np.abs(x).max(axis=-1, keepdims=True))) * scale
 
 
-# of values of about 1: weights are rounded to 14 bits, whose half step is 3e-5 of the largest, queries to 16
+# tolerance for values of about 1: weights are rounded to 14 bits (an error of 3e-5 of the largest), queries to 16
 INT8_ATTENTION = 2e-4
 
 
@@ -25,7 +25,7 @@ INT8_ATTENTION = 2e-4
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("shape", [s for s in cases.ATTENTIONS if 0 not in s], ids=str)
 def test_paged_attention(backend, shape, causal, dtype):
-    """Written in two pieces, into pages in any order, keys and values read back as they were stored."""
+    """Keys and values are written in two parts, to pages in random order."""
     batch, n_head, _, n_key, d_head = shape
     q, k, v = qkv(shape)
     n_page = -(-n_key // simd.PAGE)
@@ -41,7 +41,7 @@ def test_paged_attention(backend, shape, causal, dtype):
 
 
 def int8_paged(q, k, v, causal=False):
-    """Attention over one row's int8 pages, all arrays `(n, n_head * d_head)`."""
+    """Compute attention over the int8 pages of one row; all arrays are `(n, n_head * d_head)`."""
     n, width = k.shape
     pages = np.arange(-(-n // simd.PAGE), dtype=np.int32)[::-1][None].copy()
     cache = simd.new_kv_cache(pages.size, width // q.shape[2], q.shape[2], np.int8)
@@ -51,8 +51,8 @@ def int8_paged(q, k, v, causal=False):
 
 
 @pytest.mark.parametrize("d_head", [64, 128])
-def test_int8_attention_of_a_query_is_its_own(compiled_backend, d_head):
-    """However many are taken together; and near scalar's, from whose weights an exponential's last place may turn one by a step."""
+def test_int8_attention_does_not_depend_on_other_queries(compiled_backend, d_head):
+    """And it agrees with `scalar` within the error of rounding a weight differently."""
     q, k, v = cases.normal(1, 13, 2, d_head), cases.normal(2, 135, 2 * d_head), cases.normal(3, 135, 2 * d_head)
     for factor in (1, 30):
         together = int8_paged(factor * q, k, v)
@@ -63,8 +63,8 @@ def test_int8_attention_of_a_query_is_its_own(compiled_backend, d_head):
 
 
 @pytest.mark.parametrize("d_head", [512, 576])
-def test_int8_attention_of_the_largest_sums(backend, d_head):
-    """Every byte the largest; beyond 512 dimensions they would not fit."""
+def test_int8_attention_with_the_largest_sums(backend, d_head):
+    """All quantized values are extremes; the sums of 512 dimensions still fit."""
     q = np.full((2, 1, d_head), 1 / 16, np.float32)
     q[1] *= -1
     k = np.repeat(np.array([[1.0], [0.5], [-1.0]], np.float32), d_head, axis=1)
@@ -73,8 +73,8 @@ def test_int8_attention_of_the_largest_sums(backend, d_head):
     np.testing.assert_allclose(int8_paged(q, k, v), expected, rtol=0, atol=INT8_ATTENTION)
 
 
-def test_int8_attention_of_what_is_not_finite(backend):
-    """A query, a key or a value with NaN or infinity makes NaN of what depends on it, and of nothing else."""
+def test_int8_attention_with_non_finite_values(backend):
+    """NaN or infinity in a query, a key or a value gives NaN only in the results that depend on it."""
     q, k, v = cases.normal(1, 3, 2, 64), cases.normal(2, 40, 128), cases.normal(3, 40, 128)
     good = int8_paged(q, k, v)
     for wrong in (np.nan, np.inf):
@@ -118,8 +118,8 @@ def test_unwritten_slots_of_a_page_are_never_read(backend, dtype):
         assert np.isfinite(y).all()
 
 
-def test_halves_are_rounded_as_numpy_rounds(compiled_backend):
-    """Into a float16 cache: ties to even, subnormals, overflow to infinity."""
+def test_float16_caches_round_as_numpy_does(compiled_backend):
+    """Ties to even, subnormals, overflow to infinity."""
     x = np.concatenate(
         [
             np.linspace(-70000, 70000, 999),
@@ -137,7 +137,7 @@ def test_halves_are_rounded_as_numpy_rounds(compiled_backend):
 
 
 def int8_cache(x):
-    """Positions `(n, d_head)` of one head, written to pages of int8: whole numbers and steps of keys, then of values."""
+    """Write positions `(n, d_head)` of one head to int8 pages; return the keys, the values, and the scales of both."""
     n, d_head = x.shape
     n_page = -(-n // simd.PAGE)
     cache = simd.new_kv_cache(n_page, 1, d_head, np.int8)
@@ -147,19 +147,19 @@ def int8_cache(x):
 
 
 @pytest.mark.parametrize("d_head", [16, 5])
-def test_whole_numbers_of_an_int8_cache(backend, d_head):
-    """Ties to even, zeros, a position of tiny numbers; one with infinity or NaN has no step, and whole pages and parts of them agree."""
+def test_quantization_in_an_int8_cache(backend, d_head):
+    """Ties to even, zeros, tiny numbers; the scale of a position with infinity or NaN is NaN."""
     x = cases.normal(1, 39, d_head)
     x[3] = 0
     x[4] = 1e-31
     x[5, :4] = [127, 0.5, 1.5, -2.5]
     x[5, 4:] = 0
-    keys, values, key_steps, value_steps = int8_cache(x)
+    keys, values, key_scales, value_scales = int8_cache(x)
     np.testing.assert_array_equal(keys, values)
-    np.testing.assert_array_equal(key_steps, value_steps)
-    np.testing.assert_allclose(keys * key_steps[:, None], x, rtol=0, atol=0.5001 * np.abs(x).max() / 127)
+    np.testing.assert_array_equal(key_scales, value_scales)
+    np.testing.assert_allclose(keys * key_scales[:, None], x, rtol=0, atol=0.5001 * np.abs(x).max() / 127)
     assert not keys[3:5].any()
-    assert not key_steps[3:5].any()
+    assert not key_scales[3:5].any()
     assert keys[5, :4].tolist() == [127, 0, 2, -2]
     assert np.abs(np.delete(keys, [3, 4], 0)).max(axis=1).tolist() == 37 * [127]
     for wrong in (np.inf, -np.inf, np.nan):

@@ -1,4 +1,4 @@
-"""Products with int8 and int4 weights on every backend: whole numbers agree exactly, floats within rounding."""
+"""Products with int8 and int4 weights on every backend: integer sums are exact, floats agree within rounding."""
 
 import math
 
@@ -14,25 +14,25 @@ SMALL_PRODUCTS = [shape for shape in cases.PRODUCTS if 0 not in shape]
 
 
 def quantized_rows(x):
-    """What every backend does with its input, number by number: Python's round takes half to even."""
+    """Quantize rows as every backend does, with Python's round (half to even); return the integers and the scales."""
     largest = [max((abs(v) for v in row), default=np.float32(0)) for row in x]
-    whole = [
+    integers = [
         [round(float(v * (np.float32(127) / most))) if most else 0 for v in row]
         for row, most in zip(x, largest, strict=True)
     ]
-    steps = np.array(largest, np.float32) / np.float32(127)
-    return np.array(whole, np.int64).reshape(x.shape), steps
+    scales = np.array(largest, np.float32) / np.float32(127)
+    return np.array(integers, np.int64).reshape(x.shape), scales
 
 
 def exact_int8(x, weight):
-    """`sum * step * scale` in float32, each product rounded once."""
-    whole, steps = quantized_rows(x)
-    total = (whole @ weight.values.astype(np.int64).T).astype(np.float32)
-    return total * steps[:, None] * weight.scales
+    """Return `sum * row scale * weight scale` in float32, each product rounded once."""
+    integers, scales = quantized_rows(x)
+    total = (integers @ weight.values.astype(np.int64).T).astype(np.float32)
+    return total * scales[:, None] * weight.scales
 
 
 @pytest.mark.parametrize("shape", cases.PRODUCTS, ids=str)
-def test_int8_agrees_to_the_last_bit(backend, shape):
+def test_int8_products_are_bitwise_equal(backend, shape):
     m, k, n = shape
     x, weight = cases.normal(1, m, k), simd.quantize_int8(cases.normal(2, n, k))
     np.testing.assert_array_equal(simd.linear(x, simd.pack(weight)), exact_int8(x, weight))
@@ -40,8 +40,8 @@ def test_int8_agrees_to_the_last_bit(backend, shape):
 
 @pytest.mark.parametrize("m", [1, 2, 5, 16, 40])
 @pytest.mark.parametrize("k", [1, 4, 31, 64, 97, 512, 1031])
-def test_int8_sums_of_extremes_are_whole(backend, m, k):
-    """127 and -127 everywhere: what a saturating instruction gets wrong. A row's step is 1 and each scale 1: the sums themselves."""
+def test_int8_sums_of_extremes_are_exact(backend, m, k):
+    """127 and -127 everywhere, which saturating instructions get wrong; with scales of 1, results are the sums."""
     rng = np.random.default_rng(m * k)
     patterns = [np.full((m, k), 127), np.full((m, k), -127), rng.choice([-127, 127], (m, k))]
     matrices = [np.full((33, k), 127), np.full((33, k), -127), rng.choice([-127, 127], (33, k))]
@@ -79,8 +79,8 @@ def test_inputs_are_rounded_half_to_even(backend):
 
 
 @pytest.mark.parametrize("dtype", QUANTIZERS)
-def test_rows_without_numbers(backend, dtype):
-    """Zeros give zeros, infinity and NaN give NaN, and neither touches the rows beside it."""
+def test_rows_of_zeros_and_non_finite_rows(backend, dtype):
+    """Zeros give zeros, infinity and NaN give NaN, and other rows are not affected."""
     weight = simd.pack(QUANTIZERS[dtype](cases.normal(2, 20, 50)))
     x = cases.normal(1, 7, 50)
     expected = simd.linear(x, weight)
@@ -101,10 +101,12 @@ def test_adversarial_inputs(backend, dtype):
     matrix, restored = simd.pack(weight), weight.dequantize().astype(np.float64)
     for name, x in cases.adversarial(4, 21, 200):
         if name == "subnormal":
-            continue  # counts as zeros: see above
-        whole, steps = quantized_rows(x)
-        exact = (whole * steps[:, None].astype(np.float64)) @ restored.T
-        bound = 20 * np.finfo(np.float32).eps * (np.abs(whole * steps[:, None].astype(np.float64)) @ np.abs(restored.T))
+            continue  # counts as zeros
+        integers, scales = quantized_rows(x)
+        exact = (integers * scales[:, None].astype(np.float64)) @ restored.T
+        bound = (
+            20 * np.finfo(np.float32).eps * (np.abs(integers * scales[:, None].astype(np.float64)) @ np.abs(restored.T))
+        )
         assert np.all(np.abs(simd.linear(x, matrix) - exact) <= bound), name
 
 
@@ -112,9 +114,9 @@ def test_adversarial_inputs(backend, dtype):
 def test_int4(backend, shape):
     m, k, n = shape
     x, weight = cases.normal(1, m, k), simd.quantize_int4(cases.normal(2, n, k))
-    whole, steps = quantized_rows(x)
-    exact = whole @ weight.dequantize().astype(np.float64).T * steps[:, None].astype(np.float64)
-    size = np.abs(whole) @ np.abs(weight.dequantize().astype(np.float64)).T * steps[:, None].astype(np.float64)
+    integers, scales = quantized_rows(x)
+    exact = integers @ weight.dequantize().astype(np.float64).T * scales[:, None].astype(np.float64)
+    size = np.abs(integers) @ np.abs(weight.dequantize().astype(np.float64)).T * scales[:, None].astype(np.float64)
     bound = (k / 32 + 4) * np.finfo(np.float32).eps * size
     assert np.all(np.abs(simd.linear(x, simd.pack(weight)) - exact) <= bound)
 
@@ -147,7 +149,7 @@ def test_epilogues(backend, shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", QUANTIZERS)
-def test_a_row_does_not_depend_on_its_neighbours(compiled_backend, dtype):
+def test_a_row_does_not_depend_on_other_rows(compiled_backend, dtype):
     for m, k, n in ((2, 100, 70), (7, 1100, 33), (16, 64, 64), (40, 600, 35)):
         x, w, bias = cases.normal(1, m, k), simd.pack(QUANTIZERS[dtype](cases.normal(2, n, k))), cases.normal(3, n)
         whole = simd.linear(x, w, bias, gelu=True)

@@ -1,4 +1,4 @@
-"""The kernels for sound, on every backend, against the same sums in float64."""
+"""The signal kernels on every backend, compared with the same computation in float64."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ def test_power_spectrum(backend, n_fft):
         np.testing.assert_allclose(got, exact, rtol=0, atol=2e-6 * exact.max())
 
 
-def test_a_tone_does_not_leak_through_rounding(backend):
-    """Bins far from a full-scale tone stay 120 dB and more below it: float32 rounding alone."""
+def test_rounding_noise_of_a_tone(backend):
+    """Bins far from a full-scale tone are at least 120 dB below it, at the level of float32 rounding."""
     n = np.arange(400 + 160 * 20)
     audio = np.sin(2 * np.pi * 1000 / 16000 * n).astype(np.float32)
     power = simd.power_spectrum(audio, np.hanning(401)[:-1].astype(np.float32), 160)
@@ -60,7 +60,7 @@ def test_polyphase(backend, up, down, n_tap):
         np.testing.assert_allclose(got, exact, rtol=0, atol=1e-6 * n_tap)
 
 
-def test_polyphase_does_not_depend_on_how_outputs_are_asked_for(compiled_backend):
+def test_polyphase_can_be_computed_piecewise(compiled_backend):
     bank = simd.FilterBank.from_filters(cases.normal(2, 3, 50), 2)
     x = cases.normal(1, 29 * bank.n_in + bank.reach)
     whole = simd.polyphase(x, bank, 30)
@@ -69,7 +69,7 @@ def test_polyphase_does_not_depend_on_how_outputs_are_asked_for(compiled_backend
 
 
 @pytest.mark.parametrize(("n_phase", "n_tap"), [(1, 1), (3, 7), (5, 16), (9, 33), (4, 100), (2, 515)])
-def test_interpolated(backend, n_phase, n_tap):
+def test_interpolate(backend, n_phase, n_tap):
     table = simd.PhaseTable(cases.normal(1, n_phase + 1, n_tap))
     rng = np.random.default_rng(n_tap)
     for n in (0, 1, 7, 1025):
@@ -82,26 +82,26 @@ def test_interpolated(backend, n_phase, n_tap):
         assert got.shape == (n,)
         assert got.dtype == np.float32
         row = np.minimum(phases.astype(int), n_phase - 1)
-        share = (phases.astype(np.float64) - row)[:, None]
+        fraction = (phases.astype(np.float64) - row)[:, None]
         filters = table.filters.astype(np.float64)
-        filters = filters[row] * (1 - share) + filters[row + 1] * share
+        filters = filters[row] * (1 - fraction) + filters[row + 1] * fraction
         windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), n_tap)[begins]
         np.testing.assert_allclose(got, np.einsum("nt,nt->n", windows, filters), rtol=0, atol=1e-6 * n_tap)
         np.testing.assert_array_equal(simd.interpolate(x, table, begins, phases, out=np.empty(n, np.float32)), got)
 
 
-def test_an_output_between_phases_does_not_depend_on_the_others(compiled_backend):
+def test_an_interpolated_output_does_not_depend_on_others(compiled_backend):
     table = simd.PhaseTable(cases.normal(1, 6, 50))
     x, begins = cases.normal(2, 3000), np.arange(2900, dtype=np.int64)
     phases = np.linspace(0, 5, 2900, dtype=np.float32)
     whole = simd.interpolate(x, table, begins, phases)
-    for at in (0, 1, 1500, 2899):
-        part = slice(at, at + 3)
+    for start in (0, 1, 1500, 2899):
+        part = slice(start, start + 3)
         np.testing.assert_array_equal(simd.interpolate(x, table, begins[part], phases[part]), whole[part])
 
 
-def test_what_lies_outside_is_not_read(backend):
-    """A window's end, a phase below 0 or beyond the last filter, or one that is no number, is refused."""
+def test_positions_and_phases_out_of_range(backend):
+    """Windows that leave the signal, and phases below 0, beyond the last filter or NaN, raise ValueError."""
     table = simd.PhaseTable(np.ones((3, 8), np.float32))
     x, one = np.ones(20), np.ones(1, np.float32)
     assert simd.interpolate(x, table, np.array([12], np.int64), 2 * one)[0] == 8
@@ -113,8 +113,8 @@ def test_what_lies_outside_is_not_read(backend):
             simd.interpolate(x, table, np.array([0], np.int64), np.full(1, phase, np.float32))
 
 
-def test_a_bank_that_does_not_fit_itself():
-    """Its arrays say what a kernel reads."""
+def test_inconsistent_filter_banks_are_refused():
+    """The arrays determine which memory a kernel reads."""
     bank = simd.FilterBank.from_filters(cases.normal(1, 3, 20), 2)
     parts = {name: getattr(bank, name) for name in ("panels", "offsets", "starts", "n_tap", "n_in")}
     wrong = [

@@ -1,4 +1,4 @@
-"""The façade: choice of backend, threads, and the errors, which are the same on every backend."""
+"""The package `simd`: selection of the backend, threads, and errors, which are the same on every backend."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def test_the_extension_is_built():
 
 
 @pytest.mark.system
-def test_the_best_backend_is_picked_and_the_environment_overrides():
+def test_the_best_backend_is_selected_unless_the_environment_overrides_it():
     code = "from whisper_apr import simd; print(simd.backend())"
     assert run_python(code, WHISPER_APR_BACKEND="").stdout.strip() == simd.backends()[-1]
     assert run_python(code, WHISPER_APR_BACKEND="scalar").stdout.strip() == "scalar"
@@ -40,7 +40,7 @@ def test_the_best_backend_is_picked_and_the_environment_overrides():
     assert "scalar" in wrong.stderr
 
 
-def test_use_backend_switches_at_once_and_goes_back():
+def test_use_backend_takes_effect_immediately_and_is_restored():
     before = simd.backend()
     with simd.use_backend("scalar"):
         assert simd.backend() == "scalar"
@@ -57,7 +57,7 @@ def test_use_backend_switches_at_once_and_goes_back():
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's threads")
 def test_importing_starts_no_thread():
     code = (
-        "import os; n = len(os.listdir('/proc/self/task'));"  # an emulator may have a thread of its own
+        "import os; n = len(os.listdir('/proc/self/task'));"  # an emulator may run an additional thread
         "from whisper_apr import simd; print(len(os.listdir('/proc/self/task')) - n)"
     )
     assert run_python(code, OPENBLAS_NUM_THREADS="1").stdout.strip() == "0"
@@ -116,7 +116,7 @@ def test_calls_from_several_threads_agree(threads):
 
 @pytest.mark.system
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
-def test_the_pool_is_made_anew_after_fork():
+def test_the_thread_pool_is_recreated_after_fork():
     code = """
 import os, warnings
 import numpy as np
@@ -138,13 +138,13 @@ print("ok")
     assert result.stdout == "ok\n", result.stderr
 
 
-def test_every_backend_refuses_the_same(backend):
+def test_every_backend_raises_the_same_errors(backend):
     w = simd.pack(np.zeros((4, 3), np.float32))
     x = np.zeros((2, 3), np.float32)
     pages = simd.new_kv_cache(2, 1, 16)
     table = np.zeros((1, 2), np.int32)
     one = np.zeros((1, 1, 16), np.float32)
-    refused = [
+    invalid = [
         lambda: simd.linear(np.zeros((2, 4), np.float32), w),
         lambda: simd.linear(x, w, np.zeros(3, np.float32)),
         lambda: simd.linear(x, w, residual=np.zeros((2, 3), np.float32)),
@@ -169,7 +169,7 @@ def test_every_backend_refuses_the_same(backend):
         lambda: simd.mel_project(np.zeros((3, 2)), np.zeros((2, 4), np.float32)),
         lambda: simd.polyphase(np.zeros(18), simd.FilterBank.from_filters(np.zeros((2, 12), np.float32), 1), 1),
     ]
-    for call in refused:
+    for call in invalid:
         with pytest.raises(ValueError):
             call()
     with pytest.raises(TypeError):
@@ -178,19 +178,19 @@ def test_every_backend_refuses_the_same(backend):
         simd.gelu(np.zeros(3, np.complex64))
 
 
-def test_the_machines_limits(backend):
+def test_peak_and_bandwidth_loops(backend):
     simd.read_all(np.ones(40_000, np.float32), times=2)
     if backend == "numpy":
         with pytest.raises(BackendError, match="no peak"):
             simd.run_peak(1)
         return
     for kind in ("int8", "bfloat16"):
-        assert 0 < simd.run_peak(1) <= simd.run_peak(1, kind)  # a vector holds no fewer bytes, or halves, than floats
+        assert 0 < simd.run_peak(1) <= simd.run_peak(1, kind)  # a vector holds at least as many of these as floats
     assert simd.run_peak(3) == 3 * simd.run_peak(1)
 
 
-def test_results_in_a_given_array(backend):
-    """The same numbers, written where they are wanted; what does not fit, or would be read while it is written, is refused."""
+def test_out_receives_the_result(backend):
+    """`out` gets the same numbers as a new array; unsuitable and overlapping arrays raise ValueError."""
     x = np.random.default_rng(0).standard_normal((5, 32)).astype(np.float32)
     weight, ones = simd.pack(x), np.ones(32, np.float32)
     q = x.reshape(1, 5, 2, 16).transpose(0, 2, 1, 3)

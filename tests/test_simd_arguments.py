@@ -1,8 +1,6 @@
-"""Every public function of `whisper_apr.simd` given what it does not take: ValueError or TypeError of one sentence, on
-every backend.
+"""Every public function of `whisper_apr.simd` raises ValueError or TypeError, in one sentence, for invalid arguments.
 
-One table holds a valid call of each and says what kind of argument each parameter is; what is wrong with a kind is
-written once.
+One table holds a valid call of each function, and the invalid values of each of its parameters.
 """
 
 import inspect
@@ -16,7 +14,7 @@ import pytest
 import cases
 from whisper_apr import simd
 
-HUGE = 2**70  # no integer of a machine
+HUGE = 2**70  # beyond 64 bits
 
 
 NO_ARRAYS: list[Any] = [
@@ -42,13 +40,13 @@ NO_OBJECTS: list[Any] = [None, 3, "a", [], np.zeros((3, 3), np.float32), object(
 
 
 def wrong_arrays(valid: Any) -> list[Any]:
-    """For an operand that is converted: what is no array of numbers, and shapes that do not fit."""
+    """Return invalid values for an operand that is converted: other types, and shapes that do not fit."""
     array = np.asarray(valid)
     return [*NO_ARRAYS, array[..., None, None, None], np.float32(1)]
 
 
 def not_quantizable(valid: np.ndarray) -> list[Any]:
-    """Weights that `quantize_int8` and `quantize_int4` refuse."""
+    """Return invalid weights for `quantize_int8` and `quantize_int4`."""
     return [
         *wrong_arrays(valid),
         valid.tolist(),
@@ -59,7 +57,7 @@ def not_quantizable(valid: np.ndarray) -> list[Any]:
 
 
 def wrong_kinds(valid: np.ndarray) -> list[Any]:
-    """For an argument that a kernel reads as it is: other element types, and memory with gaps."""
+    """Return invalid values for an argument that is not converted: other dtypes, and non-contiguous memory."""
     return [
         *NO_ARRAYS,
         valid.tolist(),
@@ -71,11 +69,12 @@ def wrong_kinds(valid: np.ndarray) -> list[Any]:
 
 
 def wrong_exact_arrays(valid: np.ndarray) -> list[Any]:
-    """And other shapes."""
+    """Return the same and arrays of other shapes."""
     return [*wrong_kinds(valid), valid[..., None], valid[..., :-1].copy(), np.repeat(valid, 2, axis=-1)]
 
 
 def wrong_outs(valid: np.ndarray) -> list[Any]:
+    """Return invalid values of `out`."""
     wide = np.zeros((*valid.shape[:-1], 2 * valid.shape[-1]), np.float32)
     fixed = valid.copy()
     fixed.flags.writeable = False
@@ -95,14 +94,14 @@ def wrong_outs(valid: np.ndarray) -> list[Any]:
 
 @dataclass(frozen=True)
 class Row:
-    """A valid call, and for each parameter what it must not be."""
+    """A valid call, and the invalid values of each parameter."""
 
     call: Callable[..., Any]
-    valid: Callable[[], dict[str, Any]]  # made anew for each call
+    valid: Callable[[], dict[str, Any]]  # creates new arguments for each call
     wrong: dict[str, Callable[[Any], list[Any]] | list[Any]]
-    free: tuple[str, ...] = ()  # parameters of which every value has a meaning
+    free: tuple[str, ...] = ()  # parameters that accept any value
     optional: tuple[str, ...] = ()  # parameters that may be None
-    also: list[dict[str, Any]] = field(default_factory=list)  # more wrong calls: changes to the valid one
+    also: list[dict[str, Any]] = field(default_factory=list)  # more invalid calls, as changes of the valid one
 
 
 def index(*more: Any) -> list[Any]:
@@ -460,8 +459,8 @@ def test_every_public_name_and_every_parameter_is_in_the_table():
         assert {*row.wrong, *row.free} == set(inspect.signature(row.call).parameters), name
 
 
-def refuses(row: Row, change: dict[str, Any]) -> None:
-    """Whether the error is of one sentence and tells the value in a few words."""
+def check_refused(row: Row, change: dict[str, Any]) -> None:
+    """Check that a changed call raises an error with a one-line message."""
     with pytest.raises((ValueError, TypeError)) as caught:
         row.call(**row.valid() | change)
     message = str(caught.value)
@@ -472,9 +471,9 @@ def refuses(row: Row, change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_what_is_wrong_is_refused_in_a_sentence(backend, name):
+def test_invalid_arguments_raise_one_line_errors(backend, name):
     row = ROWS[name]
-    if (name, backend) != ("run_peak", "numpy"):  # NumPy has no peak to measure
+    if (name, backend) != ("run_peak", "numpy"):  # it has no peak to measure
         row.call(**row.valid())
     for parameter, wrong in row.wrong.items():
         valid = row.valid().get(parameter)
@@ -482,15 +481,15 @@ def test_what_is_wrong_is_refused_in_a_sentence(backend, name):
             if value is None and parameter in row.optional:
                 continue
             try:
-                refuses(row, {parameter: value})
+                check_refused(row, {parameter: value})
             except BaseException as error:
                 raise AssertionError(f"{name}({parameter}={value!r:.80})") from error
     for change in row.also:
-        refuses(row, change)
+        check_refused(row, change)
 
 
 def overlapping(array: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """A copy of an array, and a float32 array of this shape that shares the copy's last number."""
+    """Return a copy of an array, and a float32 array of this shape that shares the copy's last element."""
     begin = (array.nbytes - 1) // 4 * 4
     memory = simd.aligned_empty((begin + 4 * int(np.prod(shape)),), np.uint8)
     copy = memory[: array.nbytes].view(array.dtype).reshape(array.shape)
@@ -499,7 +498,7 @@ def overlapping(array: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, 
 
 
 def arrays_of(value: Any) -> list[tuple[str, np.ndarray]]:
-    """An argument's arrays: itself, as the float32 that is read without a copy, or the named ones it is made of."""
+    """Return an argument's arrays by field name: itself (as float32, which is not copied), or those of a dataclass."""
     if isinstance(value, np.ndarray):
         return [("", value.astype(np.float32) if value.dtype == np.float64 else value)]
     fields = getattr(value, "__dataclass_fields__", ())
@@ -512,8 +511,8 @@ WITH_RESULT = [(name, "float32") for name, row in ROWS.items() if "out" in row.w
 @pytest.mark.parametrize(
     ("name", "kind"), [*WITH_RESULT, ("linear", "float16"), ("linear", "int8"), ("linear", "int4")]
 )
-def test_a_result_may_not_overlap_any_argument(backend, name, kind):
-    """Each array in turn, those inside of a weight or of filters too."""
+def test_out_must_not_overlap_any_argument(backend, name, kind):
+    """Including the arrays inside a packed weight or filters."""
     row = ROWS[name]
     valid = row.valid()
     if name == "linear":
@@ -537,8 +536,8 @@ def test_a_result_may_not_overlap_any_argument(backend, name, kind):
     "name",
     ["softmax", "log_softmax", "logsumexp", "argmax", "gelu", "top_k", "layer_norm", "median_filter", "matmul", "dtw"],
 )
-def test_views_lists_and_other_types_are_taken(backend, name):
-    """Strides, byte order, element type and alignment do not matter: an operand is converted."""
+def test_views_lists_and_other_types_are_converted(backend, name):
+    """Strides, byte order, dtype and alignment do not affect the result."""
     row = ROWS[name]
     parameter = next(iter(row.wrong))
     valid = row.valid() | ({"out": None} if "out" in row.wrong else {})

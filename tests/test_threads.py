@@ -1,4 +1,4 @@
-"""The pool where it could break: at exit, after fork, when idle, with Python's own threads and interpreters."""
+"""The thread pool at exit, after fork, when idle, and with Python threads and subinterpreters."""
 
 import os
 import subprocess
@@ -57,7 +57,7 @@ print("done", flush=True)
 
 @linux
 def test_idle_threads_sleep():
-    """No thread of the process is on a CPU, or wants to be, while nothing is computed."""
+    """No thread of the process runs or is runnable while nothing is computed."""
     code = """
 import time
 def states():
@@ -78,7 +78,7 @@ product()
 
 @forks
 def test_fork_while_another_thread_computes():
-    """The child may find the pool's lock taken by a thread that it does not have."""
+    """In the child, the pool's lock may be held by a thread that does not exist there."""
     code = """
 stop = threading.Event()
 def work():
@@ -101,7 +101,7 @@ print("done")
 
 
 @forks
-def test_a_childs_child():
+def test_fork_of_a_forked_child():
     code = """
 if os.fork() == 0:
     product()
@@ -115,7 +115,7 @@ print("done")
     assert run(code) == "done\n"
 
 
-def test_the_number_of_threads_changes_under_running_calls():
+def test_the_number_of_threads_can_change_during_calls():
     before = simd.get_num_threads()
     x, w = cases.normal(1, 64, 96), simd.pack(cases.normal(2, 200, 96))
     q = cases.normal(3, 1, 4, 70, 16)
@@ -144,7 +144,7 @@ def test_the_number_of_threads_changes_under_running_calls():
 
 
 def test_graphs_of_several_threads_do_not_mix():
-    """While one thread records, another's calls are its own."""
+    """A graph captures only the calls of the thread that opened it."""
     norm, bias = np.ones(32, np.float32), np.zeros(32, np.float32)
     started, captured = threading.Event(), threading.Event()
 
@@ -162,7 +162,7 @@ def test_graphs_of_several_threads_do_not_mix():
         started.set()
         assert captured.wait(30)
         y = simd.layer_norm(x, norm, bias)
-        with second:  # one records at a time
+        with second:  # only one graph captures at a time
             simd.layer_norm(x, norm, bias)
     thread.join()
     assert graph.usable == (simd.backend() != "numpy")
@@ -174,7 +174,7 @@ def test_graphs_of_several_threads_do_not_mix():
 
 
 def test_subinterpreters_are_refused():
-    """Neither NumPy nor the kernels can be loaded a second time: an ImportError, and the first interpreter goes on."""
+    """Importing in a second interpreter raises ImportError or BackendError; the first interpreter still works."""
     import whisper_apr
 
     source = str(Path(whisper_apr.__file__).parents[1])
@@ -209,7 +209,7 @@ product()
 
 
 def test_the_extension_itself_refuses_a_subinterpreter():
-    """Without NumPy in the way: loaded by its file."""
+    """Also if it is loaded from its file, without NumPy."""
     from whisper_apr._simd import _kernels
 
     code = f"""

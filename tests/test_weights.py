@@ -1,4 +1,4 @@
-"""Weights: rounding to 8 and 4 bits, the panel layout and back, and what is made of a checkpoint's matrices."""
+"""Weights: quantization to 8 and 4 bits, packing and unpacking, and `prepare`."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SHAPES = [(1, 1), (3, 0), (0, 5), (16, 32), (17, 33), (33, 31), (15, 4), (61, 97
 QUANTIZERS = {"int8": simd.quantize_int8, "int4": simd.quantize_int4}
 
 
-def made(dtype: str, n_out: int, n_in: int) -> weights.Weight:
+def random_weight(dtype: str, n_out: int, n_in: int) -> weights.Weight:
     weight = cases.normal(1, n_out, n_in)
     return QUANTIZERS[dtype](weight) if dtype in QUANTIZERS else weight.astype(dtype)
 
@@ -22,7 +22,7 @@ def floats(weight: weights.Weight) -> np.ndarray:
     return weight.astype(np.float32) if isinstance(weight, np.ndarray) else weight.dequantize()
 
 
-# ---- rounding -------------------------------------------------------------------------------------------------------
+# ---- quantization ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -45,13 +45,13 @@ def test_int8_of_extremes():
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_int4_is_near_what_it_stands_for(shape):
+def test_int4_error_is_bounded(shape):
     weight = cases.normal(1, *shape)
     quantized = simd.quantize_int4(weight)
     assert quantized.values.min(initial=0) >= -8
     assert quantized.values.max(initial=0) <= 7
     assert quantized.scales.shape == (shape[0], -(-shape[1] // 32))
-    # No value is farther off than where the group's largest number lies at 7 or 8 steps, the last step being cut: largest / 7.
+    # if the largest element is quantized to 7 or 8 steps, the last of which is clipped, no error is above largest / 7
     for begin in range(0, shape[1], 32):
         group = weight[:, begin : begin + 32]
         error = np.abs(quantized.dequantize()[:, begin : begin + 32] - group).max(axis=1, initial=0)
@@ -59,13 +59,13 @@ def test_int4_is_near_what_it_stands_for(shape):
 
 
 def test_int4_error_of_normal_numbers():
-    """Below that of the plain choice, largest / -8, whose error on normal numbers is 0.086 of their deviation."""
+    """Smaller than with the simple scale `largest / -8`, whose RMS error is 0.086 standard deviations."""
     weight = cases.normal(1, 500, 320)
     difference = simd.quantize_int4(weight).dequantize() - weight
     assert np.sqrt(np.mean(difference**2)) < 0.0825
 
 
-def test_int4_of_what_16_values_hold_is_exact():
+def test_int4_of_representable_values_is_exact():
     steps = np.random.default_rng(1).integers(-8, 8, (50, 64))
     steps[:, ::32] = -8
     weight = (steps * 0.125).astype(np.float32)
@@ -80,7 +80,7 @@ def test_int4_of_constants_stays_finite(value):
 
 
 @pytest.mark.parametrize("quantize", QUANTIZERS.values())
-def test_what_cannot_be_quantized_is_refused(quantize):
+def test_weights_that_cannot_be_quantized_are_refused(quantize):
     for bad in (np.inf, -np.inf, np.nan):
         with pytest.raises(ValueError, match="finite"):
             quantize(np.array([[1, bad]], np.float32))
@@ -110,8 +110,8 @@ def test_quantized_weights_are_checked():
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_weights_and_unpacked_is_the_same(shape, dtype):
-    weight = made(dtype, *shape)
+def test_unpack_restores_what_was_packed(shape, dtype):
+    weight = random_weight(dtype, *shape)
     matrix = simd.pack(weight)
     assert (matrix.dtype, matrix.shape) == (dtype, shape)
     assert simd.pack(matrix) is matrix
@@ -124,8 +124,8 @@ def test_weights_and_unpacked_is_the_same(shape, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
 @pytest.mark.parametrize("n_out", [1, 16, 17])
-def test_rows_are_those_of_the_weight(n_out, dtype):
-    weight = made(dtype, n_out, 37)
+def test_rows(n_out, dtype):
+    weight = random_weight(dtype, n_out, 37)
     matrix, index = simd.pack(weight), np.array([[0, n_out - 1], [n_out // 2, 0]])
     rows = matrix.rows(index)
     assert rows.dtype == np.float32
@@ -137,8 +137,8 @@ def test_rows_are_those_of_the_weight(n_out, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
-def test_arrays_describe_a_matrix_whole_and_are_not_copied(dtype, tmp_path):
-    weight = made(dtype, 35, 50)
+def test_from_arrays_uses_mapped_arrays_without_copying(dtype, tmp_path):
+    weight = random_weight(dtype, 35, 50)
     matrix = simd.pack(weight)
     mapped = {}
     for name, array in matrix.arrays().items():
@@ -154,8 +154,8 @@ def test_arrays_describe_a_matrix_whole_and_are_not_copied(dtype, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
-def test_arrays_that_do_not_fit_are_refused(dtype):
-    arrays = simd.pack(made(dtype, 35, 50)).arrays()
+def test_from_arrays_refuses_unsuitable_arrays(dtype):
+    arrays = simd.pack(random_weight(dtype, 35, 50)).arrays()
     for name, array in arrays.items():
         unaligned = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
         wrong = [array[:-1], array.astype(np.float64), array[::-1], np.asfortranarray(array), None]
@@ -169,20 +169,20 @@ def test_arrays_that_do_not_fit_are_refused(dtype):
         simd.PackedMatrix.from_arrays("int2", (35, 50), arrays)
 
 
-def test_bits_of_a_weight():
-    """A `tiny` model's 37 million weights take 37 MB in int8 and under 21 MB in int4."""
+def test_bytes_of_a_packed_weight():
+    """The 37 million weights of `tiny` take 37 MB in int8 and less than 21 MB in int4."""
     n_out, n_in = 1536, 384
-    assert simd.pack(made("int8", n_out, n_in)).nbytes <= 1.025 * n_out * n_in
-    assert simd.pack(made("int4", n_out, n_in)).nbytes == 4.5 / 8 * n_out * n_in
+    assert simd.pack(random_weight("int8", n_out, n_in)).nbytes <= 1.025 * n_out * n_in
+    assert simd.pack(random_weight("int4", n_out, n_in)).nbytes == 4.5 / 8 * n_out * n_in
 
 
-# ---- one more token a row ---------------------------------------------------------------------------------------------
+# ---- embed ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[0]], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
-def test_embed_is_rows_and_positions(dtype, shape, compiled_backend):
-    table, positions = simd.pack(made(dtype, *shape)), cases.normal(2, 5, shape[1])
+def test_embed_adds_rows_and_positions(dtype, shape, compiled_backend):
+    table, positions = simd.pack(random_weight(dtype, *shape)), cases.normal(2, 5, shape[1])
     tokens = np.array([[0], [shape[0] - 1], [shape[0] // 2]])
     for given_as in (tokens, np.repeat(tokens, 3, axis=1)[:, 1:2]):
         lengths, out = np.array([0, 4, 2], np.int32), np.empty((3, 1, shape[1]), np.float32)
@@ -206,16 +206,16 @@ def test_embed_is_rows_and_positions(dtype, shape, compiled_backend):
     ],
     ids=str,
 )
-def test_embed_declines_and_changes_nothing(tokens, lengths, compiled_backend):
-    table, positions = simd.pack(made("int8", 17, 33)), cases.normal(2, 5, 33)
+def test_embed_returns_false_and_changes_nothing(tokens, lengths, compiled_backend):
+    table, positions = simd.pack(random_weight("int8", 17, 33)), cases.normal(2, 5, 33)
     kept, out = np.array(lengths, np.int32), np.zeros((2, 33), np.float32)
     assert not table.embed(np.array(tokens), positions, kept, out)
     np.testing.assert_array_equal(kept, lengths)
     assert not out.any()
 
 
-def test_embed_declines_arrays_of_other_shapes(compiled_backend):
-    table, tokens = simd.pack(made("float32", 17, 33)), np.array([[3], [4]])
+def test_embed_returns_false_for_other_shapes(compiled_backend):
+    table, tokens = simd.pack(random_weight("float32", 17, 33)), np.array([[3], [4]])
     right = cases.normal(2, 5, 33), np.zeros(2, np.int32), np.empty((2, 33), np.float32)
     assert table.embed(tokens, *right)
     wrong = [
@@ -237,19 +237,19 @@ def test_embed_declines_arrays_of_other_shapes(compiled_backend):
 
 def test_numpy_does_not_embed():
     with simd.use_backend("numpy"):
-        assert not simd.pack(made("int8", 4, 8)).embed(
+        assert not simd.pack(random_weight("int8", 4, 8)).embed(
             np.array([[0]]), cases.normal(2, 5, 8), np.zeros(1, np.int32), np.empty((1, 8), np.float32)
         )
 
 
-# ---- prepared for a model -------------------------------------------------------------------------------------------
+# ---- prepare --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("compute_type", weights.COMPUTE_TYPES)
 @pytest.mark.parametrize("kinds", [("float32",), ("float16", "float16"), ("int8", "int8", "int8"), ("int4", "int4")])
-def test_stacked_equals_the_parts(kinds, compute_type):
-    """Quantized before or after stacking, packed before or not: the same matrix."""
-    parts = [made(kind, n_out, 40) for n_out, kind in zip((16, 5, 33), kinds, strict=False)]
+def test_prepare_concatenates_weights(kinds, compute_type):
+    """Whether they are quantized or packed before or after."""
+    parts = [random_weight(kind, n_out, 40) for n_out, kind in zip((16, 5, 33), kinds, strict=False)]
     expected = compute_type if kinds[0].startswith("float") and compute_type != "float32" else kinds[0]
     whole = weights.prepare(parts, compute_type)
     assert whole.dtype == expected
@@ -259,15 +259,15 @@ def test_stacked_equals_the_parts(kinds, compute_type):
     np.testing.assert_array_equal(again.panels, whole.panels)
 
 
-def test_kinds_that_differ_meet_as_floats():
-    parts = [made("int8", 8, 40), made("float16", 8, 40)]
+def test_weights_of_different_dtypes_become_floats():
+    parts = [random_weight("int8", 8, 40), random_weight("float16", 8, 40)]
     assert weights.prepare(parts).dtype == "float32"
     assert weights.prepare(parts, "int8").dtype == "int8"
 
 
 @pytest.mark.parametrize("large", [65520.0, np.float32(3e38)])
 def test_beyond_float16(large):
-    """What is not finite to begin with is not beyond it."""
+    """Infinities and NaN are kept, but finite numbers beyond the range raise ValueError."""
     weight = np.array([[1, 65504, np.inf, np.nan]], np.float32)
     kept = weights.prepare([weight], "float16").unpack()
     np.testing.assert_array_equal(kept, weight)
@@ -278,8 +278,8 @@ def test_beyond_float16(large):
 
 
 @given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 2**31), st.sampled_from(["int8", "int4"]))
-def test_quantizing_again_changes_nothing_much(n_out, n_in, seed, dtype):
-    """What was rounded once is a fixed point, within one unit in the last place of the scale."""
+def test_quantizing_again_changes_little(n_out, n_in, seed, dtype):
+    """Quantized weights are fixed points, within one unit in the last place of the scale."""
     weight = np.random.default_rng(seed).standard_normal((n_out, n_in)).astype(np.float32)
     once = QUANTIZERS[dtype](weight).dequantize()
     twice = QUANTIZERS[dtype](once).dequantize()
