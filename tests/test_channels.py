@@ -18,7 +18,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-import doors
+import entry_points
 from recordings import DATA, join, noise, silence, speech, wav
 from whisper_apr import AudioWarning, LiveTranscriber, Segment, load_audio
 from whisper_apr.audio import SAMPLE_RATE, ReadingOptions, load
@@ -59,27 +59,29 @@ CHANNELS: dict[Any, np.ndarray] = {
 # ---- samples --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("door", doors.FILES)
+@pytest.mark.parametrize("entry_point", entry_points.FILES)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_one_channel_of_every_source(door: str, source: str, channel: Any) -> None:
-    np.testing.assert_array_equal(doors.sound(door, SOURCES[source](), channel=channel), CHANNELS[channel])
+def test_one_channel_of_every_source(entry_point: str, source: str, channel: Any) -> None:
+    np.testing.assert_array_equal(
+        entry_points.sound(entry_point, SOURCES[source](), channel=channel), CHANNELS[channel]
+    )
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_one_channel_of_a_live_recording(channel: Any) -> None:
-    np.testing.assert_array_equal(doors.sound("LiveTranscriber", THREE, channel=channel), CHANNELS[channel])
+    np.testing.assert_array_equal(entry_points.sound("LiveTranscriber", THREE, channel=channel), CHANNELS[channel])
 
 
-@pytest.mark.parametrize("door", doors.LOADING)
+@pytest.mark.parametrize("entry_point", entry_points.LOADING)
 @pytest.mark.parametrize("source", SOURCES)
-def test_each_channel_of_every_source(door: str, source: str) -> None:
-    np.testing.assert_array_equal(doors.LOADING[door](SOURCES[source](), channel="each"), THREE)
+def test_each_channel_of_every_source(entry_point: str, source: str) -> None:
+    np.testing.assert_array_equal(entry_points.LOADING[entry_point](SOURCES[source](), channel="each"), THREE)
 
 
 def test_default_is_the_mean() -> None:
-    for door in doors.ALL:
-        np.testing.assert_array_equal(doors.sound(door, THREE), CHANNELS["mix"])
+    for entry_point in entry_points.ALL:
+        np.testing.assert_array_equal(entry_points.sound(entry_point, THREE), CHANNELS["mix"])
 
 
 @pytest.mark.parametrize("rate", [8000, 44_100, 48_000])
@@ -121,7 +123,7 @@ def test_rate_changes_within_a_recording(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_decode_audio_splits_stereo() -> None:
-    decode_audio = doors.LOADING["decode_audio"]
+    decode_audio = entry_points.LOADING["decode_audio"]
     for source in (THREE[:, :2], flac(AS_INT16[:, :2]), io.BytesIO(flac(AS_INT16[:, :2]))):
         np.testing.assert_array_equal(decode_audio(source, split_stereo=True), THREE[:, :2].T)
     np.testing.assert_array_equal(decode_audio(THREE[:, 1], split_stereo=True), THREE[:, [1, 1]].T)
@@ -132,46 +134,46 @@ def test_decode_audio_splits_stereo() -> None:
 # ---- rejected values ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("entry_point", entry_points.ALL)
 @pytest.mark.parametrize("channel", [-1, 1.0, "left", "0", "", "Mix", True, None, [0], (0, 1), b"mix", 1j], ids=repr)
-def test_invalid_channels(door: str, channel: Any) -> None:
+def test_invalid_channels(entry_point: str, channel: Any) -> None:
     with pytest.raises(OptionError, match="channel must be 'mix', 'each' or the number of a channel, counted from 0"):
-        doors.sound(door, THREE, channel=channel)
+        entry_points.sound(entry_point, THREE, channel=channel)
 
 
-@pytest.mark.parametrize("door", doors.FILES)
+@pytest.mark.parametrize("entry_point", entry_points.FILES)
 @pytest.mark.parametrize("track", [-1, 1.0, "0", True, [0]], ids=repr)
-def test_invalid_tracks(door: str, track: Any) -> None:
+def test_invalid_tracks(entry_point: str, track: Any) -> None:
     with pytest.raises(OptionError, match="track must be a whole number of at least 0"):
-        doors.sound(door, THREE, track=track)
+        entry_points.sound(entry_point, THREE, track=track)
 
 
-@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("entry_point", entry_points.ALL)
 @pytest.mark.parametrize("strict", [None, 2, "yes", 0.5], ids=repr)
-def test_invalid_strict(door: str, strict: Any) -> None:
+def test_invalid_strict(entry_point: str, strict: Any) -> None:
     with pytest.raises(OptionError, match="strict must be True or False"):
-        doors.sound(door, THREE, strict=strict)
+        entry_points.sound(entry_point, THREE, strict=strict)
 
 
-@pytest.mark.parametrize("door", doors.ALL)
-def test_missing_channel(door: str) -> None:
-    for source in (THREE, flac(AS_INT16)) if door in doors.FILES else (THREE,):
+@pytest.mark.parametrize("entry_point", entry_points.ALL)
+def test_missing_channel(entry_point: str) -> None:
+    for source in (THREE, flac(AS_INT16)) if entry_point in entry_points.FILES else (THREE,):
         with pytest.raises(AudioError, match="no channel 3; it has 3 channels, numbers 0 to 2"):
-            doors.sound(door, source, channel=3)
+            entry_points.sound(entry_point, source, channel=3)
     with pytest.raises(AudioError, match="no channel 1; it has 1 channel, number 0"):
-        doors.sound(door, THREE[:, 0], channel=1)
+        entry_points.sound(entry_point, THREE[:, 0], channel=1)
 
 
-@pytest.mark.parametrize("door", doors.FILES)
-def test_samples_have_one_track(door: str) -> None:
-    np.testing.assert_array_equal(doors.sound(door, THREE, track=0), CHANNELS["mix"])
+@pytest.mark.parametrize("entry_point", entry_points.FILES)
+def test_samples_have_one_track(entry_point: str) -> None:
+    np.testing.assert_array_equal(entry_points.sound(entry_point, THREE, track=0), CHANNELS["mix"])
     for source in (THREE, iter([THREE])):
         with pytest.raises(AudioError, match="there is no track 1"):
-            doors.sound(door, source, track=1)
+            entry_points.sound(entry_point, source, track=1)
 
 
-@pytest.mark.parametrize("door", doors.FILES)
-def test_track_and_strict_are_passed_on(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("entry_point", entry_points.FILES)
+def test_track_and_strict_are_passed_on(entry_point: str, monkeypatch: pytest.MonkeyPatch) -> None:
     options_seen = []
     init = load.AudioFile.__init__
 
@@ -181,13 +183,13 @@ def test_track_and_strict_are_passed_on(door: str, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(load.AudioFile, "__init__", spied)
     for options in ({"track": None, "strict": False}, {"track": 2, "strict": True}):
-        doors.sound(door, flac(AS_INT16), **options)
+        entry_points.sound(entry_point, flac(AS_INT16), **options)
         assert options_seen.pop() == options
 
 
 def test_live_transcription_takes_one_channel() -> None:
     with pytest.raises(OptionError, match="channel='each' is for recordings"):
-        LiveTranscriber(doors.digits(), channel="each")
+        LiveTranscriber(entry_points.digits(), channel="each")
 
 
 # ---- channels that cancel each other out ----------------------------------------------------------------------------
@@ -217,28 +219,28 @@ NOT_CANCELLED: dict[str, np.ndarray] = {
 }
 
 
-def warned(door: str, source: Any, **reading: Any) -> list[str]:
+def warned(entry_point: str, source: Any, **reading: Any) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        doors.sound(door, source, **reading)
+        entry_points.sound(entry_point, source, **reading)
     assert all(warning.category is AudioWarning for warning in caught)
     return [str(warning.message) for warning in caught]
 
 
-@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("entry_point", entry_points.ALL)
 @pytest.mark.parametrize("case", CANCELLED)
-def test_canceling_channels_warn(door: str, case: str) -> None:
-    (message,) = warned(door, CANCELLED[case])
+def test_canceling_channels_warn(entry_point: str, case: str) -> None:
+    (message,) = warned(entry_point, CANCELLED[case])
     assert "cancel each other out" in message
     with pytest.raises(AudioError, match=r"cancel each other out, .* channel=0"):
-        doors.sound(door, CANCELLED[case], strict=True)
-    assert warned(door, CANCELLED[case], channel=0, strict=True) == []
+        entry_points.sound(entry_point, CANCELLED[case], strict=True)
+    assert warned(entry_point, CANCELLED[case], channel=0, strict=True) == []
 
 
 @pytest.mark.parametrize("case", NOT_CANCELLED)
 def test_other_channels_do_not_warn(case: str) -> None:
-    for door in ("load_audio", "transcribe", "LiveTranscriber"):
-        assert warned(door, NOT_CANCELLED[case]) == []
+    for entry_point in ("load_audio", "transcribe", "LiveTranscriber"):
+        assert warned(entry_point, NOT_CANCELLED[case]) == []
 
 
 def test_canceling_channels_of_blocks_and_files() -> None:
@@ -363,7 +365,9 @@ def test_channels_are_decoded_together(model: Any, monkeypatch: pytest.MonkeyPat
 
 def test_other_functions_with_channels(model: Any) -> None:
     whole = model.transcribe(CALL, channel="each", language="en", temperature=0.0)
-    segments, info = doors._faster().transcribe(CALL, channel="each", language="en", temperature=0.0, beam_size=1)
+    segments, info = entry_points._faster().transcribe(
+        CALL, channel="each", language="en", temperature=0.0, beam_size=1
+    )
     found = list(segments)
     assert [(s.speaker, s.start, s.text) for s in found] == [
         (s.speaker, s.start, s.text) for s in whole.segments if s.text
@@ -446,7 +450,7 @@ def test_command_with_channels(call_file: str, capsys: pytest.CaptureFixture[str
 
 
 def model_text(name: str) -> str:
-    return doors.digits().transcribe(DATA / f"{name}.wav", temperature=0.0).text
+    return entry_points.digits().transcribe(DATA / f"{name}.wav", temperature=0.0).text
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_errors_and_single_warnings_are_allowed(tmp_path: Path) -> None:
 
 def test_unseekable_recordings(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
-    pipe = run_audio.DOORS[-1](tmp_path / "file")
+    pipe = run_audio.ENTRY_POINTS[-1](tmp_path / "file")
     assert not pipe.seekable()
     with pytest.raises(io.UnsupportedOperation):
         pipe.seek(0)

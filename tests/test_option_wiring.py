@@ -208,54 +208,58 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 @cache
-def options_of(door: str) -> set[str]:
+def options_of(entry_point: str) -> set[str]:
     """The names of a function's options, and of those of `transcribe` that it refuses by name."""
-    names = set(inspect.signature(FUNCTIONS[door]).parameters)
-    refused = {"clip_timestamps", "initial_prefix"} if door == "LiveTranscriber" else set()
+    names = set(inspect.signature(FUNCTIONS[entry_point]).parameters)
+    refused = {"clip_timestamps", "initial_prefix"} if entry_point == "LiveTranscriber" else set()
     return names - {"self", "model", "audio", "audios", "mel", "options"} | refused
 
 
-def named(door: str, options: dict[str, Any]) -> dict[str, Any]:
+def named(entry_point: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return options of `transcribe` under the function's names, without those that it does not have."""
-    theirs = {ours: name for name, ours in RENAMED.items()} if "fp16" not in options_of(door) else {}
+    theirs = {ours: name for name, ours in RENAMED.items()} if "fp16" not in options_of(entry_point) else {}
     renamed = {theirs.get(name, name): value for name, value in options.items()}
-    return {name: value for name, value in renamed.items() if name in options_of(door)}
+    return {name: value for name, value in renamed.items() if name in options_of(entry_point)}
 
 
-def rows_of(door: str) -> dict[str, Row]:
-    return named(door, ROWS[door])
+def rows_of(entry_point: str) -> dict[str, Row]:
+    return named(entry_point, ROWS[entry_point])
 
 
-@pytest.mark.parametrize("door", ROWS)
-def test_every_option_has_a_row(door: str) -> None:
-    assert set(rows_of(door)) == options_of(door)
-    assert set(ROWS[door]) - set(RENAMED.values()) <= options_of(door)  # no row is for an option that was removed
+@pytest.mark.parametrize("entry_point", ROWS)
+def test_every_option_has_a_row(entry_point: str) -> None:
+    assert set(rows_of(entry_point)) == options_of(entry_point)
+    assert set(ROWS[entry_point]) - set(RENAMED.values()) <= options_of(
+        entry_point
+    )  # no row is for an option that was removed
 
 
 _seen: dict[tuple[str, str, str], Trace] = {}  # traces of calls without the option
 
 
-@pytest.mark.parametrize(("door", "name"), [(door, name) for door in ROWS for name in sorted(rows_of(door))])
-def test_option_has_an_effect(door: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    row = rows_of(door)[name]
-    base = BASES.get(door, BASE) | named(door, row.base)
+@pytest.mark.parametrize(
+    ("entry_point", "name"), [(entry_point, name) for entry_point in ROWS for name in sorted(rows_of(entry_point))]
+)
+def test_option_has_an_effect(entry_point: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    row = rows_of(entry_point)[name]
+    base = BASES.get(entry_point, BASE) | named(entry_point, row.base)
     source = row.source
-    if door == "LiveTranscriber" and source == "long":
+    if entry_point == "LiveTranscriber" and source == "long":
         source, base = "unbroken", base | {"step": 30, "vad_options": {"min_silence_duration_ms": 20_000}}
-    key = door, source, repr(base)
+    key = entry_point, source, repr(base)
     if key not in _seen:
-        _seen[key] = run(door, sound(source), base, capsys)[0]
+        _seen[key] = run(entry_point, sound(source), base, capsys)[0]
     value = row.value() if callable(row.value) else row.value
-    changed, error = run(door, sound(source), base | {name: value}, capsys)
+    changed, error = run(entry_point, sound(source), base | {name: value}, capsys)
     assert isinstance(error, row.raises or type(None)), error
     assert (changed == _seen[key]) == row.is_nothing
 
 
-@pytest.mark.parametrize("door", ROWS)
-def test_equal_calls_have_equal_traces(door: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("entry_point", ROWS)
+def test_equal_calls_have_equal_traces(entry_point: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Otherwise a difference would not be the effect of the option."""
-    options = BASES.get(door, BASE) | named(door, SAMPLES | TWICE if door != "decode" else SAMPLES)
-    first, error = run(door, sound("short"), options, capsys)
+    options = BASES.get(entry_point, BASE) | named(entry_point, SAMPLES | TWICE if entry_point != "decode" else SAMPLES)
+    first, error = run(entry_point, sound("short"), options, capsys)
     assert error is None
-    assert run(door, sound("short"), options, capsys)[0] == first
+    assert run(entry_point, sound("short"), options, capsys)[0] == first
     assert len(first) > 10

@@ -59,7 +59,7 @@ def faster() -> WhisperModel:
 
 
 @pytest.fixture(scope="module")
-def doors(model, faster) -> dict[str, Callable[..., Any]]:
+def entry_points(model, faster) -> dict[str, Callable[..., Any]]:
     """Return functions of options that raise Read once the options were accepted."""
 
     def live(**options):
@@ -86,10 +86,10 @@ FUNCTIONS = {
 }
 
 
-def options_of(door: str) -> list[str]:
+def options_of(entry_point: str) -> list[str]:
     """The names of a function's options, from its signature."""
     skipped = ("self", "model", "audio", "audios", "mel", "options")
-    return [name for name in inspect.signature(FUNCTIONS[door]).parameters if name not in skipped]
+    return [name for name in inspect.signature(FUNCTIONS[entry_point]).parameters if name not in skipped]
 
 
 JUNK = [
@@ -99,25 +99,25 @@ JUNK = [
 ]
 
 
-@pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "decode", "WhisperModel", "Batched", "live"])
-def test_any_value_is_accepted_or_an_option_error_that_names_the_option(doors, door):
+@pytest.mark.parametrize("entry_point", ["transcribe", "transcribe_many", "decode", "WhisperModel", "Batched", "live"])
+def test_any_value_is_accepted_or_an_option_error_that_names_the_option(entry_points, entry_point):
     """For every option, before the recording is read, and in one line."""
     # refused by name whatever the value, and therefore not in the signature
-    unsupported = ["clip_timestamps", "initial_prefix"] if door == "live" else []
-    names = options_of(door) + unsupported
+    unsupported = ["clip_timestamps", "initial_prefix"] if entry_point == "live" else []
+    names = options_of(entry_point) + unsupported
     assert len(names) > 15
     for name in names:
         refused = 0
         for value in JUNK:
             with pytest.raises((Read, OptionError)) as caught:
-                doors[door](**{name: value})
+                entry_points[entry_point](**{name: value})
             if caught.type is Read:
                 continue
             refused += 1
             assert name in str(caught.value), (name, value)
             assert "\n" not in str(caught.value)
             assert len(str(caught.value)) < 400
-        assert refused >= 5, (door, name)  # each option is checked
+        assert refused >= 5, (entry_point, name)  # each option is checked
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_any_value_is_accepted_or_an_option_error_that_names_the_option(doors, d
     ],
     ids=str,
 )
-@pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "decode", "WhisperModel", "Batched", "live"])
-def test_invalid_decoding_options(doors, door, options, names):
+@pytest.mark.parametrize("entry_point", ["transcribe", "transcribe_many", "decode", "WhisperModel", "Batched", "live"])
+def test_invalid_decoding_options(entry_points, entry_point, options, names):
     with pytest.raises(OptionError, match=names):
-        doors[door](**options)
+        entry_points[entry_point](**options)
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_invalid_decoding_options(doors, door, options, names):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "WhisperModel", "Batched"])
-def test_invalid_transcribe_options(doors, door, options, names):
+@pytest.mark.parametrize("entry_point", ["transcribe", "transcribe_many", "WhisperModel", "Batched"])
+def test_invalid_transcribe_options(entry_points, entry_point, options, names):
     with pytest.raises(OptionError, match=names):
-        doors[door](**options)
+        entry_points[entry_point](**options)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +211,14 @@ def test_invalid_transcribe_options(doors, door, options, names):
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "WhisperModel", "Batched"])
-def test_invalid_clips(doors, door, value):
+@pytest.mark.parametrize("entry_point", ["transcribe", "transcribe_many", "WhisperModel", "Batched"])
+def test_invalid_clips(entry_points, entry_point, value):
     with pytest.raises(OptionError, match="clip_timestamps"):
-        doors[door](clip_timestamps=value)
+        entry_points[entry_point](clip_timestamps=value)
 
 
 @pytest.mark.parametrize(
-    ("door", "options", "names"),
+    ("entry_point", "options", "names"),
     [
         ("live", {"nonsense": 1}, "nonsense"),
         ("live", {"step": "1"}, "step"),
@@ -265,9 +265,9 @@ def test_invalid_clips(doors, door, value):
         ("Batched", {"batch_size": None}, "batch_size"),
     ],
 )
-def test_invalid_options_of_one_function(doors, door, options, names):
+def test_invalid_options_of_one_function(entry_points, entry_point, options, names):
     with pytest.raises(OptionError, match=names):
-        doors[door](**options)
+        entry_points[entry_point](**options)
 
 
 def test_transcribe_many_refuses_a_single_recording(model):
@@ -371,31 +371,31 @@ def test_keywords_of_the_batched_pipeline_are_the_parameters_of_the_model():
         assert (batched[name].annotation, batched[name].default) == (model[name].annotation, model[name].default)
 
 
-@pytest.mark.parametrize("door", ["transcribe", "transcribe_many", "decode", "live"])
-def test_defaults_are_those_of_the_options(door):
+@pytest.mark.parametrize("entry_point", ["transcribe", "transcribe_many", "decode", "live"])
+def test_defaults_are_those_of_the_options(entry_point):
     """The signature shows them. faster-whisper's methods have defaults of their own."""
     defaults = {
         name: parameter.default
         for options in (DecodingOptions, TranscribeOptions, ReadingOptions, LiveOptions)
         for name, parameter in inspect.signature(options).parameters.items()
     }
-    defaults |= {"temperature": 0.0} if door == "decode" else {}
-    defaults |= {"batch_size": 8} if door == "transcribe_many" else {}
+    defaults |= {"temperature": 0.0} if entry_point == "decode" else {}
+    defaults |= {"batch_size": 8} if entry_point == "transcribe_many" else {}
     compared = 0
-    for name, parameter in inspect.signature(FUNCTIONS[door]).parameters.items():
+    for name, parameter in inspect.signature(FUNCTIONS[entry_point]).parameters.items():
         if name in defaults:
             assert parameter.default == defaults[name], name
             compared += 1
     assert compared > 15
 
 
-@pytest.mark.parametrize("door", FUNCTIONS)
-def test_help_describes_every_parameter(door):
-    described = re.findall(r"(?m)^    (\w+): [A-Z0-9\"].", inspect.getdoc(FUNCTIONS[door]) or "")
-    parameters = {name for name in inspect.signature(FUNCTIONS[door]).parameters if name != "self"}
+@pytest.mark.parametrize("entry_point", FUNCTIONS)
+def test_help_describes_every_parameter(entry_point):
+    described = re.findall(r"(?m)^    (\w+): [A-Z0-9\"].", inspect.getdoc(FUNCTIONS[entry_point]) or "")
+    parameters = {name for name in inspect.signature(FUNCTIONS[entry_point]).parameters if name != "self"}
     assert len(described) == len(set(described))
     assert set(described) == parameters | (
-        {"OptionError"} if door in ("live", "decode") else {"AudioError", "OptionError"}
+        {"OptionError"} if entry_point in ("live", "decode") else {"AudioError", "OptionError"}
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-import doors
+import entry_points
 from recordings import noise, speech, wav
 from whisper_apr import AudioWarning, LiveTranscriber, load_audio, log_mel_spectrogram
 from whisper_apr.audio import SAMPLE_RATE, MelStream
@@ -109,24 +109,24 @@ BYTES: dict[str, Callable[[], Any]] = {
 # ---- accepted input -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("entry_point", entry_points.ALL)
 @pytest.mark.parametrize("form", SAMPLES)
-def test_samples_of_every_type_give_the_same_audio(door: str, form: str) -> None:
-    np.testing.assert_array_equal(doors.sound(door, SAMPLES[form]()), X)
+def test_samples_of_every_type_give_the_same_audio(entry_point: str, form: str) -> None:
+    np.testing.assert_array_equal(entry_points.sound(entry_point, SAMPLES[form]()), X)
 
 
-@pytest.mark.parametrize("door", doors.FILES)
+@pytest.mark.parametrize("entry_point", entry_points.FILES)
 @pytest.mark.parametrize("form", BLOCKS | BYTES)
-def test_blocks_and_bytes_of_every_type_give_the_same_audio(door: str, form: str) -> None:
-    np.testing.assert_array_equal(doors.sound(door, (BLOCKS | BYTES)[form]()), X)
+def test_blocks_and_bytes_of_every_type_give_the_same_audio(entry_point: str, form: str) -> None:
+    np.testing.assert_array_equal(entry_points.sound(entry_point, (BLOCKS | BYTES)[form]()), X)
 
 
-@pytest.mark.parametrize("door", [*doors.TRANSCRIBING, "LiveTranscriber"])
-def test_every_type_gives_the_same_text(door: str) -> None:
-    expected = doors.ALL[door](X)
-    assert expected[:1] == " " or door == "detect_language"
+@pytest.mark.parametrize("entry_point", [*entry_points.TRANSCRIBING, "LiveTranscriber"])
+def test_every_type_gives_the_same_text(entry_point: str) -> None:
+    expected = entry_points.ALL[entry_point](X)
+    assert expected[:1] == " " or entry_point == "detect_language"
     for form in ("two equal channels", "an object with __array__"):
-        assert doors.ALL[door](SAMPLES[form]()) == expected
+        assert entry_points.ALL[entry_point](SAMPLES[form]()) == expected
 
 
 @pytest.mark.parametrize("form", SAMPLES)
@@ -175,30 +175,30 @@ REFUSED: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("entry_point", entry_points.ALL)
 @pytest.mark.parametrize("form", REFUSED)
-def test_rejected_samples(door: str, form: str) -> None:
+def test_rejected_samples(entry_point: str, form: str) -> None:
     source, message = REFUSED[form]
     with pytest.raises(AudioError, match=message) as caught:
-        doors.sound(door, source)
+        entry_points.sound(entry_point, source)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("door", doors.FILES)
+@pytest.mark.parametrize("entry_point", entry_points.FILES)
 @pytest.mark.parametrize("form", [form for form, (source, _) in REFUSED.items() if not isinstance(source, list)])
-def test_rejected_blocks(door: str, form: str) -> None:
+def test_rejected_blocks(entry_point: str, form: str) -> None:
     source, message = REFUSED[form]
     if message.startswith("sample "):
         message = message.replace("sample ", "the stream: sample 2?")
     with pytest.raises(AudioError, match=message):
-        doors.sound(door, iter([X[:20], source]))
+        entry_points.sound(entry_point, iter([X[:20], source]))
 
 
-@pytest.mark.parametrize("door", doors.FILES)
+@pytest.mark.parametrize("entry_point", entry_points.FILES)
 @pytest.mark.parametrize("source", [None, 3, 1.5, {"array": X, "sampling_rate": 16_000}, io.StringIO("text"), object()])
-def test_objects_that_are_not_recordings(door: str, source: Any) -> None:
-    with pytest.raises(OptionError if (door, source) == ("detect_language", None) else AudioError):
-        doors.sound(door, source)
+def test_objects_that_are_not_recordings(entry_point: str, source: Any) -> None:
+    with pytest.raises(OptionError if (entry_point, source) == ("detect_language", None) else AudioError):
+        entry_points.sound(entry_point, source)
 
 
 @pytest.mark.parametrize("block", ["a.wav", b"RIFF", {"array": X}, 0.5, None])
@@ -212,17 +212,17 @@ def test_an_error_of_the_callers_generator_is_not_wrapped() -> None:
         yield X
         raise ConnectionError("the line is down")
 
-    for door in doors.FILES.values():
+    for entry_point in entry_points.FILES.values():
         with pytest.raises(ConnectionError):
-            door(failing())
+            entry_point(failing())
 
 
 def test_live_transcription_continues_after_a_rejected_block() -> None:
-    stream = LiveTranscriber(doors.digits(), **doors.QUICK)
+    stream = LiveTranscriber(entry_points.digits(), **entry_points.QUICK)
     for source, message in REFUSED.values():
         with pytest.raises(AudioError, match=message):
             stream.push(source)
-    assert stream.push(X).settled_text + stream.finish().settled_text == doors.ALL["LiveTranscriber"](X)
+    assert stream.push(X).settled_text + stream.finish().settled_text == entry_points.ALL["LiveTranscriber"](X)
 
 
 # ---- empty recordings -----------------------------------------------------------------------------------------------
@@ -241,27 +241,27 @@ EMPTY: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("form", EMPTY)
 @pytest.mark.parametrize("channel", ["mix", "each"])
 def test_empty_recording_gives_no_segments_as_in_faster_whisper(form: str, channel: str) -> None:
-    for door in ("WhisperModel", "BatchedInferencePipeline"):
-        assert doors.FILES[door](EMPTY[form](), channel=channel) == ""
-    segments, info = doors._faster().transcribe(EMPTY[form](), channel=channel)
+    for entry_point in ("WhisperModel", "BatchedInferencePipeline"):
+        assert entry_points.FILES[entry_point](EMPTY[form](), channel=channel) == ""
+    segments, info = entry_points._faster().transcribe(EMPTY[form](), channel=channel)
     assert list(segments) == []
     assert (info.duration, info.duration_after_vad) == (0, 0)
-    assert info.language in doors._faster().supported_languages
-    code, probability, ranked = doors._faster().detect_language(EMPTY[form](), channel=channel)
+    assert info.language in entry_points._faster().supported_languages
+    code, probability, ranked = entry_points._faster().detect_language(EMPTY[form](), channel=channel)
     assert (code, probability) == ranked[0]
 
 
 @pytest.mark.parametrize("form", EMPTY)
-@pytest.mark.parametrize("door", [*doors.LOADING, "transcribe", "transcribe_many"])
-def test_empty_recording_is_an_error_elsewhere(door: str, form: str) -> None:
+@pytest.mark.parametrize("entry_point", [*entry_points.LOADING, "transcribe", "transcribe_many"])
+def test_empty_recording_is_an_error_elsewhere(entry_point: str, form: str) -> None:
     with pytest.raises(AudioError, match="no samples"):
-        doors.sound(door, EMPTY[form]())
+        entry_points.sound(entry_point, EMPTY[form]())
 
 
 def test_empty_file_is_an_error_everywhere() -> None:
-    for door in doors.FILES.values():
+    for entry_point in entry_points.FILES.values():
         with pytest.raises(AudioError, match="empty"):
-            door(b"")
+            entry_point(b"")
 
 
 # ---- scale ----------------------------------------------------------------------------------------------------------
@@ -282,34 +282,34 @@ NARROW: dict[str, Callable[[], Any]] = {
 }
 
 
-def warned(door: Callable[..., Any], source: Any, **reading: Any) -> list[str]:
+def warned(entry_point: Callable[..., Any], source: Any, **reading: Any) -> list[str]:
     """Return the messages of the warnings in one call."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        door(source, **reading)
+        entry_point(source, **reading)
     assert all(warning.category is AudioWarning for warning in caught)
-    assert all(warning.filename in (doors.__file__, __file__) for warning in caught)  # attributed to the caller
+    assert all(warning.filename in (entry_points.__file__, __file__) for warning in caught)  # attributed to the caller
     return [str(warning.message) for warning in caught]
 
 
-@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("entry_point", entry_points.ALL)
 @pytest.mark.parametrize("form", LOUD | NARROW)
-def test_samples_of_doubtful_scale(door: str, form: str) -> None:
+def test_samples_of_doubtful_scale(entry_point: str, form: str) -> None:
     advice = "divide samples at int16's scale by 32768" if form in LOUD else "convert them to int16"
-    (message,) = warned(partial(doors.sound, door), (LOUD | NARROW)[form]())
+    (message,) = warned(partial(entry_points.sound, entry_point), (LOUD | NARROW)[form]())
     assert advice in message
     with pytest.raises(AudioError, match=advice):
-        doors.sound(door, (LOUD | NARROW)[form](), strict=True)
+        entry_points.sound(entry_point, (LOUD | NARROW)[form](), strict=True)
 
 
-@pytest.mark.parametrize("door", doors.FILES)
-def test_blocks_and_files_of_doubtful_scale(door: str) -> None:
+@pytest.mark.parametrize("entry_point", entry_points.FILES)
+def test_blocks_and_files_of_doubtful_scale(entry_point: str) -> None:
     loud = AS_INT16.astype("<f4")
     for make in (lambda: blocks(loud), lambda: wav(loud.tobytes(), kind=3, bits=32)):
-        (message,) = warned(partial(doors.sound, door), make())
+        (message,) = warned(partial(entry_points.sound, entry_point), make())
         assert "divide samples at int16's scale" in message
         with pytest.raises(AudioError, match="divide samples"):
-            doors.sound(door, make(), strict=True)
+            entry_points.sound(entry_point, make(), strict=True)
 
 
 @pytest.mark.parametrize(
@@ -327,22 +327,22 @@ def test_blocks_and_files_of_doubtful_scale(door: str) -> None:
 )
 def test_samples_of_correct_scale(source: np.ndarray) -> None:
     assert warned(load_audio, source, strict=True) == []
-    assert warned(doors.ALL["transcribe"], source) == []
+    assert warned(entry_points.ALL["transcribe"], source) == []
 
 
-@pytest.mark.parametrize("door", doors.TRANSCRIBING)
+@pytest.mark.parametrize("entry_point", entry_points.TRANSCRIBING)
 @pytest.mark.parametrize("make", [lambda x: x, blocks, lambda x: wav(x.tobytes(), kind=3, bits=32)])
 def test_a_long_recording_that_is_read_twice_warns_once(
-    door: str, make: Callable[[np.ndarray], Any], monkeypatch: pytest.MonkeyPatch
+    entry_point: str, make: Callable[[np.ndarray], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finished = []
     finish = MelStream.finish
     monkeypatch.setattr(MelStream, "finish", lambda self, padding=0: finished.append(1) or finish(self, padding))
     monkeypatch.setattr("whisper_apr.inference.spectrogram.KEPT_FRAMES", 100)
     long = np.concatenate([noise(32, 900), X * 2**15]).astype("<f4")
-    (message,) = warned(doors.TRANSCRIBING[door], make(long))
+    (message,) = warned(entry_points.TRANSCRIBING[entry_point], make(long))
     assert "scale" in message
-    if door in ("transcribe", "transcribe_many"):
+    if entry_point in ("transcribe", "transcribe_many"):
         assert len(finished) == 2
 
 
@@ -367,18 +367,20 @@ def test_arrays_and_blocks_at_every_rate(rate: Any) -> None:
     np.testing.assert_allclose(load_audio(blocks(x), sampling_rate=rate), loaded, atol=1e-6)
 
 
-@pytest.mark.parametrize("door", [door for door in doors.ALL if door != "decode_audio"])
-def test_every_function_uses_the_rate(door: str) -> None:
-    with_rate = doors.sound(door, np.repeat(X, 3), sampling_rate=48_000)
+@pytest.mark.parametrize(
+    "entry_point", [entry_point for entry_point in entry_points.ALL if entry_point != "decode_audio"]
+)
+def test_every_function_uses_the_rate(entry_point: str) -> None:
+    with_rate = entry_points.sound(entry_point, np.repeat(X, 3), sampling_rate=48_000)
     assert len(with_rate) == len(X)
     assert np.corrcoef(with_rate, X)[0, 1] > 0.98
 
 
-@pytest.mark.parametrize("door", doors.ALL)
+@pytest.mark.parametrize("entry_point", entry_points.ALL)
 @pytest.mark.parametrize("rate", BAD_RATES, ids=lambda rate: str(rate)[:20])
-def test_invalid_rates(door: str, rate: Any) -> None:
+def test_invalid_rates(entry_point: str, rate: Any) -> None:
     with pytest.raises(OptionError, match="sampling_rate must be a number of 1000 to 1000000 Hz") as caught:
-        doors.ALL[door](X, sampling_rate=rate)
+        entry_points.ALL[entry_point](X, sampling_rate=rate)
     assert "\n" not in str(caught.value)
 
 
@@ -388,8 +390,8 @@ def test_decode_audio_at_every_rate(rate: Any) -> None:
     tone = 0.5 * np.sin(np.arange(44_100) * (2 * np.pi * 12_000 / 44_100))
     file = io.BytesIO()
     soundfile.write(file, np.stack([tone, tone], axis=1), 44_100, format="WAV", subtype="FLOAT")
-    whole = doors.LOADING["decode_audio"](file.getvalue(), rate)
-    left, right = doors.LOADING["decode_audio"](file.getvalue(), rate, split_stereo=True)
+    whole = entry_points.LOADING["decode_audio"](file.getvalue(), rate)
+    left, right = entry_points.LOADING["decode_audio"](file.getvalue(), rate, split_stereo=True)
     for samples in (whole, left, right):
         assert samples.dtype == np.float32
         assert len(samples) == int(rate)

@@ -1,4 +1,4 @@
-"""Times hold in every option set and through every door: in order, without overlap, within the sound.
+"""Times hold in every option set and by every public function: in order, without overlap, within the recording.
 
 Models of random weights stand beside the bundled one: they write timestamps and texts that no trained model does.
 """
@@ -116,7 +116,7 @@ def test_words_of_next_to_no_sound(model, seconds, options):
     check_segments(model.transcribe(samples, **options).segments, seconds)
 
 
-# ---- which doors clamp -----------------------------------------------------------------------------------------------
+# ---- which functions clamp -------------------------------------------------------------------------------------------
 
 SHORT = 0.2  # seconds of a word of which the model says that it ends later
 

@@ -179,7 +179,7 @@ def _contents(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-DOORS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+ENTRY_POINTS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "transcribe": lambda source, options: _all_of(whisper_apr.transcribe(digits(), source, **options)),
     "transcribe_many": _many,
     "decode": _decode,
@@ -192,7 +192,7 @@ DOORS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
 }
 
 
-def run(door: str, source: Any, options: dict[str, Any], capsys: Any) -> tuple[Trace, Exception | None]:
+def run(entry_point: str, source: Any, options: dict[str, Any], capsys: Any) -> tuple[Trace, Exception | None]:
     """Call a function and return the trace and the error, if it raised one.
 
     The trace has the input of the network and the search, calls of functions passed as options, printed text and the
@@ -203,7 +203,7 @@ def run(door: str, source: Any, options: dict[str, Any], capsys: Any) -> tuple[T
     with warnings.catch_warnings(), traced() as trace:
         warnings.simplefilter("ignore", AudioWarning)
         try:
-            result = DOORS[door](source, options)
+            result = ENTRY_POINTS[entry_point](source, options)
         except WhisperAprError as caught:
             error = caught
     calls = {name: value.seen for name, value in options.items() if isinstance(value, Calls) and value.seen}

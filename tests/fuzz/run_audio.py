@@ -1,6 +1,6 @@
 """Fuzz the reading of recordings: `python tests/fuzz/run_audio.py [--n 1000] [--ffmpeg 100] [--seed 0] [kind ...]`.
 
-A changed file is read by each door in turn: a path, bytes, file objects with and without seeking. It must give sound or end in AudioError:
+A changed file is read in each form in turn: a path, bytes, file objects with and without seeking. It must give sound or end in AudioError:
 no other exception, no crash; no more than one AudioWarning of damage, and none where `strict` is set; not more than 2 s of the processor nor, beside ten
 times the file, 64 MiB of memory, in this process and in ffmpeg; nothing on stderr; no process and no temporary file left behind. What breaks a
 rule is kept, and named with its number, which makes it again. `--n` files of each kind are read without ffmpeg on PATH, `--ffmpeg` files
@@ -63,7 +63,7 @@ class _Pipe(io.BytesIO):
         raise io.UnsupportedOperation("tell")
 
 
-DOORS: tuple[Callable[[Path], Any], ...] = (
+ENTRY_POINTS: tuple[Callable[[Path], Any], ...] = (
     lambda path: path,
     lambda path: path.read_bytes(),
     lambda path: io.BytesIO(path.read_bytes()),
@@ -72,11 +72,11 @@ DOORS: tuple[Callable[[Path], Any], ...] = (
 
 
 def read(path: Path, rng: random.Random) -> int:
-    """Read a recording by one of the doors, to its end or not; the number of samples."""
+    """Read a recording in one of the forms, to its end or not; return the number of samples."""
     n, only_first, strict = 0, rng.random() < 0.1, rng.random() < 0.2
     if strict:
         warnings.simplefilter("error", AudioWarning)
-    blocks = stream_audio(rng.choice(DOORS)(path), strict=strict)
+    blocks = stream_audio(rng.choice(ENTRY_POINTS)(path), strict=strict)
     for block in blocks:
         if block.dtype != np.float32 or block.ndim != 1 or not np.isfinite(block).all():
             raise Broken(f"a block of {block.dtype} {block.shape}, or with numbers that are none")
@@ -243,13 +243,13 @@ def good_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def _warm_up(paths: list[Path]) -> list[str]:
-    """Read good files by every door, so that all that is kept is there; the names of those that are refused."""
+    """Read valid files in every form, to fill the caches; return the names of those that are refused."""
     refused = set()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AudioWarning)
-        for path, door in product(paths, DOORS):
+        for path, entry_point in product(paths, ENTRY_POINTS):
             try:
-                sum(map(len, stream_audio(door(path))))
+                sum(map(len, stream_audio(entry_point(path))))
             except AudioError:
                 refused.add(path.name)
     return sorted(refused)

@@ -6,7 +6,7 @@ from whisper_apr import BatchedInferencePipeline
 
 
 def test_hotwords_are_written_as_they_are_given(base, faster, recordings):
-    """faster-whisper's own test, in every door; without hotwords the name is heard as "Confu i"."""
+    """faster-whisper's own test, by every function; without hotwords the name is heard as "Confu i"."""
     path = recordings / "fw_hotwords.mp3"
     assert "ComfyUI" not in base.transcribe(path).text
     options = {"hotwords": "ComfyUI"}
@@ -14,8 +14,8 @@ def test_hotwords_are_written_as_they_are_given(base, faster, recordings):
         base.transcribe(path, **options).text,
         next(base.transcribe_many([path], **options)).text,
         *(
-            "".join(s.text for s in door.transcribe(path, **options)[0])
-            for door in (faster, BatchedInferencePipeline(faster))
+            "".join(s.text for s in entry_point.transcribe(path, **options)[0])
+            for entry_point in (faster, BatchedInferencePipeline(faster))
         ),
         base.transcribe(path, hotword_bias=3.0, **options).text,
     ]

@@ -77,6 +77,6 @@ def test_doors_that_clamp_and_the_one_that_has_openai_whispers_times(base, faste
     path = recordings / "LJ001-0002.flac"
     duration = len(load_audio(path)) / SAMPLE_RATE
     assert base.transcribe(path, temperature=0.0).segments[-1].end > duration
-    for door in (faster, BatchedInferencePipeline(faster)):
-        segments = list(door.transcribe(str(path), temperature=0.0, without_timestamps=False)[0])
+    for entry_point in (faster, BatchedInferencePipeline(faster)):
+        segments = list(entry_point.transcribe(str(path), temperature=0.0, without_timestamps=False)[0])
         assert segments[-1].end <= duration

@@ -66,7 +66,7 @@ class _Heard(Exception):
     """Raised once the samples are known, to end the call."""
 
 
-def sound(door: str, source: Any, **reading: Any) -> np.ndarray:
+def sound(entry_point: str, source: Any, **reading: Any) -> np.ndarray:
     """Return the samples at 16 kHz that a function would transcribe, or that it returns. Nothing is transcribed."""
     heard: list[np.ndarray] = []
 
@@ -83,7 +83,7 @@ def sound(door: str, source: Any, **reading: Any) -> np.ndarray:
         mock.patch.object(LiveTranscriber, "_take", take),
     ):
         try:
-            found = ALL[door](source, **reading)
+            found = ALL[entry_point](source, **reading)
         except _Heard:
             found = None
-    return found if door in LOADING else np.concatenate(heard)
+    return found if entry_point in LOADING else np.concatenate(heard)
