@@ -1,1 +1,15 @@
-"""Tokens out of features; text out of tokens."""
+"""Inference: from a recording to segments of text.
+
+The modules, in the order in which a recording passes through them:
+
+- `transcribe`: one recording; `transcribe_many`: several in one batch; `live`: audio while it arrives.
+- `options`, `keywords`: the options and their defaults. `results`: words, segments, transcriptions.
+- `audio_source`: samples in blocks. `vad_filter`: without silence. `spectrogram`: log-mel frames, read forward.
+- `windows`: the seek loop; decides where each window starts, and divides its text into segments.
+- `batch`: windows of several sequences decoded at once. `journal`: windows decoded in an earlier run.
+- `fallback`: decoding at rising temperatures, and silence. `decode`: one window or a batch, token by token.
+- `search`: greedy search, sampling, beam search. `logit_filters`, `hotwords`: which tokens are allowed or favored.
+- `language`: language detection.
+- `word_timestamps`: word times. `hallucination`: text over silence. `bounds`: times in order and within the sound.
+- `recording_info`: numbers segments, converts their times, merges channels.
+"""

@@ -1,6 +1,6 @@
-"""Recordings whose samples can be read repeatedly, in blocks; they are never held in memory as a whole.
+"""Read recordings in blocks, any number of times, without holding them in memory.
 
-A file is opened anew for each pass. A stream that cannot seek is first copied to a temporary file.
+A file is opened again for each pass. A stream that can be read only once is first copied to a temporary file.
 """
 
 import tempfile
@@ -22,16 +22,24 @@ from ..audio import (
 from ..audio.samples import EACH
 
 FloatArray = simd.FloatArray
-Blocks = Callable[[], Iterator[FloatArray]]  # each call reads from the beginning
+# Each call reads the recording from the beginning, as mono blocks (n,) at 16 kHz.
+Blocks = Callable[[], Iterator[FloatArray]]
 
-SPOOL_SAMPLES = 10 * SAMPLE_RATE  # of one block that is read back from a temporary file
+SPOOL_SAMPLES = 10 * SAMPLE_RATE  # of one block that is read from the temporary file
 
 
 def open_channels(source: AudioLike, options: ReadingOptions, *, allow_empty: bool = False) -> list[Blocks]:
-    """Return a function for each channel that is to be transcribed: it reads that channel from its beginning, as mono blocks at 16 kHz.
+    """Return a function for each channel to transcribe, which reads it from the beginning.
 
-    There is one, unless the options ask for "each" of the channels. Their readings may go on side by side. A source that can be read
-    only once is first copied to a temporary file.
+    There is one channel, unless `options.channel` is "each". Several channels may be read at the same time.
+
+    Args:
+        source: the recording.
+        options: which channel and track to read.
+        allow_empty: yield nothing for a recording without samples, instead of raising AudioError.
+
+    Raises:
+        AudioError: the recording cannot be read.
     """
     reader = AudioReader(source, options)
     if reader.is_stream:
@@ -45,8 +53,8 @@ def open_channels(source: AudioLike, options: ReadingOptions, *, allow_empty: bo
 
 @contextmanager
 def _temporary() -> Iterator[IO[bytes]]:
-    """Make a temporary file, which is closed where it cannot be filled."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as what reads it
+    """Make a temporary file, which is closed if it cannot be filled."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with its _Spool
     try:
         yield file
     except BaseException:
@@ -55,7 +63,7 @@ def _temporary() -> Iterator[IO[bytes]]:
 
 
 class _Spool:
-    """The samples of a stream in a temporary file, which is closed when nobody can read them any more."""
+    """The samples of a stream, in a temporary file that is closed with the last reference to the spool."""
 
     def __init__(self, reader: AudioReader, allow_empty: bool) -> None:
         self.n_channels = 1
@@ -66,9 +74,10 @@ class _Spool:
         weakref.finalize(self, self._file.close)
 
     def blocks(self, channel: int) -> Iterator[FloatArray]:
+        """Yield a channel's samples."""
         position, size = 0, 4 * self.n_channels * (SPOOL_SAMPLES // self.n_channels)
         while True:
-            self._file.seek(position)  # another channel may have been read since
+            self._file.seek(position)  # another channel may have been read in the meantime
             data = self._file.read(size)
             if not data:
                 return

@@ -63,9 +63,10 @@ class BatchDecoder:
     def run(self, sequences: Iterator[WindowSequence]) -> Iterator[tuple[WindowSequence, list[Segment]]]:
         """Yield the sequences' segments, each list with its sequence.
 
-        The text is the same as if the sequences were decoded one after another. They may belong to several recordings; those
-        of one recording must follow each other. Recordings are yielded in order, and the channels of one recording
-        as they are decoded, each channel's sequences in order. Each sequence is yielded a last time when it has `ended`.
+        The text is the same as if the sequences were decoded one after another. They may belong to several recordings;
+        those of one recording must follow each other. Recordings are yielded in order, and the channels of one
+        recording as they are decoded, each channel's sequences in order. Each sequence is yielded a last time when it
+        has `ended`.
         """
         while True:
             self._fill(sequences)
@@ -152,7 +153,7 @@ def _decode_with_journal(
 
 
 class SpectrogramSlice:
-    """Up to 30 s of a clip with its spectrogram, so that its sequence does not depend on how far the recording was read."""
+    """Up to 30 s of a clip with its spectrogram, which can be decoded however far the recording was read since."""
 
     def __init__(self, start: int, mel: FloatArray, clip: int, next_start: int | None, *, ends_clip: bool) -> None:
         """Make a slice.

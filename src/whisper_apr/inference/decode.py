@@ -111,8 +111,8 @@ class DecodingTask:
     def _previous_text(self, request: Request) -> list[int]:
         """Return `<|startofprev|> hotwords prompt`, or nothing if both are empty.
 
-        With the request's prefix they fill at most half of the text context. As in faster-whisper, too long hotwords keep
-        their beginning, and a too long prompt keeps its end.
+        With the request's prefix they fill at most half of the text context. As in faster-whisper, too long hotwords
+        keep their beginning, and a too long prompt keeps its end.
         """
         max_tokens = max(0, self.n_ctx // 2 - 1 - len(request.prefix))
         hotwords, prompt = self.hotwords[:max_tokens], request.prompt
@@ -217,8 +217,8 @@ class DecodingTask:
     ) -> tuple[list[tuple[Candidates, list[float]]], FloatArray]:
         """Return each audio's candidates with their log-probabilities, and the no-speech probabilities `(n_audio,)`.
 
-        A candidate begins with its audio's prefix, which does not count in its log-probability. An audio that is finished
-        leaves the batch.
+        A candidate begins with its audio's prefix, which does not count in its log-probability. An audio that is
+        finished leaves the batch.
 
         Args:
             features: `(n_audio, 1500, n_audio_state)`.
@@ -317,7 +317,7 @@ class DecodingTask:
     def _languages(
         self, features: FloatArray, requests: Sequence[Request]
     ) -> tuple[list[str], list[dict[str, float] | None]]:
-        """Return each window's language, detected if its request has none, and then the probabilities of all languages."""
+        """Return each window's language and, if it had to be detected, the probabilities of all languages."""
         languages = [request.language or "en" for request in requests]
         probabilities: list[dict[str, float] | None] = [None] * len(requests)
         if self.model.is_multilingual and any(request.language is None for request in requests):
@@ -336,8 +336,8 @@ def decode(
 
     Args:
         model: The model, from `load_model`.
-        mel: Log-mel spectrogram `(n_mels, 3000)` or `(batch, n_mels, 3000)`, as `log_mel_spectrogram` returns it; or the
-            encoder's features `(1500, n_state)` or `(batch, 1500, n_state)`, as `model.embed_audio` returns them.
+        mel: Log-mel spectrogram `(n_mels, 3000)` or `(batch, n_mels, 3000)`, as `log_mel_spectrogram` returns it; or
+            the encoder's features `(1500, n_state)` or `(batch, 1500, n_state)`, as `model.embed_audio` returns them.
         options: The options. None is the defaults.
         **changes: Fields of DecodingOptions that differ from `options`.
 

@@ -15,7 +15,7 @@ def split_hotwords(hotwords: str | Sequence[str]) -> list[str]:
 
 
 def hotword_prompt(hotwords: str | Sequence[str] | None, tokenizer: Tokenizer) -> list[int]:
-    """Return the tokens of the hotwords as previous text, as in faster-whisper: text unchanged, a list joined by spaces."""
+    """Return the hotwords' tokens as previous text, as in faster-whisper: text unchanged, a list joined by spaces."""
     line = hotwords.strip() if isinstance(hotwords, str) else " ".join(split_hotwords(hotwords or ()))
     return tokenizer.encode(" " + line) if line else []
 
@@ -30,8 +30,8 @@ class TrieNode:
 class HotwordBias:
     """A logit filter that favors hotwords.
 
-    Adds a bias to the logits of tokens that begin a hotword or continue one that has begun. The tokens of each word are kept in
-    a trie, with a space before the word and, for languages without spaces, also without.
+    Adds a bias to the logits of tokens that begin a hotword or continue one that has begun. The tokens of each word are
+    kept in a trie, with a space before the word and, for languages without spaces, also without.
     """
 
     def __init__(self, hotwords: str | Sequence[str], bias: float, tokenizer: Tokenizer) -> None:

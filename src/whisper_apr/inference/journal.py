@@ -75,7 +75,7 @@ class Journal:
         self._continued.discard(recording)
 
     def reached(self, recording: int) -> float:
-        """Return the start, in seconds, of the first window that was decoded after windows from the journal; 0 if none."""
+        """Return the start in seconds of the first window decoded after windows from the journal; 0 if none was."""
         return self._reached.get(recording, 0.0)
 
     def entry(self, sequence: WindowSequence, window: SeekWindow) -> "JournalEntry":
@@ -118,7 +118,7 @@ class JournalEntry:
             self._entries[self._key] = _Entry(_Decoded(**(values | numbers)))
 
     def aligner(self, aligner: Aligner) -> Aligner:
-        """Return an aligner that returns the stored segments or, if there are none, calls `aligner` and stores its result."""
+        """Return an aligner that returns the stored segments, or calls `aligner` and stores its result."""
 
         def aligned(segments: list[Segment], *rest: Any) -> list[Segment]:
             entry = self._entries.get(self._key)

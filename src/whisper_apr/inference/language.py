@@ -30,13 +30,13 @@ def tokenizer_of(model: Whisper, language: str | None = None, task: Task | None 
 
 
 def encode(model: Whisper, mel: FloatArray, check_cancelled: Callable[[], None] = lambda: None) -> FloatArray:
-    """Return the features `(batch, 1500, n_audio_state)` of `mel` `(batch, n_mels, 3000)`, which may be features already."""
+    """Return features `(batch, 1500, n_state)` of `mel` `(batch, n_mels, 3000)`, which may be features already."""
     is_features = mel.shape[-2:] == (model.dims.n_audio_ctx, model.dims.n_audio_state)
     return mel if is_features else model.encoder(np.asarray(mel, np.float32), check_cancelled)
 
 
 def start_probabilities(model: Whisper, features: FloatArray, tokenizer: Tokenizer) -> tuple[FloatArray, FloatArray]:
-    """Return the probabilities after `<|startoftranscript|>`: of each language `(batch, n_language)`, and of no speech `(batch,)`."""
+    """Return the probabilities before any text: of languages `(batch, n_language)`, of no speech `(batch,)`."""
     logits = model.logits(np.full((len(features), 1), tokenizer.sot), features)[:, 0]
     check_logits(simd.logsumexp(logits))
     languages = simd.softmax(logits[:, list(tokenizer.all_language_tokens)])
@@ -55,8 +55,8 @@ def detect_language(
 
     Args:
         model: a multilingual model.
-        mel: log-mel spectrogram `(n_mels, 3000)` or `(batch, n_mels, 3000)`, or the features of it, `(1500, n_audio_state)`
-            or `(batch, 1500, n_audio_state)`.
+        mel: log-mel spectrogram `(n_mels, 3000)` or `(batch, n_mels, 3000)`, or its features
+            `(1500, n_audio_state)` or `(batch, 1500, n_audio_state)`.
         tokenizer: the model's, if it was made already.
 
     Returns:
@@ -99,7 +99,7 @@ class LanguageDetector:
         self.allowed = np.array([code in wanted for code in codes])
 
     def probabilities(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the probabilities of the languages `(batch, n_language)`, 0 for those not allowed, and of no speech `(batch,)`."""
+        """Return probabilities of languages `(batch, n_language)`, 0 if not allowed, and of no speech `(batch,)`."""
         languages, no_speech = start_probabilities(self.model, features, self.tokenizer)
         languages = np.where(self.allowed, languages, 0)
         return languages / np.maximum(languages.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny), no_speech

@@ -1,7 +1,7 @@
 """Suppress tokens, or make them more or less probable, before the next one is chosen.
 
-A filter changes the logits in place; -infinity suppresses a token. `SuppressBlank`, `SuppressTokens` and `TimestampRules` are
-those of openai-whisper's decoding.py (there `ApplyTimestampRules`).
+A filter changes the logits in place; -infinity suppresses a token. `SuppressBlank`, `SuppressTokens` and
+`TimestampRules` are those of openai-whisper's decoding.py (there `ApplyTimestampRules`).
 """
 
 from collections.abc import Sequence

@@ -215,7 +215,8 @@ class TranscribeOptions:
             the sound starts and ends; "openai" gives exactly openai-whisper's times, which may overlap or lie beyond
             the sound unless `clamp_times`, `vad_filter` or `batch_size` is given.
         clamp_times: Whether to keep times within the recording. `word_timestamps` (unless `word_timing="openai"`),
-            `vad_filter` and `batch_size` do this anyway; otherwise they are openai-whisper's times, which may lie beyond the end.
+            `vad_filter` and `batch_size` do this anyway; otherwise they are openai-whisper's times, which may lie
+            beyond the end.
         prepend_punctuations: With `word_timestamps`, punctuation that belongs to the word after it.
         append_punctuations: With `word_timestamps`, punctuation that belongs to the word before it.
         hallucination_silence_threshold: With `word_timestamps`, seconds of silence around improbable text above which

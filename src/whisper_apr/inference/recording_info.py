@@ -45,8 +45,8 @@ class RecordingInfo:
     def add_segments(self, sequence: WindowSequence, segments: Sequence[Segment]) -> list[Segment]:
         """Take the next segments of a sequence, and return the recording's next segments.
 
-        Those are in the order of the clips, numbered, and have the recording's times. Segments of a clip are held back until
-        all clips before it have ended.
+        Those are in the order of the clips, numbered, and have the recording's times. Segments of a clip are held back
+        until all clips before it have ended.
         """
         return self.number_segments(self._in_clip_order(sequence, self.restore_times(segments)))
 
@@ -91,7 +91,7 @@ class MultichannelInfo(RecordingInfo):
     """
 
     def __init__(self, channels: Sequence[RecordingInfo]) -> None:
-        """Make the metadata of a recording from that of its channels, in order. Its language is the most probable of theirs."""
+        """Make the metadata of a recording from that of its channels, in order. Its language is their most probable."""
         surest = max(channels, key=lambda channel: channel.language_probability)
         duration = max(channel.duration for channel in channels)
         super().__init__(duration, surest.tokenizer, surest.language, surest.language_probability, None)
@@ -101,7 +101,7 @@ class MultichannelInfo(RecordingInfo):
         self._held: list[tuple[float, int, int, Segment]] = []  # a heap: start, channel, id in the channel
 
     def add_segments(self, sequence: WindowSequence, segments: Sequence[Segment]) -> list[Segment]:
-        """Take the next segments of a channel's sequence, and return the recording's next segments, ordered by start."""
+        """Take a sequence's next segments, and return the recording's next segments, ordered by start."""
         channel = sequence.channel
         info = self._channels[channel]
         for segment in info.number_segments(info.restore_times(segments)):  # in any order of the clips

@@ -1,6 +1,7 @@
 """Choose tokens from logits: greedy search, sampling, and beam search.
 
-The rules are those of `GreedyDecoder`, `BeamSearchDecoder` and `MaximumLikelihoodRanker` in openai-whisper's decoding.py.
+The rules are those of `GreedyDecoder`, `BeamSearchDecoder` and `MaximumLikelihoodRanker` in openai-whisper's
+decoding.py.
 """
 
 from typing import Any, Protocol
@@ -34,7 +35,7 @@ class Search(Protocol):
         """
 
     def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
-        """Return the candidates of an audio and their log-probabilities. `sampled` is `(group, n)`, the rows of the audio."""
+        """Return the candidates of an audio and their log-probabilities. `sampled` `(group, n)` are its rows."""
 
     def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
         """Keep only these audios, in this order."""
@@ -90,8 +91,8 @@ class GreedySearch:
 class BeamSearch:
     """Keeps the `beam_size` most probable sequences of each audio.
 
-    An audio is finished when `patience * beam_size` of its sequences have ended (Kasai et al., Beam Decoding with Controlled
-    Patience, 2022).
+    An audio is finished when `patience * beam_size` of its sequences have ended (Kasai et al., Beam Decoding with
+    Controlled Patience, 2022).
     """
 
     def __init__(self, n_audio: int, beam_size: int, eot: int, patience: float = 1.0) -> None:
@@ -157,8 +158,8 @@ class BeamSearch:
 def check_logits(values: FloatArray) -> None:
     """Raise FormatError if one of `values`, which were computed from logits, is NaN or +infinity.
 
-    -infinity is allowed: it suppresses a token, and is the `logsumexp` of tokens that are all suppressed. Weights are checked
-    to be finite when they are loaded, but damaged finite weights can still lead to infinities.
+    -infinity is allowed: it suppresses a token, and is the `logsumexp` of tokens that are all suppressed. Weights are
+    checked to be finite when they are loaded, but damaged finite weights can still lead to infinities.
     """
     if not (values < np.inf).all():
         raise FormatError(
@@ -181,8 +182,8 @@ def group_rows(audios: npt.NDArray[np.integer[Any]], group: int) -> npt.NDArray[
 def rank(candidates: Candidates, scores: list[float], length_penalty: float | None) -> int:
     """Return the index of the best candidate, by log-probability divided by a penalty.
 
-    The penalty is the candidate's length or, with `length_penalty`, ((5 + length) / 6) ** length_penalty (Wu et al., Google's
-    Neural Machine Translation System, 2016, equation 14).
+    The penalty is the candidate's length or, with `length_penalty`, ((5 + length) / 6) ** length_penalty (Wu et al.,
+    Google's Neural Machine Translation System, 2016, equation 14).
     """
     lengths = [len(tokens) for tokens in candidates]
     penalties = [n if length_penalty is None else ((5 + n) / 6) ** length_penalty for n in lengths]

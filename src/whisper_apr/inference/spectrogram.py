@@ -16,10 +16,10 @@ MAX_BLOCK = 10 * SAMPLE_RATE  # samples whose spectrogram is computed at a time
 
 
 class Spectrogram:
-    """The log-mel spectrogram of a recording and the 30 s of silence after it, equal to `log_mel_spectrogram` of the whole.
+    """The log-mel spectrogram of a recording with 30 s of silence after it, as `log_mel_spectrogram` computes it.
 
-    A first pass over the recording, in the constructor, finds its length and its maximum, which the dynamic range of every
-    frame is limited by. Frames are then read forward by `read`, which starts another pass to go back.
+    A first pass over the recording, in the constructor, finds its length and its maximum, which the dynamic range of
+    every frame is limited by. Frames are then read forward by `read`, which starts another pass to go back.
     """
 
     def __init__(self, blocks: Blocks, n_mels: int, check_cancelled: Callable[[], None] = lambda: None) -> None:
@@ -54,8 +54,8 @@ class Spectrogram:
     def read(self, start: int, size: int) -> FloatArray:
         """Return frames `start` to `start + size`, `(n_mels, size)`, and discard those before `start`.
 
-        Fewer frames are returned beyond the 30 s after the recording. A `start` before one read earlier costs another pass
-        over the recording, unless the recording was short enough to be kept.
+        Fewer frames are returned beyond the 30 s after the recording. A `start` before one read earlier costs another
+        pass over the recording, unless the recording was short enough to be kept.
 
         Raises:
             AudioError: the recording ended earlier than in the first pass.
@@ -91,7 +91,7 @@ class Spectrogram:
             self._first += self._kept.pop(0).shape[1]
 
     def _read_until(self, start: int, end: int) -> None:
-        """Keep blocks from the one with frame `start` to the one with frame `end - 1`, or to the end of the recording."""
+        """Keep the blocks with frames `start` to `end - 1`, or to the end of the recording."""
         while self._end < end:
             frames = next(self._stream, None)
             if frames is None and self._end < self.content_frames:

@@ -140,7 +140,7 @@ class ChannelJob:
         return PromptContext(always, [], pipeline.decoder.max_prompt_tokens)
 
     def sequences(self) -> Iterator[WindowSequence]:
-        """Yield the whole recording as one sequence or, with `batch_size`, independent slices of at most 30 s by start."""
+        """Yield the whole recording or, with `batch_size`, independent slices of at most 30 s, ordered by start."""
         n = self.spectrogram.content_frames
         make = partial(WindowSequence, tokenizer=self.tokenizer, content_frames=n)
         if self.options.batch_size is None:
@@ -196,7 +196,7 @@ class TranscriptionJob:
         return cls(pipeline, channels, is_each=reading.channel == EACH)
 
     def sequences(self) -> Iterator[WindowSequence]:
-        """Return the sequences of all channels, ordered by start. May be called once: the sequences then own the audio."""
+        """Return the sequences of all channels, ordered by start. May be called once: they then own the audio."""
         infos = [channel.info for channel in self._channels]
         by_channel = [self._channel_sequences(index, channel) for index, channel in enumerate(self._channels)]
         self._channels = []

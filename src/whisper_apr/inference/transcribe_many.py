@@ -139,7 +139,7 @@ class _Recording:
 
 
 class _ManyJob:
-    """The transcription of several recordings: opens them as the decoder asks for sequences, and collects their segments."""
+    """Opens recordings when the decoder needs more sequences, and collects their segments."""
 
     def __init__(
         self,

@@ -9,8 +9,8 @@ its decoded text and moves `seek`. The rules, in the order in which `advance` ap
 1. A silent window is skipped as a whole (`fallback.is_silence`).
 2. Without word timestamps, the next window starts at the last timestamp if text follows it, otherwise after this window
    (`split_segments`).
-3. With word timestamps, a text that ends without a timestamp moves the seek to the end of its last word: `_covered_frames`,
-   or `_openai_seek` with `word_timing="openai"`.
+3. With word timestamps, the seek moves to the end of the last word if the text ends without a timestamp
+   (`_covered_frames`) or, with `word_timing="openai"`, if it does not end with a single one (`_openai_seek`).
 4. `hallucination.filter_hallucinations` may move the seek to skip silence.
 """
 
@@ -92,7 +92,7 @@ class PromptContext:
         self._prefix = tuple(prefix)
 
     def next_prompt(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the next window's prompt and prefix. Only the first call returns a prefix, which shortens its prompt."""
+        """Return the next window's prompt and prefix. Only the first window has a prefix, which shortens its prompt."""
         prefix, self._prefix = self._prefix, ()
         max_tokens = max(0, self.max_tokens - len(prefix))
         always = self.always[max(0, len(self.always) - max_tokens) :]
@@ -111,8 +111,8 @@ class PromptContext:
 class WindowSequence:
     """Windows of one recording, or of one slice of it, each of which starts where the one before it ends.
 
-    Call `next_window`, decode the window, pass the result to `advance`, and so on until `next_window` returns None. At the
-    end the sequence releases its spectrogram. `error` is set if the recording could not be read to the end.
+    Call `next_window`, decode the window, pass the result to `advance`, and so on until `next_window` returns None. At
+    the end the sequence releases its spectrogram. `error` is set if the recording could not be read to the end.
     """
 
     def __init__(
@@ -325,7 +325,7 @@ def _clear_if_empty(segment: Segment) -> Segment:
 
 
 def _last_end(segments: Sequence[Segment]) -> float:
-    """Return the end of the last word, in seconds, or of the last segment if there are no words (openai-whisper's `get_end`)."""
+    """Return the end of the last word in seconds, or of the last segment if there are no words, as `get_end` there."""
     return next((s.words[-1].end for s in reversed(segments) if s.words), segments[-1].end)
 
 

@@ -1,4 +1,4 @@
-"""The network: mel in, logits out. It knows no token's meaning."""
+"""The network: from a log-mel spectrogram to logits. It does not know the meaning of any token."""
 
 from .whisper import Whisper
 

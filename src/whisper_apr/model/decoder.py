@@ -1,8 +1,8 @@
 """The text decoder: tokens and audio features to logits, with a paged KV cache.
 
-The keys and values of each row's tokens are in pages of 16 positions, referred to by a page table: a beam continues from another
-one's past by copy-on-write. Those of the audio are computed once and shared by its rows. The result of a row does not depend
-on the other rows.
+The keys and values of each row's tokens are in pages of 16 positions, referred to by a page table: a beam continues
+from another one's past by copy-on-write. Those of the audio are computed once and shared by its rows. The result of a
+row does not depend on the other rows.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Indices = npt.NDArray[np.int32]
 
 
 class CacheStorage:
-    """Keys and values of every layer, in pages of 16 positions: of the tokens, and of the audio for the cross-attention."""
+    """Pages of 16 positions with the keys and values of every layer, for self-attention and cross-attention."""
 
     def __init__(self, dims: ModelDimensions, n_audio: int, n_row: int, dtype: npt.DTypeLike) -> None:
         n_head, d_head, n_layer = dims.n_text_head, dims.n_text_state // dims.n_text_head, dims.n_text_layer
@@ -34,8 +34,8 @@ class CacheStorage:
 class DecoderCache:
     """The KV cache of a batch: for each row the keys and values of its tokens, for each audio those of its features.
 
-    Each row has a page table, so that a beam can continue from another one's past by referring to its pages. The rows of
-    one audio are adjacent; rows may have different lengths.
+    Each row has a page table, so that a beam can continue from another one's past by referring to its pages. The rows
+    of one audio are adjacent; rows may have different lengths.
     """
 
     def __init__(self, storage: CacheStorage, lengths: Indices, pages: Indices, audio: Indices) -> None:
@@ -134,7 +134,7 @@ class CapturedStep:
 
 
 class Block:
-    """A decoder block: self-attention, cross-attention, MLP. Each is applied to the normalized states and added to them."""
+    """A decoder block: self-attention, cross-attention and MLP, each with layer normalization and a residual."""
 
     def __init__(self, tensors: Tensors, block: str) -> None:
         self.norm = LayerNorm(tensors, f"{block}.attn_ln")
@@ -152,7 +152,7 @@ class Block:
         simd.store_pages(k, v, cache.cross_pages, cache.cross_lengths, cache.storage.cross_layers[layer])
 
     def self_attention(self, x: FloatArray, cache: DecoderCache, layer: int, counts: Indices | None) -> FloatArray:
-        """Return `x` `(n_row, n_new, n_state)` plus its self-attention; stores the new positions' keys and values first."""
+        """Store the keys and values of `x` `(n_row, n_new, n_state)`, and return `x` plus its self-attention."""
         q, k, v = np.split(self.project(self.norm(x)), 3, axis=-1)
         kv = cache.storage.layers[layer]
         simd.store_pages(k, v, cache.pages, cache.lengths, kv, counts)
@@ -180,8 +180,8 @@ class Block:
 class TextDecoder:
     """Whisper's text decoder.
 
-    `cache_dtype` is that of the KV cache: float32, or float16 or int8 for a half or a quarter of its memory and of the time of
-    the attention.
+    `cache_dtype` is that of the KV cache: float32, or float16 or int8 for a half or a quarter of its memory and of the
+    time of the attention.
     """
 
     def __init__(self, tensors: Tensors, dims: ModelDimensions, cache_dtype: npt.DTypeLike = np.float32) -> None:
@@ -250,7 +250,8 @@ class TextDecoder:
             heads: `(n_heads, 2)`, layer and head.
 
         Returns:
-            The scores before the softmax, `(n_heads, n, n_audio_ctx)`, and the final states `(n, n_state)` for `logits`.
+            The scores before the softmax, `(n_heads, n, n_audio_ctx)`, and the final states `(n, n_state)` for
+            `logits`.
         """
         cache = self.new_cache(features[None])
         scores = np.empty((len(heads), len(tokens), self.dims.n_audio_ctx), np.float32)

@@ -1,4 +1,4 @@
-"""The parts that encoder and decoder are made of, on `whisper_apr.simd`."""
+"""The layers that the encoder and the decoder are built from, on `whisper_apr.simd`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ FloatArray = simd.FloatArray
 
 @dataclass(frozen=True)
 class Tensors:
-    """A checkpoint's tensors, and what its matrices are to become.
+    """A checkpoint's tensors, and the type that its float matrices are converted to.
 
-    A matrix may lie there as an array, quantized, or packed; packed, projections of one input may also lie there as the one matrix that the
-    model makes of them, under their names joined: `decoder.blocks.0.attn.query_key_value.weight`, and `.bias` likewise.
+    A matrix may be an array, quantized, or packed for the kernels. Packed projections of one input may already be
+    stacked, under their joined names: `decoder.blocks.0.attn.query_key_value.weight`, and `.bias` likewise.
     """
 
     by_name: Mapping[str, simd.Weight]
@@ -26,14 +26,14 @@ class Tensors:
         return name in self.by_name
 
     def array(self, name: str) -> FloatArray:
-        """A tensor that takes part in float32 as it is: a bias, a norm's weight, a table of positions."""
+        """Return a tensor that is used as float32: a bias, the weight of a norm, a positional embedding."""
         tensor = self.by_name[name]
         if not isinstance(tensor, np.ndarray):
             raise FormatError(f"{name} must be an array of floats, not {tensor.dtype}")
         return np.ascontiguousarray(tensor, np.float32)
 
     def matrix(self, *names: str) -> simd.PackedMatrix:
-        """The weights of one input as one matrix. A convolution's `(n_out, n_in, 3)` becomes `(n_out, 3 * n_in)`."""
+        """Return weights of one input, stacked and packed; a convolution `(n_out, n_in, 3)` as `(n_out, 3 * n_in)`."""
         weights: list[simd.Weight] = []
         for name in names:
             weight = self.by_name[f"{name}.weight"]
@@ -47,7 +47,7 @@ class Tensors:
 
 
 class Linear:
-    """`x @ weight.T + bias`."""
+    """A linear layer: `x @ weight.T + bias`."""
 
     def __init__(self, weight: simd.PackedMatrix, bias: FloatArray | None = None) -> None:
         self.weight = weight
@@ -55,26 +55,30 @@ class Linear:
 
     @classmethod
     def read(cls, tensors: Tensors, name: str) -> "Linear":
+        """Return the layer whose tensors are `{name}.weight` and `{name}.bias`."""
         return cls(tensors.matrix(name), tensors.array(f"{name}.bias"))
 
     def __call__(
         self, x: FloatArray, *, gelu: bool = False, residual: FloatArray | None = None, out: FloatArray | None = None
     ) -> FloatArray:
-        """`(..., n_in)` -> `(..., n_out)`; GELU and the sum with `residual` are done on the way."""
+        """Return the outputs `(..., n_out)` of `(..., n_in)`, with GELU and `residual` fused in if given."""
         return simd.linear(x, self.weight, self.bias, gelu=gelu, residual=residual, out=out)
 
 
 class LayerNorm:
+    """Layer normalization over the last axis."""
+
     def __init__(self, tensors: Tensors, name: str) -> None:
         self.weight = tensors.array(f"{name}.weight")
         self.bias = tensors.array(f"{name}.bias")
 
     def __call__(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
+        """Return the normalized states, of the same shape."""
         return simd.layer_norm(x, self.weight, self.bias, out=out)
 
 
 class Mlp:
-    """`x + W2 gelu(W1 norm(x))`."""
+    """The MLP of a block with its residual: `x + W2 gelu(W1 norm(x))`."""
 
     def __init__(self, tensors: Tensors, block: str) -> None:
         self.norm = LayerNorm(tensors, f"{block}.mlp_ln")
@@ -89,12 +93,12 @@ class Mlp:
         hidden: FloatArray | None = None,
         out: FloatArray | None = None,
     ) -> FloatArray:
-        """`(..., n_state)` -> the same shape, in `out`; what lies between is written to `norm` and `hidden`, where they are given."""
+        """Apply the MLP to `(..., n_state)`; write the result to `out`, intermediates to `norm` and `hidden`, if given."""
         return self.down(self.up(self.norm(x, norm), gelu=True, out=hidden), residual=x, out=out)
 
 
 def stacked(tensors: Tensors, attention: str, parts: tuple[str, ...]) -> Linear:
-    """Projections of one input as one matrix, their outputs side by side. The key's has no bias: zeros."""
+    """Return projections of one input as one layer with concatenated outputs. The key has no bias: it is set to 0."""
     joined = f"{attention}.{'_'.join(parts)}"
     if f"{joined}.weight" in tensors:
         return Linear.read(tensors, joined)

@@ -1,4 +1,4 @@
-"""Whisper's network: an encoder, a decoder, and their dimensions."""
+"""Whisper's network: the encoder, the decoder, and their dimensions."""
 
 import threading
 from typing import Any
@@ -16,16 +16,34 @@ from .layers import FloatArray, Tensors
 
 
 class Whisper:
-    """Made from a checkpoint, which must be complete (`formats.open_checkpoint` sees to it). The tensors are packed, not kept.
+    """Whisper's network, made from a checkpoint, whose tensors are packed and not kept.
 
-    The decoder is made when it is first asked for: where tensors are still on their way, the encoder runs before the decoder's have come.
+    The decoder is made when it is first used, so that the encoder can run while the decoder's tensors are still being
+    downloaded.
 
-    `compute_type` says what the checkpoint's float matrices become: "float32" (kept as float16 or float32, computed in float32), "float16"
-    (computed in float32 too), "int8" or "int4" (quantized here). The key-value cache is float32, float16 or int8 in turn, the latter for
-    "int4" too. Matrices that are quantized already stay as they are. Raises OptionError for another type.
+    Attributes:
+        dims: the dimensions.
+        encoder: the audio encoder.
+        decoder: the text decoder.
+        is_multilingual: False for an English-only model.
+        num_languages: languages that the vocabulary has tokens for.
+        alignment_heads: layer and head of each cross-attention head that aligns text with sound; may be empty.
+        suppress_tokens: tokens that are not speech, if the checkpoint names them.
+        vocabulary: the checkpoint's own vocabulary; None for OpenAI's.
     """
 
     def __init__(self, checkpoint: Checkpoint, compute_type: str = "float32") -> None:
+        """Make the network.
+
+        Args:
+            checkpoint: must be complete, as `formats.open_checkpoint` ensures.
+            compute_type: what float matrices are converted to: "float32" (stored as float16 or float32 like the
+                checkpoint, computed in float32), "float16" (computed in float32 too), "int8" or "int4" (quantized
+                here). Quantized matrices stay as they are. The KV cache is float32, float16, int8 and int8 in turn.
+
+        Raises:
+            OptionError: `compute_type` is another one.
+        """
         if compute_type not in simd.COMPUTE_TYPES:
             raise OptionError(f"compute_type must be {', '.join(simd.COMPUTE_TYPES)}, not {compute_type!r}")
         tensors = Tensors(checkpoint.tensors, compute_type)
@@ -43,6 +61,7 @@ class Whisper:
 
     @property
     def decoder(self) -> TextDecoder:
+        """The text decoder. The first use makes it, and waits for its tensors if they are still being downloaded."""
         if self._decoder is None:
             with self._making:
                 if self._tensors is not None:
@@ -55,10 +74,10 @@ class Whisper:
         return self._decoder
 
     def embed_audio(self, mel: npt.ArrayLike) -> FloatArray:
-        """mel `(n_mels, 3000)` or `(batch, n_mels, 3000)` -> features `(1500, n_state)` or `(batch, 1500, n_state)`."""
+        """Return features `(1500, n_state)` of `mel` `(n_mels, 3000)`; of a batch, `(batch, 1500, n_state)`."""
         x = np.asarray(mel, np.float32)
         return self.encoder(x[None])[0] if x.ndim == 2 else self.encoder(x)
 
     def logits(self, tokens: npt.NDArray[np.integer[Any]], audio_features: FloatArray) -> FloatArray:
-        """tokens `(batch, n)`, features `(batch, 1500, n_state)` -> logits `(batch, n, n_vocab)`."""
+        """Return the logits `(batch, n, n_vocab)` of tokens `(batch, n)`, given features `(batch, 1500, n_state)`."""
         return self.decoder(np.asarray(tokens), self.decoder.new_cache(audio_features), slice(None))

@@ -1,8 +1,8 @@
 """Align text with sound by the decoder's cross-attention, as openai-whisper's timing.py does.
 
-For each token, the alignment heads attend to the place where it is spoken. Their weights are normalized over the tokens,
-smoothed over time by a median filter of width 7, and averaged over the heads; dynamic time warping then finds the
-monotonic path through tokens and positions with the greatest sum of weights. The path is not constrained to a band.
+For each token, the alignment heads attend to the place where it is spoken. Their weights are normalized over the
+tokens, smoothed over time by a median filter of width 7, and averaged over the heads; dynamic time warping then finds
+the monotonic path through tokens and positions with the greatest sum of weights. The path is not constrained to a band.
 """
 
 from dataclasses import dataclass, replace
@@ -43,7 +43,7 @@ class AttentionAlignment:
 
 
 def alignment_heads(model: Whisper) -> npt.NDArray[np.int64]:
-    """Return the model's alignment heads `(n, 2)`: layer and head. Without any, all heads of the last half of the layers."""
+    """Return layer and head of the model's alignment heads, `(n, 2)`; by default all of the last half of the layers."""
     if model.alignment_heads:
         return np.array(model.alignment_heads)
     dims = model.dims
@@ -129,7 +129,7 @@ def merge_punctuations(words: list[WordTiming], prepended: str, appended: str) -
 
 
 def enforce_min_duration(words: list[WordTiming], duration: float, low: float, high: float) -> list[WordTiming]:
-    """Return words in order between `low` and `high`, each at least `duration` long, or an even share if there is no room.
+    """Return words in order between `low` and `high`, each at least `duration` long, or an even share.
 
     All times are in seconds from the start of the window.
     """

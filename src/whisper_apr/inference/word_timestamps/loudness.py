@@ -2,8 +2,8 @@
 
 Attention finds roughly when a word is spoken, but not when its sound starts: between two words it jumps as soon as the
 first is over. So each boundary between words is moved to the quietest point near it, and if that is a pause, the first
-word ends where the pause starts and the second starts where the pause ends. Quiet before a segment's first word and after
-its last is excluded.
+word ends where the pause starts and the second starts where the pause ends. Quiet before a segment's first word and
+after its last is excluded.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,9 @@ DISTANCE_COST = 0.4  # loudness that a point must be lower by for each second of
 WORD_LEVEL = (
     0.2  # fraction of the way from the quietest to the word's loudest frame below which a frame is not the word
 )
-# Speech after a text that may be incomplete, tuned on real recordings. Where the text was complete, at most 0.12 s of the
-# sound after it reached SPEECH_LEVEL, except for a last word that lasted 0.36 s longer; where a word was missing, 0.23 s.
+# Speech after a text that may be incomplete, tuned on real recordings. Where the text was complete, at most 0.12 s of
+# the sound after it reached SPEECH_LEVEL, except for a last word that lasted 0.36 s longer; where a word was missing,
+# 0.23 s.
 SPEECH_LEVEL = 0.5  # fraction of the way from the quietest frame to the median of the words
 MIN_SPEECH = 0.15  # seconds that must reach it
 MAX_OVERRUN = 0.35  # seconds that a word may last beyond the end that attention gives it
@@ -37,7 +38,7 @@ CLOSURE = 0.15  # seconds of quiet within a word: the closure of a consonant
 
 
 class Loudness:
-    """The loudness of a window, one value per 10 ms frame: the mean of its log-mel `(n_mels, n_frame)` over the bands."""
+    """The loudness of a window, for each frame of 10 ms: the mean over the bands of its log-mel `(n_mels, n_frame)`."""
 
     def __init__(self, mel: FloatArray) -> None:
         level = np.pad(mel.mean(axis=0), SMOOTHING // 2, mode="edge")
@@ -66,7 +67,7 @@ class Loudness:
         return low + rebalanced / FRAMES_PER_SECOND
 
     def refine(self, words: list[WordTiming], low: float, high: float) -> list[WordTiming]:
-        """Return the words of one segment, between `low` and `high` seconds, with times that follow the sound, in order."""
+        """Return a segment's words, between `low` and `high` seconds, in order, with times that follow the sound."""
         first, last = round(low * FRAMES_PER_SECOND), min(round(high * FRAMES_PER_SECOND), len(self.level))
         if last - first < 2:
             return words

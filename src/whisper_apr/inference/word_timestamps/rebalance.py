@@ -2,8 +2,8 @@
 
 Dynamic time warping may give the sound of two words to one of them and almost none to the other, since nothing in it
 requires a word to take time. So a segment is divided again, by three criteria: each word should have the frames that it
-attends to, boundaries should lie where it is quiet, and words should share the sound about as they share the letters. The
-best division is found exactly, by dynamic programming over the candidate boundaries.
+attends to, boundaries should lie where it is quiet, and words should share the sound about as they share the letters.
+The best division is found exactly, by dynamic programming over the candidate boundaries.
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ from ...audio import FRAMES_PER_SECOND
 FloatArray = simd.FloatArray
 IntArray = npt.NDArray[np.int64]
 
-# Both costs are in the unit of the attention matrix, summed over positions of 20 ms. Tuned on digits joined at random, with
-# pauses of 0.02 to 0.9 s, in faint noise: 87 % of the times were within 250 ms without rebalancing, 93 % with it, and 88 %
-# with half of these costs.
+# Both costs are in the unit of the attention matrix, summed over positions of 20 ms. Tuned on digits joined at random,
+# with pauses of 0.02 to 0.9 s, in faint noise: 87 % of the times were within 250 ms without rebalancing, 93 % with it,
+# and 88 % with half of these costs.
 DURATION_COST = 16.0  # times the squared log ratio of a word's duration to its share
 LOUDNESS_COST = 16.0  # of a boundary at the loudest frame; at the quietest it is 0
 SLACK = 0.1  # seconds added to a word's duration and its share before they are compared: short words vary more

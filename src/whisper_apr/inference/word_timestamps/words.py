@@ -47,8 +47,8 @@ def add_words(
     """Return the segments with their words; a segment starts and ends with its words. See `windows.Aligner`.
 
     The segments must be in order and within the window. Every segment that has text gets words, in order, within the
-    window, and after `previous_end`. With `end_is_unknown`, the end of the only segment is found by the attention, since
-    the sound after its words may not be in the text.
+    window, and after `previous_end`. With `end_is_unknown`, the end of the only segment is found by the attention,
+    since the sound after its words may not be in the text.
     """
     tokenizer = tokenizer_of(model, result.language, tokenizer.task)
     texts = [[token for token in segment.tokens if token < tokenizer.eot] for segment in segments]
@@ -94,7 +94,7 @@ def _align_segment(
     low: float,
     high: float,
 ) -> list[WordTiming]:
-    """Return the words of `text`, which starts at token `first_token`, between `low` and `high` seconds of the window."""
+    """Return the words of `text`, which starts at token `first_token`, between `low` and `high` seconds."""
     begin, end = round(low * POSITIONS_PER_SECOND), round(high * POSITIONS_PER_SECOND)
     begin = min(begin, alignment.matrix.shape[1] - 1)
     matrix = alignment.matrix[first_token : first_token + len(text), begin : max(end, begin + 1)]
