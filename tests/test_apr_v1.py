@@ -144,7 +144,7 @@ def test_vocabulary_and_filterbank(model: Checkpoint, tmp_path) -> None:
         (0x94, struct.pack("<f", np.nan), "the scale nan"),
         (0x9C, b"\xff\xff\xff\xff", "the vocabulary takes 4294967295 bytes"),
         (0xA0, b"\xff\xff\xff\xff", "do not fit in 20 bytes"),
-        (0xA8, b"\xff\xff", "a token reaches beyond its end"),
+        (0xA8, b"\xff\xff", "a token reaches beyond the end"),
         (0x0B, b"\x00", "follow its last section"),
         (0x0B, b"\x03", "the filterbank's length takes 4 bytes"),
     ],

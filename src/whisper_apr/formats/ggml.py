@@ -142,11 +142,7 @@ def _read_tokens(reader: ByteReader, n_vocab: int) -> list[bytes]:
     (count,) = reader.unpack("i", "the vocabulary")
     if not 0 <= count <= n_vocab:
         reader.fail(f"its vocabulary has {count} tokens, but n_vocab is {n_vocab}; load the file again from its source")
-    tokens = []
-    for _ in range(count):
-        (length,) = reader.unpack("i", "a token's length")
-        tokens.append(reader.read(length, "a token").tobytes())
-    return tokens
+    return reader.strings(count, 4, "a token")
 
 
 def _read_tensor(reader: ByteReader) -> tuple[str, _StoredTensor]:
