@@ -1,7 +1,7 @@
-"""The kinds of recordings that are fuzzed: how small good files of each are made, and how one is changed.
+"""The kinds of recordings to fuzz: how to create small valid files of each, and how to mutate one.
 
-To add a kind, append to KINDS. A checksum keeps nearly every change from being decoded: Ogg and FLAC files are taken apart, and put together
-again with checksums that fit, in half of the cases.
+To add a kind, append to KINDS. Checksums would reject nearly every mutation, so in half of the cases Ogg and FLAC files
+are split into parts, and joined with valid checksums.
 """
 
 import random
@@ -17,19 +17,21 @@ import numpy as np
 from fuzz import mutate
 from fuzz.readers import Parts
 
-SECONDS = 0.6  # of speech in a good file
+SECONDS = 0.6  # length of a valid file
 
 
 @dataclass(frozen=True)
 class Kind:
+    """A kind of recording to fuzz."""
+
     name: str
-    seeds: Callable[[Path], Sequence[Path]]  # makes good files in the folder that is given
+    seeds: Callable[[Path], Sequence[Path]]  # writes valid files into the given folder
     parts: Parts | None = None
-    needs_ffmpeg: bool = False  # to be read; without it, it can only be refused
+    needs_ffmpeg: bool = False  # reading requires ffmpeg, and raises AudioError without it
 
 
 def _speech(rate: int, channels: int) -> np.ndarray:
-    """`(n, channels)`: speech-like noise bursts over a tone, loud enough that every codec spends bits on it."""
+    """Return speech-like bursts of noise and a tone, `(n, channels)`, loud enough that every codec encodes them."""
     n = int(SECONDS * rate)
     t = np.arange(n) / rate
     rng = np.random.default_rng(rate + channels)
@@ -44,7 +46,7 @@ def _speech(rate: int, channels: int) -> np.ndarray:
 def _by_soundfile(
     format: str, *variants: tuple[str, int, int] | tuple[str, int, int, str]
 ) -> Callable[[Path], list[Path]]:
-    """Files of (subtype, rate in Hz, channels[, byte order]), written by libsndfile."""
+    """Return a function that writes files of (subtype, rate in Hz, channels[, byte order]) with libsndfile."""
 
     def seeds(folder: Path) -> list[Path]:
         import soundfile
@@ -61,7 +63,7 @@ def _by_soundfile(
 
 
 def _by_ffmpeg(*commands: str) -> Callable[[Path], list[Path]]:
-    """Files by ffmpeg, each of a command line's options and the ending; none where it is not on PATH."""
+    """Return a function that writes files with ffmpeg, given options and a suffix each; none if it is not on PATH."""
 
     def seeds(folder: Path) -> list[Path]:
         import soundfile
@@ -99,7 +101,7 @@ def _both(*makers: Callable[[Path], list[Path]]) -> Callable[[Path], list[Path]]
 
 
 def _table(polynomial: int, bits: int) -> list[int]:
-    """Of a checksum whose highest bit comes first: RFC 3533 (Ogg) and RFC 9639 (FLAC) have the polynomials."""
+    """Return the table of a CRC with the most significant bit first: RFC 3533 (Ogg) and RFC 9639 (FLAC)."""
     top, table = 1 << (bits - 1), []
     for byte in range(256):
         value = byte << (bits - 8)
@@ -147,7 +149,7 @@ def _ogg_join(pages: list[bytes]) -> bytes:
 
 
 def _flac_frames(raw: bytes) -> list[bytes]:
-    """The head with its metadata, and every frame without its checksum."""
+    """Split into the header with metadata, and the frames without their checksums."""
     at, is_last = 4, False
     while not is_last:
         is_last = bool(raw[at] & 0x80)
@@ -176,12 +178,13 @@ def _flac_join(parts: list[bytes]) -> bytes:
 
 KINDS = [
     Kind("wav", _by_soundfile(
-        "WAV", ("PCM_16", 16_000, 1), ("PCM_16", 44_100, 2), ("PCM_U8", 8_000, 1), ("PCM_24", 16_000, 2), ("FLOAT", 16_000, 1),
-        ("DOUBLE", 8_000, 1), ("ULAW", 8_000, 1), ("IMA_ADPCM", 8_000, 1), ("MS_ADPCM", 8_000, 2), ("GSM610", 8_000, 1),
+        "WAV", ("PCM_16", 16_000, 1), ("PCM_16", 44_100, 2), ("PCM_U8", 8_000, 1), ("PCM_24", 16_000, 2),
+        ("FLOAT", 16_000, 1), ("DOUBLE", 8_000, 1), ("ULAW", 8_000, 1), ("IMA_ADPCM", 8_000, 1), ("MS_ADPCM", 8_000, 2), ("GSM610", 8_000, 1),
         ("PCM_16", 8_000, 1, "BIG"),
     )),
     Kind("wavex", _both(
-        _by_soundfile("WAVEX", ("PCM_16", 16_000, 2), ("FLOAT", 8_000, 6)), _by_soundfile("RF64", ("PCM_16", 16_000, 1)),
+        _by_soundfile("WAVEX", ("PCM_16", 16_000, 2), ("FLOAT", 8_000, 6)),
+        _by_soundfile("RF64", ("PCM_16", 16_000, 1)),
     )),
     Kind("flac", _by_soundfile("FLAC", ("PCM_16", 16_000, 1), ("PCM_24", 44_100, 2), ("PCM_S8", 8_000, 1)),
          Parts(_flac_frames, _flac_join)),
@@ -192,8 +195,8 @@ KINDS = [
     Kind("ogg", _by_soundfile("OGG", ("VORBIS", 16_000, 1), ("VORBIS", 44_100, 2), ("OPUS", 48_000, 1)),
          Parts(_ogg_pages, _ogg_join)),
     Kind("aiff", _by_soundfile(
-        "AIFF", ("PCM_16", 16_000, 1), ("PCM_24", 44_100, 2), ("FLOAT", 8_000, 1), ("ULAW", 8_000, 1), ("IMA_ADPCM", 8_000, 1),
-        ("PCM_16", 8_000, 1, "LITTLE"),
+        "AIFF", ("PCM_16", 16_000, 1), ("PCM_24", 44_100, 2), ("FLOAT", 8_000, 1), ("ULAW", 8_000, 1),
+        ("IMA_ADPCM", 8_000, 1), ("PCM_16", 8_000, 1, "LITTLE"),
     )),
     Kind("au", _by_soundfile(
         "AU", ("PCM_16", 16_000, 1), ("ULAW", 8_000, 1), ("FLOAT", 16_000, 2), ("G721_32", 8_000, 1),
@@ -206,21 +209,22 @@ KINDS = [
         "-output_ts_offset 0.5 -ac 2 m4a",
     ), needs_ffmpeg=True),
     Kind("webm", _by_ffmpeg("-c:a libopus webm", "-c:a flac mkv"), needs_ffmpeg=True),
-    Kind("others", _by_ffmpeg("-c:a wmav2 wma", "-c:a aac aac", "-c:a libmp3lame avi", "-c:a aac ts"), needs_ffmpeg=True),
+    Kind("others", _by_ffmpeg("-c:a wmav2 wma", "-c:a aac aac", "-c:a libmp3lame avi", "-c:a aac ts"),
+         needs_ffmpeg=True),
 ]  # fmt: skip
 
 
-# ---- changes --------------------------------------------------------------------------------------------------------
+# ---- mutations ------------------------------------------------------------------------------------------------------
 
 
 def _join_files(data: bytearray, rng: random.Random, other: bytes) -> None:
-    """Another file, of the same or of another kind, follows, precedes or is put into this one."""
+    """Append, prepend or insert another file, of the same or of another kind."""
     at = rng.choice((len(data), len(data), 0, rng.randrange(len(data) + 1)))
     data[at:at] = other
 
 
 def _repeat_much(data: bytearray, rng: random.Random, _: bytes) -> None:
-    """A chunk of some size comes again, up to hundreds of times."""
+    """Repeat a chunk, up to hundreds of times."""
     if data:
         begin = rng.randrange(len(data))
         size = min(rng.choice((8, 24, 100, 400, 2000)), len(data) - begin)
@@ -235,38 +239,41 @@ def _swap_chunks(data: bytearray, rng: random.Random, _: bytes) -> None:
 
 
 def _extreme_big(data: bytearray, rng: random.Random, _: bytes) -> None:
-    """A number in the head, of either byte order, becomes one that counts, rates and lengths break at."""
+    """Replace a number in the header, of either byte order, by an extreme count, rate or length."""
     width = rng.choice((1, 2, 2, 4, 4, 4, 8))
-    value = rng.choice((0, 1, 2, 3, 7, 64, 65, 255, 256, 1000, 65_537, 319_993, 1_000_000, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1,
-                        0x7FFFF000, len(data), 10 * len(data), -1, -2))  # fmt: skip
+    value = rng.choice((0, 1, 2, 3, 7, 64, 65, 255, 256, 1000, 65_537, 319_993, 1_000_000, 2**31 - 1, 2**31, 2**32 - 1,
+                        2**63 - 1, 0x7FFFF000, len(data), 10 * len(data), -1, -2))  # fmt: skip
     begin = rng.randrange(min(len(data), 120)) if data else 0
     raw = (value % 256**width).to_bytes(width, rng.choice(("little", "big")))
     if begin + width <= len(data):
         data[begin : begin + width] = raw
 
 
-_CHANGES = (*mutate.KINDS, _join_files, _repeat_much, _swap_chunks, _extreme_big, _extreme_big, _extreme_big)
+_MUTATIONS = (*mutate.KINDS, _join_files, _repeat_much, _swap_chunks, _extreme_big, _extreme_big, _extreme_big)
 
 
-def _changed(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+def _mutated(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        rng.choice(_CHANGES)(data, rng, rng.choice(others))
+        rng.choice(_MUTATIONS)(data, rng, rng.choice(others))
     return bytes(data)
 
 
 def changed(kind: Kind, seeds: Sequence[bytes], strangers: Sequence[bytes], number: int) -> bytes:
-    """File `number` of a kind: always the same one from the same good files. `strangers` are good files of other kinds."""
+    """Return mutated file `number` of a kind, the same for the same valid files.
+
+    `strangers` are valid files of other kinds.
+    """
     rng = random.Random(f"{kind.name} {number}")
     content = rng.choice(seeds)
     others = [rng.choice(seeds), rng.choice(strangers)]
     if kind.parts is not None and rng.random() < 0.5:
         pieces = kind.parts.split(content)
         i = rng.choice((0, rng.randrange(len(pieces))))
-        pieces[i] = _changed(pieces[i], rng, [rng.choice(pieces), *others])
+        pieces[i] = _mutated(pieces[i], rng, [rng.choice(pieces), *others])
         if rng.random() < 0.1:
             del pieces[rng.randrange(len(pieces))]
         if rng.random() < 0.1:
             pieces[rng.randrange(len(pieces) + 1) :] = rng.choices(pieces, k=3) if pieces else []
         return kind.parts.join(pieces) if pieces else b""
-    return _changed(content, rng, others)
+    return _mutated(content, rng, others)

@@ -1,10 +1,11 @@
 """Fuzz the reading of recordings: `python tests/fuzz/run_audio.py [--n 1000] [--ffmpeg 100] [--seed 0] [kind ...]`.
 
-A changed file is read in each form in turn: a path, bytes, file objects with and without seeking. It must give sound or end in AudioError:
-no other exception, no crash; no more than one AudioWarning of damage, and none where `strict` is set; not more than 2 s of the processor nor, beside ten
-times the file, 64 MiB of memory, in this process and in ffmpeg; nothing on stderr; no process and no temporary file left behind. What breaks a
-rule is kept, and named with its number, which makes it again. `--n` files of each kind are read without ffmpeg on PATH, `--ffmpeg` files
-with it. Linux only. The ordinary tests run a short form (tests/test_fuzz_audio.py).
+A mutated file is read as a path, as bytes, or as a file object with or without seeking. It must give samples or raise
+AudioError, and must not break a rule: no other exception; no crash; at most one AudioWarning about damage, and none
+with `strict`; at most 2 s of CPU time; at most ten times the file's size plus 64 MiB of memory, in this process and in
+ffmpeg; nothing on stderr; no process and no temporary file left behind. A file that breaks a rule is reported by its
+number, which reproduces it, and kept with --keep. `--n` files of each kind are read without ffmpeg on PATH, `--ffmpeg`
+files with it. Linux only. tests/test_fuzz_audio.py is a short run.
 """
 
 import argparse
@@ -38,20 +39,20 @@ from fuzz.audio_files import KINDS, Kind, changed
 from whisper_apr.audio import stream_audio
 from whisper_apr.errors import AudioError, AudioWarning
 
-SECONDS = 2  # of the processor, for one file
-PATIENCE = 60  # seconds that may pass with one file, before the process is ended
-# What may be said beside damage, of the sound itself.
+SECONDS = 2  # of CPU time for one file
+TIMEOUT = 60  # seconds for one file, after which the process is ended
+# Warnings about the audio itself, which may be given in addition to one about damage.
 REMARKS = ("where full scale is 1", "cancel each other out", "which is nearly silent")
-TIMES, BYTES = 10, 64 << 20  # of memory: times the file's size, and bytes beside
-CEILING = 4 << 30  # bytes that a process may ask for at all: the machine is others' too
+TIMES, BYTES = 10, 64 << 20  # memory limit: TIMES the file's size plus BYTES
+CEILING = 4 << 30  # bytes that a process may allocate at all, to protect the machine
 
 
 class Broken(Exception):
-    """A rule was broken."""
+    """A file broke a rule."""
 
 
 class _Pipe(io.BytesIO):
-    """What cannot be sought in."""
+    """A file object that cannot seek."""
 
     def seekable(self) -> bool:
         return False
@@ -72,14 +73,14 @@ ENTRY_POINTS: tuple[Callable[[Path], Any], ...] = (
 
 
 def read(path: Path, rng: random.Random) -> int:
-    """Read a recording in one of the forms, to its end or not; return the number of samples."""
+    """Read a recording in a random way, completely or only the first block; return the number of samples."""
     n, only_first, strict = 0, rng.random() < 0.1, rng.random() < 0.2
     if strict:
         warnings.simplefilter("error", AudioWarning)
     blocks = stream_audio(rng.choice(ENTRY_POINTS)(path), strict=strict)
     for block in blocks:
         if block.dtype != np.float32 or block.ndim != 1 or not np.isfinite(block).all():
-            raise Broken(f"a block of {block.dtype} {block.shape}, or with numbers that are none")
+            raise Broken(f"a block of {block.dtype} {block.shape}, or with infinity or NaN")
         n += len(block)
         if only_first:
             blocks.close()  # type: ignore[attr-defined]
@@ -91,19 +92,19 @@ def read(path: Path, rng: random.Random) -> int:
 
 
 def _resident(key: str) -> int:
-    """A size of this process in bytes: VmRSS now, VmHWM at most since `_forget_peak`."""
+    """Return a size of this process in bytes: VmRSS now, or VmHWM, the peak since `_reset_peak`."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(key):
             return 1024 * int(line.split()[1])
     raise RuntimeError(f"no {key} in /proc/self/status")
 
 
-def _forget_peak() -> None:
+def _reset_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def _processor() -> float:
-    """Seconds of the processor that this process and its children that have ended took."""
+def _cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of its children that have ended."""
     import resource  # not on Windows
 
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -111,23 +112,23 @@ def _processor() -> float:
 
 
 def children_peak() -> int:
-    """The largest resident size of any process that this one has waited for, in bytes."""
+    """Return the peak resident size in bytes of any child that this process has waited for."""
     import resource
 
     return 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 
 
 def _children() -> set[str]:
-    """The processes that this one started and that it has not waited for."""
+    """Return the IDs of the children that this process has not waited for."""
     numbers: set[str] = set()
     for path in Path("/proc/self/task").glob("*/children"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # of a thread that has ended meanwhile
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
             numbers |= set(path.read_text().split())
     return numbers
 
 
 _watched = False
-_program: str | None = None  # the one that may be run
+_program: str | None = None  # the only program that may be run
 
 
 def audit(event: str, args: tuple[Any, ...]) -> None:
@@ -149,21 +150,21 @@ def audit(event: str, args: tuple[Any, ...]) -> None:
 
 @dataclass
 class Rules:
-    """What a file is held to. `children_peak` is what ended children have taken at most, which the system does not forget."""
+    """The rules to check, and what is needed to check them."""
 
-    said: IO[bytes]  # stderr goes there
-    temporary: Path  # temporary files go there
-    children_peak: int
+    stderr: IO[bytes]  # receives everything written to stderr
+    temporary: Path  # folder of temporary files
+    children_peak: int  # peak resident size of ended children so far; the system does not reset it
 
     def check(self, read_file: Callable[[], object], size: int) -> str:
-        """Read one file by the rules: "read", "warned" or "refused"; raises Broken."""
+        """Read one file and check the rules. Returns "read", "warned" or "refused", or raises Broken."""
         global _watched
         outcome = "read"
-        self.said.seek(0)
-        self.said.truncate()
-        _forget_peak()
-        before, began, children = _resident("VmRSS"), _processor(), _children()
-        faulthandler.dump_traceback_later(PATIENCE, exit=True, file=sys.__stdout__)
+        self.stderr.seek(0)
+        self.stderr.truncate()
+        _reset_peak()
+        before, began, children = _resident("VmRSS"), _cpu_seconds(), _children()
+        faulthandler.dump_traceback_later(TIMEOUT, exit=True, file=sys.__stdout__)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             _watched = True
@@ -172,7 +173,7 @@ class Rules:
             except AudioError as error:
                 outcome = "refused"
                 if not str(error) or "\n" in str(error):
-                    raise Broken(f"not a message of one line: {error!r}") from error
+                    raise Broken(f"its message is not one line: {error!r}") from error
             except Broken:
                 raise
             except BaseException as error:
@@ -194,35 +195,35 @@ class Rules:
             raise Broken("leaves a process behind")
         if left := [entry.name for entry in self.temporary.iterdir()]:
             raise Broken(f"leaves files behind: {', '.join(left)}")
-        took = _processor() - began
+        took = _cpu_seconds() - began
         if took > SECONDS:
-            raise Broken(f"took {took:.1f} s of the processor")
+            raise Broken(f"took {took:.1f} s of CPU time")
         peak = _resident("VmHWM") - before
         if peak > TIMES * size + BYTES:
             raise Broken(f"took {peak >> 20} MiB for a file of {size} bytes")
         before, self.children_peak = self.children_peak, children_peak()
         if self.children_peak > before + TIMES * size + BYTES:
             raise Broken(f"ffmpeg took {self.children_peak >> 20} MiB for a file of {size} bytes")
-        self.said.seek(0)
-        if said := self.said.read():
-            raise Broken(f"says on stderr: {said[:200]!r}")
+        self.stderr.seek(0)
+        if text := self.stderr.read():
+            raise Broken(f"wrote to stderr: {text[:200]!r}")
 
 
 @contextmanager
 def ruling(program: str | None, temporary: Path) -> Iterator[Rules]:
-    """Within, stderr is watched, `program` alone is on PATH, and temporary files go to a folder; rules for `check`."""
+    """Redirect stderr and temporary files, put only `program` on PATH, and yield the rules."""
     global _program
     own, path = os.dup(2), os.environ.get("PATH")
     _program = program
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory() as programs:
+    with tempfile.TemporaryFile() as stderr, tempfile.TemporaryDirectory() as programs:
         if program is not None:
             _program = str(Path(programs, "ffmpeg"))
             os.symlink(program, _program)
         os.environ["PATH"] = programs
-        os.dup2(said.fileno(), 2)
+        os.dup2(stderr.fileno(), 2)
         before, tempfile.tempdir = tempfile.tempdir, str(temporary)
         try:
-            yield Rules(said, temporary, children_peak())
+            yield Rules(stderr, temporary, children_peak())
         finally:
             tempfile.tempdir = before
             os.dup2(own, 2)
@@ -234,7 +235,7 @@ def ruling(program: str | None, temporary: Path) -> Iterator[Rules]:
 
 
 def good_files(folder: Path) -> dict[str, list[Path]]:
-    """Good files of each kind; none of the kinds that ffmpeg makes, where it is missing."""
+    """Write valid files of each kind; kinds that need ffmpeg have none if it is missing."""
     made = {}
     for kind in KINDS:
         (folder / kind.name).mkdir(parents=True)
@@ -243,7 +244,7 @@ def good_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def _warm_up(paths: list[Path]) -> list[str]:
-    """Read valid files in every form, to fill the caches; return the names of those that are refused."""
+    """Read valid files as every kind of input, to fill all caches; return the names of those that are refused."""
     refused = set()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AudioWarning)
@@ -263,9 +264,10 @@ def fuzz(
     program: str | None,
     keep: Path | None = None,
 ) -> tuple[Counter[str], list[str]]:
-    """Read the files of these numbers. Returns how many were read, warned of and refused, and a line for each rule broken.
+    """Read the mutated files of these numbers. Returns the count of each outcome, and a line for each broken rule.
 
-    `seeds` are the good files of each kind; `program` is ffmpeg, or None. The file `number` in `folder` holds the number that is being read.
+    `seeds` are the valid files of each kind; `program` is ffmpeg, or None. The file `number` in `folder` holds the
+    number of the file that is being read.
     """
     good = [path.read_bytes() for path in seeds[kind.name]]
     strangers = [path.read_bytes() for name, paths in seeds.items() if name != kind.name for path in paths]
@@ -277,7 +279,7 @@ def fuzz(
     with ruling(program, temporary) as rules:
         refused = _warm_up(seeds[kind.name])
         if refused and not (kind.needs_ffmpeg and program is None):
-            broken.append(f"{kind.name}: good files are refused: {', '.join(refused)}")
+            broken.append(f"{kind.name}: valid files are refused: {', '.join(refused)}")
         rules.children_peak = children_peak()
         for number in numbers:
             path.write_bytes(changed(kind, good, strangers, number))
@@ -292,7 +294,10 @@ def fuzz(
 
 
 def _in_processes(kind: Kind, numbers: range, seeds: Path, program: str | None, keep: Path | None) -> tuple[str, bool]:
-    """`fuzz` in a process of its own; after a crash another one goes on with the next number. A report, and whether all was well."""
+    """Run `fuzz` in a separate process; after a crash, continue with the next number in a new one.
+
+    Returns a report, and whether no rule was broken.
+    """
     lines, total, began, at = [], Counter[str](), time.monotonic(), numbers.start
     with tempfile.TemporaryDirectory() as folder:
         while at < numbers.stop:
@@ -332,15 +337,13 @@ def _in_processes(kind: Kind, numbers: range, seeds: Path, program: str | None, 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument(
-        "kinds", nargs="*", help=f"{', '.join(kind.name for kind in KINDS)}; all of them if none is named"
-    )
+    parser.add_argument("kinds", nargs="*", help=f"{', '.join(kind.name for kind in KINDS)}; default: all")
     parser.add_argument("--n", type=int, default=1000, help="files of each kind without ffmpeg on PATH")
     parser.add_argument("--ffmpeg", type=int, default=100, help="files of each kind with ffmpeg")
-    parser.add_argument("--seed", type=int, default=0, help="the first file's number")
-    parser.add_argument("--keep", type=Path, help="a folder for the files that break a rule")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first file")
+    parser.add_argument("--keep", type=Path, help="folder for files that break a rule")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    for name in ("--here", "--seeds", "--program"):  # of this program's own processes
+    for name in ("--here", "--seeds", "--program"):  # used for its own processes
         parser.add_argument(name, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if unknown := set(options.kinds) - {kind.name for kind in KINDS}:
@@ -352,7 +355,7 @@ def main() -> int:
         return _here(options, chosen[0])
     program = shutil.which("ffmpeg")
     if program is None:
-        parser.error("ffmpeg must be on PATH: some kinds are made with it")
+        parser.error("ffmpeg must be on PATH, because some kinds are created with it")
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.processes) as pool:
         good_files(Path(folder))
         jobs = [
@@ -363,16 +366,16 @@ def main() -> int:
             for kind in chosen
             if (n := count // 10 if kind.needs_ffmpeg and with_program is None else count)
         ]
-        all_well = True
+        passed = True
         for job in as_completed(jobs):
-            report, is_well = job.result()
+            report, has_passed = job.result()
             print(report, flush=True)
-            all_well &= is_well
-    return 0 if all_well else 1
+            passed &= has_passed
+    return 0 if passed else 1
 
 
 def _here(options: argparse.Namespace, kind: Kind) -> int:
-    """The work of one process: a line for each rule broken, and the outcomes' numbers as JSON."""
+    """Run `fuzz` in this process; print a line for each broken rule, and the counts of outcomes as JSON."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (CEILING, CEILING))
