@@ -1,5 +1,6 @@
 """Importing the package loads no heavy module and starts no thread."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -65,10 +66,24 @@ print(model.transcribe(numpy.zeros(16000, numpy.float32), temperature=0.0).text 
     assert run(code) == "True"
 
 
-def test_public_names_exist_and_are_documented() -> None:
+def test_public_names_exist() -> None:
     for name in whisper_apr.__all__:
         assert getattr(whisper_apr, name) is not None
     assert whisper_apr.__version__[0].isdigit()
+    assert whisper_apr.__all__ == sorted(set(whisper_apr.__all__))
+
+
+@pytest.mark.parametrize("name", whisper_apr.__all__)
+def test_public_names_are_documented(name: str) -> None:
+    """With the public methods and properties of classes; a dataclass's generated docstring does not count."""
+    value = getattr(whisper_apr, name)
+    assert value.__doc__
+    assert not value.__doc__.startswith(f"{name}(")
+    for cls in value.__mro__ if inspect.isclass(value) else ():
+        if cls.__module__.startswith("whisper_apr."):
+            for attribute, member in vars(cls).items():
+                if not attribute.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
+                    assert member.__doc__, f"{cls.__name__}.{attribute}"
 
 
 def test_extension_links_no_other_runtime() -> None:

@@ -211,9 +211,9 @@ class TranscribeOptions:
             commas between, or as dictionaries with "start" and "end". The last end may be missing. With `batch_size`
             the parts may overlap and be in any order.
         word_timestamps: Whether to find the times of words.
-        word_timing: With `word_timestamps`, how: "default" aligns each segment by itself and moves the times to where
-            the sound starts and ends; "openai" gives exactly openai-whisper's times, which may overlap or lie beyond
-            the sound unless `clamp_times`, `vad_filter` or `batch_size` is given.
+        word_timing: With `word_timestamps`, how to find the times. "default" aligns each segment by itself and moves
+            times to where speech starts and ends in the audio. "openai" gives exactly openai-whisper's times, which may
+            overlap or lie beyond the end unless `clamp_times`, `vad_filter` or `batch_size` is given.
         clamp_times: Whether to keep times within the recording. `word_timestamps` (unless `word_timing="openai"`),
             `vad_filter` and `batch_size` do this anyway; otherwise they are openai-whisper's times, which may lie
             beyond the end.

@@ -289,8 +289,9 @@ def transcribe(
     """Transcribe a recording of any length, which is read in blocks.
 
     Options and results are openai-whisper's. A segment's times may therefore lie beyond the end of the recording or of
-    a clip, unless `clamp_times`, `word_timestamps`, `vad_filter` or `batch_size` is given: then times are clamped,
-    segments and words are in order without overlap, and text that begins after the end is dropped.
+    a clip, unless `clamp_times`, `word_timestamps` (with `word_timing="default"`), `vad_filter` or `batch_size` is
+    given: then times are clamped, segments and words are in order without overlap, and text that begins after the end
+    is dropped.
 
     Args:
         model: The model, from `load_model`.
