@@ -559,8 +559,8 @@ class FakeSequence:
 @given(st.data(), st.integers(1, 5))
 def test_segments_are_merged_by_time(data: st.DataObject, n_channels: int) -> None:
     """Segments are neither lost nor late, for any windows of the channels and any order of decoding."""
-    heard = [RecordingInfo(100.0, None, "en", 1.0, None) for _ in range(n_channels)]  # type: ignore[arg-type]
-    merged = MultichannelInfo(heard)
+    infos = [RecordingInfo(100.0, None, "en", 1.0, None) for _ in range(n_channels)]  # type: ignore[arg-type]
+    merged = MultichannelInfo(infos)
     sequences = [FakeSequence(i) for i in range(n_channels)]
     given_, found = [], []
     while waiting := [sequence for sequence in sequences if not sequence.ended]:

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from damage import load_damaged
 from recordings import OTHER_CHUNKS, chunk, wav
 from whisper_apr.audio import SAMPLE_RATE, load_audio
 from whisper_apr.errors import AudioError, AudioWarning
@@ -161,14 +161,10 @@ def test_any_stated_length(length: int, n: int, after: bytes) -> None:
     """No sample is invented or read twice, and no error is raised but ours."""
     content = bytearray(wav(SOUND[:n].tobytes(), after=after))
     struct.pack_into("<I", content, 40, length)
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        warnings.simplefilter("ignore", AudioWarning)
-        patch.setenv("PATH", "")
-        try:
-            samples = load_audio(bytes(content))
-        except AudioError:
-            assert n == 0 or length == 0 or length == 1
-            return
+    samples = load_damaged(bytes(content))
+    if samples is None:
+        assert n == 0 or length == 0 or length == 1
+        return
     assert len(samples) <= (len(content) - 44) // 2
     both = min(len(samples), n)
     np.testing.assert_array_equal(samples[:both], EXPECTED[:both])

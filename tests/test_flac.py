@@ -1,7 +1,6 @@
 """FLAC files: intact, truncated, damaged, concatenated, and with wrong headers."""
 
 import io
-import warnings
 from functools import cache
 from typing import Any
 
@@ -11,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from damage import flip_bits
+from damage import flip_bits, load_damaged
 from recordings import speech
 from whisper_apr.audio import SAMPLE_RATE, load_audio
 from whisper_apr.audio.containers import AudioFile
@@ -152,13 +151,9 @@ def test_header_with_wrong_length(total: int) -> None:
 def test_random_damage(data: st.DataObject) -> None:
     content = flip_bits(data, a_flac(5.0))
     cut = content[: data.draw(st.integers(1, len(content)))]
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        warnings.simplefilter("ignore", AudioWarning)
-        patch.setenv("PATH", "")
-        try:
-            samples = load_audio(bytes(cut), channel=0)
-        except AudioError:
-            return
+    samples = load_damaged(bytes(cut), channel=0)
+    if samples is None:
+        return
     if content[:42] == a_flac(5.0)[:42]:
         expected = decoded(a_flac(5.0))
         assert len(samples) <= len(expected)

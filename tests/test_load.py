@@ -100,11 +100,11 @@ def test_unseekable_file() -> None:
 
 def test_partly_read_file() -> None:
     content = (DATA / "de.wav").read_bytes()
-    file = io.BytesIO(b"a head of another kind" + content)
+    file = io.BytesIO(b"some other file's head" + content)
     file.seek(22)
     assert file.read(0) == b""
     with pytest.raises(AudioError):  # from its beginning, it is not a recording
-        load_audio(io.BytesIO(b"a head of another kind" + content))
+        load_audio(io.BytesIO(b"some other file's head" + content))
 
 
 @pytest.mark.parametrize("rate", RATES)

@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from damage import flip_bits
+from damage import flip_bits, load_damaged
 from recordings import speech
 from whisper_apr.audio import SAMPLE_RATE, load_audio
 from whisper_apr.audio.ogg import page_checksum
@@ -206,11 +206,7 @@ def test_silence_for_a_distant_position_is_limited(codec: str) -> None:
 @given(st.data())
 def test_random_damage(data: st.DataObject) -> None:
     content = flip_bits(data, an_ogg(data.draw(st.sampled_from(CODECS)), 2.0))
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        warnings.simplefilter("ignore", AudioWarning)
-        patch.setenv("PATH", "")
-        try:
-            samples = load_audio(bytes(content[: data.draw(st.integers(1, len(content)))]), channel=0)
-        except AudioError:
-            return
+    samples = load_damaged(bytes(content[: data.draw(st.integers(1, len(content)))]), channel=0)
+    if samples is None:
+        return
     assert len(samples) < (2 + 700) * SAMPLE_RATE
