@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from privileges import without_privileges
 from recordings import speech
 from whisper_apr.cli import inputs, main
-from whisper_apr.cli.inputs import STDIN, Input, find_inputs, problem_with
+from whisper_apr.cli.inputs import STDIN, Input, find_inputs, reason_unreadable
 from whisper_apr.cli.outputs import output_names
 from whisper_apr.errors import OptionError
 from whisper_apr.output import writers
@@ -108,7 +108,7 @@ def test_a_deep_folder(tmp_path: Path, monkeypatch) -> None:
     except OSError:
         pytest.skip("this system has no paths of 600 letters")
     (deepest / "a.wav").touch()
-    assert [each.inside for each in find_inputs(["d"])[0]] == [str(Path(*["d"] * (depth - 1), "a.wav"))]
+    assert [each.relative_path for each in find_inputs(["d"])[0]] == [str(Path(*["d"] * (depth - 1), "a.wav"))]
 
 
 def test_patterns(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_patterns(tmp_path: Path) -> None:
     everywhere = ["a.wav", "x/a.wav", "y/a.wav", "y/z/a.wav"]
     assert paths(tmp_path / "**" / "a.wav", relative_to=tmp_path) == everywhere
     assert paths(tmp_path / "y" / "**" / "a.wav", relative_to=tmp_path) == everywhere[2:]
-    assert [each.inside for each in find_inputs([str(tmp_path / "?" / "a.wav")])[0]] == [
+    assert [each.relative_path for each in find_inputs([str(tmp_path / "?" / "a.wav")])[0]] == [
         os.path.join("x", "a.wav"),
         os.path.join("y", "a.wav"),
     ]
@@ -136,7 +136,7 @@ def test_nothing_there(tmp_path: Path, monkeypatch, capsys, argument: str) -> No
 def test_no_recordings_but_in_folders(tmp_path: Path, capsys) -> None:
     tree(tmp_path, "sub/a.wav")
     assert transcribe(tmp_path, "--no-recursive") == 2
-    assert "no recordings in this folder itself" in capsys.readouterr().err
+    assert "no recordings in this folder itself; leave out --no-recursive" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def no_model(monkeypatch):
     def opened(*_: object) -> None:
         raise AssertionError("a model was opened")
 
-    monkeypatch.setattr("whisper_apr.cli.session.open_engine", opened)
+    monkeypatch.setattr("whisper_apr.cli.session.open_model", opened)
 
 
 def test_inputs_are_checked_before_the_model_is_opened(tmp_path, capsys, no_model) -> None:
@@ -187,7 +187,7 @@ def test_what_may_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "closed").chmod(0)
     with without_privileges(tmp_path):
         found, problems = find_inputs([str(tmp_path)])
-        assert [problem_with(each) for each in found] == ["Permission denied"]
+        assert [reason_unreadable(each) for each in found] == ["Permission denied"]
     assert problems == [(str(tmp_path / "closed"), "Permission denied")]
     (tmp_path / "closed").chmod(0o755)
 
@@ -236,7 +236,7 @@ def test_names() -> None:
 
 
 def test_names_that_cannot_be_told_apart() -> None:
-    with pytest.raises(OptionError, match="written to one file"):
+    with pytest.raises(OptionError, match="written to the same file"):
         names_of(("f/x/a.wav", "x/a.wav"), ("p/x/a.wav", "a.wav"), ("p/y/a.wav", "a.wav"))
 
 
@@ -314,7 +314,7 @@ def test_what_is_there_is_not_replaced(tmp_path, capsys, no_model) -> None:
     for name in ("en.txt", "en.vtt", "de.txt", "de.json"):
         (tmp_path / name).write_text("mine")
     assert transcribe(EN, DE, "-o", tmp_path) == 2
-    assert " and 2 more exist already" in capsys.readouterr().err
+    assert " and 2 more already exist;" in capsys.readouterr().err
     assert all(path.read_text() == "mine" for path in tmp_path.iterdir())
 
 

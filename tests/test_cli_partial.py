@@ -79,7 +79,7 @@ def test_a_rerun_goes_on(tmp_path, folder, capsys, decoded, flags) -> None:
     assert {"b.txt.partial", "b.srt.partial", "b.json.partial", "b.resume.partial"} <= partial
     assert not any(name.startswith("b.") for name in left.keys() - partial)
     assert str(out / "b.resume.partial") in err
-    assert "the same command with --skip-existing goes on from there" in err
+    assert "run the same command with --skip-existing to continue" in err
     assert err.splitlines()[-2].startswith("whisper-apr: 1 done")
     assert err.splitlines()[-1] == "whisper-apr: interrupted"
 
@@ -102,7 +102,7 @@ def test_the_segments_so_far(tmp_path, folder, capsys, monkeypatch) -> None:
     assert part
     assert (tmp_path / "whole" / "b.txt").read_text().startswith(part)
     err = capsys.readouterr().err
-    assert "the same command goes on from there" in err
+    assert "run the same command to continue" in err
     assert "0 done" in err
 
 
@@ -185,7 +185,9 @@ def test_what_cannot_be_used_is_told(tmp_path, capsys, content) -> None:
     item = Input(str(EN), "en.wav")
     partials = Partials(Outputs(str(tmp_path), "txt", [item], LineOptions()), [item], "mark", 100)
     err = capsys.readouterr().err
-    assert err.startswith(f"whisper-apr: warning: {state} is not used, and the recording begun anew: ")
+    assert err.startswith(
+        f"whisper-apr: warning: {state} is not used, and the recording is transcribed from the beginning: "
+    )
     assert err.count("\n") == 1
     assert partials.journal.dump(0) == {}
 
@@ -274,7 +276,7 @@ def test_a_reader_that_leaves_is_an_interruption_too(tmp_path, folder, monkeypat
 def test_the_sound_of_this_run_is_counted(folder, out, capsys) -> None:
     assert transcribe(folder / "b.wav", "-o", out, "-f", "txt") == 0
     err = capsys.readouterr().err
-    hours, minutes, seconds = err.partition("; ")[2].partition(" of sound")[0].split(":")
+    hours, minutes, seconds = err.partition("; ")[2].partition(" of audio")[0].split(":")
     import soundfile
 
     whole = soundfile.info(folder / "b.wav").duration
@@ -297,7 +299,7 @@ def test_as_a_process(tmp_path) -> None:
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert err.splitlines()[0].startswith("whisper-apr: what was decoded is kept in ")
+    assert err.splitlines()[0].startswith("whisper-apr: the text so far is saved in ")
     assert (tmp_path / "out" / "long.srt.partial").read_text().startswith("1\n00:00:0")
     assert len(json.loads((tmp_path / "out" / "long.resume.partial").read_bytes())["windows"]) >= 1
     assert results(tmp_path / "out").keys() == {"long.srt.partial", "long.resume.partial"}

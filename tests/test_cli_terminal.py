@@ -120,11 +120,11 @@ def test_one_recording(as_process: bool) -> None:
     assert status == 0
     seen = states(come)
     assert seen[0] == "loading digits"
-    assert seen[1].startswith("listening: en.wav 0:00:00/0:00:04   0%|")
+    assert seen[1].startswith("opening en.wav 0:00:00/0:00:04   0%|")
     assert any(state.startswith("en.wav 0:00:04/0:00:04 100%|") for state in seen)
     left = [line for line in screen(come) if line]
     assert left[0] == TEXT
-    assert left[1].startswith("whisper-apr: 1 done; 0:00:04 of sound in ")
+    assert left[1].startswith("whisper-apr: 1 done; 0:00:04 of audio in ")
     assert len(left) == 2
 
 
@@ -136,10 +136,10 @@ def test_several_recordings(tmp_path: Path) -> None:
     assert status == 1
     seen = states(come)
     bars = [state for state in seen if "%|" in state]
-    assert list(dict.fromkeys(bar.partition(" 0:")[0] for bar in bars if bar.startswith("listening"))) == [
-        "listening: 1/3 en.wav",
-        "listening: 2/3 broken.wav",
-        "listening: 3/3 de.wav",
+    assert list(dict.fromkeys(bar.partition(" 0:")[0] for bar in bars if bar.startswith("opening"))) == [
+        "opening 1/3 en.wav",
+        "opening 2/3 broken.wav",
+        "opening 3/3 de.wav",
     ]
     shares = [int(bar.rpartition("%|")[0].split()[-1]) for bar in bars]
     assert shares == sorted(shares)
@@ -151,7 +151,7 @@ def test_several_recordings(tmp_path: Path) -> None:
     assert left[2].startswith(f"whisper-apr: {broken}: ")
     assert f"==> {DE} <==" in left
     assert left[-1].startswith("whisper-apr: 2 done, 1 failed (1: ")
-    assert not any("%|" in line or "listening" in line for line in left)
+    assert not any("%|" in line or "opening" in line for line in left)
 
 
 def test_text_in_a_file_and_the_bar_on_the_terminal(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def shown(monkeypatch, inputs: Sequence[Input], guesses: Sequence[float]) -> tup
     bar, status = Bar(), Status()
     status._is_shown = True
     guess = dict(zip(inputs, guesses, strict=True))
-    monkeypatch.setattr(progress, "_guessed_seconds", guess.__getitem__)
+    monkeypatch.setattr(progress, "_guess_duration", guess.__getitem__)
 
     def begin(*, total: float, desc: str, bar_format: str) -> None:
         bar.total, bar.text = total, desc
@@ -272,8 +272,8 @@ def test_guesses_are_set_right(monkeypatch) -> None:
     for index, done, total in ((0, 5.0, 10.0), (0, 10.0, 10.0), (1, 150.0, 300.0), (1, 300.0, 300.0)):
         status.update(index, Progress(done, total))
         places.append((bar.n, bar.total))
-    status.ended(1)
-    status.ended(2, failed=True)
+    status.end(1)
+    status.end(2, failed=True)
     places.append((bar.n, bar.total))
     assert places == [(0, 300), (5, 210), (10, 210), (160, 410), (310, 410), (310, 410)]
     assert all(n <= total for n, total in places)
@@ -285,7 +285,7 @@ def test_guesses_are_set_right(monkeypatch) -> None:
 def test_a_long_name_leaves_room_for_the_bar(monkeypatch) -> None:
     name = "a" * 100 + "é\x1b[2J.wav"
     _, bar = shown(monkeypatch, [Input(f"folder/{name}", name)], [3661.0])
-    assert bar.text == "listening: aaaaaaaaaaaaaaaa...aé\\x1b[2J.wav 0:00:00/1:01:01"
+    assert bar.text == "opening aaaaaaaaaaaaaaaa...aé\\x1b[2J.wav 0:00:00/1:01:01"
 
 
 def test_lengths_are_guessed() -> None:
@@ -293,10 +293,10 @@ def test_lengths_are_guessed() -> None:
         path = DATA / name
         import soundfile
 
-        assert progress._guessed_seconds(Input(str(path), name)) == soundfile.info(path).duration
+        assert progress._guess_duration(Input(str(path), name)) == soundfile.info(path).duration
     for path in ("-", "gone.wav", str(DATA)):
-        assert progress._guessed_seconds(Input(path, path)) == 0
-    assert progress._guessed_seconds(Input(__file__, "a.mp3")) == os.path.getsize(__file__) / 16000
+        assert progress._guess_duration(Input(path, path)) == 0
+    assert progress._guess_duration(Input(__file__, "a.mp3")) == os.path.getsize(__file__) / 16000
 
 
 def test_clock() -> None:
@@ -347,8 +347,8 @@ def test_colors_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--output-format", "srt"], "--colors is about plain text"),
-        (["--output-dir", "out"], "--colors is about plain text"),
+        (["--output-format", "srt"], "--colors needs plain text"),
+        (["--output-dir", "out"], "--colors needs plain text"),
         (["--word-timestamps", "False"], "--colors needs the words' probabilities"),
     ],
 )

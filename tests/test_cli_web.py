@@ -93,7 +93,7 @@ def test_no_wheel(folder, capsys):
     (folder / "whisper_apr-0.0.0-cp311-abi3-pyemscripten_2026_0_wasm32.whl").touch()  # of another version
     assert fails(capsys) == (
         2,
-        f"whisper-apr: there is no wheel of whisper_apr {__version__} for Pyodide in this folder or in dist; "
+        f"whisper-apr: there is no wheel of whisper_apr {__version__} for Pyodide in the current folder or in dist; "
         "build one with wheels/wasm.sh, or name one with --wheel\n",
     )
 
@@ -122,4 +122,4 @@ def test_a_port_that_is_taken(folder, capsys):
         status, message = fails(capsys, "--port", port)
     assert status == 1
     assert message.startswith(f"whisper-apr: port {port}: ")
-    assert message.endswith("; choose another with --port\n")
+    assert message.endswith("; choose another one with --port\n")

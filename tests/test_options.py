@@ -510,7 +510,7 @@ def test_any_value_of_a_flag_is_accepted_or_a_usage_error(command, monkeypatch, 
         raise WhisperAprError("the options were taken")
 
     opener = {"transcribe": "session", "live": "live"}[command]
-    monkeypatch.setattr(f"whisper_apr.cli.{opener}.open_engine", stop)
+    monkeypatch.setattr(f"whisper_apr.cli.{opener}.open_model", stop)
     monkeypatch.chdir(tmp_path)
     source = {"transcribe": [str(DATA / "en.wav")], "live": ["--input", "-"]}[command]
     opened = {"--model", "--model-dir", "--backend", "--compute-type"}  # checked when the model is opened

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_apr.web.server import HOST, PAGE_FILES, Server, folder_paths, is_this_server, wanted_range
+from whisper_apr.web.server import HOST, PAGE_FILES, Server, files_in_folder, is_this_server, wanted_range
 
 pytestmark = pytest.mark.system
 
@@ -44,7 +44,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
     (inside / "deeper" / "hidden.txt").write_text("hidden")
     (inside / "a.wasm").write_bytes(b"\0asm")
     (inside / "model.apr").write_bytes(MODEL)
-    paths = {"model.apr": inside / "model.apr", "gone.apr": inside / "gone.apr", **folder_paths("engine", inside)}
+    paths = {"model.apr": inside / "model.apr", "gone.apr": inside / "gone.apr", **files_in_folder("engine", inside)}
     with running(paths) as server:
         yield server
 

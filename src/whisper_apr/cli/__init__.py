@@ -1,13 +1,15 @@
-"""The command `whisper-apr`: the subcommands, and what a shell sees of an error.
+"""The command-line interface: `main` runs the command `whisper-apr`, `make_parser` builds its argument parser.
 
-A subcommand is a module of this package, named in COMMANDS, with
+Each subcommand is a module of this package that is listed in COMMANDS. Its docstring is the description in `--help`,
+and it defines
 
-    HELP = "what it does, in a line"
+    HELP = "one line for the list of subcommands"
     def add_arguments(parser: argparse.ArgumentParser) -> None: ...
-    def run(args: argparse.Namespace) -> int: ...           # the exit status
+    def run(args: argparse.Namespace) -> int: ...           # returns the exit status
 
-It raises the package's errors (one line on stderr; status 2 for an OptionError or a BackendError, else 1), writes by `terminal.out`, and
-imports what is slow to import inside `run`. `option` in `arguments.py` adds a flag in both spellings, `--output-dir` and `--output_dir`.
+`run` raises the package's errors, which `main` prints as one line on stderr: status 2 for OptionError and BackendError,
+otherwise 1. It writes to stdout with `terminal.write_stdout`, and imports slow modules itself to keep `--help` fast.
+Flags are added with `arguments.option`, which accepts both `--output-dir` and `--output_dir`.
 """
 
 import argparse
@@ -21,24 +23,29 @@ from typing import Any
 
 from ..errors import BackendError, OptionError, WhisperAprError
 from .parser import Parser, Version
-from .terminal import NobodyReads, fail, flush, open_streams, shown_warnings
+from .terminal import ReaderGone, flush_stdout, prepare_streams, print_message, warnings_as_messages
 
 COMMANDS = ("transcribe", "live", "convert", "inspect", "models", "download", "info", "bench", "web")
 
 FAILED = 1
 BAD_USE = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 STATUSES = (
-    "exit status: 0, all was done; 1, something failed, such as one of the recordings; 2, an argument is wrong; "
-    "130, interrupted by Ctrl-C; 141, whoever read the output has left; 143 and 129, ended by SIGTERM or SIGHUP"
+    "exit status: 0, success; 1, something failed, such as one of the recordings; 2, an argument is wrong; "
+    "130, interrupted by Ctrl-C; 141, the reader of the output is gone; 143 and 129, ended by SIGTERM or SIGHUP"
 )
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """Return the argument parser of the command, with all subcommands.
+
+    Its `parse_args` raises OptionError for arguments that are wrong, and its namespace has the subcommand's function as
+    `run`. The command's reference in the documentation is made from it.
+    """
     parser = Parser(
         prog="whisper-apr",
-        description="Speech to text with OpenAI's Whisper models, on a CPU.",
+        description="Transcribe speech with OpenAI's Whisper models on a CPU.",
         epilog=STATUSES,
     )
     parser.add_argument("--version", action=Version)
@@ -51,8 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal has asked the process to end."""
+class Terminated(KeyboardInterrupt):
+    """A signal that ends the process was received; `status` is the exit status."""
 
     def __init__(self, number: int) -> None:
         super().__init__("interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}")
@@ -60,59 +67,66 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """Raise `Stopped` in the main thread for the first signal that ends a process; the second one ends it at once.
+def _handle_signals() -> Iterator[None]:
+    """Raise `Terminated` in the main thread for the first SIGINT, SIGTERM or SIGHUP; a second one ends the process.
 
-    A signal that is ignored, as `nohup` makes it, stays so.
+    A signal that is ignored, for example because of `nohup`, stays ignored.
     """
-    usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
-    usual |= {getattr(signal, name): signal.SIG_DFL for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
+    defaults: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
+    defaults |= {getattr(signal, name): signal.SIG_DFL for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
     is_main = threading.current_thread() is threading.main_thread()
-    ours = [number for number, handler in usual.items() if is_main and signal.getsignal(number) == handler]
+    handled = [number for number, handler in defaults.items() if is_main and signal.getsignal(number) == handler]
 
     def stop(number: int, _: FrameType | None) -> None:
-        for each in ours:
+        for each in handled:
             signal.signal(each, signal.SIG_DFL)
-        raise Stopped(number)
+        raise Terminated(number)
 
-    for number in ours:
+    for number in handled:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, usual[number])
+        for number in handled:
+            signal.signal(number, defaults[number])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments (the process's own unless given) and return its exit status (see STATUSES)."""
-    open_streams()
-    status = _guarded(argv)
-    with suppress(OSError):  # of what was printed before an error, that nothing may be told when Python ends
-        flush()
+    """Run the command, and print any error as one line on stderr.
+
+    Args:
+        argv: The arguments without the program's name. None is `sys.argv[1:]`.
+
+    Returns:
+        The exit status; STATUSES says what each one means.
+    """
+    prepare_streams()
+    status = _run_reporting_errors(argv)
+    with suppress(OSError):  # output that precedes an error: Python would print a message if it failed at exit
+        flush_stdout()
     return status
 
 
-def _guarded(argv: Sequence[str] | None) -> int:
+def _run_reporting_errors(argv: Sequence[str] | None) -> int:
     try:
-        with _signals(), shown_warnings():
+        with _handle_signals(), warnings_as_messages():
             status = _run(argv)
-            flush()
+            flush_stdout()
             return status
     except (OptionError, BackendError) as error:
-        fail(error)
+        print_message(error)
         return BAD_USE
-    except NobodyReads:
+    except ReaderGone:
         return BROKEN_PIPE
     except WhisperAprError as error:
-        fail(error)
+        print_message(error)
     except KeyboardInterrupt as error:
-        fail(str(error) or "interrupted")
+        print_message(str(error) or "interrupted")
         return getattr(error, "status", INTERRUPTED)
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else error)
+        print_message(f"{error.filename}: {error.strerror}" if error.filename else error)
     except MemoryError as error:
-        fail(f"there is not enough memory{f' ({error})' if str(error) else ''}")
+        print_message(f"out of memory{f' ({error})' if str(error) else ''}")
     return FAILED
 
 
@@ -120,12 +134,12 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         parser = make_parser()
         args = parser.parse_args(argv)
-        if not hasattr(args, "run"):  # argparse would ask for one before it says that an option is mistyped
-            parser.error(f"a COMMAND is missing: {', '.join(COMMANDS)}")
+        if not hasattr(args, "run"):  # a required subcommand would hide that an option is misspelled
+            parser.error(f"no COMMAND is given; choose from {', '.join(COMMANDS)}")
         return int(args.run(args))
     except SystemExit as done:  # --help, --version
         return int(done.code or 0)
     except OSError as error:
-        if not isinstance(error, WhisperAprError | NobodyReads):
-            flush()  # if it was a print that failed, what it printed is still in the buffer, and fails once more
+        if not isinstance(error, WhisperAprError | ReaderGone):
+            flush_stdout()  # if it was a print that failed, the flush fails again, with the right error
         raise

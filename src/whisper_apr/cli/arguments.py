@@ -1,4 +1,4 @@
-"""Flags that subcommands share, and the types of their values."""
+"""Flags that several subcommands share, and the types of flags' values."""
 
 import argparse
 from collections.abc import Callable
@@ -12,62 +12,76 @@ from ..tokenizer import to_language_code
 
 DEFAULT_MODEL = "base"
 
+# placeholders for values in `--help`, by the name of the flag's type; other types stand for themselves in capitals
+METAVARS = {"int": "N", "integer": "N", "float": "X", "str": "TEXT", "comma_separated": "WORDS"}
+
 
 def option(parser: argparse._ActionsContainer, name: str, *short: str, **settings: Any) -> None:
-    """Add `--some-name`, which openai-whisper's command spells `--some_name`: both are taken."""
+    """Add a flag in both spellings, `--some-name` and openai-whisper's `--some_name`.
+
+    Args:
+        parser: The parser or group to add it to.
+        name: The name, with hyphens and without the leading ones.
+        *short: Other spellings, such as `-f`.
+        **settings: Passed to `add_argument`.
+    """
+    if "choices" not in settings and "action" not in settings:
+        kind = settings.get("type", str).__name__
+        settings.setdefault("metavar", METAVARS.get(kind, kind.upper()))
     spellings = dict.fromkeys((f"--{name}", f"--{name.replace('-', '_')}"))
     parser.add_argument(*short, *spellings, **settings)
 
 
 def boolean(text: str) -> bool:
-    """openai-whisper's command spells truth as True and False."""
+    """Parse True or False, as openai-whisper's command spells them; case is ignored."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    raise argparse.ArgumentTypeError(f"True or False is expected, not {text!r}")
+    raise argparse.ArgumentTypeError(f"must be True or False, not {text!r}")
 
 
 def switch(parser: argparse._ActionsContainer, name: str, *, help: str, default: Any = False) -> None:
-    """`--name`, `--name True` or `--name False`."""
+    """Add a flag that is given as `--name`, `--name True` or `--name False`."""
     option(parser, name, type=boolean, nargs="?", const=True, default=default, metavar="True|False", help=help)
 
 
 def optional(kind: type[int] | type[float]) -> Any:
-    """A number, or the word None."""
+    """Return a parser of a number or the word None."""
 
     def parse(text: str) -> float | None:
         return None if text == "None" else kind(text)
 
-    parse.__name__ = kind.__name__  # argparse names it in its error
+    parse.__name__ = kind.__name__  # argparse uses it in error messages
     return parse
 
 
 def language(text: str) -> str:
-    """A code or an English name that Whisper knows."""
+    """Check that Whisper knows a language, given as a code or an English name."""
     try:
         to_language_code(text)
-    except OptionError as error:  # argparse would put its own words in the place of these
+    except OptionError as error:  # argparse would replace the message of any other exception
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
 
 
 def languages(text: str) -> list[str]:
-    """Several, with commas between."""
-    return [language(part) for part in listed(text)]
+    """Parse languages separated by commas."""
+    return [language(part) for part in comma_separated(text)]
 
 
-def listed(text: str) -> list[str]:
+def comma_separated(text: str) -> list[str]:
+    """Split at commas, and drop empty parts."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def channel(text: str) -> int | str:
-    """A channel's number, or a word for several."""
+    """Parse a channel's number, or "mix" or "each"."""
     return text if text in ("mix", "each") else int(text)
 
 
 def _at_least(low: int) -> Callable[[str], int]:
-    def integer(text: str) -> int:  # argparse names it in its error
+    def integer(text: str) -> int:  # argparse uses the name in error messages
         if not low <= (number := int(text)) <= MAX_WHOLE:
-            raise argparse.ArgumentTypeError(f"must be at least {low} and at most {MAX_WHOLE}, not {number}")
+            raise argparse.ArgumentTypeError(f"must be from {low} to {MAX_WHOLE}, not {number}")
         return number
 
     return integer
@@ -77,28 +91,53 @@ positive = _at_least(1)
 not_negative = _at_least(0)
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    """What runs the model, and how."""
+def add_model_dir(parser: argparse.ArgumentParser) -> None:
+    """Add `--model-dir`."""
+    option(
+        parser, "model-dir", metavar="FOLDER", help="folder for downloaded models (default: huggingface_hub's cache)"
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose a model and how it runs."""
     option(
         parser,
         "model",
         default=DEFAULT_MODEL,
-        help=f"name or path of a model (default: {DEFAULT_MODEL}; 'digits' comes with the package)",
+        metavar="MODEL",
+        help=f"name or path of a model; digits is included in the package (default: {DEFAULT_MODEL})",
     )
-    option(parser, "model-dir", help="folder of fetched models (default: huggingface_hub's cache)")
+    add_model_dir(parser)
     option(
         parser,
         "compute-type",
+        metavar="TYPE",
         default="default",
-        help="float32, float16, int8 or int4: how weights are kept and multiplied (default: as the model's file has them)",
+        help="type of the weights: float32, float16, int8 or int4 (default: as in the model's file)",
     )
-    # openai-whisper's 0 means: as many as there are
-    option(parser, "threads", type=not_negative, default=0, help="threads (default: as many as the process may use)")
-    option(parser, "backend", help=f"kernels to run ({', '.join(simd.backends())}; default: the last)")
+    # 0 is openai-whisper's default; it means one per CPU
+    option(
+        parser,
+        "threads",
+        type=not_negative,
+        default=0,
+        help="number of threads (default: 0, one per CPU that the process may use)",
+    )
+    option(
+        parser,
+        "backend",
+        metavar="NAME",
+        help=f"instruction set of the kernels: {', '.join(simd.backends())} (default: the last, which is the fastest)",
+    )
 
 
-def open_engine(args: argparse.Namespace) -> Recognizer:
-    """The model, with the threads and on the backend that were asked for. Raises BackendError for one that cannot be used."""
+def open_model(args: argparse.Namespace) -> Recognizer:
+    """Load the model that the flags name, and set the backend and the number of threads.
+
+    Raises:
+        BackendError: If the backend is unknown or cannot run on this CPU.
+        WhisperAprError: If the model cannot be loaded.
+    """
     if args.backend is not None:
         simd.use_backend(args.backend)
     if args.threads > 0:

@@ -1,48 +1,52 @@
-"""Write a model of any kind as an .apr file, in the type of number that is asked for."""
+"""Convert a model of any supported format to an .apr file, and quantize it if asked to."""
 
 import argparse
 import os
 
 from ..atomic import check_writable
-from .arguments import option
+from .arguments import add_model_dir, option
 from .models import megabytes
 from .progress import Status
-from .terminal import out, writing
+from .terminal import output_errors, write_stdout
 
-HELP = "write a model as an .apr file"
+HELP = "convert a model to an .apr file"
 DTYPES = ("float32", "float16", "int8", "int4")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `convert`."""
     parser.add_argument(
-        "source", metavar="SOURCE", help="a model's name or path: .apr, .pt, safetensors, ggml, a folder"
+        "source",
+        metavar="SOURCE",
+        help="name or path of a model: .apr, .pt, safetensors, ggml, or a Hugging Face or CTranslate2 folder",
     )
-    parser.add_argument("target", metavar="OUT.apr", help="the file to write")
-    option(parser, "dtype", choices=DTYPES, help="of the matrices (default: as they are)")
+    parser.add_argument("target", metavar="OUT.apr", help="file to write")
+    option(parser, "dtype", choices=DTYPES, help="type of the weight matrices (default: as in the source)")
     option(
         parser,
         "compress",
         action="store_true",
-        help="LZ4: smaller, but unpacked when it is opened (needs the lz4 package)",
+        help="compress with LZ4: a smaller file that takes longer to open (needs the package lz4)",
     )
-    option(parser, "license", metavar="TEXT", help="to keep in the file (default: what the source says)")
-    option(parser, "model-dir", help="folder for models that are fetched (default: huggingface_hub's cache)")
+    option(parser, "license", metavar="TEXT", help="license to record in the file (default: the source's)")
+    add_model_dir(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Convert the model, print the file's path and size, and return the exit status."""
     from ..formats.apr import write_apr
     from ..hub import describe_source, find_checkpoint
 
-    with writing(args.target):
+    with output_errors(args.target):
         check_writable(args.target)
     with Status() as status:
-        status.say(f"loading {args.source}")
-        # exact: from a quantized file straight to floats, without int8 in between
+        status.show(f"loading {args.source}")
+        # exact: dequantize a quantized file directly to floats, without int8 in between
         checkpoint = find_checkpoint(args.source, None, args.model_dir, exact=args.dtype in ("float32", "float16"))
         provenance = checkpoint.provenance or {"source": describe_source(args.source)}
-        status.say(f"writing {args.target}")
-        with writing(args.target):
+        status.show(f"writing {args.target}")
+        with output_errors(args.target):
             write_apr(checkpoint, args.target, args.dtype, args.compress, provenance, args.license)
     size = f": {megabytes(os.path.getsize(args.target))}" if os.path.isfile(args.target) else ""
-    out(f"{args.target}{size}\n")
+    write_stdout(f"{args.target}{size}\n")
     return 0

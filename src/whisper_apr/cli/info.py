@@ -1,4 +1,4 @@
-"""Print the version, the CPU, and the kernels that were picked for it."""
+"""Print the version, the CPU, the kernel backends that it supports, and the number of threads."""
 
 import argparse
 import platform
@@ -7,23 +7,24 @@ import numpy as np
 
 from .. import __version__, simd
 from ..bench.measure import cpu_name
-from .terminal import out
+from .terminal import write_stdout
 
-HELP = "print the version, the CPU, and which kernels run on it"
+HELP = "print the version, the CPU and the kernel backends that it supports"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pass
+    """Add no arguments."""
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the table, and return the exit status."""
     rows = {
         "version": f"whisper_apr {__version__}, NumPy {np.__version__}, Python {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}",
         "CPU": cpu_name(),
         "backends": ", ".join(simd.backends()),
-        "picked": simd.backend(),
+        "in use": simd.backend(),
         "threads": simd.get_num_threads(),
     }
-    out("".join(f"{name + ':':10}{value}\n" for name, value in rows.items()))
+    write_stdout("".join(f"{name + ':':10}{value}\n" for name, value in rows.items()))
     return 0

@@ -1,4 +1,4 @@
-"""Which recordings the arguments mean, and what can be said against them before a model is opened."""
+"""Find the recordings that the arguments name: files, folders, patterns and stdin. No model is needed for it."""
 
 import glob
 import io
@@ -13,9 +13,9 @@ from typing import Any
 from ..errors import OptionError
 
 STDIN = "-"
-STANDARD_INPUT = "standard input"
-Problem = tuple[str, str]  # what cannot be read, and why
-# What a folder is searched for. A file that is named is read whatever its name ends in.
+STDIN_LABEL = "standard input"
+Problem = tuple[str, str]  # a path that cannot be read, and the reason
+# Files of a folder that are recordings, by suffix. A file that is named itself may have any suffix.
 SUFFIXES = frozenset(
     [
         ".wav",
@@ -43,55 +43,62 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Input:
-    """One recording."""
+    """One recording: its path, or "-" for stdin, and its path relative to the folder in which it was found."""
 
     path: str
-    inside: str  # its name; of one that was found in a folder, the path from that folder on
+    relative_path: str
 
     @property
     def label(self) -> str:
-        """What it is called in messages."""
-        return STANDARD_INPUT if self.path == STDIN else self.path
+        """The recording's name in messages."""
+        return STDIN_LABEL if self.path == STDIN else self.path
 
     def source(self) -> Any:
-        """Return what `transcribe` takes."""
+        """Return the recording in a form that `transcribe` accepts."""
         return _StandardInput.opened() if self.path == STDIN else self.path
 
 
 class _StandardInput(io.BufferedReader):
-    """The standard input under the name that messages give it."""
+    """Stdin as a binary stream, with the name that messages use."""
 
-    name = STANDARD_INPUT
+    name = STDIN_LABEL
     _opened: "io.BufferedIOBase | None" = None
 
     @classmethod
     def opened(cls) -> Any:
+        """Return the stream."""
         raw = getattr(sys.stdin.buffer, "raw", None)
-        if raw is None:  # a stand-in for the standard input
+        if raw is None:  # sys.stdin was replaced, for example by a test
             return sys.stdin.buffer
-        if cls._opened is None:  # kept: the descriptor would be closed with it
+        if cls._opened is None:  # kept, because deleting it would close the file descriptor
             cls._opened = cls(raw)
         return cls._opened
 
 
 def check_stdin() -> None:
-    """Raise OptionError where no recording can come from the standard input."""
+    """Raise OptionError if stdin is closed or a terminal."""
     if sys.stdin is None:
-        raise OptionError(f"{STDIN}: the {STANDARD_INPUT} is closed")
+        raise OptionError(f"{STDIN}: the {STDIN_LABEL} is closed; pipe a recording in, or redirect it from a file")
     if sys.stdin.isatty():
-        raise OptionError(
-            f"{STDIN}: the {STANDARD_INPUT} is a terminal; pipe a recording in, or redirect it from a file"
-        )
+        raise OptionError(f"{STDIN}: the {STDIN_LABEL} is a terminal; pipe a recording in, or redirect it from a file")
 
 
 def find_inputs(arguments: Sequence[str], recursive: bool = True) -> tuple[list[Input], list[Problem]]:
-    """Return the recordings that are meant, each once and in order, and the folders that could not be read, each with the reason.
+    """Find the recordings that the arguments name.
 
-    A file is taken as it is named, also one that is missing. A folder gives the recordings in it (those that end in one of SUFFIXES),
-    with `recursive` also those in its folders; hidden files and folders are passed over, and each folder is read once, whichever links
-    lead to it. A pattern that is no file's name gives the files that match it.
+    A file is taken as it is, even if it does not exist. A folder stands for the files in it whose suffix is one of
+    SUFFIXES; hidden files and folders are skipped, and each folder is read once even if several links lead to it. A
+    pattern stands for the files that match it, unless it is the name of a file.
 
-    Raises OptionError for a folder without recordings, a pattern that matches nothing, and a standard input that gives none.
+    Args:
+        arguments: Paths of files and folders, patterns, and "-" for stdin.
+        recursive: Whether to search the subfolders of folders too.
+
+    Returns:
+        The recordings, each once and in order, and the folders that could not be read, with the reasons.
+
+    Raises:
+        OptionError: A folder has no recordings, a pattern matches nothing, or stdin is closed or a terminal.
     """
     found: list[Input] = []
     problems: list[Problem] = []
@@ -101,15 +108,16 @@ def find_inputs(arguments: Sequence[str], recursive: bool = True) -> tuple[list[
             found.append(Input(STDIN, "stdin"))
         elif os.path.isdir(argument):
             n_problem = len(problems)
-            paths = [path for folder in _folders(argument, recursive, problems) for path in folder.recordings]
+            paths = [path for folder in _walk(argument, recursive, problems) for path in folder.recordings]
             if not paths and len(problems) == n_problem:
-                raise OptionError(f"{argument}: no recordings in this folder{'' if recursive else ' itself'}")
+                where = "this folder" if recursive else "this folder itself; leave out --no-recursive"
+                raise OptionError(f"{argument}: there are no recordings in {where}")
             found += [Input(path, os.path.relpath(path, argument)) for path in paths]
         elif glob.has_magic(argument) and not os.path.lexists(argument):
             matches = sorted(path for path in _matches(argument, problems) if os.path.isfile(path))
             if not matches:
                 raise OptionError(f"{argument}: no file matches this pattern")
-            found += [Input(path, os.path.relpath(path, _fixed_part(argument))) for path in matches]
+            found += [Input(path, os.path.relpath(path, _folder_of_pattern(argument))) for path in matches]
         else:
             found.append(Input(argument, os.path.basename(argument)))
     seen: dict[str, Input] = {}
@@ -118,8 +126,8 @@ def find_inputs(arguments: Sequence[str], recursive: bool = True) -> tuple[list[
     return list(seen.values()), problems
 
 
-def problem_with(item: Input) -> str | None:
-    """Return why a recording cannot be read, as far as that can be told without opening it; None where nothing speaks against it."""
+def reason_unreadable(item: Input) -> str | None:
+    """Return why a recording cannot be read, or None if nothing is wrong. The file is not opened."""
     if item.path == STDIN:
         return None
     try:
@@ -145,18 +153,18 @@ class _Folder:
 def _is_hidden(entry: "os.DirEntry[str]") -> bool:
     if entry.name.startswith("."):
         return True
-    attributes = getattr(entry.stat(follow_symlinks=False), "st_file_attributes", 0)  # Windows has them
+    attributes = getattr(entry.stat(follow_symlinks=False), "st_file_attributes", 0)  # exists on Windows only
     return bool(attributes & stat.FILE_ATTRIBUTE_HIDDEN)
 
 
-def _folders(top: str, recursive: bool, problems: list[Problem]) -> Iterator[_Folder]:
-    """The folder and, with `recursive`, all below it, each once: a link may lead back to where it came from."""
+def _walk(top: str, recursive: bool, problems: list[Problem]) -> Iterator[_Folder]:
+    """Yield a folder and, with `recursive`, its subfolders. Each folder is visited once, as links may form cycles."""
     seen: set[tuple[int, int]] = set()
-    todo = [top]
-    while todo:
-        path = todo.pop()
+    pending = [top]
+    while pending:
+        path = pending.pop()
         recordings: list[str] = []
-        inner: list[tuple[bool, str]] = []
+        subfolders: list[tuple[bool, str]] = []  # whether it is a link, and its path
         try:
             about = os.stat(path)
             if (about.st_dev, about.st_ino) in seen:
@@ -164,22 +172,22 @@ def _folders(top: str, recursive: bool, problems: list[Problem]) -> Iterator[_Fo
             seen.add((about.st_dev, about.st_ino))
             with os.scandir(path) as entries:
                 for entry in entries:
-                    with suppress(OSError):  # links that lead to each other
+                    with suppress(OSError):  # a link that leads back to itself
                         if _is_hidden(entry):
                             continue
                         if entry.is_dir():
-                            inner.append((entry.is_symlink(), entry.path))
+                            subfolders.append((entry.is_symlink(), entry.path))
                         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():
                             recordings.append(entry.path)
         except OSError as error:
             problems.append((path, error.strerror or str(error)))
         yield _Folder(path, sorted(recordings))
-        if recursive:  # links last: what can be reached without one is found under that name
-            todo += [each for _, each in sorted(inner, reverse=True)]
+        if recursive:  # links last, so that a folder is found under its own path if there is one
+            pending += [each for _, each in sorted(subfolders, reverse=True)]
 
 
-def _fixed_part(pattern: str) -> str:
-    """The folder that all matches of a pattern lie in."""
+def _folder_of_pattern(pattern: str) -> str:
+    """Return the folder above the first part of a pattern that has wildcards."""
     folder = os.path.dirname(pattern)
     while glob.has_magic(folder):
         folder = os.path.dirname(folder)
@@ -187,7 +195,7 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _matches(pattern: str, problems: list[Problem]) -> Iterator[str]:
-    """As `glob.glob(pattern, recursive=True)`, which however follows links in circles."""
+    """Yield the paths that `glob.glob(pattern, recursive=True)` finds, but without following cycles of links."""
     parts = pattern.replace(os.altsep, os.sep).split(os.sep) if os.altsep else pattern.split(os.sep)
     if "**" not in parts:
         yield from glob.glob(pattern)
@@ -195,5 +203,5 @@ def _matches(pattern: str, problems: list[Problem]) -> Iterator[str]:
     at = parts.index("**")
     rest = parts[at + 1 :] or ["*"]
     for top in glob.glob(os.sep.join(parts[:at]) + os.sep) if at else [os.curdir]:
-        for folder in _folders(top, True, problems):
+        for folder in _walk(top, True, problems):
             yield from _matches(os.path.join(glob.escape(folder.path), *rest), problems)

@@ -1,4 +1,5 @@
-"""Say what a model is: its dimensions, types, sizes and origin. Every number of it is read, and every block of an .apr file verified."""
+"""Print the dimensions, types, sizes and origin of a model. Every weight is read, and every block of an .apr file is
+verified."""
 
 import argparse
 from dataclasses import asdict
@@ -7,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import option, switch
+from .arguments import add_model_dir, switch
 from .models import megabytes
-from .terminal import out
+from .terminal import write_stdout
 
-HELP = "say what a model file holds, and verify it"
+HELP = "describe and verify a model file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a model's path or name")
-    switch(parser, "tensors", help="list the tensors too, with the mean and the standard deviation of each")
-    option(parser, "model-dir", help="folder for models that are fetched (default: huggingface_hub's cache)")
+    """Add the arguments of `inspect`."""
+    parser.add_argument("file", metavar="FILE", help="path or name of a model")
+    switch(parser, "tensors", help="list the tensors, with mean and standard deviation (default: False)")
+    add_model_dir(parser)
 
 
 def _floats(weight: Any) -> np.ndarray:
@@ -29,8 +31,8 @@ def _size_on_disk(path: Path) -> int:
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
 
 
-def _n_block(path: Path) -> int | None:
-    """How many blocks of a version 2 file fit their checksums; None for a file of another kind."""
+def _count_verified_blocks(path: Path) -> int | None:
+    """Verify the checksums of an .apr file of version 2 and return its number of blocks; None for any other file."""
     from ..formats.apr import is_version_2, verify_apr
 
     if not path.is_file():
@@ -41,14 +43,15 @@ def _n_block(path: Path) -> int | None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the description, and return the exit status."""
     from ..hub import find_checkpoint
     from ..tokenizer.bpe import unpack_vocabulary
 
     path = Path(args.file)
-    n_block = _n_block(path)
+    n_block = _count_verified_blocks(path)
     checkpoint = find_checkpoint(args.file, None, args.model_dir)
     lines: list[str] = []
-    types: dict[str, tuple[int, int]] = {}  # how many tensors, and their bytes
+    types: dict[str, tuple[int, int]] = {}  # by type: number of tensors, and their bytes
     for name, weight in checkpoint.tensors.items():
         values, kind = _floats(weight), str(weight.dtype)
         count, size = types.get(kind, (0, 0))
@@ -61,15 +64,13 @@ def run(args: argparse.Namespace) -> int:
     for kind, (count, size) in types.items():
         rows[kind] = f"{count} tensors, {megabytes(size)}"
     rows |= checkpoint.provenance
-    rows["license"] = checkpoint.license or "not said"
+    rows["license"] = checkpoint.license or "unknown"
     if checkpoint.vocabulary:
-        rows["vocabulary"] = (
-            f"its own, {len(unpack_vocabulary(checkpoint.vocabulary))} tokens beside Whisper's special ones"
-        )
+        rows["vocabulary"] = f"custom, {len(unpack_vocabulary(checkpoint.vocabulary))} tokens besides special tokens"
     if path.exists():
         rows["file"] = f"{megabytes(_size_on_disk(path))}" + ("" if n_block is None else f", {n_block} blocks verified")
-    out("".join(f"{key + ':':18}{value}\n" for key, value in rows.items()))
+    write_stdout("".join(f"{key + ':':18}{value}\n" for key, value in rows.items()))
     if args.tensors:
-        out(f"\n{'tensor':56}{'type':9}{'shape':>14}{'bytes':>12}{'mean':>12}{'deviation':>12}\n")
-        out("".join(f"{line}\n" for line in lines))
+        write_stdout(f"\n{'tensor':56}{'type':9}{'shape':>14}{'bytes':>12}{'mean':>12}{'deviation':>12}\n")
+        write_stdout("".join(f"{line}\n" for line in lines))
     return 0

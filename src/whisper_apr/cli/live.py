@@ -1,4 +1,5 @@
-"""Text while somebody speaks, from the microphone (extra: mic) or from raw samples on the standard input. Ctrl-C ends the microphone."""
+"""Transcribe speech while it is spoken, from the microphone (needs the extra mic: pip install 'whisper-apr[mic]') or
+from raw samples on the standard input. Ctrl-C ends the microphone."""
 
 import argparse
 import os
@@ -16,89 +17,113 @@ from ..audio import SAMPLE_RATE
 from ..errors import OptionError, WhisperAprError
 from ..inference.live import LiveText, LiveTranscriber, live_options
 from ..inference.options import split_options
-from .arguments import add_engine, channel, language, open_engine, option, positive, switch
+from .arguments import add_model_options, channel, language, open_model, option, positive, switch
 from .inputs import check_stdin
 from .progress import Status
-from .terminal import fail, out
+from .terminal import print_message, write_stdout
 
-HELP = "write what is being said"
+HELP = "transcribe live speech"
 
-TYPES = {"s16le": "<i2", "f32le": "<f4"}
-PAUSE = 1.0  # seconds between two words that begin a new line
+DTYPES = {"s16le": "<i2", "f32le": "<f4"}  # NumPy's types by ffmpeg's names
+PAUSE = 1.0  # seconds between two words after which a new line begins
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_engine(parser)
+    """Add the arguments of `live`."""
+    add_model_options(parser)
     option(
         parser,
         "input",
         choices=("mic", "-"),
-        help="microphone, or raw samples on the standard input (default: the latter where it is no terminal)",
+        help="microphone, or - for raw samples on stdin (default: mic if stdin is a terminal, otherwise -)",
     )
-    option(parser, "rate", type=positive, default=SAMPLE_RATE, help=f"of the samples, in Hz (default: {SAMPLE_RATE})")
-    option(parser, "channels", type=positive, default=1, help="of the samples (default: 1)")
-    option(parser, "channel", type=channel, default="mix", help="number, from 0, of the one to be heard (default: mix)")
-    switch(parser, "strict", help="samples of a doubtful scale, or channels that cancel each other out, are an error")
-    option(parser, "sample-format", choices=tuple(TYPES), default="s16le", help="of the samples (default: s16le)")
-    option(parser, "step", type=float, default=1.0, help="seconds of speech between two hearings (default: 1)")
-    option(parser, "language", type=language, help="language spoken (default: detected)")
-    option(parser, "task", choices=("transcribe", "translate"), default="transcribe", help="(default: transcribe)")
+    option(parser, "rate", type=positive, default=SAMPLE_RATE, help=f"sampling rate, in Hz (default: {SAMPLE_RATE})")
+    option(parser, "channels", type=positive, default=1, help="number of interleaved channels (default: 1)")
+    option(
+        parser,
+        "channel",
+        type=channel,
+        default="mix",
+        help="channel to transcribe: its number from 0, or mix, the mean of all (default: mix)",
+    )
+    switch(
+        parser,
+        "strict",
+        help="fail if samples are far outside -1 to 1 or channels cancel each other out (default: False, a warning)",
+    )
+    option(
+        parser,
+        "sample-format",
+        choices=tuple(DTYPES),
+        default="s16le",
+        help="type of raw samples: 16-bit integers or 32-bit floats, little-endian (default: s16le)",
+    )
+    option(parser, "step", type=float, default=1.0, help="seconds of new audio before each update (default: 1)")
+    option(parser, "language", type=language, help="language spoken, as a code or an English name (default: detect it)")
+    option(
+        parser,
+        "task",
+        choices=("transcribe", "translate"),
+        default="transcribe",
+        help="transcribe, or translate into English (default: transcribe)",
+    )
 
 
 def _stdin_blocks(dtype: str, channels: int) -> Iterator[npt.NDArray[Any]]:
-    """Samples `(n, channels)` as they come. A sample that is cut off at the end is dropped."""
-    size, left = np.dtype(dtype).itemsize * channels, b""
-    while data := os.read(sys.stdin.fileno(), 1 << 16):  # what is there: a sample is heard when it comes
-        data = left + data
+    """Yield samples `(n, channels)` from stdin as they arrive. An incomplete sample at the end is dropped."""
+    size, rest = np.dtype(dtype).itemsize * channels, b""
+    while data := os.read(sys.stdin.fileno(), 1 << 16):  # returns what has arrived, without waiting for more
+        data = rest + data
         whole = len(data) // size * size
-        left = data[whole:]
+        rest = data[whole:]
         if whole:
             yield np.frombuffer(data[:whole], dtype).reshape(-1, channels)
 
 
 def _microphone_blocks(rate: int) -> Iterator[npt.NDArray[Any]]:
-    """All that has come since the last block; nothing is lost while a block is transcribed."""
+    """Yield samples `(n,)` from the microphone; each block has all that was recorded since the one before."""
     try:
         import sounddevice
-    except (ImportError, OSError) as error:  # OSError: the package is there, PortAudio is not
+    except (ImportError, OSError) as error:  # OSError: PortAudio is missing
         raise WhisperAprError(
-            f"no microphone without the package sounddevice and PortAudio ({error}): pip install 'whisper-apr[mic]', "
+            f"the microphone needs the package sounddevice and PortAudio ({error}): pip install 'whisper-apr[mic]', "
             "or pipe raw samples in with --input -"
         ) from error
-    come: queue.Queue[npt.NDArray[Any]] = queue.Queue()
-    lost = False
+    recorded: queue.Queue[npt.NDArray[Any]] = queue.Queue()
+    has_overflowed = False
 
-    def take(block: npt.NDArray[Any], n_frame: int, time: Any, status: Any) -> None:
-        nonlocal lost
-        if status and status.input_overflow and not lost:  # the machine was too busy to call in time
-            lost = True
-            fail("some of the microphone's sound came too fast and was lost; words may be missing")
-        come.put(block[:, 0].copy())  # the block is PortAudio's, and used again
+    def callback(block: npt.NDArray[Any], n_frame: int, time: Any, status: Any) -> None:
+        nonlocal has_overflowed
+        if status and status.input_overflow and not has_overflowed:
+            has_overflowed = True
+            print_message("the machine is too busy, and part of the recording was lost; words may be missing")
+        recorded.put(block[:, 0].copy())  # a copy, because PortAudio reuses the block
 
     try:
-        with sounddevice.InputStream(samplerate=rate, channels=1, dtype="float32", callback=take):
+        with sounddevice.InputStream(samplerate=rate, channels=1, dtype="float32", callback=callback):
             while True:
-                blocks = [come.get()]
+                blocks = [recorded.get()]
                 with suppress(queue.Empty):
                     while True:
-                        blocks.append(come.get_nowait())
+                        blocks.append(recorded.get_nowait())
                 yield np.concatenate(blocks)
     except sounddevice.PortAudioError as error:
-        raise WhisperAprError(f"the microphone cannot be read: {error}") from error
+        raise WhisperAprError(f"cannot read the microphone: {error}") from error
 
 
-class _Line:
-    """Settled words on stdout; on a terminal, the guess at the next ones after them, dim."""
+class _LiveLine:
+    """Prints settled words; on a terminal, also the tentative ones after them, dimmed and later replaced."""
 
     def __init__(self) -> None:
-        self._end: float | None = None  # of the last word
+        self._end: float | None = None  # of the last word, in seconds
         self._column = 0
         self._is_terminal = sys.stdout.isatty()
 
     def show(self, text: LiveText) -> None:
+        """Print an update."""
         if not text.settled and not self._is_terminal:
             return
-        parts = ["\x1b[0J"] if self._is_terminal else []  # away with the guess
+        parts = ["\x1b[0J"] if self._is_terminal else []  # erase the tentative words
         width = shutil.get_terminal_size().columns
         for word in text.settled:
             shown = word.word if self._column else word.word.lstrip()
@@ -107,33 +132,37 @@ class _Line:
             parts.append(shown)
             self._column = (self._column + len(shown)) % width
             self._end = word.end
-        if self._is_terminal and text.tentative:  # within the line, so that the cursor finds back
+        if self._is_terminal and text.tentative:  # cut at the end of the line, so that the cursor can return
             parts.append(f"\x1b7\x1b[2m{text.tentative_text[: width - self._column - 1]}\x1b[0m\x1b8")
-        out("".join(parts))
+        write_stdout("".join(parts))
 
     def end(self) -> None:
+        """End the last line."""
         if self._end is not None:
-            out("\n")
+            write_stdout("\n")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Transcribe until the input ends or Ctrl-C is pressed, and return the exit status."""
     source = args.input or ("mic" if sys.stdin is not None and sys.stdin.isatty() else "-")
     if source == "-":
         check_stdin()
     if source == "mic" and args.channels != 1:
-        raise OptionError("the microphone has one channel; --channels is for the standard input")
+        raise OptionError("--channels is for the standard input only; the microphone is recorded with one channel")
     options = {"channel": args.channel, "strict": args.strict, "language": args.language, "task": args.task}
-    _, for_hearings = live_options(sampling_rate=args.rate, step=args.step, **options)
-    split_options(for_hearings)  # what is not allowed is said before the model is loaded
+    _, decoding = live_options(sampling_rate=args.rate, step=args.step, **options)
+    split_options(decoding)  # check the options before the model is loaded
     with Status() as status:
-        status.say(f"loading {args.model}")
-        stream = LiveTranscriber(open_engine(args), sampling_rate=args.rate, step=args.step, **options)
-        status.say(f"listening to {'the microphone; Ctrl-C ends it' if source == 'mic' else 'the standard input'}")
-        line = _Line()
+        status.show(f"loading {args.model}")
+        stream = LiveTranscriber(open_model(args), sampling_rate=args.rate, step=args.step, **options)
+        status.show(
+            f"listening to {'the microphone; press Ctrl-C to end' if source == 'mic' else 'the standard input'}"
+        )
+        line = _LiveLine()
         blocks = (
             _microphone_blocks(args.rate)
             if source == "mic"
-            else _stdin_blocks(TYPES[args.sample_format], args.channels)
+            else _stdin_blocks(DTYPES[args.sample_format], args.channels)
         )
         with closing(blocks):  # type: ignore[type-var]
             try:

@@ -1,8 +1,8 @@
-"""What an interrupted run leaves of its recordings, and how the next one goes on from it.
+"""Partial results: the files that an interrupted run leaves, and from which the next run resumes.
 
-Of a recording that was begun there is `NAME.FORMAT.partial` for each format, with the segments that had settled, and
-`NAME.resume.partial`, with every window that was decoded. A run with the same model and options takes these windows from there and
-decodes the others; its results are those of a run that was never interrupted. When they are written, the partial ones are removed.
+For each recording that was begun, `NAME.FORMAT.partial` has the finished segments in each format, and
+`NAME.resume.partial` has the result of every decoded window as JSON. A run with the same model and options reuses these
+windows, decodes the others, and produces the same files as an uninterrupted run; then it removes the partial files.
 """
 
 import argparse
@@ -21,27 +21,27 @@ from ..inference.results import Segment
 from ..output import FORMATS
 from .inputs import Input
 from .outputs import PARTIAL, Outputs
-from .terminal import fail, writing
+from .terminal import output_errors, print_message
 
-STATE = "resume"  # stands where a result has its format
+RESUME = "resume"  # takes the place of a format in the name of the file with the decoded windows
 
 
 def fingerprint(args: argparse.Namespace, options: Mapping[str, Any]) -> str:
-    """Tell apart runs whose windows may have other texts: by model, options, kernels and version."""
+    """Return a hash of all that decoded windows depend on: the model, the options, the backend and the version."""
     from .. import __version__
 
     about = [
         __version__,
         simd.backend(),
         args.compute_type,
-        _identity(args.model),
+        _model_files(args.model),
         sorted((name, repr(value)) for name, value in options.items()),
     ]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
 
 
-def _identity(model: str) -> list[Any]:
-    """A model's name, or its files with their sizes and times."""
+def _model_files(model: str) -> list[Any]:
+    """Return a model's name or real path, and the names, sizes and modification times of its files."""
     path = Path(model)
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
     about = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -49,60 +49,70 @@ def _identity(model: str) -> list[Any]:
 
 
 class Partials:
-    """The partial results of a run."""
+    """The partial results of a run's recordings."""
 
-    def __init__(self, outputs: Outputs, inputs: Sequence[Input], mark: str, n_vocab: int) -> None:
-        """Take what an earlier run left. `mark` is this one's fingerprint, `n_vocab` the number of the model's tokens."""
+    def __init__(self, outputs: Outputs, inputs: Sequence[Input], run_fingerprint: str, n_vocab: int) -> None:
+        """Load what an earlier run left; a file that cannot be used causes a warning.
+
+        Args:
+            outputs: The names of the files.
+            inputs: The recordings, in the order in which they are transcribed.
+            run_fingerprint: This run's `fingerprint`; the files of other runs are not used.
+            n_vocab: Number of the model's tokens.
+        """
         self.journal = Journal()
         self._outputs = outputs
         self._inputs = inputs
-        self._mark = mark
+        self._fingerprint = run_fingerprint
         self._segments: dict[int, list[Segment]] = {}
         for index, item in enumerate(inputs):
-            self._load(index, self._state(item), n_vocab)
+            self._load(index, self._resume_path(item), n_vocab)
 
-    def _state(self, item: Input) -> Path:
-        return self._outputs.path(item, STATE + PARTIAL)
+    def _resume_path(self, item: Input) -> Path:
+        return self._outputs.path(item, RESUME + PARTIAL)
 
     def _load(self, index: int, path: Path, n_vocab: int) -> None:
         try:
             content = json.loads(path.read_bytes())
-            if content["run"] == self._mark:
+            if content["run"] == self._fingerprint:
                 self.journal.load(index, content["windows"], n_vocab)
                 return
-            reason = "it was left by a run with another model or other options"
+            reason = "it belongs to a run with another model or other options"
         except FileNotFoundError:
             return
         except OSError as error:
             reason = error.strerror or str(error)
         except (ValueError, TypeError, KeyError, RecursionError):
             reason = "it is damaged"
-        fail(f"warning: {path} is not used, and the recording begun anew: {reason}")
+        print_message(f"warning: {path} is not used, and the recording is transcribed from the beginning: {reason}")
 
-    def take(self, index: int, segment: Segment) -> None:
-        """Note a segment that has settled."""
+    def add_segment(self, index: int, segment: Segment) -> None:
+        """Add a finished segment of recording `index`."""
         self._segments.setdefault(index, []).append(segment)
 
-    def finished(self, index: int) -> None:
-        """Forget a recording whose results are written, and remove what an earlier run left of it."""
+    def remove(self, index: int) -> None:
+        """Forget a recording whose results are written, and remove its files of an earlier run."""
         item = self._inputs[index]
         self.journal.forget(index)
         self._segments.pop(index, None)
-        if not self._state(item).is_file():  # then a file that is named like a partial result is none of ours
+        if not self._resume_path(item).is_file():  # then other files with the suffix are not this command's
             return
-        for each in (*FORMATS, STATE):
+        for each in (*FORMATS, RESUME):
             path = self._outputs.path(item, each + PARTIAL)
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                fail(f"warning: {path} cannot be removed: {error.strerror}")
+                print_message(f"warning: {path} cannot be removed: {error.strerror}")
 
-    def leave(self) -> list[Path]:
-        """Write what there is of the recordings that were begun, and return the files that say how far each one was.
+    def write(self) -> list[Path]:
+        """Write the partial results of all recordings that were begun.
 
-        What cannot be written is told, and ends it.
+        The first file that cannot be written is reported on stderr, and no further ones are tried.
+
+        Returns:
+            The files with the decoded windows.
         """
-        left: list[Path] = []
+        written: list[Path] = []
         for index, item in enumerate(self._inputs):
             windows = self.journal.dump(index)
             if not windows:
@@ -113,13 +123,13 @@ class Partials:
                 "segments": [segment.to_dict() for segment in segments],
                 "language": next(iter(windows.values()))["decoded"]["language"],
             }
-            path = self._state(item)
+            path = self._resume_path(item)
             try:
                 self._outputs.write_partial(item, result)
-                with writing(path), write_atomically(path) as file:
-                    file.write(json.dumps({"run": self._mark, "windows": windows}).encode())
+                with output_errors(path), write_atomically(path) as file:
+                    file.write(json.dumps({"run": self._fingerprint, "windows": windows}).encode())
             except OutputError as error:
-                fail(error)
+                print_message(error)
                 break
-            left.append(path)
-        return left
+            written.append(path)
+        return written

@@ -1,4 +1,4 @@
-"""How far the command is: on the last line of a terminal while it works, and in one line at the end."""
+"""Progress of a run: a bar on the terminal's last line, and a line with totals at the end."""
 
 import os
 import re
@@ -12,31 +12,31 @@ from typing import Any, TextIO
 
 from ..inference.results import Progress
 from .inputs import STDIN, Input
-from .terminal import SCREEN, fail, line, printable
+from .terminal import SCREEN, print_line, print_message, printable
 
-TICK = 0.25  # seconds after which the clock is shown anew where nothing else has changed
+TICK = 0.25  # seconds after which the elapsed time is redrawn if nothing else has changed
 BAR = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
-NAME_LENGTH = 32  # letters of a recording's name in front of the bar
+NAME_LENGTH = 32  # characters of a recording's name before the bar
 
-# Of recordings whose length has to be guessed: 128 kbit/s, as most MP3 and M4A files have it.
+# Rate used to guess a recording's duration from its size: 128 kbit/s, typical of MP3 and M4A.
 BYTES_PER_SECOND = 16_000
-# Their heads tell the length; libsndfile reads it without searching the file.
-WITH_LENGTH = frozenset([".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64"])
+# Formats whose header has the duration, so that libsndfile does not have to read the whole file.
+WITH_DURATION = frozenset([".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64"])
 
-REASONS = 3  # kinds of failures that the last line names
+MAX_REASONS = 3  # kinds of failure that the last line names
 
 
 class Status:
-    """The last line of a terminal.
+    """The terminal's last line: a state such as "loading base", or a progress bar.
 
-    There is none where stderr is no terminal, nor where the standard output is a pipe: who reads it may write to the same terminal.
+    Nothing is shown if stderr is not a terminal, or if stdout is a pipe, whose reader may write to the same terminal.
     """
 
     def __init__(self) -> None:
         self._is_shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not _is_pipe(sys.stdout)
         self._inputs: Sequence[Input] = ()
-        self._seconds: list[float] = []
-        self._shown_at = 0.0
+        self._durations: list[float] = []  # seconds, guessed until a recording is read
+        self._drawn_at = 0.0
 
     def __enter__(self) -> "Status":
         return self
@@ -45,55 +45,55 @@ class Status:
         self.close()
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         bar, SCREEN.bar = SCREEN.bar, None
         if bar is not None:
             with suppress(OSError):  # the terminal was closed
                 bar.close()
 
-    def say(self, text: str) -> None:
-        """Show a state that has no numbers, such as "loading base"."""
+    def show(self, text: str) -> None:
+        """Show a state without a bar."""
         self._open(desc=printable(text), bar_format="{desc}")
 
     def begin(self, inputs: Sequence[Input]) -> None:
-        """Show a bar over all the recordings, and that the first one is being opened."""
+        """Show a bar for all recordings, of which the first one is being opened."""
         self._inputs = inputs
         if self._is_shown:
-            self._seconds = [_guessed_seconds(each) for each in inputs]
-            total = sum(self._seconds)
-            self._open(total=total, desc=self._text(0, "listening: ", 0.0, total), bar_format=BAR)
+            self._durations = [_guess_duration(each) for each in inputs]
+            total = sum(self._durations)
+            self._open(total=total, desc=self._description(0, "opening ", 0.0, total), bar_format=BAR)
 
     def update(self, index: int, progress: Progress) -> None:
-        """Show how far recording `index` is; those before it are done."""
+        """Show the progress of recording `index`; those before it are done."""
         if SCREEN.bar is not None:
-            self._seconds[index] = progress.total
-            self._show(index, progress.done)
+            self._durations[index] = progress.total
+            self._draw(index, progress.done)
 
-    def ended(self, index: int, failed: bool = False) -> None:
-        """Show that recording `index` has come to its end, and that the next one is being opened."""
+    def end(self, index: int, failed: bool = False) -> None:
+        """Show that recording `index` is done, and that the next one is being opened."""
         if SCREEN.bar is not None:
-            if failed:  # it is no sound that was transcribed in no time
-                self._seconds[index] = 0.0
+            if failed:  # it does not count as transcribed
+                self._durations[index] = 0.0
             if index + 1 < len(self._inputs):
-                self._show(index + 1, 0.0)
+                self._draw(index + 1, 0.0)
 
     def tick(self) -> None:
-        """Let the clock go on. May be called as often as anybody likes."""
-        if SCREEN.bar is not None and time.monotonic() - self._shown_at > TICK:
-            self._shown_at = time.monotonic()
+        """Redraw the elapsed time, at most every TICK seconds."""
+        if SCREEN.bar is not None and time.monotonic() - self._drawn_at > TICK:
+            self._drawn_at = time.monotonic()
             SCREEN.refresh()
 
-    def _show(self, index: int, done: float) -> None:
+    def _draw(self, index: int, done: float) -> None:
         bar = SCREEN.bar
-        bar.total = sum(self._seconds)
-        bar.n = min(bar.total, sum(self._seconds[:index]) + done)
-        text = self._text(index, "" if done else "listening: ", bar.n, bar.total)
+        bar.total = sum(self._durations)
+        bar.n = min(bar.total, sum(self._durations[:index]) + done)
+        text = self._description(index, "" if done else "opening ", bar.n, bar.total)
         bar.set_description_str(text, refresh=False)
-        self._shown_at = time.monotonic()
+        self._drawn_at = time.monotonic()
         SCREEN.refresh()
 
-    def _text(self, index: int, state: str, done: float, total: float) -> str:
-        """What stands before the bar."""
+    def _description(self, index: int, state: str, done: float, total: float) -> str:
+        """Return the text before the bar, such as `2/3 talk.wav 0:01:10/0:05:00`."""
         count = f"{index + 1}/{len(self._inputs)} " if len(self._inputs) > 1 else ""
         name = printable(os.path.basename(self._inputs[index].label))
         if len(name) > NAME_LENGTH:
@@ -108,24 +108,24 @@ class Status:
 
         from tqdm import tqdm
 
-        tqdm.monitor_interval = 0  # no thread to watch the bar
-        tqdm.set_lock(threading.RLock())  # its own serves several processes, and may start one
+        tqdm.monitor_interval = 0  # no monitoring thread
+        tqdm.set_lock(threading.RLock())  # tqdm's own is for several processes, and may start one
         with suppress(OSError):
             SCREEN.bar = tqdm(leave=False, mininterval=0, smoothing=0, dynamic_ncols=True, **settings)
 
 
 def clock(seconds: float) -> str:
-    """`h:mm:ss`"""
+    """Format seconds as `h:mm:ss`."""
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
-def _guessed_seconds(item: Input) -> float:
-    """A recording's length as its head has it, or as its size lets one expect; the bar is set right when it has been read."""
+def _guess_duration(item: Input) -> float:
+    """Return a recording's duration in seconds from its header, or an estimate from its size; 0 if neither is known."""
     if item.path == STDIN or not os.path.isfile(item.path):
         return 0.0
-    if os.path.splitext(item.path)[1].lower() in WITH_LENGTH:
-        with suppress(Exception):  # whatever is wrong with it is told when it is read
+    if os.path.splitext(item.path)[1].lower() in WITH_DURATION:
+        with suppress(Exception):  # errors are reported when the recording is read
             import soundfile
 
             return float(soundfile.info(item.path).duration)
@@ -141,43 +141,49 @@ def _is_pipe(stream: TextIO) -> bool:
 
 
 class Tally:
-    """What became of the recordings."""
+    """Totals of a run: how many recordings were done, skipped or failed, and the speed."""
 
     def __init__(self) -> None:
         self.n_done = self.n_skipped = 0
-        self.sound = 0.0  # seconds that were transcribed
+        self.seconds = 0.0  # of audio that this run transcribed
         self._reasons = Counter[str]()
-        self._begin: float | None = None
-        self._seconds = 0.0
+        self._started_at: float | None = None
 
     @property
     def n_failed(self) -> int:
+        """The number of recordings that failed."""
         return self._reasons.total()
 
     def start_clock(self) -> None:
-        self._begin = time.monotonic()
+        """Start to measure the elapsed time."""
+        self._started_at = time.monotonic()
 
-    def failed(self, label: str, message: str) -> None:
-        """Count a failure and say it. The message may begin with the label."""
+    def add_failure(self, label: str, message: str) -> None:
+        """Count a failure and print it.
+
+        Args:
+            label: The recording's name.
+            message: What is wrong, with or without the name before it.
+        """
         reason = message.removeprefix(f"{label}: ")
-        fail(f"{label}: {reason}")
-        # in a program's own words, the name of the file may stand in the middle
+        print_message(f"{label}: {reason}")
+        # other programs' messages may contain the path: without it, equal reasons are counted together
         kind = re.sub(rf"\S*{re.escape(os.path.abspath(label))}\S*\s*", "", re.split(r"; | \(", reason)[0])
         self._reasons[kind] += 1
 
     def report(self) -> None:
-        """Write the last line."""
+        """Print the totals as one line on stderr."""
         parts = [f"{self.n_done} done"]
         if self.n_skipped:
             parts.append(f"{self.n_skipped} skipped")
         if self.n_failed:
-            named = [f"{n}: {reason}" for reason, n in self._reasons.most_common(REASONS)]
-            if (rest := self.n_failed - sum(n for _, n in self._reasons.most_common(REASONS))) > 0:
-                named.append(f"{rest}: other reasons")
-            parts.append(f"{self.n_failed} failed ({'; '.join(named)})")
+            listed = [f"{n}: {reason}" for reason, n in self._reasons.most_common(MAX_REASONS)]
+            if (rest := self.n_failed - sum(n for _, n in self._reasons.most_common(MAX_REASONS))) > 0:
+                listed.append(f"{rest}: other reasons")
+            parts.append(f"{self.n_failed} failed ({'; '.join(listed)})")
         text = ", ".join(parts)
-        if self._begin is not None and self.sound:
-            seconds = time.monotonic() - self._begin
-            speed = f", {self.sound / seconds:.1f} times real time" if seconds > 0 else ""
-            text += f"; {clock(self.sound)} of sound in {clock(seconds)}{speed}"
-        line(f"whisper-apr: {text}")
+        if self._started_at is not None and self.seconds:
+            elapsed = time.monotonic() - self._started_at
+            speed = f", {self.seconds / elapsed:.1f} times real time" if elapsed > 0 else ""
+            text += f"; {clock(self.seconds)} of audio in {clock(elapsed)}{speed}"
+        print_line(f"whisper-apr: {text}")

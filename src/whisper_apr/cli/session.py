@@ -1,4 +1,4 @@
-"""Recordings on their way through a model: what is shown of them meanwhile, and what is written."""
+"""A run of `whisper-apr transcribe`: transcribes the recordings, prints or writes the results, shows progress."""
 
 import argparse
 import io
@@ -14,106 +14,129 @@ from ..output import LineOptions, format_timestamp, prefix_speaker, write
 from ..output.colors import colorize
 from ..output.text import clean
 from ..recognizer import Recognizer
-from .arguments import open_engine
+from .arguments import open_model
 from .inputs import STDIN, Input
-from .outputs import NAMED, Outputs
+from .outputs import Outputs, list_paths
 from .partial import Partials, fingerprint
 from .progress import Status, Tally
-from .terminal import NobodyReads, fail, out, printable
+from .terminal import ReaderGone, print_message, printable, write_stdout
 
-SPEAKERS = 2  # channels that are decoded at once where each is transcribed apart: the two sides of a call
+N_CHANNEL = 2  # channels decoded at once with `--channel each`: usually the two sides of a call
 
 
 @dataclass
 class Session:
-    """What is shown and written of the recordings of a run, while they are transcribed in their order."""
+    """The recordings of a run, in order, and what to print and write of each.
+
+    Attributes:
+        inputs: The recordings.
+        outputs: The files to write, or None to print the results.
+        format: Format of the printed results, or None for plain lines.
+        layout: How words are laid out in subtitles.
+        prints_segments: Whether to print each segment as soon as it is final.
+        with_times: Whether to print a segment's times before its text.
+        with_colors: Whether to color words by their probability.
+        prints_paths: Whether to print the paths of the files that are written.
+        with_headers: Whether to print the recording's name before its text, because there are several.
+        status: The terminal's last line.
+        tally: The totals.
+    """
 
     inputs: Sequence[Input]
-    outputs: Outputs | None  # None: to the standard output
+    outputs: Outputs | None
     format: str | None
     layout: LineOptions
-    lines: bool  # segments are written to the standard output as they settle
+    prints_segments: bool
     with_times: bool
     with_colors: bool
-    names_files: bool  # the files that were written are named on the standard output
-    with_heads: bool  # several recordings share the standard output: each is named
+    prints_paths: bool
+    with_headers: bool
     status: Status
     tally: Tally
 
     def __post_init__(self) -> None:
-        self._headed = -1  # the recording whose name is on the standard output already
-        self._duration = 0.0
+        self._last_header = -1  # index of the recording whose name was printed last
+        self._duration = 0.0  # seconds, of the current recording
         self._partials: Partials | None = None
 
-    def _head(self, index: int) -> None:
-        """The name of a recording before its text, as `tail` has it."""
-        if self.with_heads and index != self._headed:
+    def _print_header(self, index: int) -> None:
+        """Print a recording's name before its text, in the style of `tail`."""
+        if self.with_headers and index != self._last_header:
             name = self.inputs[index].label
-            space = "" if self._headed < 0 else "\n"
-            self._headed = index
-            out(f"{space}==> {printable(name) if sys.stdout.isatty() else name} <==\n")
+            space = "" if self._last_header < 0 else "\n"
+            self._last_header = index
+            write_stdout(f"{space}==> {printable(name) if sys.stdout.isatty() else name} <==\n")
 
     def on_segment(self, index: int, segment: Segment) -> None:
+        """Handle a final segment of recording `index`."""
         if self._partials is not None:
-            self._partials.take(index, segment)
+            self._partials.add_segment(index, segment)
         text = clean(segment.text).strip()
-        if not self.lines or not text:
+        if not self.prints_segments or not text:
             return
         if self.with_colors:
             text = colorize(segment)
         text = prefix_speaker(segment.speaker, text)
         if self.with_times:
             text = f"[{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}] {text}"
-        self._head(index)
-        out(text + "\n")
+        self._print_header(index)
+        write_stdout(text + "\n")
 
     def on_progress(self, index: int, progress: Progress) -> None:
+        """Show the progress of recording `index`."""
         self._duration = progress.total
         self.status.update(index, progress)
 
     def finish(self, index: int, result: Transcription) -> None:
+        """Write or print the result of recording `index`, and count it."""
         item = self.inputs[index]
         if self.outputs is not None:
             for path in self.outputs.write(item, result):
-                if self.names_files:
-                    out(f"{path}\n")
+                if self.prints_paths:
+                    write_stdout(f"{path}\n")
         elif self.format == "json":
-            named = {"file": item.path} if self.with_heads else {}
-            self._write(named | result.to_dict())
-            out("\n")
+            file = {"file": item.path} if self.with_headers else {}
+            self._print_result(file | result.to_dict())
+            write_stdout("\n")
         else:
-            self._head(index)
-            if not self.lines:
-                self._write(result)
+            self._print_header(index)
+            if not self.prints_segments:
+                self._print_result(result)
         self.tally.n_done += 1
-        self.tally.sound += self._duration
+        self.tally.seconds += self._duration
         if self._partials is not None:
-            self.tally.sound -= self._partials.journal.reached(index)
-            self._partials.finished(index)
+            self.tally.seconds -= self._partials.journal.reached(index)
+            self._partials.remove(index)
 
-    def _write(self, result: Transcription | dict[str, object]) -> None:
+    def _print_result(self, result: Transcription | dict[str, object]) -> None:
         text = io.StringIO()
         write(result, str(self.format), text, self.layout)
-        out(text.getvalue())
+        write_stdout(text.getvalue())
 
     def run(self, args: argparse.Namespace, options: dict[str, Any]) -> None:
-        """Open the model and transcribe all of them. Where that is interrupted, what there is goes into partial results."""
-        self.status.say(f"loading {args.model}")
-        model = open_engine(args)
+        """Load the model and transcribe the recordings.
+
+        If the run is interrupted, partial results are written, a message says how to resume, and the exception is
+        raised again.
+
+        Args:
+            args: The parsed arguments.
+            options: What `decoding_options` returned.
+        """
+        self.status.show(f"loading {args.model}")
+        model = open_model(args)
         if self.outputs is not None:
-            mark, n_vocab = fingerprint(args, options), model.dims.n_vocab
-            self._partials = Partials(self.outputs, self.inputs, mark, n_vocab)
+            self._partials = Partials(self.outputs, self.inputs, fingerprint(args, options), model.dims.n_vocab)
         try:
             self._transcribe(model, options)
-        except (KeyboardInterrupt, NobodyReads):
+        except (KeyboardInterrupt, ReaderGone):
             self.status.close()
-            if self._partials is not None and (left := self._partials.leave()):
-                names = ", ".join(map(str, left[:NAMED])) + (
-                    f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-                )
+            if self._partials is not None and (written := self._partials.write()):
                 needs_flag = self.tally.n_done and not args.skip_existing and not args.overwrite
                 flag = " with --skip-existing" if needs_flag else ""
-                fail(f"what was decoded is kept in {names}; the same command{flag} goes on from there")
+                print_message(
+                    f"the text so far is saved in {list_paths(written)}; run the same command{flag} to continue"
+                )
             raise
 
     def _transcribe(self, model: Recognizer, options: dict[str, Any]) -> None:
@@ -122,7 +145,7 @@ class Session:
         self.status.begin(self.inputs)
         results = model.transcribe_many(
             (item.source() for item in self.inputs),
-            batch_size=batch_size if batch_size is not None else SPEAKERS if options.get("channel") == "each" else 1,
+            batch_size=batch_size if batch_size is not None else N_CHANNEL if options.get("channel") == "each" else 1,
             independent_windows=batch_size is not None,
             return_errors=True,
             on_segment=self.on_segment,
@@ -133,15 +156,15 @@ class Session:
         )
         for index, result in enumerate(results):
             if isinstance(result, AudioError):
-                self.tally.failed(self.inputs[index].label, _message(result, self.inputs[index]))
+                self.tally.add_failure(self.inputs[index].label, _error_message(result, self.inputs[index]))
             else:
                 self.finish(index, result)
-            self.status.ended(index, failed=isinstance(result, AudioError))
+            self.status.end(index, failed=isinstance(result, AudioError))
 
 
-def _message(error: WhisperAprError, item: Input) -> str:
-    """What is wrong with a recording."""
+def _error_message(error: WhisperAprError, item: Input) -> str:
+    """Return the error's message, without the number by which it calls a recording that was read from stdin."""
     text = str(error)
-    if item.path == STDIN:  # a copy of it, in which a reader can go back, is named by its number
+    if item.path == STDIN:
         return re.sub(r"^(<stdin>|-|\d+|the recording): ", "", text)
     return text

@@ -1,4 +1,4 @@
-"""What the command writes: results to the standard output, and everything else to stderr in whole lines."""
+"""Output of the command: results go to stdout, and all other messages to stderr, in whole lines."""
 
 import codecs
 import os
@@ -11,21 +11,23 @@ from typing import Any, NoReturn, TextIO
 
 from ..errors import AudioWarning, OutputError, WhisperAprError
 
-_warned: set[str] = set()  # the warnings that were shown already
+_shown_warnings: set[str] = set()  # texts of the warnings that this run has shown
 
 
 class Screen:
-    """A place for the one line that a terminal shows while the command works, which every other line has to make room for."""
+    """The progress bar on the terminal's last line, which is cleared while any other line is written."""
 
     def __init__(self) -> None:
-        self.bar: Any = None  # of tqdm
+        self.bar: Any = None  # a tqdm object, or None
 
     def clear(self) -> None:
+        """Remove the bar from the terminal until `refresh` is called."""
         if self.bar is not None:
             with suppress(OSError):  # the terminal was closed
                 self.bar.clear()
 
     def refresh(self) -> None:
+        """Draw the bar again."""
         if self.bar is not None:
             with suppress(OSError):
                 self.bar.refresh()
@@ -34,58 +36,66 @@ class Screen:
 SCREEN = Screen()
 
 
-def open_streams() -> None:
-    """Prepare the standard streams: letters that the encoding lacks, and descriptors that were closed by who started the process."""
+def prepare_streams() -> None:
+    """Prepare stdout and stderr for characters that their encoding lacks, and replace them if they are closed."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # print(file=None) would write to stdout
     if sys.stdout is None:
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")  # to write to it fails, as it should
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")  # read-only: writing must fail
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=ENCODING_ERRORS)
-    _warned.clear()
+    _shown_warnings.clear()
 
 
-def _unencodable(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Encode the bytes of a file name that are no text as they are, and letters that the encoding lacks as `\\u1234`."""
+def _encode_anyway(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Handle encoding errors: undecodable bytes of a file name stay as they are, other characters become `\\u1234`."""
     with suppress(UnicodeError):
         return codecs.lookup_error("surrogateescape")(error)
     return codecs.backslashreplace_errors(error)
 
 
 ENCODING_ERRORS = "whisper_apr"
-codecs.register_error(ENCODING_ERRORS, _unencodable)
+codecs.register_error(ENCODING_ERRORS, _encode_anyway)
 
 
 def discard(stream: TextIO) -> None:
-    """Send what a stream still holds, and all that follows, to nowhere: it cannot be written to, and is flushed when Python ends."""
-    with suppress(OSError, ValueError):  # not a file of the system's, or closed
+    """Redirect a stream that cannot be written to, with its buffered output, to the null device.
+
+    Otherwise Python would flush it at exit and print another error.
+    """
+    with suppress(OSError, ValueError):  # it has no file descriptor, or is closed
         descriptor, null = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, descriptor)
         os.close(null)
 
 
-class NobodyReads(BrokenPipeError):
-    """Whoever read the standard output has left."""
+class ReaderGone(BrokenPipeError):
+    """The process that read stdout has closed the pipe."""
 
 
-def flush() -> None:
-    """Flush the standard output. Raises NobodyReads, or OutputError; nothing that follows is then written."""
+def flush_stdout() -> None:
+    """Flush stdout.
+
+    Raises:
+        ReaderGone: The other end of the pipe is closed.
+        OutputError: Stdout cannot be written to. After either error, further output is discarded.
+    """
     try:
         sys.stdout.flush()
     except OSError as error:
-        _failed(error)
+        _stdout_failed(error)
 
 
-def _failed(error: OSError) -> NoReturn:
+def _stdout_failed(error: OSError) -> NoReturn:
     discard(sys.stdout)
     if isinstance(error, BrokenPipeError):
-        raise NobodyReads from error
-    raise OutputError(f"the standard output cannot be written to: {error.strerror or error}") from error
+        raise ReaderGone from error
+    raise OutputError(f"cannot write to the standard output: {error.strerror or error}") from error
 
 
-def out(text: str) -> None:
-    """Write text to the standard output, at once. Raises as `flush`."""
+def write_stdout(text: str) -> None:
+    """Write text to stdout and flush it. Raises the errors of `flush_stdout`."""
     shares_screen = sys.stdout.isatty()
     if shares_screen:
         SCREEN.clear()
@@ -93,14 +103,14 @@ def out(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        _failed(error)
+        _stdout_failed(error)
     if shares_screen:
         SCREEN.refresh()
 
 
 @contextmanager
-def writing(path: str | PathLike[str]) -> Iterator[None]:
-    """Turn the system's errors into an OutputError that names the file."""
+def output_errors(path: str | PathLike[str]) -> Iterator[None]:
+    """Convert an OSError in the `with` block to an OutputError that names the file."""
     try:
         yield
     except OSError as error:
@@ -110,13 +120,13 @@ def writing(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """The text in one line, with what would move a terminal's cursor or change its colors written as escapes."""
+    """Return the text as one line, with control characters, such as those that move the cursor, escaped."""
     words = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 
 
-def line(text: str) -> None:
-    """Write one line to stderr. Where that fails there is nobody to tell."""
+def print_line(text: str) -> None:
+    """Write one line to stderr. Errors are ignored, as there is nowhere to report them."""
     SCREEN.clear()
     try:
         sys.stderr.write(printable(text) + "\n")
@@ -126,25 +136,25 @@ def line(text: str) -> None:
     SCREEN.refresh()
 
 
-def fail(message: object) -> None:
-    """Write `whisper-apr: message` to stderr as one line, whatever the message holds."""
-    line(f"whisper-apr: {message}")
+def print_message(message: object) -> None:
+    """Write `whisper-apr: message` to stderr as one line; line breaks in the message become spaces."""
+    print_line(f"whisper-apr: {message}")
 
 
 def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Write a warning as one line, without the Python source that it comes from. Takes the place of `warnings.showwarning`.
+    """Print a warning as one line without its place in the source; a replacement of `warnings.showwarning`.
 
-    The same text is shown once: a recording may be read several times, and its warnings name it.
+    Each text is shown once, because a recording that is read several times causes its warnings each time.
     """
     text = str(message)
-    if text not in _warned:
-        _warned.add(text)
-        fail(f"warning: {text}")
+    if text not in _shown_warnings:
+        _shown_warnings.add(text)
+        print_message(f"warning: {text}")
 
 
 @contextmanager
-def shown_warnings() -> Iterator[None]:
-    """Show warnings by `show_warning`; those about recordings always, others by Python's filters."""
+def warnings_as_messages() -> Iterator[None]:
+    """Print warnings with `show_warning`: those about recordings always, others if Python's filters let them pass."""
     before = warnings.showwarning
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=AudioWarning)

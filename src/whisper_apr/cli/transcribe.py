@@ -1,6 +1,6 @@
-"""Turn recordings into text. Files, folders (with the folders in them) and patterns are taken; - is the standard input. Without
---output-dir the text goes to the standard output, as it settles. With it, it goes into files (all formats of openai-whisper unless
---output-format names one), whose names are written to the standard output; recordings of a folder keep the folders that they lie in."""
+"""Transcribe recordings. Without --output-dir the text is printed as it is decoded. With --output-dir it is written to
+files, in all of openai-whisper's formats unless --output-format names one, and the files' paths are printed; subfolders
+of a folder are kept. A run with --output-dir that is interrupted resumes when the same command is run again."""
 
 import argparse
 import sys
@@ -9,36 +9,50 @@ from typing import Any
 from ..errors import OptionError
 from ..output import ALL, FORMATS, LineOptions
 from ..output.colors import wants_colors
-from .arguments import add_engine, boolean, option, optional, switch
-from .decoding import add_decoding, decoding_options
-from .inputs import find_inputs, problem_with
+from .arguments import add_model_options, boolean, option, optional, switch
+from .decoding import add_decoding_options, decoding_options
+from .inputs import find_inputs, reason_unreadable
 from .outputs import Outputs
 from .progress import Status, Tally
 from .session import Session
 
-HELP = "turn recordings into text"
+HELP = "transcribe recordings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("audio", nargs="+", metavar="FILE", help="recording, folder of recordings, pattern, or -")
-    option(parser, "no-recursive", action="store_true", help="of a folder, leave out the folders in it")
-    add_engine(parser)
-    # openai-whisper's command has these too: here there is one device, and weights stay as the model's file has them
+    """Add the arguments of `transcribe`."""
+    parser.add_argument(
+        "audio", nargs="+", metavar="FILE", help="recording, folder of recordings, quoted pattern, or - for stdin"
+    )
+    option(parser, "no-recursive", action="store_true", help="skip the subfolders of folders")
+    add_model_options(parser)
+    # accepted for openai-whisper's sake: the only device is the CPU, and --compute-type takes the place of --fp16
     option(parser, "device", choices=("cpu",), default="cpu", help=argparse.SUPPRESS)
     option(parser, "fp16", type=boolean, nargs="?", const=True, default=True, help=argparse.SUPPRESS)
     group = parser.add_argument_group("output")
-    option(group, "output-format", "-f", choices=(*FORMATS, ALL), help="format of the text (default: plain lines)")
     option(
-        group, "output-dir", "-o", help="folder for files, one a recording and format, in place of the standard output"
+        group,
+        "output-format",
+        "-f",
+        choices=(*FORMATS, ALL),
+        metavar="FORMAT",
+        help=f"one of {', '.join(FORMATS)}, or {ALL} for those of openai-whisper (default: plain lines)",
+    )
+    option(
+        group,
+        "output-dir",
+        "-o",
+        metavar="FOLDER",
+        help="folder to write to, one file per recording and format (default: print the text)",
     )
     existing = group.add_mutually_exclusive_group()
-    option(existing, "skip-existing", action="store_true", help="pass over recordings whose files are there already")
-    option(existing, "overwrite", action="store_true", help="replace files that are there (default: they are an error)")
+    option(existing, "skip-existing", action="store_true", help="skip recordings whose files exist")
+    option(existing, "overwrite", action="store_true", help="replace files that exist (default: an error)")
     switch(
         group,
         "verbose",
         default=None,
-        help="True: print segments with their times; False: print no more than was asked for, and no last line",
+        help="True: print segments with their times; False: print neither paths nor totals (default: paths and totals)",
     )
     option(
         group,
@@ -46,16 +60,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--colours",
         dest="colors",
         action="store_true",
-        help="on a terminal: color each word from red to green by its probability; finds word times (NO_COLOR, FORCE_COLOR)",
+        help="color words from red to green by their probability, on a terminal (see NO_COLOR and FORCE_COLOR); "
+        "turns on --word-timestamps",
     )
-    switch(group, "highlight-words", help="srt and vtt: underline each word as it is spoken (needs --word-timestamps)")
+    switch(
+        group,
+        "highlight-words",
+        help="underline each word while it is spoken, in srt and vtt; needs --word-timestamps (default: False)",
+    )
     for name, meaning in (
-        ("max-line-width", "characters of a line"),
-        ("max-line-count", "lines of a cue (needs --max-line-width)"),
-        ("max-words-per-line", "words of a cue"),
+        ("max-line-width", "maximum characters per line, in srt, vtt and ass; needs"),
+        ("max-line-count", "maximum lines per cue, in srt, vtt and ass; needs --max-line-width and"),
+        ("max-words-per-line", "maximum words per cue, in srt, vtt and ass; needs"),
     ):
-        option(group, name, type=optional(int), help=f"srt, vtt and ass: {meaning} (needs --word-timestamps)")
-    parser.set_defaults(decoding_names=add_decoding(parser))
+        option(group, name, type=optional(int), help=f"{meaning} --word-timestamps (default: None, no limit)")
+    parser.set_defaults(decoding_names=add_decoding_options(parser))
 
 
 def _line_options(args: argparse.Namespace) -> LineOptions:
@@ -66,63 +85,66 @@ def _line_options(args: argparse.Namespace) -> LineOptions:
         highlight_words=args.highlight_words,
     )
     if not options.is_default and not getattr(args, "word_timestamps", False):
-        raise OptionError("how words are laid out (--max-..., --highlight-words) needs --word-timestamps True")
+        raise OptionError(
+            "--max-line-width, --max-line-count, --max-words-per-line and --highlight-words need --word-timestamps True"
+        )
     return options
 
 
-def _with_colors(args: argparse.Namespace, options: dict[str, Any], lines: bool) -> bool:
-    """Whether words are colored; their probabilities come with their times, which are then asked for."""
+def _use_colors(args: argparse.Namespace, options: dict[str, Any], prints_segments: bool) -> bool:
+    """Return whether to color words. If so, turn on word timestamps, as only they come with probabilities."""
     if not args.colors:
         return False
-    if not lines:
+    if not prints_segments:
         raise OptionError(
-            "--colors is about plain text on the standard output: leave out --output-format, or add --verbose True"
+            "--colors needs plain text on the standard output: leave out --output-format, or add --verbose True"
         )
     if options.get("word_timestamps") is False:
         raise OptionError("--colors needs the words' probabilities: leave out --word-timestamps False")
-    if wants := wants_colors(sys.stdout):
+    if use_colors := wants_colors(sys.stdout):
         options["word_timestamps"] = True
-    return wants
+    return use_colors
 
 
 def run(args: argparse.Namespace) -> int:
+    """Check arguments and files, transcribe the recordings, and return the exit status."""
     layout = _line_options(args)
     options = decoding_options(args, args.decoding_names)
     inputs, problems = find_inputs(args.audio, not args.no_recursive)
     outputs = None
     to_files = args.output_dir is not None or args.output_format == ALL
-    lines = bool(args.verbose) if to_files else args.output_format in (None, "txt")
-    with_colors = _with_colors(args, options, lines)
+    prints_segments = bool(args.verbose) if to_files else args.output_format in (None, "txt")
+    with_colors = _use_colors(args, options, prints_segments)
     if to_files:
         outputs = Outputs(args.output_dir or ".", args.output_format, inputs, layout)
         outputs.check(args.skip_existing, args.overwrite)
     elif args.skip_existing or args.overwrite:
-        raise OptionError("--skip-existing and --overwrite are about files: they need --output-dir")
-    tally, todo = Tally(), []
+        raise OptionError("--skip-existing and --overwrite need --output-dir")
+    tally, pending = Tally(), []
     for problem in problems:
-        tally.failed(*problem)
+        tally.add_failure(*problem)
     for item in inputs:
         if outputs is not None and outputs.is_done(item):
             tally.n_skipped += 1
-        elif reason := problem_with(item):
-            tally.failed(item.label, reason)
+        elif reason := reason_unreadable(item):
+            tally.add_failure(item.label, reason)
         else:
-            todo.append(item)
+            pending.append(item)
     several = len(inputs) + len(problems) > 1
     is_reported = args.verbose is not False and (several or outputs is not None or sys.stderr.isatty())
     try:
-        if todo:
+        if pending:
             with Status() as status:
                 Session(
-                    inputs=todo,
+                    inputs=pending,
                     outputs=outputs,
                     format=args.output_format,
                     layout=layout,
-                    lines=lines,
+                    prints_segments=prints_segments,
                     with_times=bool(args.verbose),
                     with_colors=with_colors,
-                    names_files=args.verbose is not False,
-                    with_heads=several,
+                    prints_paths=args.verbose is not False,
+                    with_headers=several,
                     status=status,
                     tally=tally,
                 ).run(args, options)

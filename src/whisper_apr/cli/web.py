@@ -1,5 +1,5 @@
-"""Serve a page that transcribes in the browser. The recording never leaves the machine: Python runs in the page, by Pyodide, which comes from its
-usual place unless --pyodide names a folder that holds it."""
+"""Serve a page that transcribes recordings in the browser. Recordings stay on this machine: Python runs in the page,
+with Pyodide, which is loaded from cdn.jsdelivr.net unless --pyodide names a local copy."""
 
 import argparse
 import tempfile
@@ -9,36 +9,57 @@ from pathlib import Path
 from .. import __version__
 from ..errors import OptionError, WhisperAprError
 from .arguments import option
-from .terminal import out
+from .terminal import write_stdout
 
 HELP = "serve a page that transcribes in the browser"
 DEFAULT_PORT = 8008
-WHEEL_FOLDERS = (Path(), Path("dist"))  # where a wheel is looked for; wheels/wasm.sh puts it into dist
+WHEEL_FOLDERS = (Path(), Path("dist"))  # searched for the wheel; wheels/wasm.sh writes it to dist
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    option(parser, "port", type=int, default=DEFAULT_PORT, help=f"port on 127.0.0.1 (default: {DEFAULT_PORT}; 0: any)")
+    """Add the arguments of `web`."""
+    option(
+        parser,
+        "port",
+        type=int,
+        default=DEFAULT_PORT,
+        help=f"port on 127.0.0.1; 0: any free one (default: {DEFAULT_PORT})",
+    )
     option(
         parser,
         "model",
         default="digits",
-        help="name or path of a model (default: digits, which comes with the package)",
+        metavar="MODEL",
+        help="name or path of a model (default: digits, which is included in the package)",
     )
     option(
         parser,
         "wheel",
         type=Path,
-        help="whisper_apr's wheel for Pyodide (default: one of this version in this folder or in dist)",
+        metavar="FILE",
+        help="whisper_apr's wheel for Pyodide (default: this version's, in the current folder or in dist)",
     )
-    option(parser, "pyodide", type=Path, help="folder with Pyodide (default: its usual place on the web)")
-    option(parser, "numpy", type=Path, help="NumPy's wheel for Pyodide (default: Pyodide's own)")
+    option(
+        parser,
+        "pyodide",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with Pyodide (default: load it from cdn.jsdelivr.net)",
+    )
+    option(
+        parser,
+        "numpy",
+        type=Path,
+        metavar="FILE",
+        help="NumPy's wheel for Pyodide (default: the one that belongs to Pyodide)",
+    )
     option(parser, "open", action="store_true", help="open the page in the browser")
 
 
-def _existing(path: Path, what: str) -> Path:
-    found = path.is_dir() if what == "folder" else path.is_file()
-    if not found:
-        raise OptionError(f"{path}: no such {what}")
+def _check_exists(path: Path, kind: str) -> Path:
+    exists = path.is_dir() if kind == "folder" else path.is_file()
+    if not exists:
+        raise OptionError(f"{path}: no such {kind}")
     return path
 
 
@@ -47,13 +68,13 @@ def _find_wheel() -> Path:
         if found := sorted(folder.glob(f"whisper_apr-{__version__}-*_wasm32.whl")):
             return found[-1]
     raise OptionError(
-        f"there is no wheel of whisper_apr {__version__} for Pyodide in this folder or in dist; "
+        f"there is no wheel of whisper_apr {__version__} for Pyodide in the current folder or in dist; "
         "build one with wheels/wasm.sh, or name one with --wheel"
     )
 
 
-def _servable(name: str, folder: Path) -> Path:
-    """An `.apr` file that can be read as it comes: the one that is named, as it is, or what the name leads to, written into the folder."""
+def _as_apr(name: str, folder: Path) -> Path:
+    """Return the path of the model as an .apr file of version 2; if it is anything else, convert it into the folder."""
     from ..formats.apr import is_version_2, write_apr
     from ..formats.apr.header import MAGIC
     from ..hub import find_checkpoint
@@ -69,25 +90,26 @@ def _servable(name: str, folder: Path) -> Path:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..web.server import Server, folder_paths
+    """Serve the page until the process is interrupted."""
+    from ..web.server import Server, files_in_folder
 
-    wheel = _find_wheel() if args.wheel is None else _existing(args.wheel, "file")
+    wheel = _find_wheel() if args.wheel is None else _check_exists(args.wheel, "file")
     settings, paths = {"model": "model.apr", "wheel": wheel.name}, {wheel.name: wheel}
     if args.numpy is not None:
         settings["numpy"] = args.numpy.name
-        paths[args.numpy.name] = _existing(args.numpy, "file")
+        paths[args.numpy.name] = _check_exists(args.numpy, "file")
     if args.pyodide is not None:
         settings["pyodide"] = "pyodide/"
-        paths |= folder_paths("pyodide", _existing(args.pyodide, "folder"))
+        paths |= files_in_folder("pyodide", _check_exists(args.pyodide, "folder"))
     with tempfile.TemporaryDirectory() as folder:
-        paths["model.apr"] = _servable(args.model, Path(folder))
+        paths["model.apr"] = _as_apr(args.model, Path(folder))
         try:
             server = Server(args.port, paths, settings)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise WhisperAprError(f"port {args.port}: {reason}; choose another with --port") from error
+            raise WhisperAprError(f"port {args.port}: {reason}; choose another one with --port") from error
         with server:
-            out(f"{server.url} (Ctrl-C ends it)\n")
+            write_stdout(f"{server.url} (press Ctrl-C to stop)\n")
             if args.open:
                 webbrowser.open(server.url)
             server.serve_forever()

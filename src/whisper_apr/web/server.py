@@ -294,6 +294,6 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def folder_paths(prefix: str, folder: Path) -> dict[str, Path]:
+def files_in_folder(prefix: str, folder: Path) -> dict[str, Path]:
     """The files of a folder, not of its subfolders, under `prefix/`."""
     return {f"{prefix}/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}
