@@ -15,6 +15,7 @@ from recordings import DATA, speech
 from whisper_apr import (
     BatchedInferencePipeline,
     DecodingOptions,
+    LineOptions,
     LiveOptions,
     LiveTranscriber,
     Recognizer,
@@ -399,7 +400,9 @@ def test_help_describes_every_parameter(entry_point):
     )
 
 
-@pytest.mark.parametrize("options", [DecodingOptions, TranscribeOptions, LiveOptions])
+@pytest.mark.parametrize(
+    "options", [DecodingOptions, TranscribeOptions, LiveOptions, ReadingOptions, VadOptions, LineOptions]
+)
 def test_every_field_of_the_options_is_described(options):
     assert list(documented(options)) == [f.name for f in fields(options)]
 

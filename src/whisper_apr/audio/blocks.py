@@ -25,12 +25,12 @@ def check_format(name: str, rate: float, channels: int) -> None:
     """Check the sampling rate and the channel count that a file's header states.
 
     Args:
-        name: the recording's name, for the message.
-        rate: sampling rate in Hz.
-        channels: number of channels.
+        name: The recording's name, for the message.
+        rate: Sampling rate in Hz.
+        channels: Number of channels.
 
     Raises:
-        AudioError: the rate or the channel count is outside what can be read.
+        AudioError: The rate or the channel count is outside what can be read.
     """
     if not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(f"{name}: {channels} channels; 1 to {MAX_CHANNELS} can be read")

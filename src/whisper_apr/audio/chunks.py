@@ -102,7 +102,7 @@ class AudioSection:
         """Yield the samples of a PCM or FLOAT section.
 
         Raises:
-            DecodeError: the samples have an unknown size.
+            DecodeError: The samples have an unknown size.
         """
         channels, rate, align = self._number("H", 2), self._number("I", 4), self._number("H", 12)
         check_format(name, rate, channels)
@@ -132,7 +132,7 @@ def find_audio_sections(content: RandomAccessBytes, damage: DamageReport) -> Ite
     A length left open is not damage: a program that writes to a pipe cannot know it.
 
     Raises:
-        DecodeError: the first file has no samples, or is not of a format in this module.
+        DecodeError: The first file has no samples, or is not of a format in this module.
     """
     start = 0
     while start < content.size:

@@ -35,10 +35,10 @@ class AudioFile:
         """Set the source.
 
         Args:
-            source: a path, the bytes of a file (bytes, bytearray, memoryview), or a binary file object, which is read
+            source: A path, the bytes of a file (bytes, bytearray, memoryview), or a binary file object, which is read
                 from its current position.
-            track: the number of the audio track, counted from 0; None for the one that a player would choose.
-            strict: raise AudioError for damage instead of issuing an AudioWarning.
+            track: The number of the audio track, counted from 0; None for the one that a player would choose.
+            strict: Raise AudioError for damage instead of issuing an AudioWarning.
 
         Raises:
             AudioError: `source` is not one of these.
@@ -56,7 +56,7 @@ class AudioFile:
             Nothing is yielded if the header is valid but there are no samples.
 
         Raises:
-            AudioError: the source cannot be read or decoded.
+            AudioError: The source cannot be read or decoded.
         """
         damage = DamageReport(self.name, self.strict)
         n_out = 0
@@ -99,7 +99,7 @@ def _native_blocks(content: RandomAccessBytes, track: int | None, name: str, dam
     """Decode with this package and libsndfile.
 
     Raises:
-        DecodeError: they cannot decode the recording; usually before the first block.
+        DecodeError: They cannot decode the recording; usually before the first block.
     """
     gap_filler = GapFiller(content.size)
     start, _ = skip_tags(content, 0, content.size) if content.read(0, 3) == b"ID3" else (0, 0)

@@ -35,7 +35,7 @@ class Diagnostics:
         """Issue an AudioWarning, unless one of this kind was issued before.
 
         Raises:
-            AudioError: with `strict`, in place of the warning.
+            AudioError: With `strict`, in place of the warning.
         """
         if self.strict:
             raise AudioError(message)
@@ -57,10 +57,10 @@ class DamageReport:
         """Record a problem, ignoring exact repetitions.
 
         Args:
-            problem: a clause saying what is wrong and where, without the recording's name.
+            problem: A clause saying what is wrong and where, without the recording's name.
 
         Raises:
-            AudioError: with `strict`.
+            AudioError: With `strict`.
         """
         if self.strict:
             raise AudioError(f"{self.name}: {problem}")

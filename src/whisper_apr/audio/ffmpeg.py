@@ -171,11 +171,11 @@ def ffmpeg_blocks(
     """Decode with ffmpeg, at the recording's own rate and channels, with silence for gaps in the track.
 
     Args:
-        program: the path of ffmpeg.
-        source: the recording.
-        track: the number of the audio track, from 0; None for ffmpeg's choice.
-        size: of the recording, in bytes, which limits the silence.
-        damage: where damage is recorded.
+        program: The path of ffmpeg.
+        source: The recording.
+        track: The number of the audio track, from 0; None for ffmpeg's choice.
+        size: Of the recording, in bytes, which limits the silence.
+        damage: Where damage is recorded.
 
     Yields:
         `(rate, samples)`: Hz, float32 `(n, channels)`.

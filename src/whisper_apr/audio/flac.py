@@ -225,7 +225,7 @@ def flac_blocks(
     """Decode the FLAC stream at offset `start`, and those concatenated to it, with silence for damaged frames.
 
     Raises:
-        DecodeError: there is no FLAC stream; before the first block.
+        DecodeError: There is no FLAC stream; before the first block.
     """
     stream = _parse_stream_info(content, start)
     if not stream:

@@ -37,13 +37,13 @@ class ReadingOptions:
     """How to read a recording.
 
     Args:
-        sampling_rate: of samples, in Hz; files state their own.
-        channel: a channel's number, from 0; "mix" for the mean of all channels; "each" for all channels, kept apart.
-        track: the number of a file's audio track, from 0; None for the one that a player would choose.
-        strict: raise AudioError instead of issuing an AudioWarning.
+        sampling_rate: Of samples, in Hz; files state their own.
+        channel: A channel's number, from 0; "mix" for the mean of all channels; "each" for all channels, kept apart.
+        track: The number of a file's audio track, from 0; None for the one that a player would choose.
+        strict: Raise AudioError instead of issuing an AudioWarning.
 
     Raises:
-        OptionError: a value is not allowed.
+        OptionError: A value is not allowed.
     """
 
     sampling_rate: Annotated[float, RATE] = SAMPLE_RATE
@@ -102,15 +102,15 @@ class AudioReader:
         """Yield the audio from its beginning.
 
         Args:
-            channel: overrides the options' channel.
-            rate: of the output, in Hz.
-            allow_empty: accept a source without samples.
+            channel: Overrides the options' channel.
+            rate: Of the output, in Hz.
+            allow_empty: Accept a source without samples.
 
         Yields:
             float32 blocks `(n,)` of up to ten seconds, or `(n, channels)` for channel "each".
 
         Raises:
-            AudioError: the audio cannot be read, or has no samples.
+            AudioError: The audio cannot be read, or has no samples.
         """
         selector = ChannelSelector(self.name, self.options.channel if channel is None else channel, self._diagnostics)
         resampler: Resampler | None = None
@@ -168,18 +168,18 @@ def stream_audio(
     The blocks, concatenated, are the result of `load_audio`.
 
     Args:
-        source: as for `load_audio`.
-        sampling_rate: as for `load_audio`.
-        channel: as for `load_audio`.
-        track: as for `load_audio`.
-        strict: as for `load_audio`.
+        source: As for `load_audio`.
+        sampling_rate: As for `load_audio`.
+        channel: As for `load_audio`.
+        track: As for `load_audio`.
+        strict: As for `load_audio`.
 
     Yields:
         float32 blocks `(n,)` at 16 kHz, or `(n, channels)` for channel "each". A block holds up to ten seconds.
 
     Raises:
-        AudioError: as for `load_audio`.
-        OptionError: as for `load_audio`.
+        AudioError: As for `load_audio`.
+        OptionError: As for `load_audio`.
     """
     return AudioReader(source, ReadingOptions(sampling_rate, channel, track, strict)).blocks()
 
@@ -195,25 +195,25 @@ def load_audio(
     """Load a recording as float32 samples at 16 kHz, with full scale at 1.
 
     Args:
-        source: a path, the bytes of a file, or a binary file object. WAV, FLAC, Ogg and MP3 are decoded by the package
+        source: A path, the bytes of a file, or a binary file object. WAV, FLAC, Ogg and MP3 are decoded by the package
             soundfile (libsndfile), other formats by the program ffmpeg, if it is on PATH.
             Or samples `(n,)` or `(n, channels)`: an array, any object that NumPy converts to one (such as a torch
             tensor on the CPU), or a list of numbers. Integers are divided by the largest magnitude of their dtype;
             floats have full scale at 1.
             Or an iterable of such blocks of samples, in order.
-        sampling_rate: of samples, in Hz, 1000 to 1,000,000. Ignored for files, which state their own.
-        channel: a channel's number, counted from 0; "mix" for the mean of all channels; "each" for all channels, kept
+        sampling_rate: Of samples, in Hz, 1000 to 1,000,000. Ignored for files, which state their own.
+        channel: A channel's number, counted from 0; "mix" for the mean of all channels; "each" for all channels, kept
             apart.
-        track: the number of a file's audio track, counted from 0; None for the one that a player would choose.
-        strict: raise AudioError instead of issuing an AudioWarning: for audio that is damaged or cut short, samples
+        track: The number of a file's audio track, counted from 0; None for the one that a player would choose.
+        strict: Raise AudioError instead of issuing an AudioWarning: for audio that is damaged or cut short, samples
             whose scale is doubtful, and channels that cancel each other out.
 
     Returns:
         float32 samples `(n,)`; `(n, channels)` for channel "each".
 
     Raises:
-        AudioError: there is no audio to read, or no such channel or track.
-        OptionError: an option's value is not allowed.
+        AudioError: There is no audio to read, or no such channel or track.
+        OptionError: An option's value is not allowed.
     """
     reader = AudioReader(source, ReadingOptions(sampling_rate, channel, track, strict))
     return np.concatenate(list(reader.blocks()))
@@ -223,9 +223,9 @@ def pad_or_trim(array: npt.NDArray[Any], length: int = N_SAMPLES, *, axis: int =
     """Cut an array to `length` along one axis, or pad it with zeros at the end.
 
     Args:
-        array: samples or features, of any shape.
-        length: the result's size along `axis`; by default 30 s of samples at 16 kHz.
-        axis: the axis to cut or pad.
+        array: Samples or features, of any shape.
+        length: The result's size along `axis`; by default 30 s of samples at 16 kHz.
+        axis: The axis to cut or pad.
 
     Returns:
         A view of `array` if it is long enough, otherwise a padded copy.

@@ -27,7 +27,7 @@ def timed_blocks(file: IO[bytes]) -> Iterator[tuple[float, int, npt.NDArray[Any]
     """Read the blocks of a file, up to its end or to the first truncated or invalid element.
 
     Args:
-        file: a binary file; it need not be seekable.
+        file: A binary file; it need not be seekable.
 
     Yields:
         `(time, rate, samples)`: when the block begins, in seconds; the rate in Hz; float32 samples `(n, channels)`.

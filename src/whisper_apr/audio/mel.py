@@ -36,7 +36,7 @@ def mel_filters(n_mels: int) -> FloatArray:
     The filters are triangles of equal area, evenly spaced on Slaney's mel scale from 0 to 8 kHz.
 
     Args:
-        n_mels: number of bands, 80 or 128 in Whisper's models.
+        n_mels: Number of bands, 80 or 128 in Whisper's models.
 
     Returns:
         A read-only float32 array `(n_mels, 201)`, one column per FFT bin.
@@ -78,17 +78,17 @@ def log_mel_spectrogram(
     reflected at both ends, repeatedly if it is shorter than half a frame.
 
     Args:
-        audio: a path, or samples `(n,)` at 16 kHz in any form that `load_audio` accepts; integers are divided by the
+        audio: A path, or samples `(n,)` at 16 kHz in any form that `load_audio` accepts; integers are divided by the
             largest magnitude of their dtype.
-        n_mels: number of mel bands; a model's `dims.n_mels`.
-        padding: zeros to append, in samples.
+        n_mels: Number of mel bands; a model's `dims.n_mels`.
+        padding: Zeros to append, in samples.
         device: ignored; accepted for compatibility with openai-whisper.
 
     Returns:
         A float32 array `(n_mels, (n + padding) // 160)`.
 
     Raises:
-        AudioError: the file cannot be read, or the samples are not numbers `(n,)`.
+        AudioError: The file cannot be read, or the samples are not numbers `(n,)`.
     """
     is_path = isinstance(audio, str | PathLike)
     samples = load_audio(audio) if is_path else scale_to_float32(as_array(audio, "the samples"))
@@ -122,7 +122,7 @@ def normalize_log_mel(log_mel: FloatArray, maximum: float) -> FloatArray:
 
     Args:
         log_mel: log10 of the mel bands' power, `(n_mels, n_frame)`.
-        maximum: the largest value in the whole recording.
+        maximum: The largest value in the whole recording.
 
     Returns:
         `log_mel`.

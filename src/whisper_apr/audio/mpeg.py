@@ -356,6 +356,6 @@ def mpeg_blocks(
     """Decode the MPEG audio between two offsets, which may be several concatenated files.
 
     Raises:
-        DecodeError: there are no MPEG audio frames; before the first block.
+        DecodeError: There are no MPEG audio frames; before the first block.
     """
     yield from _MpegDecoder(content, name, damage, gap_filler).blocks(start, end)

@@ -154,15 +154,15 @@ def ogg_blocks(
     """Decode the Ogg file at offset `start`, and those chained to it.
 
     Args:
-        content: the recording.
-        start: offset of the first page.
-        track: the number of the audio stream among multiplexed ones, from 0; None for the first.
-        name: what the recording is called in messages.
-        damage: where damage is recorded.
-        gap_filler: limits the silence in place of missing audio.
+        content: The recording.
+        start: Offset of the first page.
+        track: The number of the audio stream among multiplexed ones, from 0; None for the first.
+        name: What the recording is called in messages.
+        damage: Where damage is recorded.
+        gap_filler: Limits the silence in place of missing audio.
 
     Raises:
-        AudioError: there is no such track.
+        AudioError: There is no such track.
         DecodeError: libsndfile cannot decode the first stream; before the first block.
     """
     n_out = 0

@@ -200,12 +200,12 @@ class Resampler:
         """Set up a stream.
 
         Args:
-            rate_in: the input's sampling rate in Hz; it need not be an integer.
-            rate_out: the output's sampling rate in Hz; one rate may be at most 1024 times the other.
-            axis: the time axis of the blocks.
+            rate_in: The input's sampling rate in Hz; it need not be an integer.
+            rate_out: The output's sampling rate in Hz; one rate may be at most 1024 times the other.
+            axis: The time axis of the blocks.
 
         Raises:
-            AudioError: a rate is not a positive number, or the rates are too far apart.
+            AudioError: A rate is not a positive number, or the rates are too far apart.
         """
         self._up, self._down = _ratio(rate_in, rate_out)
         self._filter = _make_filter(self._up, self._down) if self._up != self._down else None
@@ -223,7 +223,7 @@ class Resampler:
         44.1 to 16 kHz).
 
         Args:
-            x: real numbers, which are not scaled. All axes but the time axis must be as in the first block.
+            x: Real numbers, which are not scaled. All axes but the time axis must be as in the first block.
 
         Returns:
             A float32 array with the shape of `x`, except along the time axis.
@@ -346,16 +346,16 @@ def resample(x: npt.ArrayLike, rate_in: float, rate_out: float, *, axis: int = -
     of the first input. The recording is assumed to be surrounded by zeros.
 
     Args:
-        x: real numbers, which are not scaled. Axes other than `axis` are channels, each resampled separately.
-        rate_in: sampling rate of `x` in Hz; it need not be an integer.
-        rate_out: sampling rate of the result in Hz; one rate may be at most 1024 times the other.
-        axis: the time axis.
+        x: Real numbers, which are not scaled. Axes other than `axis` are channels, each resampled separately.
+        rate_in: Sampling rate of `x` in Hz; it need not be an integer.
+        rate_out: Sampling rate of the result in Hz; one rate may be at most 1024 times the other.
+        axis: The time axis.
 
     Returns:
         A C-contiguous float32 array of length `ceil(n * rate_out / rate_in)` along `axis`, where n is the length of
         `x`.
 
     Raises:
-        AudioError: a rate is not a positive number, the rates are too far apart, or `x` does not hold real numbers.
+        AudioError: A rate is not a positive number, the rates are too far apart, or `x` does not hold real numbers.
     """
     return Resampler(rate_in, rate_out, axis=axis).whole(x)

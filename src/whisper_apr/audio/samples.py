@@ -76,14 +76,14 @@ def as_array(samples: object, name: str) -> npt.NDArray[Any]:
     """Convert samples to an array of integers or floats without changing their dtype, and without copying if possible.
 
     Args:
-        samples: an array, nested lists of numbers, or an object that exports a buffer, `__array__` or `__dlpack__`.
-        name: what the samples are called in error messages.
+        samples: An array, nested lists of numbers, or an object that exports a buffer, `__array__` or `__dlpack__`.
+        name: What the samples are called in error messages.
 
     Returns:
         An array `(n,)` or `(n, channels)`.
 
     Raises:
-        AudioError: the samples have another shape, or are not real numbers.
+        AudioError: The samples have another shape, or are not real numbers.
     """
     if isinstance(samples, str | bytes | bytearray | Mapping):
         raise AudioError(f"{name}: samples must be an array or a list of numbers, not {type(samples).__name__}")
@@ -143,9 +143,9 @@ class ChannelSelector:
         """Set up a selector.
 
         Args:
-            name: what the recording is called in messages.
-            channel: a channel's number, "mix" for the mean, or "each" for all channels.
-            diagnostics: where problems are reported.
+            name: What the recording is called in messages.
+            channel: A channel's number, "mix" for the mean, or "each" for all channels.
+            diagnostics: Where problems are reported.
         """
         self.name, self.channel, self.diagnostics = name, channel, diagnostics
         self.n_samples = 0  # per channel, so far
@@ -165,7 +165,7 @@ class ChannelSelector:
             float32 samples `(n,)`, or `(n, channels)` for "each".
 
         Raises:
-            AudioError: the channel does not exist, or a sample is not finite.
+            AudioError: The channel does not exist, or a sample is not finite.
         """
         if block.ndim == 1:
             block = block[:, None]

@@ -27,9 +27,9 @@ class SndfileDecoder:
     """A file decoded by libsndfile.
 
     Attributes:
-        rate: sampling rate in Hz.
-        channels: number of channels.
-        frames: samples per channel, as libsndfile states or estimates it.
+        rate: Sampling rate in Hz.
+        channels: Number of channels.
+        frames: Samples per channel, as libsndfile states or estimates it.
         error_message: libsndfile's error in the last `read`, or an empty string.
     """
 
@@ -37,13 +37,13 @@ class SndfileDecoder:
         """Open a file.
 
         Args:
-            file: the encoded recording.
-            name: what it is called in messages.
-            quiet: capture what libmpg123 prints to standard error, and treat it as an error message.
+            file: The encoded recording.
+            name: What it is called in messages.
+            quiet: Capture what libmpg123 prints to standard error, and treat it as an error message.
 
         Raises:
             DecodeError: libsndfile cannot open the file, or is not installed.
-            AudioError: the header's rate or channel count is outside what can be read.
+            AudioError: The header's rate or channel count is outside what can be read.
         """
         try:
             import soundfile
@@ -74,7 +74,7 @@ class SndfileDecoder:
         """Return the next samples.
 
         Args:
-            n: samples per channel; None for a block.
+            n: Samples per channel; None for a block.
 
         Returns:
             float32 `(n, channels)`; fewer at the end of the file, or if `error_message` is set.

@@ -43,8 +43,8 @@ class ByteSource:
         """Set the source.
 
         Args:
-            source: a path, the bytes of a file, or a binary file object, which is read from its current position.
-            name: what the recording is called in messages.
+            source: A path, the bytes of a file, or a binary file object, which is read from its current position.
+            name: What the recording is called in messages.
 
         Raises:
             AudioError: `source` is not one of these, is closed, or is opened as text.
@@ -84,7 +84,7 @@ class ByteSource:
         """Open the source for random access.
 
         Raises:
-            AudioError: the source cannot be opened or read.
+            AudioError: The source cannot be opened or read.
         """
         if self._bytes is not None:
             content = RandomAccessBytes(io.BytesIO(self._bytes), self.name)
@@ -203,7 +203,7 @@ class RandomAccessBytes:
         """Wrap a seekable file, whose position `begin` becomes offset 0.
 
         Raises:
-            AudioError: the file cannot seek.
+            AudioError: The file cannot seek.
         """
         self._file, self.name, self._begin = file, name, max(0, begin)
         try:
@@ -215,7 +215,7 @@ class RandomAccessBytes:
         """Return `n` bytes from `offset`, fewer only at the end of the recording.
 
         Raises:
-            AudioError: the file cannot be read, or has become shorter.
+            AudioError: The file cannot be read, or has become shorter.
         """
         n = min(n, self.size - offset)
         if n <= 0:
@@ -250,8 +250,8 @@ class SplicedFile(io.RawIOBase):
         """Join pieces in order.
 
         Args:
-            content: the recording to which ranges refer.
-            pieces: bytes to insert, ranges `(begin, end)` of the recording, or integers, the sizes of holes in bytes.
+            content: The recording to which ranges refer.
+            pieces: Bytes to insert, ranges `(begin, end)` of the recording, or integers, the sizes of holes in bytes.
         """
         self._content = content
         self._pieces: list[bytes | ByteRange | int] = []

@@ -31,16 +31,16 @@ class VadOptions:
     """Options of voice activity detection; names and defaults are faster-whisper's.
 
     Args:
-        threshold: the probability of speech, above 0 and at most 1, from which on a frame begins speech.
-        neg_threshold: the probability, 0 to 1, below which a frame may end speech; None for `threshold - 0.15`, but at
+        threshold: The probability of speech, above 0 and at most 1, from which on a frame begins speech.
+        neg_threshold: The probability, 0 to 1, below which a frame may end speech; None for `threshold - 0.15`, but at
             least 0.01.
-        min_speech_duration_ms: shorter speech is dropped, in milliseconds.
-        max_speech_duration_s: longer speech is cut, at the last short pause if there is one, in seconds.
-        min_silence_duration_ms: shorter silence is part of the speech around it, in milliseconds.
-        speech_pad_ms: added before and after each span, in milliseconds.
+        min_speech_duration_ms: Shorter speech is dropped, in milliseconds.
+        max_speech_duration_s: Longer speech is cut, at the last short pause if there is one, in seconds.
+        min_silence_duration_ms: Shorter silence is part of the speech around it, in milliseconds.
+        speech_pad_ms: Added before and after each span, in milliseconds.
 
     Raises:
-        OptionError: a value is not allowed, or max_speech_duration_s is not longer than twice the padding and a frame.
+        OptionError: A value is not allowed, or max_speech_duration_s is not longer than twice the padding and a frame.
     """
 
     threshold: Annotated[float, number(above=0, high=1)] = 0.5
@@ -65,7 +65,7 @@ def vad_kind(**defaults: Any) -> Kind:
     Every function with such an option uses it, so that they parse it alike.
 
     Args:
-        **defaults: values of the fields that a mapping does not set, where they differ from those of VadOptions.
+        **defaults: Values of the fields that a mapping does not set, where they differ from those of VadOptions.
     """
 
     def convert(value: Any) -> VadOptions:
@@ -234,8 +234,8 @@ class SpeechMap:
         """Return the time in the recording that corresponds to a time in the concatenated spans.
 
         Args:
-            seconds: the time in the concatenated spans.
-            is_end: whether it is the end of a segment or word. Between two spans, an end belongs to the earlier span,
+            seconds: The time in the concatenated spans.
+            is_end: Whether it is the end of a segment or word. Between two spans, an end belongs to the earlier span,
                 and a start to the later.
         """
         if not self._start:
@@ -309,6 +309,6 @@ def join_spans(samples: FloatArray, spans: Sequence[Span]) -> FloatArray:
 
     Args:
         samples: `(n,)` at 16 kHz.
-        spans: in order.
+        spans: In order.
     """
     return np.concatenate([np.zeros(0, np.float32), *(samples[start:end] for start, end in spans)])

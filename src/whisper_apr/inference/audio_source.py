@@ -34,12 +34,12 @@ def open_channels(source: AudioLike, options: ReadingOptions, *, allow_empty: bo
     There is one channel, unless `options.channel` is "each". Several channels may be read at the same time.
 
     Args:
-        source: the recording.
-        options: which channel and track to read.
-        allow_empty: yield nothing for a recording without samples, instead of raising AudioError.
+        source: The recording.
+        options: Which channel and track to read.
+        allow_empty: Yield nothing for a recording without samples, instead of raising AudioError.
 
     Raises:
-        AudioError: the recording cannot be read.
+        AudioError: The recording cannot be read.
     """
     reader = AudioReader(source, options)
     if reader.is_stream:

@@ -35,12 +35,12 @@ class BatchDecoder:
     """Decodes sequences of windows, several windows at a time.
 
     Args:
-        decoder: decodes windows.
-        size: windows in a batch, each of another sequence.
-        check_cancelled: called before every token; an exception that it raises is passed on.
-        detector: detects the language of each window; None to use the language of its sequence.
-        aligner: adds word times; None for none.
-        journal: windows that it has are not decoded again, and those that are decoded are added to it.
+        decoder: Decodes windows.
+        size: Windows in a batch, each of another sequence.
+        check_cancelled: Called before every token; an exception that it raises is passed on.
+        detector: Detects the language of each window; None to use the language of its sequence.
+        aligner: Adds word times; None for none.
+        journal: Windows that it has are not decoded again, and those that are decoded are added to it.
     """
 
     def __init__(
@@ -159,11 +159,11 @@ class SpectrogramSlice:
         """Make a slice.
 
         Args:
-            start: its first frame.
+            start: Its first frame.
             mel: `(n_mels, n_frame)`.
-            clip: index of the clip.
-            next_start: first frame of the next slice; None if this is the last.
-            ends_clip: this is the clip's last slice.
+            clip: Index of the clip.
+            next_start: First frame of the next slice; None if this is the last.
+            ends_clip: This is the clip's last slice.
         """
         self.start = start
         self.mel = mel
@@ -185,8 +185,8 @@ def split_clips(frames: FrameReader, clips: Sequence[tuple[int, int]]) -> Iterat
     """Cut clips into slices of at most 30 s, at the quietest point of each one's last 10 s.
 
     Args:
-        frames: the recording's spectrogram, which is read forward once.
-        clips: first frame and end frame of each; they may overlap and be in any order.
+        frames: The recording's spectrogram, which is read forward once.
+        clips: First frame and end frame of each; they may overlap and be in any order.
 
     Yields:
         The slices of all clips, ordered by their start.

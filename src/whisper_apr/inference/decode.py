@@ -40,16 +40,16 @@ class DecodingResult:
     """The decoded text of one window.
 
     Attributes:
-        audio_features: of the window, `(1500, n_audio_state)`.
-        language: a code.
-        language_probs: the probability of each language by code; None if the language was given.
-        tokens: with timestamps, without the end of text.
-        text: without timestamps.
-        avg_logprob: mean log-probability of the tokens and the end of text.
-        no_speech_prob: probability of `<|nospeech|>` as the first token.
-        temperature: that the tokens were sampled at.
-        compression_ratio: see `compression_ratio`.
-        is_cut: the text ended because it reached its maximum number of tokens.
+        audio_features: Of the window, `(1500, n_audio_state)`.
+        language: A code.
+        language_probs: The probability of each language by code; None if the language was given.
+        tokens: With timestamps, without the end of text.
+        text: Without timestamps.
+        avg_logprob: Mean log-probability of the tokens and the end of text.
+        no_speech_prob: Probability of `<|nospeech|>` as the first token.
+        temperature: That the tokens were sampled at.
+        compression_ratio: See `compression_ratio`.
+        is_cut: The text ended because it reached its maximum number of tokens.
     """
 
     audio_features: FloatArray = field(repr=False)
@@ -192,9 +192,9 @@ class DecodingTask:
         The prompt of an audio is read once, by its first row, and then shared with its other rows.
 
         Args:
-            prompts: of each audio.
-            sot_from_end: the number of tokens from `<|startoftranscript|>` to the end, the same in all prompts.
-            cache: empty.
+            prompts: Of each audio.
+            sot_from_end: The number of tokens from `<|startoftranscript|>` to the end, the same in all prompts.
+            cache: Empty.
         """
         lengths = np.array([len(prompt) for prompt in prompts], np.int32)
         tokens = np.zeros((len(prompts), lengths.max()), np.int64)
@@ -222,10 +222,10 @@ class DecodingTask:
 
         Args:
             features: `(n_audio, 1500, n_audio_state)`.
-            prompts: of each audio, ending with its initial tokens.
-            prefixes: of each audio, all of the same length.
-            sot_from_end: as for `_read_prompts`, without the prefix.
-            check_cancelled: called before every token.
+            prompts: Of each audio, ending with its initial tokens.
+            prefixes: Of each audio, all of the same length.
+            sot_from_end: As for `_read_prompts`, without the prefix.
+            check_cancelled: Called before every token.
         """
         n_audio, group = len(features), self.n_group
         cache = self.model.decoder.new_cache(features, group)
@@ -266,8 +266,8 @@ class DecodingTask:
 
         Args:
             mel: `(batch, n_mels, 3000)`, or features `(batch, 1500, n_audio_state)`.
-            check_cancelled: called before every token; an exception that it raises is passed on.
-            requests: prompt, language and prefix of each window; None for the options' prompt and language.
+            check_cancelled: Called before every token; an exception that it raises is passed on.
+            requests: Prompt, language and prefix of each window; None for the options' prompt and language.
         """
         options, model = self.options, self.model
         features = encode(model, mel, check_cancelled)

@@ -38,12 +38,12 @@ class FallbackDecoder:
         """Make a decoder.
 
         Args:
-            model: the model.
-            options: the thresholds.
-            attempts: options at each temperature, in the order in which they are tried.
+            model: The model.
+            options: The thresholds.
+            attempts: Options at each temperature, in the order in which they are tried.
 
         Raises:
-            OptionError: an option is not supported by the model.
+            OptionError: An option is not supported by the model.
         """
         self.model = model
         self.options = options
@@ -62,8 +62,8 @@ class FallbackDecoder:
 
         Args:
             features: `(batch, 1500, n_audio_state)`.
-            requests: prompt and language of each window.
-            check_cancelled: called before every token.
+            requests: Prompt and language of each window.
+            check_cancelled: Called before every token.
 
         Returns:
             Each window's result at the first temperature that does not fail, or at the last.

@@ -55,12 +55,12 @@ def filter_hallucinations(
     All times are in seconds of the recording.
 
     Args:
-        segments: the window's, with words.
-        start: start of the window.
-        duration: of the window.
-        previous_end: end of the last word before the window.
-        recording_end: end of the recording.
-        threshold: the silence that must surround text for it to count as hallucinated.
+        segments: The window's, with words.
+        start: Start of the window.
+        duration: Of the window.
+        previous_end: End of the last word before the window.
+        recording_end: End of the recording.
+        threshold: The silence that must surround text for it to count as hallucinated.
     """
     window_end = start + CHUNK_LENGTH
     first = _first_with_words(segments)

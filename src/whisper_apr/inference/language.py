@@ -54,17 +54,17 @@ def detect_language(
     """Detect the language spoken in one window, or in each of a batch.
 
     Args:
-        model: a multilingual model.
-        mel: log-mel spectrogram `(n_mels, 3000)` or `(batch, n_mels, 3000)`, or its features
+        model: A multilingual model.
+        mel: Log-mel spectrogram `(n_mels, 3000)` or `(batch, n_mels, 3000)`, or its features
             `(1500, n_audio_state)` or `(batch, 1500, n_audio_state)`.
-        tokenizer: the model's, if it was made already.
+        tokenizer: The model's, if it was made already.
 
     Returns:
         The token of the most probable language, and the probability of each language by its code; for a batch, an array
         of tokens and a list of dictionaries.
 
     Raises:
-        OptionError: the model is English-only.
+        OptionError: The model is English-only.
     """
     if not model.is_multilingual:
         raise OptionError("this model knows English only, so there is no language to detect; use a multilingual one")
@@ -115,8 +115,8 @@ class LanguageDetector:
         exceeds the threshold in one window, that window's probabilities are returned.
 
         Args:
-            windows: at least one, as features `(1, 1500, n_audio_state)`; computed one by one as needed.
-            threshold: the probability that is enough.
+            windows: At least one, as features `(1, 1500, n_audio_state)`; computed one by one as needed.
+            threshold: The probability that is enough.
         """
         with_speech: list[FloatArray] = []
         first: FloatArray | None = None

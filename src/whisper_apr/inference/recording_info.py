@@ -26,11 +26,11 @@ class RecordingInfo:
         """Make the metadata of a channel.
 
         Args:
-            duration: seconds.
-            tokenizer: for the channel's language.
-            language: its code.
+            duration: Seconds.
+            tokenizer: For the channel's language.
+            language: Its code.
             language_probability: 1 if the language was given.
-            time_map: converts times, if only the speech was transcribed.
+            time_map: Converts times, if only the speech was transcribed.
         """
         self.duration = duration
         self.tokenizer = tokenizer

@@ -26,9 +26,9 @@ class Search(Protocol):
         """Append a token to each row.
 
         Args:
-            sampled: the tokens so far, `(n_row, n)`.
-            logits: of the next token, `(n_row, n_vocab)`.
-            cache: its rows are reordered if the search replaces a row's past by another's.
+            sampled: The tokens so far, `(n_row, n)`.
+            logits: Of the next token, `(n_row, n_vocab)`.
+            cache: Its rows are reordered if the search replaces a row's past by another's.
 
         Returns:
             The tokens `(n_row, n + 1)`, and which audios are finished, `(n_audio,)`.

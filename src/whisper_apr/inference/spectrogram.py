@@ -26,9 +26,9 @@ class Spectrogram:
         """Make a spectrogram.
 
         Args:
-            blocks: returns the recording's samples, mono at 16 kHz, from the beginning at each call.
-            n_mels: mel bands, 80 or 128.
-            check_cancelled: called for each block of the first pass; an exception that it raises is passed on.
+            blocks: Returns the recording's samples, mono at 16 kHz, from the beginning at each call.
+            n_mels: Mel bands, 80 or 128.
+            check_cancelled: Called for each block of the first pass; an exception that it raises is passed on.
         """
         self.n_mels = n_mels
         self._blocks = blocks
@@ -58,7 +58,7 @@ class Spectrogram:
         pass over the recording, unless the recording was short enough to be kept.
 
         Raises:
-            AudioError: the recording ended earlier than in the first pass.
+            AudioError: The recording ended earlier than in the first pass.
         """
         self._seek(start)
         self._read_until(start, start + size)

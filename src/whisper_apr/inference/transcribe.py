@@ -51,12 +51,12 @@ class Pipeline:
         """Check the options and prepare the decoder.
 
         Args:
-            model: the model.
-            check_cancelled: called before every token; an exception that it raises ends the transcription.
-            options: those of TranscribeOptions and DecodingOptions.
+            model: The model.
+            check_cancelled: Called before every token; an exception that it raises ends the transcription.
+            options: Those of TranscribeOptions and DecodingOptions.
 
         Raises:
-            OptionError: an option is unknown, not allowed, or not supported by the model.
+            OptionError: An option is unknown, not allowed, or not supported by the model.
         """
         self.model = model
         self.check_cancelled: Callable[[], None] = parse("check_cancelled", function, check_cancelled)
@@ -160,20 +160,20 @@ class TranscriptionJob:
     With channel "each", every channel is transcribed separately and their segments are merged by time.
 
     Attributes:
-        language: a code; if the channels differ, the most probable one.
-        language_probability: its probability, 1 if the language was given.
-        language_probabilities: of all languages by code; None if the language was given.
-        duration: seconds of the recording.
-        duration_after_vad: seconds that `vad_filter` leaves, of the channel with the most.
-        info: numbers and merges the segments.
+        language: A code; if the channels differ, the most probable one.
+        language_probability: Its probability, 1 if the language was given.
+        language_probabilities: Of all languages by code; None if the language was given.
+        duration: Seconds of the recording.
+        duration_after_vad: Seconds that `vad_filter` leaves, of the channel with the most.
+        info: Numbers and merges the segments.
     """
 
     def __init__(self, pipeline: Pipeline, channels: Sequence[Blocks], *, is_each: bool = False) -> None:
         """Make a job, which reads each channel once.
 
         Args:
-            pipeline: model and options.
-            channels: the audio to transcribe.
+            pipeline: Model and options.
+            channels: The audio to transcribe.
             is_each: `channels` are the channels of a recording, and segments are labeled with them.
         """
         self.pipeline = pipeline
@@ -221,10 +221,10 @@ class TranscriptionJob:
         """Yield the segments as they are decoded. May be called once.
 
         Args:
-            on_progress: called after each window.
+            on_progress: Called after each window.
 
         Raises:
-            AudioError: the recording cannot be read to its end.
+            AudioError: The recording cannot be read to its end.
         """
         size = self.pipeline.options.batch_size or min(len(self._channels), MAX_CHANNELS)
         for sequence, segments in self.pipeline.decode(self.sequences(), size):
@@ -252,15 +252,15 @@ def transcriber(
     """Open a recording, detect its language, and return a job whose `segments()` decodes it.
 
     Args:
-        model: the model.
-        audio: as for `transcribe`.
-        sampling_rate: as for `transcribe`.
-        channel: as for `transcribe`.
-        track: as for `transcribe`.
-        strict: as for `transcribe`.
-        allow_empty: a recording without samples has no segments instead of raising AudioError.
-        check_cancelled: as for `transcribe`.
-        options: as for `transcribe`.
+        model: The model.
+        audio: As for `transcribe`.
+        sampling_rate: As for `transcribe`.
+        channel: As for `transcribe`.
+        track: As for `transcribe`.
+        strict: As for `transcribe`.
+        allow_empty: A recording without samples has no segments instead of raising AudioError.
+        check_cancelled: As for `transcribe`.
+        options: As for `transcribe`.
     """
     reading = ReadingOptions(sampling_rate, channel, track, strict)
     return TranscriptionJob.open(Pipeline(model, check_cancelled, options), audio, reading, allow_empty=allow_empty)

@@ -77,10 +77,10 @@ class PromptContext:
     """The prompt and prefix of each window of a sequence.
 
     Args:
-        always: tokens that begin every window's prompt.
-        before: tokens that follow them in the first window's prompt; the text of each window is appended to these.
-        max_tokens: the most tokens that a prompt may have; a prefix counts too.
-        prefix: tokens that the first window's text begins with.
+        always: Tokens that begin every window's prompt.
+        before: Tokens that follow them in the first window's prompt; the text of each window is appended to these.
+        max_tokens: The most tokens that a prompt may have; a prefix counts too.
+        prefix: Tokens that the first window's text begins with.
     """
 
     def __init__(
@@ -127,12 +127,12 @@ class WindowSequence:
         """Make a sequence.
 
         Args:
-            frames: the spectrogram; None for an empty sequence.
-            clips: first frame and end frame of each stretch to transcribe.
-            tokenizer: for the sequence's language and task.
-            options: those of the transcription.
-            context: the prompts.
-            content_frames: frames of the whole recording, without padding.
+            frames: The spectrogram; None for an empty sequence.
+            clips: First frame and end frame of each stretch to transcribe.
+            tokenizer: For the sequence's language and task.
+            options: Those of the transcription.
+            context: The prompts.
+            content_frames: Frames of the whole recording, without padding.
         """
         self.frames = frames  # None at the end
         self.clips = list(clips)
@@ -183,9 +183,9 @@ class WindowSequence:
         """Return the window's segments and move `seek` to the start of the next window.
 
         Args:
-            window: the one that `next_window` returned last.
-            result: its decoded text.
-            aligner: adds word times to the segments; None without word timestamps.
+            window: The one that `next_window` returned last.
+            result: Its decoded text.
+            aligner: Adds word times to the segments; None without word timestamps.
         """
         if is_silence(result, self.options):
             _log.debug(
@@ -308,12 +308,12 @@ class Aligner(Protocol):
         """Return the segments with their words.
 
         Args:
-            segments: in order.
-            window: the window that they are the text of.
-            result: the decoded text, with the audio features.
-            tokenizer: for the sequence's task.
-            previous_end: seconds of the recording at which the text before the window ends.
-            end_is_unknown: the text ended without a timestamp, see `WindowText`.
+            segments: In order.
+            window: The window that they are the text of.
+            result: The decoded text, with the audio features.
+            tokenizer: For the sequence's task.
+            previous_end: Seconds of the recording at which the text before the window ends.
+            end_is_unknown: The text ended without a timestamp, see `WindowText`.
         """
 
 
@@ -360,10 +360,10 @@ def split_segments(
     The next window starts at the last timestamp if text follows it, otherwise after this window.
 
     Args:
-        result: the window's decoded text.
-        window: where it is in the recording.
-        tokenizer: knows which tokens are timestamps.
-        continues: speech follows even though the text ends with a single timestamp, because it was cut at `sample_len`.
+        result: The window's decoded text.
+        window: Where it is in the recording.
+        tokenizer: Knows which tokens are timestamps.
+        continues: Speech follows even though the text ends with a single timestamp, because it was cut at `sample_len`.
     """
     begin, tokens = tokenizer.timestamp_begin, result.tokens
     is_timestamp = [token >= begin for token in tokens]

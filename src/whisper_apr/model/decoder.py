@@ -42,10 +42,10 @@ class DecoderCache:
         """Make a cache of rows; `allocate` makes one with storage of its own.
 
         Args:
-            storage: where the pages are; may be shared.
-            lengths: tokens read by each row, `(n_row,)`.
-            pages: the page table, `(n_row, n_page)`.
-            audio: index of each row's audio, `(n_row,)`.
+            storage: Where the pages are; may be shared.
+            lengths: Tokens read by each row, `(n_row,)`.
+            pages: The page table, `(n_row, n_page)`.
+            audio: Index of each row's audio, `(n_row,)`.
         """
         self.storage = storage
         self.lengths = lengths
@@ -91,7 +91,7 @@ class DecoderCache:
         """Let all rows of an audio continue from the past of its first row, read through a `view`.
 
         Args:
-            lengths: tokens read by the first row of each audio, `(n_audio,)`.
+            lengths: Tokens read by the first row of each audio, `(n_audio,)`.
         """
         self.lengths[:] = np.repeat(lengths, self.group)
         self.reorder(np.arange(self.n_row) // self.group * self.group)
@@ -102,7 +102,7 @@ class DecoderCache:
         Full pages are never written again and are shared by reference; only the page being filled is copied.
 
         Raises:
-            ValueError: the audio or the length differs.
+            ValueError: The audio or the length differs.
         """
         moved = np.flatnonzero(source != np.arange(self.n_row))
         if not len(moved):
@@ -213,14 +213,14 @@ class TextDecoder:
         The logits of one token per row are returned in an array that the next call overwrites.
 
         Args:
-            tokens: the next tokens of each row, `(n_row, n_new)`.
-            cache: the tokens before them; extended in place.
-            positions: indices of the new tokens whose logits are returned.
-            counts: the number of new tokens of each row, `(n_row,)` int32, if they differ. They are at the right end of
+            tokens: The next tokens of each row, `(n_row, n_new)`.
+            cache: The tokens before them; extended in place.
+            positions: Indices of the new tokens whose logits are returned.
+            counts: The number of new tokens of each row, `(n_row,)` int32, if they differ. They are at the right end of
                 `tokens`, and logits of the padding before them are meaningless.
 
         Raises:
-            ValueError: a token is not in the vocabulary, or the text context is full.
+            ValueError: A token is not in the vocabulary, or the text context is full.
         """
         if tokens.shape[1] == 1 and counts is None and positions == (-1,):
             return self._read_one(tokens, cache)

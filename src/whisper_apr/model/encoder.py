@@ -25,8 +25,8 @@ class Convolution:
 
         Args:
             padded: `(n + 2, n_in)`, with zeros in the first and last row.
-            out: where the result is written, `(n / stride, n_out)`.
-            residual: added to the result, of the same shape.
+            out: Where the result is written, `(n / stride, n_out)`.
+            residual: Added to the result, of the same shape.
         """
         n, n_in = len(padded) - KERNEL_SIZE + 1, padded.shape[1]
         row, item = padded.strides
@@ -100,8 +100,8 @@ class AudioEncoder:
         """Return the features of windows, `(batch, n_audio_ctx, n_audio_state)`.
 
         Args:
-            mel: log-mel spectrogram, `(batch, n_mels, 2 * n_audio_ctx)`.
-            check_cancelled: called before every layer; an exception that it raises is passed on.
+            mel: Log-mel spectrogram, `(batch, n_mels, 2 * n_audio_ctx)`.
+            check_cancelled: Called before every layer; an exception that it raises is passed on.
 
         Raises:
             ValueError: `mel` has another shape.

@@ -22,22 +22,22 @@ class Whisper:
     downloaded.
 
     Attributes:
-        dims: the dimensions.
-        encoder: the audio encoder.
-        decoder: the text decoder.
+        dims: The dimensions.
+        encoder: The audio encoder.
+        decoder: The text decoder.
         is_multilingual: False for an English-only model.
-        num_languages: languages that the vocabulary has tokens for.
-        alignment_heads: layer and head of each cross-attention head that aligns text with sound; may be empty.
-        suppress_tokens: tokens that are not speech, if the checkpoint names them.
-        vocabulary: the checkpoint's own vocabulary; None for OpenAI's.
+        num_languages: Languages that the vocabulary has tokens for.
+        alignment_heads: Layer and head of each cross-attention head that aligns text with sound; may be empty.
+        suppress_tokens: Tokens that are not speech, if the checkpoint names them.
+        vocabulary: The checkpoint's own vocabulary; None for OpenAI's.
     """
 
     def __init__(self, checkpoint: Checkpoint, compute_type: str = "float32") -> None:
         """Make the network.
 
         Args:
-            checkpoint: must be complete, as `formats.open_checkpoint` ensures.
-            compute_type: what float matrices are converted to: "float32" (stored as float16 or float32 like the
+            checkpoint: Must be complete, as `formats.open_checkpoint` ensures.
+            compute_type: What float matrices are converted to: "float32" (stored as float16 or float32 like the
                 checkpoint, computed in float32), "float16" (computed in float32 too), "int8" or "int4" (quantized
                 here). Quantized matrices stay as they are. The KV cache is float32, float16, int8 and int8 in turn.
 

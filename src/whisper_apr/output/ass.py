@@ -57,9 +57,9 @@ def write_ass(cues: Iterable[Cue], file: TextIO, *, is_timed: bool) -> None:
     """Write a script.
 
     Args:
-        cues: with times in hundredths of a second.
-        file: a text file.
-        is_timed: whether the words' times are known, for karaoke.
+        cues: With times in hundredths of a second.
+        file: A text file.
+        is_timed: Whether the words' times are known, for karaoke.
     """
     file.write(_HEADER)
     style = "Karaoke" if is_timed else "Default"

@@ -22,8 +22,8 @@ def wants_colors(stream: TextIO, environment: Mapping[str, str] | None = None) -
     precedence. A terminal with TERM=dumb gets no colors.
 
     Args:
-        stream: where text is written.
-        environment: the environment variables; None for the process's.
+        stream: Where text is written.
+        environment: The environment variables; None for the process's.
     """
     variables = os.environ if environment is None else environment
     if variables.get("NO_COLOR"):

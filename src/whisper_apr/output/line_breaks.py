@@ -23,8 +23,8 @@ def may_break(before: str, after: str) -> bool:
     openai-whisper.
 
     Args:
-        before: the word before the break, with any space.
-        after: the word after it, with any space.
+        before: The word before the break, with any space.
+        after: The word after it, with any space.
     """
     if not before or not after or before[-1].isspace() or after[0].isspace():
         return True

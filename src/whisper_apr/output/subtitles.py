@@ -21,14 +21,14 @@ class LineOptions:
     """How to lay out words in cues. The names are openai-whisper's; all options need word times.
 
     Args:
-        max_line_width: the longest line, in characters; a wide East Asian character counts as one, as in
+        max_line_width: The longest line, in characters; a wide East Asian character counts as one, as in
             openai-whisper.
-        max_line_count: the most lines in a cue. Together with `max_line_width`, cues may span segments.
-        max_words_per_line: the most words in a cue; it has no effect if both other limits are set.
-        highlight_words: in srt and vtt, repeat a cue for each of its words, with that word underlined.
+        max_line_count: The most lines in a cue. Together with `max_line_width`, cues may span segments.
+        max_words_per_line: The most words in a cue; it has no effect if both other limits are set.
+        highlight_words: In srt and vtt, repeat a cue for each of its words, with that word underlined.
 
     Raises:
-        OptionError: a number is not a whole number of at least 1.
+        OptionError: A number is not a whole number of at least 1.
     """
 
     max_line_width: int | None = None
@@ -77,12 +77,12 @@ def format_timestamp(seconds: float, always_include_hours: bool = False, decimal
     """Format a time as `[hh:]mm:ss.mmm`, as openai-whisper's `format_timestamp` does.
 
     Args:
-        seconds: the time, rounded to a millisecond.
-        always_include_hours: write the hours even if they are 0.
-        decimal_marker: what separates seconds and milliseconds.
+        seconds: The time, rounded to a millisecond.
+        always_include_hours: Write the hours even if they are 0.
+        decimal_marker: What separates seconds and milliseconds.
 
     Raises:
-        OptionError: the time is negative, infinite or NaN.
+        OptionError: The time is negative, infinite or NaN.
     """
     if not 0 <= seconds < math.inf:
         raise OptionError(f"a time must be a finite number of seconds of at least 0, not {seconds}")
@@ -109,9 +109,9 @@ def cues(segments: Sequence[JsonObject], options: LineOptions, ticks_per_second:
     that time is over, the two are merged.
 
     Args:
-        segments: in order, with clean text; times in seconds.
-        options: used if the segments have words; otherwise each segment is a cue.
-        ticks_per_second: resolution of the cues' times.
+        segments: In order, with clean text; times in seconds.
+        options: Used if the segments have words; otherwise each segment is a cue.
+        ticks_per_second: Resolution of the cues' times.
     """
     groups = _laid_out_cues(segments, options) if has_words(segments) else _segment_cues(segments)
     min_ticks = max(1, round(MIN_DURATION * ticks_per_second))

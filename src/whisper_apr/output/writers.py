@@ -203,7 +203,7 @@ def _check_part(part: Any, what: str, key: str, needs_times: bool) -> JsonObject
     """Return a segment or word as a dictionary, with clean text in `key`.
 
     Raises:
-        OptionError: it has no text, or `needs_times` and a time is not a number of seconds; `what` names it.
+        OptionError: It has no text, or `needs_times` and a time is not a number of seconds; `what` names it.
     """
     if not isinstance(part, Mapping | Record):
         raise OptionError(f"{what} of the result must be a dictionary, not {type(part).__name__}")
@@ -228,7 +228,7 @@ def _check_result(result: JsonObject, needs_times: bool) -> JsonObject:
     """Return the result with clean text.
 
     Raises:
-        OptionError: the result lacks a field that a format needs.
+        OptionError: The result lacks a field that a format needs.
     """
     segments = result.get("segments")
     if not isinstance(segments, list | tuple):
@@ -259,13 +259,13 @@ def write(result: Result, format: str, file: TextIO, options: LineOptions | None
     """Write a transcription to an open text file.
 
     Args:
-        result: a transcription, or the dictionary that openai-whisper returns.
-        format: one of FORMATS, the file extension.
-        file: a text file; open it with `newline=""` for the same bytes on every system.
-        options: how to lay out words in srt, vtt and ass; they need word times.
+        result: A transcription, or the dictionary that openai-whisper returns.
+        format: One of FORMATS, the file extension.
+        file: A text file; open it with `newline=""` for the same bytes on every system.
+        options: How to lay out words in srt, vtt and ass; they need word times.
 
     Raises:
-        OptionError: the format does not exist, or the result has no segments or invalid times.
+        OptionError: The format does not exist, or the result has no segments or invalid times.
     """
     output, plain = _output_format(format), _as_dict(result)
     checked = plain if output.takes_any else _check_result(plain, output.needs_times)
@@ -280,18 +280,18 @@ def write_files(
     Files are replaced atomically: each is complete, or unchanged. A missing directory is created.
 
     Args:
-        result: a transcription, or the dictionary that openai-whisper returns.
-        format: one of FORMATS, or "all" for one file in each of openai-whisper's formats.
-        directory: where to write.
-        name: the file name without extension.
-        options: how to lay out words in srt, vtt and ass; they need word times.
+        result: A transcription, or the dictionary that openai-whisper returns.
+        format: One of FORMATS, or "all" for one file in each of openai-whisper's formats.
+        directory: Where to write.
+        name: The file name without extension.
+        options: How to lay out words in srt, vtt and ass; they need word times.
 
     Returns:
         The paths of the files.
 
     Raises:
-        OptionError: as for `write`.
-        OutputError: the directory or a file cannot be written.
+        OptionError: As for `write`.
+        OutputError: The directory or a file cannot be written.
     """
     plain, formats = _as_dict(result), OPENAI_FORMATS if format == ALL else (format,)
     for each in formats:

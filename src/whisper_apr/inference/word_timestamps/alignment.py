@@ -62,12 +62,12 @@ def align_attention(
     """Run the decoder over a text without timestamps and return the attention of its alignment heads.
 
     Args:
-        model: the model.
-        tokenizer: for the language and task of the text.
-        text_tokens: the text, without timestamps.
-        features: the window's, `(n_audio_ctx, n_audio_state)`.
-        n_position: encoder positions to align with; later ones are padding.
-        find_end: also find where the text ends, for a text that may not cover all of the sound. The attention before
+        model: The model.
+        tokenizer: For the language and task of the text.
+        text_tokens: The text, without timestamps.
+        features: The window's, `(n_audio_ctx, n_audio_state)`.
+        n_position: Encoder positions to align with; later ones are padding.
+        find_end: Also find where the text ends, for a text that may not cover all of the sound. The attention before
             normalization is used for it: normalized over tokens, positions that no token attends to are noise.
     """
     sot_sequence = tokenizer.sot_sequence_including_notimestamps
@@ -106,9 +106,9 @@ def merge_punctuations(words: list[WordTiming], prepended: str, appended: str) -
     """Merge punctuation marks with their words, whose times do not change.
 
     Args:
-        words: in order, each with the space before it.
-        prepended: marks that belong to the word after them.
-        appended: marks that belong to the word before them.
+        words: In order, each with the space before it.
+        prepended: Marks that belong to the word after them.
+        appended: Marks that belong to the word before them.
     """
     forward: list[WordTiming] = []
     for word in reversed(words):

@@ -48,11 +48,11 @@ class Loudness:
         """Return the words' boundaries `(n_word + 1,)` between `low` and `high` seconds, adjusted to the sound.
 
         Args:
-            words: of one segment.
+            words: Of one segment.
             attention: `(n_word, n_position)`, from `low` on.
-            times: the boundaries by attention alone, in seconds.
-            low: start of the segment, in seconds of the window.
-            high: its end.
+            times: The boundaries by attention alone, in seconds.
+            low: Start of the segment, in seconds of the window.
+            high: Its end.
         """
         first, last = round(low * FRAMES_PER_SECOND), min(round(high * FRAMES_PER_SECOND), len(self.level))
         frames_per_position = FRAMES_PER_SECOND // POSITIONS_PER_SECOND
@@ -98,9 +98,9 @@ class Loudness:
         """Return whether the sound from `frame` on is about as loud as the words for long enough to be speech.
 
         Args:
-            words: first frame and end frame of each.
-            frame: the first one to examine.
-            is_last: no sound follows the window. Then the sound at `frame` may still be the last word.
+            words: First frame and end frame of each.
+            frame: The first one to examine.
+            is_last: No sound follows the window. Then the sound at `frame` may still be the last word.
         """
         spoken = np.concatenate([self.level[first:last] for first, last in words])
         if not len(spoken):

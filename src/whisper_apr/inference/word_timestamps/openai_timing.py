@@ -69,11 +69,11 @@ def find_alignment(
     """Return the words of a window's text, aligned with the first `n_frames` frames of its spectrogram.
 
     Args:
-        model: whose cross-attention is used.
-        tokenizer: for the language of the text.
-        text_tokens: tokens of the text, without timestamps.
+        model: Whose cross-attention is used.
+        tokenizer: For the language of the text.
+        text_tokens: Tokens of the text, without timestamps.
         features: `(n_audio_ctx, n_audio_state)`.
-        n_frames: frames of 10 ms that are not padding.
+        n_frames: Frames of 10 ms that are not padding.
     """
     if not text_tokens:
         return []
@@ -112,10 +112,10 @@ def _fit_to_segment(segment: Segment, words: list[Word], median: float, previous
     """Return the segment with its words, the first and the last of which are shortened where they are too long.
 
     Args:
-        segment: with the times of its timestamps.
-        words: may be empty.
-        median: the usual duration of a word, in seconds.
-        previous_end: end of the segment before, in seconds.
+        segment: With the times of its timestamps.
+        words: May be empty.
+        median: The usual duration of a word, in seconds.
+        previous_end: End of the segment before, in seconds.
     """
     if not words:
         return replace(segment, words=())
