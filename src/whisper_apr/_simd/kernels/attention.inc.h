@@ -28,8 +28,8 @@ enum {
     /* Accumulators per score, which hide the latency of the multiply-add where a page has few vectors. */
     SCORE_ACCUMULATORS = LANES >= 8 ? 2 : 1,
     SCORE_VECTORS = LANES > 1 ? APR_PANEL / LANES : 4, /* vectors of keys, for one or two queries */
-    SCORE_VECTORS_BLOCK = SCORE_VECTORS < TILE_VECTORS ? SCORE_VECTORS
-                                                       : TILE_VECTORS, /* vectors of keys, for more queries */
+    /* Vectors of keys, for more queries. */
+    SCORE_VECTORS_BLOCK = SCORE_VECTORS < TILE_VECTORS ? SCORE_VECTORS : TILE_VECTORS,
     /* Queries whose scores are computed at once. */
     SCORE_ROWS = SCORE_VECTORS_BLOCK * SCORE_ACCUMULATORS > TILE_VECTORS ? SMALL_M_ROWS / 2 : SMALL_M_ROWS,
 };

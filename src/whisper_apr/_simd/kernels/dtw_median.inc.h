@@ -21,19 +21,18 @@ static void median_task(void *context, ptrdiff_t row, void *scratch) {
     const median_work *work = context;
     ptrdiff_t n = work->n, width = work->width;
     const float *x = work->x + row * (n + width - 1);
-    vf run[MEDIAN_MAX_WIDTH];
+    vf window[MEDIAN_MAX_WIDTH];
     (void)scratch;
     for (ptrdiff_t at = 0; at < n; at += LANES) {
-        for (ptrdiff_t j = 0; j < width; j++)
-            run[j] = vf_min(vf_load_n(x + at + j, n - at),
-                            vf_set1(INFINITY)); /* this operand order replaces NaN by infinity */
+        /* this operand order replaces NaN by infinity */
+        for (ptrdiff_t j = 0; j < width; j++) window[j] = vf_min(vf_load_n(x + at + j, n - at), vf_set1(INFINITY));
         for (ptrdiff_t round = 0; round < width; round++)
             for (ptrdiff_t j = round % 2; j + 1 < width; j += 2) {
-                vf low = vf_min(run[j], run[j + 1]);
-                run[j + 1] = vf_max(run[j], run[j + 1]);
-                run[j] = low;
+                vf low = vf_min(window[j], window[j + 1]);
+                window[j + 1] = vf_max(window[j], window[j + 1]);
+                window[j] = low;
             }
-        vf_store_n(work->out + row * n + at, run[width / 2], n - at);
+        vf_store_n(work->out + row * n + at, window[width / 2], n - at);
     }
 }
 

@@ -217,14 +217,14 @@ APR_NOINLINE static void encoder_weights(float *scores, ptrdiff_t k, const float
 }
 
 /* out[s][i] = x[i][s] for rows x (n, stride) of 32-bit elements, in blocks of 4 x 4. */
-APR_INLINE void transpose(const float *x, ptrdiff_t n, ptrdiff_t step, float *out, ptrdiff_t n_out,
+APR_INLINE void transpose(const float *x, ptrdiff_t n, ptrdiff_t stride, float *out, ptrdiff_t n_out,
                           ptrdiff_t out_stride) {
     ptrdiff_t whole = LANES < 4 ? 0 : n; /* a scalar build may have fewer than 4 queries */
     for (ptrdiff_t i = 0; i < whole; i += 4)
         for (ptrdiff_t s = 0; s < n_out; s += 4)
-            vf_transpose4(x + i * step + s, step, out + s * out_stride + i, out_stride);
+            vf_transpose4(x + i * stride + s, stride, out + s * out_stride + i, out_stride);
     for (ptrdiff_t i = whole; i < n; i++)
-        for (ptrdiff_t s = 0; s < n_out; s++) out[s * out_stride + i] = x[i * step + s];
+        for (ptrdiff_t s = 0; s < n_out; s++) out[s * out_stride + i] = x[i * stride + s];
 }
 
 static ptrdiff_t encoder_floats(const encoder_head *h) {

@@ -44,8 +44,8 @@ APR_INLINE void small_m_block(const apr_gemm *g, const int rows, const int vecto
         APR_UNROLL
         for (int j = 0; j < vectors; j++) acc[i][j] = vf_zero();
     }
-    const int width = vectors * LANES > APR_PANEL ? vectors * LANES
-                                                  : APR_PANEL; /* the next block follows in memory and is prefetched */
+    /* the next block follows in memory and is prefetched */
+    const int width = vectors * LANES > APR_PANEL ? vectors * LANES : APR_PANEL;
     const char *next = element_at(b[0], width * g->k, type);
     microkernel_prefetch(acc, rows, vectors, type, 0, g->a + row * g->a_stride, g->a_stride, 1, b, APR_PANEL, g->k,
                          next, width * (int)type_size(type));

@@ -9,9 +9,8 @@
 #include "tile.inc.h"
 #include "vecmath.inc.h"
 
-enum {
-    TRANSPOSE_STRIP = 64
-}; /* dimensions to transpose before reading back: a wide load from recent narrow stores would stall */
+/* Dimensions to transpose before reading them back: a wide load from recent narrow stores would stall. */
+enum { TRANSPOSE_STRIP = 64 };
 
 /* Round to nearest, ties to even; NaN stays NaN. */
 #if !defined(VF_HAS_STORE_HALF)
@@ -62,14 +61,14 @@ static void store_float_page(const apr_store *s, const float *k, const float *v,
 
 /* Quantize a vector: multiply by the inverse scale and round. Where the inverse scale is 0, x may be infinite and the
  * product NaN, which is clamped. */
-APR_INLINE void quantize_vector(int8_t *p, vf x, vf factor) {
-    vf_store_int8(p, vf_min(vf_max(vf_mul(x, factor), vf_set1(-127.0f)), vf_set1(127.0f)));
+APR_INLINE void quantize_vector(int8_t *p, vf x, vf inverse_scale) {
+    vf_store_int8(p, vf_min(vf_max(vf_mul(x, inverse_scale), vf_set1(-127.0f)), vf_set1(127.0f)));
 }
 
 /* Quantize 16 numbers from x[d] on; x has n numbers in all. */
-APR_INLINE void quantize_panel(const float *x, ptrdiff_t d, ptrdiff_t n, float factor, int8_t *quantized) {
+APR_INLINE void quantize_panel(const float *x, ptrdiff_t d, ptrdiff_t n, float inverse_scale, int8_t *quantized) {
     for (ptrdiff_t i = 0; i < APR_PANEL; i += LANES)
-        quantize_vector(quantized + i, load_tail(x, d + i, n), vf_set1(factor));
+        quantize_vector(quantized + i, load_tail(x, d + i, n), vf_set1(inverse_scale));
 }
 
 /* Store n int8 positions with their scales. The values of four positions that share quads are stored together. */
@@ -77,30 +76,30 @@ static void store_int8_page(const apr_store *s, const float *k, const float *v, 
                             ptrdiff_t n) {
     ptrdiff_t d_head = s->d_head;
     float *key_scales = s->scales + page * APR_PANEL, *value_scales = key_scales + s->n_head * s->n_page * APR_PANEL,
-          factor;
+          inverse_scale;
     int8_t *keys = s->keys, *values = s->values, quantized[APR_PANEL];
     for (ptrdiff_t t = slot; t < slot + n; t++, k += s->k_time) {
-        key_scales[t] = quantization_scale(k, d_head, &factor);
+        key_scales[t] = quantization_scale(k, d_head, &inverse_scale);
         for (ptrdiff_t d = 0; d < d_head; d += APR_PANEL) {
-            quantize_panel(k, d, d_head, factor, quantized);
+            quantize_panel(k, d, d_head, inverse_scale, quantized);
             for (ptrdiff_t i = 0; i < APR_PANEL && d + i < d_head; i += APR_QUAD)
                 memcpy(keys + key_index(page, t, d + i, d_head, APR_INT8), quantized + i, APR_QUAD);
         }
     }
     for (ptrdiff_t t = slot, n_taken; t < slot + n; t += n_taken, v += n_taken * s->v_time) {
         n_taken = t % APR_QUAD == 0 && t + APR_QUAD <= slot + n && d_head % APR_QUAD == 0 ? APR_QUAD : 1;
-        float factors[APR_PANEL]; /* of the four positions, repeated */
+        float inverse_scales[APR_PANEL]; /* of the four positions, repeated */
         for (ptrdiff_t i = 0; i < n_taken; i++)
-            value_scales[t + i] = quantization_scale(v + i * s->v_time, d_head, &factors[i]);
+            value_scales[t + i] = quantization_scale(v + i * s->v_time, d_head, &inverse_scales[i]);
         if (n_taken == 1) {
             for (ptrdiff_t d = 0; d < d_head; d += APR_PANEL) {
-                quantize_panel(v, d, d_head, factors[0], quantized);
+                quantize_panel(v, d, d_head, inverse_scales[0], quantized);
                 for (ptrdiff_t i = 0; i < min_size(APR_PANEL, d_head - d); i++)
                     values[value_index(page, t, d + i, d_head, APR_INT8)] = quantized[i];
             }
             continue;
         }
-        for (ptrdiff_t i = APR_QUAD; i < APR_PANEL; i++) factors[i] = factors[i - APR_QUAD];
+        for (ptrdiff_t i = APR_QUAD; i < APR_PANEL; i++) inverse_scales[i] = inverse_scales[i - APR_QUAD];
         for (ptrdiff_t d = 0; d < d_head; d += TRANSPOSE_STRIP) {
             float transposed[TRANSPOSE_STRIP * APR_QUAD];
             ptrdiff_t n_dim = min_size(TRANSPOSE_STRIP, d_head - d);
@@ -108,7 +107,7 @@ static void store_int8_page(const apr_store *s, const float *k, const float *v, 
                 vf_transpose4(v + d + i, s->v_time, transposed + i * APR_QUAD, APR_QUAD);
             for (ptrdiff_t i = 0; i < n_dim * APR_QUAD; i += LANES)
                 quantize_vector(values + value_index(page, t, d, d_head, APR_INT8) + i, vf_load(transposed + i),
-                                vf_load(factors + i % APR_PANEL));
+                                vf_load(inverse_scales + i % APR_PANEL));
         }
     }
 }

@@ -6,10 +6,10 @@
 #include "tile.inc.h"
 
 enum {
-    PEAK_CHAINS = 12,
+    PEAK_CHAINS = 12, /* independent sums, enough to hide the latency of a multiply-add */
     PEAK_STEPS = 1000,
-    READ_CHUNK = 1 << 14
-}; /* enough chains to hide the latency of a multiply-add */
+    READ_CHUNK = 1 << 14, /* numbers per task */
+};
 
 /* One multiply-add per lane and chain, PEAK_STEPS times. out (n_task, 2): a result, so that the compiler keeps the
  * loop, and the number of operations. */

@@ -24,8 +24,9 @@ APR_INLINE float quantization_scale(const float *x, ptrdiff_t n, float *inverse_
     return usable ? largest / 127.0f : nonfinite_sum;
 }
 
-/* 2^x for x <= 126; 0 below 2^-126 (2^-149 where the hardware scales). 2^x = 2^n (1 + r P(r)) with n = round(x), r = x
- * - n and P minimax on [-1/2, 1/2]. Relative error 9e-8, within 2 units in the last place. */
+/* 2^x for x <= 126; 0 below 2^-126 (2^-149 where the hardware scales).
+ * 2^x = 2^n (1 + r P(r)), where n = round(x), r = x - n, and P is a minimax polynomial on [-1/2, 1/2]. The relative
+ * error is 9e-8, within 2 units in the last place. */
 APR_INLINE vf exp2_vector(vf x) {
     x = vf_max(vf_set1(VF_LDEXP_MIN), x); /* this operand order preserves NaN */
     vf n = vf_round(x), r = vf_sub(x, n);
@@ -37,8 +38,8 @@ APR_INLINE vf exp2_vector(vf x) {
     return vf_ldexp(y, n);
 }
 
-/* e^x for x <= 88, flushed to 0 below 2^-126. Range reduction with ln 2 in two parts (Cody and Waite 1980), of which n
- * * 0.693359375 is exact, and a minimax polynomial. */
+/* e^x for x <= 88, flushed to 0 below 2^-126.
+ * The range reduction subtracts n ln 2 in two parts (Cody and Waite 1980): n * 0.693359375 is exact. */
 APR_INLINE vf exp_vector(vf x) {
     x = vf_min(vf_set1(88.0f), vf_max(vf_set1(0.6931471806f * VF_LDEXP_MIN), x));
     vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
@@ -52,8 +53,9 @@ APR_INLINE vf exp_vector(vf x) {
     return vf_ldexp(y, n);
 }
 
-/* GELU: x / 2 * (1 + erf(x / sqrt 2)). erf(z) = z P(z^2) / Q(z^2) for |z| <= 3.95, beyond which erf is 1 in float32. P
- * and Q are a weighted least-squares fit to erf; relative error 2e-8 before rounding. */
+/* GELU (Hendrycks and Gimpel 2016): x / 2 * (1 + erf(x / sqrt 2)).
+ * erf(z) = z P(z^2) / Q(z^2) for |z| <= 3.95, beyond which erf is 1 in float32. P and Q are a weighted least-squares fit
+ * to erf; the relative error is 2e-8 before rounding. */
 APR_INLINE vf gelu_vector(vf x) {
     vf limit = vf_set1(3.95f), below = vf_set1(-3.95f);
     vf whole = vf_mul(x, vf_set1(0.70710678f)), z = vf_min(limit, vf_max(below, whole));
