@@ -54,8 +54,8 @@ APR_INLINE vf exp_vector(vf x) {
 }
 
 /* GELU (Hendrycks and Gimpel 2016): x / 2 * (1 + erf(x / sqrt 2)).
- * erf(z) = z P(z^2) / Q(z^2) for |z| <= 3.95, beyond which erf is 1 in float32. P and Q are a weighted least-squares fit
- * to erf; the relative error is 2e-8 before rounding. */
+ * erf(z) = z P(z^2) / Q(z^2) for |z| <= 3.95, beyond which erf is 1 in float32. P and Q are a weighted least-squares
+ * fit to erf; the relative error is 2e-8 before rounding. */
 APR_INLINE vf gelu_vector(vf x) {
     vf limit = vf_set1(3.95f), below = vf_set1(-3.95f);
     vf whole = vf_mul(x, vf_set1(0.70710678f)), z = vf_min(limit, vf_max(below, whole));
