@@ -1,9 +1,9 @@
-"""Checks a wheel from its file alone: its name, size and contents, its machine code, and that it works in a clean environment.
+"""Check a wheel: its name, size, contents and machine code, and that it works in a clean environment.
 
-python check_wheel.py WHEEL [--pythons python3.11 python3.12 ...]
+    python check_wheel.py WHEEL [--pythons python3.11 python3.12 ...]
 
-Needs the package `packaging`, and for Linux' wheels binutils. The installed package runs outside the checkout, in an environment made
-for each Python that is found. What is not checked on a platform is said.
+Requires the package `packaging`, and binutils for Linux wheels. The wheel is installed and tested outside the checkout,
+in a new environment for each Python that is found. Checks that do not exist for a platform are reported.
 """
 
 import argparse
@@ -19,24 +19,27 @@ from pathlib import Path
 from packaging.utils import parse_wheel_filename
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_SIZE = 8_000_000  # bytes; the digits model is 5.5 million of them
+MAX_SIZE = 8_000_000  # bytes, 5.5 million of which are the digits model
 EXTENSION = re.compile(r"whisper_apr/_simd/_kernels\.([\w-]+\.)?(so|pyd)")
 NEEDED = ("whisper_apr/py.typed", "whisper_apr/assets/digits.pt", "whisper_apr/assets/multilingual.tokens.z")
 
-# Source files, and functions that they offer the dispatcher, whose code only runs where the processor has what they were built for; and
-# GCC's atomics, which ask the processor themselves. All else is the baseline.
+# Source files and exported functions whose code runs only on CPUs with the required instructions, and GCC's atomics,
+# which check the CPU themselves. Everything else must be baseline code.
 WIDE = re.compile(r"\b(avx\w*|neondot)\.c|apr_\w+_(avx\w*|neondot)|__aarch64_\w+")
-# What x86-64's baseline (SSE2) has not: everything in VEX and EVEX coding begins with v; then SSE3 to SSE4.2, AES, BMI and their like.
-# tzcnt is not among them: compilers write it as `rep bsf`, which older processors run as bsf with the same result.
+# Instructions beyond x86-64's baseline (SSE2): all with VEX or EVEX encoding, which begin with v; SSE3 to SSE4.2, AES,
+# BMI and similar. tzcnt is not one of them: it is encoded as `rep bsf`, which older CPUs execute as bsf with the same
+# result.
 WIDE_X86 = re.compile(
-    r"v(?!err|erw)\w+|addsubp[sd]|h(add|sub)p[sd]|mov(ddup|s[hl]dup)|lddqu|monitor|mwait|p(abs|sign)[bwd]|ph(add|sub)\w+|pmaddubsw|pmulhrsw"
-    r"|pshufb|palignr|p?blend\w+|dpp[sd]|extractps|insertps|movntdqa|mpsadbw|packusdw|pcmp(eqq|gtq|[ei]str[im])|p(ex|in)sr[bdq]"
-    r"|phminposuw|pm(ax|in)(s[bd]|u[wd])|pmov[sz]x\w+|pmuldq|pmulld|ptest|round[sp][sd]|crc32\w?|popcnt|aes\w+|pclmul\w+|sha(1|256)\w+"
-    r"|lzcnt|andn|bextr|bls(i|msk|r)|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|adcx|adox|movbe|xsave\w*|gf2p8\w+|k(mov|or|and|xnor|xor)\w+"
+    r"v(?!err|erw)\w+|addsubp[sd]|h(add|sub)p[sd]|mov(ddup|s[hl]dup)|lddqu|monitor|mwait|p(abs|sign)[bwd]|ph(add|sub)\w+"
+    r"|pmaddubsw|pmulhrsw|pshufb|palignr|p?blend\w+|dpp[sd]|extractps|insertps|movntdqa|mpsadbw|packusdw|pcmp(eqq|gtq|[ei]str[im])"
+    r"|p(ex|in)sr[bdq]|phminposuw|pm(ax|in)(s[bd]|u[wd])|pmov[sz]x\w+|pmuldq|pmulld|ptest|round[sp][sd]|crc32\w?|popcnt|aes\w+"
+    r"|pclmul\w+|sha(1|256)\w+|lzcnt|andn|bextr|bls(i|msk|r)|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|adcx|adox|movbe|xsave\w*"
+    r"|gf2p8\w+|k(mov|or|and|xnor|xor)\w+"
 )
-# Beyond ARMv8.0-A: the dot product, half-precision arithmetic, bfloat16, int8 matrices, SVE's predicates.
+# Instructions beyond ARMv8.0-A: dot product, half precision, bfloat16, int8 matrices, SVE predicates.
 WIDE_ARM = re.compile(
-    r"[su]dot|usdot|bf(cvt|dot|mlal|mmla)\w*|[su]mmla|usmmla|f(mla|mls)l2?|ptrue|whilelo|ld1w|sqrdml[as]h|cas\w*|ldadd\w*|swp\w*|fc(ad|ml)d"
+    r"[su]dot|usdot|bf(cvt|dot|mlal|mmla)\w*|[su]mmla|usmmla|f(mla|mls)l2?|ptrue|whilelo|ld1w|sqrdml[as]h|cas\w*"
+    r"|ldadd\w*|swp\w*|fc(ad|ml)d"
 )
 
 
@@ -58,16 +61,16 @@ def run(*command: object, **options: object) -> str:
 
 
 def check_contents(wheel: Path) -> str:
-    """The archive's name, size and names; returns the platform that it is for."""
+    """Check the name, size and file list of a wheel; return its platform tag."""
     name, _, _, tags = parse_wheel_filename(wheel.name)
     if name != "whisper-apr":
-        fail(f"{wheel.name} is a wheel of {name}")
+        fail(f"{wheel.name} is a wheel of {name}, not of whisper-apr")
     pairs = {(tag.interpreter, tag.abi) for tag in tags}
     if pairs not in ({("cp311", "abi3")}, {("cp314", "cp314t")}):
         fail(f"{wheel.name}: expected the tag cp311-abi3, or cp314-cp314t, found {sorted(map(str, tags))}")
     size = wheel.stat().st_size
     if size > MAX_SIZE:
-        fail(f"{wheel.name} has {size} bytes, {MAX_SIZE} are allowed")
+        fail(f"{wheel.name} has {size} bytes; at most {MAX_SIZE} are allowed")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     extensions = [n for n in names if EXTENSION.fullmatch(n)]
@@ -76,7 +79,7 @@ def check_contents(wheel: Path) -> str:
     missing = [n for n in NEEDED if n not in names]
     stray = [n for n in names if n.endswith((".c", ".h", ".pyx", ".pyc", ".o", ".a")) or n.startswith("tests/")]
     if missing or stray:
-        fail(f"missing from the wheel: {missing}; not wanted in it: {stray}")
+        fail(f"missing from the wheel: {missing}; unexpected in it: {stray}")
     platform = sorted(tag.platform for tag in tags)[0]
     print(f"{wheel.name}: {size / 1e6:.2f} MB, {len(names)} files, {extensions[0].rsplit('/', 1)[1]}")
     return platform
@@ -86,7 +89,7 @@ def check_contents(wheel: Path) -> str:
 
 
 def wide_functions(extension: Path) -> set[str]:
-    """The addresses of the functions of wide targets. A symbol table names each file before that file's own functions."""
+    """Return the addresses of the functions of wide targets. A symbol table lists each file before its functions."""
     found, file = set(), ""
     for line in run("readelf", "--symbols", "--wide", extension).splitlines():
         match line.split():
@@ -98,7 +101,7 @@ def wide_functions(extension: Path) -> set[str]:
 
 
 def check_code(extension: Path, platform: str) -> None:
-    """Nothing outside the wide targets uses an instruction that the baseline has not; nothing but the module's entry is exported."""
+    """Check that only wide targets use instructions beyond the baseline, and that only PyInit__kernels is exported."""
     if "linux" not in platform:
         print(f"machine code: not checked for {platform}")
         return
@@ -110,7 +113,7 @@ def check_code(extension: Path, platform: str) -> None:
 
     wide = wide_functions(extension)
     if not wide:
-        fail("no function of a wide target was found: without a symbol table nothing can be proved")
+        fail("no function of a wide target was found; the check needs a symbol table")
     counts = {"baseline": 0, "wide": 0, "beyond": 0}
     found, owner, kind = [], "", "baseline"
     for line in run(f"{prefix}objdump", "--disassemble", "--no-show-raw-insn", extension).splitlines():
@@ -124,18 +127,18 @@ def check_code(extension: Path, platform: str) -> None:
     if found:
         fail(f"{len(found)} instructions beyond the baseline outside the wide targets:\n" + "\n".join(found[:20]))
     if not counts["beyond"]:
-        fail("not one wide instruction was recognised in the wide targets: the check is blind")
+        fail("no wide instruction was found in the wide targets, so the check does not work")
     print(
         f"machine code: {counts['baseline']} baseline instructions, none beyond the baseline; "
         f"{counts['beyond']} beyond it among the {counts['wide']} of the wide targets"
     )
 
 
-# ---- at work -------------------------------------------------------------------------------------------------------
+# ---- running ------------------------------------------------------------------------------------------------------
 
 
 def find_pythons(free_threaded: bool) -> list[str]:
-    """Every Python from 3.11 on that is on PATH or that pyenv keeps, one of each version."""
+    """Return every Python from 3.11 on that is on PATH or in pyenv, one per version."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = {}
     for minor in range(11, 20):
@@ -143,13 +146,13 @@ def find_pythons(free_threaded: bool) -> list[str]:
         for path in [sys.executable, shutil.which(name), *sorted(pyenv.glob(f"*/bin/{name}"))]:
             code = "import sys, sysconfig; print(sys.version_info[1], sysconfig.get_config_var('Py_GIL_DISABLED') or 0)"
             done = subprocess.run([path, "-c", code], capture_output=True, text=True, check=False) if path else None
-            if done and done.stdout.split() == [str(minor), str(int(free_threaded))]:  # pyenv's shims may lead nowhere
+            if done and done.stdout.split() == [str(minor), str(int(free_threaded))]:  # pyenv's shims may not work
                 found.setdefault(minor, str(path))
     return list(found.values())
 
 
-def check_work(wheel: Path, python: str, folder: Path) -> None:
-    """In a clean environment: every backend forced in turn, a transcription on each, the kernel tests."""
+def check_running(wheel: Path, python: str, folder: Path) -> None:
+    """Install the wheel in a new environment; test each backend, a transcription on each, and the kernel tests."""
     run(python, "-m", "venv", folder / "venv")
     python = folder / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     run(python, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary", ":all:", f"{wheel}[test]")
@@ -174,10 +177,8 @@ def check_work(wheel: Path, python: str, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("wheel", type=Path)
-    parser.add_argument(
-        "--pythons", nargs="+", help="interpreters to try it with; all that are found where it is not given"
-    )
-    parser.add_argument("--only-file", action="store_true", help="do not install it: for a wheel of another platform")
+    parser.add_argument("--pythons", nargs="+", help="interpreters to test with (default: all that are found)")
+    parser.add_argument("--only-file", action="store_true", help="do not install it, for a wheel of another platform")
     options = parser.parse_args()
     wheel = options.wheel.resolve()
     platform = check_contents(wheel)
@@ -188,10 +189,10 @@ def main() -> None:
         return
     pythons = options.pythons or find_pythons(free_threaded="cp314t" in wheel.name)
     if not pythons:
-        fail("no Python was found that this wheel is for")
+        fail("no Python was found for this wheel")
     for python in pythons:
         with tempfile.TemporaryDirectory() as name:
-            check_work(wheel, python, Path(name).resolve())
+            check_running(wheel, python, Path(name).resolve())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Transcribes test recordings with the model that the package brings, on every backend that this machine can run.
+"""Transcribe test recordings with the bundled model, on every backend that this machine supports.
 
-python digits.py tests/data [--recordings en.wav ...] [--backends neon ...] [--compute-type int8]
+    python digits.py tests/data [--recordings en.wav ...] [--backends neon ...] [--compute-type int8]
 
-Prints one line a recording; fails where a language or a text is not what texts.json says was spoken.
+Prints one line per recording; fails if a language or a text differs from texts.json.
 """
 
 import argparse
@@ -17,17 +17,17 @@ from whisper_apr import simd
 
 
 def wrong_texts(folder: Path, truths: dict[str, dict[str, str]], compute_type: str) -> list[str]:
-    """What was heard wrongly, on the backend in use."""
+    """Transcribe the recordings on the current backend; return a message for each wrong result."""
     model = whisper_apr.load_model("digits", compute_type=compute_type)
     wrong = []
     for name, truth in truths.items():
-        began = time.perf_counter()
+        begin = time.perf_counter()
         result = model.transcribe(folder / name)
-        seconds = time.perf_counter() - began
-        heard = {"language": result.language, "text": result.text.strip()}
-        print(f"{simd.backend():10} {name:8} {seconds:6.2f} s  {heard['language']}: {heard['text']}", flush=True)
-        if heard != truth:
-            wrong.append(f"{simd.backend()}, {name}: {heard} instead of {truth}")
+        seconds = time.perf_counter() - begin
+        found = {"language": result.language, "text": result.text.strip()}
+        print(f"{simd.backend():10} {name:8} {seconds:6.2f} s  {found['language']}: {found['text']}", flush=True)
+        if found != truth:
+            wrong.append(f"{simd.backend()}, {name}: {found} instead of {truth}")
     return wrong
 
 
@@ -39,16 +39,17 @@ def main() -> int:
     parser.add_argument("--compute-type", default="float32")
     options = parser.parse_args()
     print(
-        f"{whisper_apr.__file__}: Python {platform.python_version()}, {platform.machine()}: {', '.join(simd.backends())}"
+        f"{whisper_apr.__file__}: Python {platform.python_version()}, {platform.machine()}: "
+        f"{', '.join(simd.backends())}"
     )
     truths = json.loads((options.folder / "texts.json").read_text(encoding="utf-8"))
-    wrong = [] if options.backends else ["no extension was built"]
+    wrong = [] if options.backends else ["no extension is built"]
     for name in options.backends:
         with simd.use_backend(name):
             wrong += wrong_texts(
                 options.folder, {name: truths[name] for name in options.recordings or truths}, options.compute_type
             )
-    print("\n".join(wrong) or f"the right texts on {', '.join(options.backends)}")
+    print("\n".join(wrong) or f"all texts are correct on {', '.join(options.backends)}")
     return bool(wrong)
 
 

@@ -1,8 +1,10 @@
 #!/bin/bash
-# This machine's wheel and the source distribution: the wheel is built from the source distribution alone, and that one's own tests run
-# against it in a clean environment of every Python that is found.
+# Build the source distribution, and this machine's wheel from it; then run the source distribution's tests with the
+# installed wheel, in a clean environment of every Python that is found.
 #
-#   wheels/native.sh [FOLDER]    both go to FOLDER (dist)
+#   wheels/native.sh [FOLDER]
+#
+# Both are written to FOLDER (default: dist).
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 OUT=$(realpath -m "${1:-$ROOT/dist}")
 
@@ -10,11 +12,12 @@ debian "${NATIVE_PACKAGES[@]}" -- gcc objdump python3
 venv build "${BUILD_REQUIREMENTS[@]}"
 BIN=$CACHE/venv-build/bin
 
-say "source distribution, and the wheel from it"
+say "source distribution and wheel"
 WORK=$CACHE/native
 copy_source "$WORK/source"
 rm -rf "$WORK/dist" "$WORK/unpacked"
-"$BIN/python" -m build -q --no-isolation --outdir "$WORK/dist" "$WORK/source" >"$WORK/build.log" 2>&1 || { tail -30 "$WORK/build.log"; exit 1; }
+"$BIN/python" -m build -q --no-isolation --outdir "$WORK/dist" "$WORK/source" >"$WORK/build.log" 2>&1 ||
+    { tail -30 "$WORK/build.log"; exit 1; }
 WHEEL=$(ls "$WORK"/dist/*.whl)
 mkdir -p "$OUT" "$WORK/unpacked"
 cp "$WORK"/dist/* "$OUT"

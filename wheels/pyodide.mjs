@@ -1,5 +1,8 @@
-// Python under node, by Pyodide: node pyodide.mjs PYODIDE_FOLDER FOLDER WHEEL... -- [-m MODULE | SCRIPT] [ARGUMENT...]
-// FOLDER is mounted as /work, the working directory; a WHEEL is a file, or the name of a package that Pyodide loads itself.
+// Run Python under node with Pyodide:
+//
+//   node pyodide.mjs PYODIDE_FOLDER FOLDER WHEEL... -- [-m MODULE | SCRIPT] [ARGUMENT...]
+//
+// FOLDER is mounted as /work, the working directory. A WHEEL is a file, or the name of a package in Pyodide.
 import { basename, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -10,7 +13,8 @@ const { loadPyodide } = await import(pathToFileURL(resolve(pyodide, "pyodide.mjs
 const py = await loadPyodide({ indexURL: resolve(pyodide) + "/", env: { HOME: "/home/pyodide", ...environment() } });
 py.mountNodeFS("/work", resolve(folder));
 for (const wheel of wheels) {
-  await py.loadPackage(wheel.endsWith(".whl") ? resolve(wheel) : wheel, { checkIntegrity: false, messageCallback: () => {} });
+  const source = wheel.endsWith(".whl") ? resolve(wheel) : wheel;
+  await py.loadPackage(source, { checkIntegrity: false, messageCallback: () => {} });
   const name = basename(wheel).split("-")[0];
   if (!Object.keys(py.loadedPackages).some((loaded) => loaded.replaceAll("-", "_") === name)) {
     console.error(`Pyodide could not load ${wheel}`);

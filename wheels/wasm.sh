@@ -1,10 +1,12 @@
 #!/bin/bash
-# The wheel for Pyodide: built with Debian's emscripten, then the kernel tests and a transcription under node.
+# Build the wheel for Pyodide with Debian's emscripten, then run the kernel tests and a transcription under node.
 #
-#   wheels/wasm.sh [FOLDER]    the wheel goes to FOLDER (dist)
+#   wheels/wasm.sh [FOLDER]
 #
-# Pyodide's NumPy is the wheel that WHISPER_APR_PYODIDE_NUMPY names; else the one that Pyodide loads from its usual place; where that
-# cannot be reached, one that is built from source (wasm_numpy.sh) and kept.
+# The wheel is written to FOLDER (default: dist).
+#
+# NumPy for Pyodide is the wheel that WHISPER_APR_PYODIDE_NUMPY names. Without it, Pyodide loads NumPy from its CDN; if
+# that cannot be reached, NumPy is built from source (wasm_numpy.sh) and cached.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 OUT=$(realpath -m "${1:-$ROOT/dist}")
 
@@ -12,14 +14,15 @@ debian "${WASM_PACKAGES[@]}" -- emcc node npm python3
 venv build "${BUILD_REQUIREMENTS[@]}"
 PYTHON=$CACHE/venv-build/bin/python
 NODE_MODULES=$CACHE/pyodide-$PYODIDE/node_modules
-[ -d "$NODE_MODULES/pyodide" ] || npm install --silent --no-audit --no-fund --prefix "$CACHE/pyodide-$PYODIDE" "pyodide@$PYODIDE"
+[ -d "$NODE_MODULES/pyodide" ] ||
+    npm install --silent --no-audit --no-fund --prefix "$CACHE/pyodide-$PYODIDE" "pyodide@$PYODIDE"
 
 say "wheel for $PYODIDE_PLATFORM"
 WORK=$CACHE/wasm
 copy_source "$WORK/source"
 rm -rf "$WORK/include" "$WORK/wheel"
 "$PYTHON" "$ROOT/wheels/wasm_config.py" "$NODE_MODULES/pyodide/python_stdlib.zip" "$WORK/include"
-# Debian's flags ask for a stack protector, whose functions Pyodide does not have.
+# Debian's default flags enable the stack protector, whose functions Pyodide lacks.
 _PYTHON_HOST_PLATFORM=$PYODIDE_PLATFORM \
     CC="emcc -I$WORK/include" AR=emar CFLAGS=-fno-stack-protector \
     LDSHARED="emcc -sSIDE_MODULE=2 -sWASM_BIGINT -sEXPORTED_FUNCTIONS=_PyInit__kernels -O3" \
@@ -31,9 +34,10 @@ cp "$WHEEL" "$OUT"
 ls -l "$OUT/$(basename "$WHEEL")"
 
 say "under node"
-# What is compiled (hypothesis' newer releases, lz4) cannot be had there.
+# Only pure-Python packages can be installed there: an older hypothesis, and no lz4.
 if ! [ -f "$CACHE/site-wasm/done" ]; then
-    "$PYTHON" -m pip install -q --target "$CACHE/site-wasm" --platform any --only-binary :all: --python-version 3.14 pytest hypothesis
+    "$PYTHON" -m pip install -q --target "$CACHE/site-wasm" --platform any --only-binary :all: --python-version 3.14 \
+        pytest hypothesis
     touch "$CACHE/site-wasm/done"
 fi
 rm -rf "$WORK/run"

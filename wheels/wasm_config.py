@@ -1,9 +1,10 @@
-"""Headers of CPython for wasm32: those of this interpreter, with a pyconfig.h made from Pyodide's own configuration.
+"""Write CPython's headers for wasm32: those of this interpreter, with a pyconfig.h from Pyodide's configuration.
 
-python wasm_config.py PYTHON_STDLIB_ZIP FOLDER [INCLUDE PYCONFIG_H]    the last two: another version's headers
+    python wasm_config.py PYTHON_STDLIB_ZIP FOLDER [INCLUDE PYCONFIG_H]
 
-The limited API is the same text everywhere; only pyconfig.h knows how wide a pointer is. Pyodide's standard library holds the
-variables of its build, among them every macro of its pyconfig.h; this interpreter's pyconfig.h gives the list of names.
+INCLUDE and PYCONFIG_H are the headers of another version. The headers of the limited API are the same on all platforms,
+except pyconfig.h, which defines the size of a pointer. Pyodide's standard library contains the variables of its build,
+including all macros of its pyconfig.h; this interpreter's pyconfig.h provides the list of their names.
 """
 
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 
 
 def variables(stdlib: str) -> dict[str, object]:
+    """Return the build variables in Pyodide's zipped standard library."""
     with zipfile.ZipFile(stdlib) as archive:
         (name,) = (n for n in archive.namelist() if re.fullmatch(r"_sysconfigdata_\w*emscripten.*\.py", n))
         scope: dict[str, object] = {}
@@ -29,7 +31,7 @@ def main(stdlib: str, folder: str, include: str = sysconfig.get_path("include"),
         re.findall(r"(?:#define|#undef)\s+(\w+)", Path(pyconfig or sysconfig.get_config_h_filename()).read_text())
     )
     macros = {name: value for name, value in variables(stdlib).items() if name in names and value not in (None, 0, "")}
-    assert macros["SIZEOF_VOID_P"] == 4, "Pyodide's configuration is not that of a 32-bit machine"
+    assert macros["SIZEOF_VOID_P"] == 4, "Pyodide's configuration is not for 32-bit pointers"
     lines = [f"#define {name} {value}" for name, value in sorted(macros.items())]
     (target / "pyconfig.h").write_text(
         "\n".join(["#ifndef Py_PYCONFIG_H", "#define Py_PYCONFIG_H", *lines, "#endif", ""])
