@@ -47,7 +47,8 @@ console.log(`Chromium ${home.browser.version()}`);
 const plain = await home.page("blank");
 const [text, figures] = await plain.evaluate(
   async ([code, last]) => {
-    const { pyodide = "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/", numpy = "numpy", wheel } = await (await fetch("/settings.json")).json();
+    const settings = await (await fetch("/settings.json")).json();
+    const { pyodide = "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/", numpy = "numpy", wheel } = settings;
     const absolute = (url) => (url === "numpy" ? url : new URL(url, location.href).href);
     const { loadPyodide } = await import(absolute(pyodide) + "pyodide.mjs");
     const python = await loadPyodide({ indexURL: absolute(pyodide) });
@@ -83,4 +84,5 @@ console.log(`${seconds.long.toFixed(1)} s of digits: ${seconds.times.map((time) 
 await home.end();
 
 const [, , json] = process.argv;
-if (json) save(json, { Chromium: home.browser.version(), backend: "wasm128" }, { ...JSON.parse(figures), recording: seconds });
+const versions = { Chromium: home.browser.version(), backend: "wasm128" };
+if (json) save(json, versions, { ...JSON.parse(figures), recording: seconds });

@@ -52,13 +52,14 @@ def run_in_process(*arguments: str) -> str:
 
 
 def available(names: list[str]) -> list[str]:
+    """Return the engines whose packages are installed."""
     found = []
     for name in names:
         try:
             engines.module(name)
             found.append(name)
         except ImportError as error:
-            print(f"left out: {name} ({error})", file=sys.stderr)
+            print(f"not installed: {name} ({error})", file=sys.stderr)
     return found
 
 

@@ -1,8 +1,9 @@
-// Compare wasm128 with onnxruntime-web, under node and in Chromium: the same random weights of `tiny`, one thread, medians
-// of one run in which the engines alternate.
+// Compare wasm128 with onnxruntime-web, under node and in Chromium: the same random weights of `tiny`, one thread,
+// medians of one run in which the engines alternate.
 //
 //   npm install --prefix PEERS onnxruntime-web
-//   PYTHONPATH=benchmarks python -c 'from engines import ort; from pathlib import Path; from whisper_apr.bench.models import *
+//   PYTHONPATH=benchmarks python -c 'from pathlib import Path; from engines import ort
+//   from whisper_apr.bench.models import *
 //   ort.prepare(random_checkpoint(DIMENSIONS["tiny"]), Path("PEERS"))'
 //   node benchmarks/web_peers.mjs PEERS [docs/performance/browser.json]
 //
@@ -56,14 +57,16 @@ class Engine:
   };
 
   const onnxruntime = async (type) => {
-    const open = async (part) => ort.InferenceSession.create(await read(`${part}.${type}.onnx`), { executionProviders: ["wasm"] });
+    const options = { executionProviders: ["wasm"] };
+    const open = async (part) => ort.InferenceSession.create(await read(`${part}.${type}.onnx`), options);
     const encoder = await open("encoder");
     const decoder = await open("decoder");
     let features;
     const encode = async () => (features = await encoder.run({ mel }));
     const greedy = async (n) => {
       const state = { ...features };
-      for (const name of decoder.inputNames) if (name.startsWith("past")) state[name] = new ort.Tensor("float32", [], [1, 6, 0, 64]);
+      const empty = new ort.Tensor("float32", [], [1, 6, 0, 64]);
+      for (const name of decoder.inputNames) if (name.startsWith("past")) state[name] = empty;
       let tokens = PROMPT;
       const chosen = [];
       for (let i = 0; i < n; i++) {
@@ -126,7 +129,8 @@ async function inChromium(home) {
   const server = createServer(({ url }, response) => {
     const path = url.startsWith("/dist/") ? join(ORT, url) : join(peers, url);
     if (!existsSync(path)) return response.writeHead(404).end();
-    response.writeHead(200, { "access-control-allow-origin": "*", "content-type": types[url.split(".").at(-1)] ?? "application/octet-stream" });
+    const type = types[url.split(".").at(-1)] ?? "application/octet-stream";
+    response.writeHead(200, { "access-control-allow-origin": "*", "content-type": type });
     createReadStream(path).pipe(response);
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
@@ -148,12 +152,16 @@ async function inChromium(home) {
 }
 
 const home = await start();
-const places = { [`node ${process.versions.node}`]: underNode, [`Chromium ${home.browser.version().split(".")[0]}`]: () => inChromium(home) };
+const places = {
+  [`node ${process.versions.node}`]: underNode,
+  [`Chromium ${home.browser.version().split(".")[0]}`]: () => inChromium(home),
+};
 const rows = [];
 for (const [where, run] of Object.entries(places)) {
   for (const row of await run()) {
     rows.push({ where, ...row });
-    console.log(where, row.engine, row.type, `encoder ${row.encoder.toFixed(0)} ms, token ${row.token.toFixed(2)} ms; ${row.tokens}`);
+    const times = `encoder ${row.encoder.toFixed(0)} ms, token ${row.token.toFixed(2)} ms`;
+    console.log(where, row.engine, row.type, `${times}; ${row.tokens}`);
   }
 }
 await home.end();

@@ -30,11 +30,11 @@ WIDE = re.compile(r"\b(avx\w*|neondot)\.c|apr_\w+_(avx\w*|neondot)|__aarch64_\w+
 # BMI and similar. tzcnt is not one of them: it is encoded as `rep bsf`, which older CPUs execute as bsf with the same
 # result.
 WIDE_X86 = re.compile(
-    r"v(?!err|erw)\w+|addsubp[sd]|h(add|sub)p[sd]|mov(ddup|s[hl]dup)|lddqu|monitor|mwait|p(abs|sign)[bwd]|ph(add|sub)\w+"
-    r"|pmaddubsw|pmulhrsw|pshufb|palignr|p?blend\w+|dpp[sd]|extractps|insertps|movntdqa|mpsadbw|packusdw|pcmp(eqq|gtq|[ei]str[im])"
-    r"|p(ex|in)sr[bdq]|phminposuw|pm(ax|in)(s[bd]|u[wd])|pmov[sz]x\w+|pmuldq|pmulld|ptest|round[sp][sd]|crc32\w?|popcnt|aes\w+"
-    r"|pclmul\w+|sha(1|256)\w+|lzcnt|andn|bextr|bls(i|msk|r)|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|adcx|adox|movbe|xsave\w*"
-    r"|gf2p8\w+|k(mov|or|and|xnor|xor)\w+"
+    r"v(?!err|erw)\w+|addsubp[sd]|h(add|sub)p[sd]|mov(ddup|s[hl]dup)|lddqu|monitor|mwait|p(abs|sign)[bwd]"
+    r"|ph(add|sub)\w+|pmaddubsw|pmulhrsw|pshufb|palignr|p?blend\w+|dpp[sd]|extractps|insertps|movntdqa|mpsadbw"
+    r"|packusdw|pcmp(eqq|gtq|[ei]str[im])|p(ex|in)sr[bdq]|phminposuw|pm(ax|in)(s[bd]|u[wd])|pmov[sz]x\w+|pmuldq"
+    r"|pmulld|ptest|round[sp][sd]|crc32\w?|popcnt|aes\w+|pclmul\w+|sha(1|256)\w+|lzcnt|andn|bextr|bls(i|msk|r)"
+    r"|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|adcx|adox|movbe|xsave\w*|gf2p8\w+|k(mov|or|and|xnor|xor)\w+"
 )
 # Instructions beyond ARMv8.0-A: dot product, half precision, bfloat16, int8 matrices, SVE predicates.
 WIDE_ARM = re.compile(

@@ -150,7 +150,7 @@ def audit(event: str, args: tuple[Any, ...]) -> None:
 
 @dataclass
 class Rules:
-    """The rules to check, and what is needed to check them."""
+    """The rules for one file after another, and the state that checking them needs."""
 
     stderr: IO[bytes]  # receives everything written to stderr
     temporary: Path  # folder of temporary files
