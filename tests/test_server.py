@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_apr.web.server import HOST, PAGE_FILES, Server, files_in_folder, is_this_server, wanted_range
+from whisper_apr.web.server import HOST, PAGE_FILES, Server, files_in_folder, is_this_server, parse_range
 
 pytestmark = pytest.mark.system
 
@@ -169,7 +169,7 @@ def test_ranges_that_are_none_or_many(server, wanted):
 )
 def test_any_range_is_inside_the_file(header, size):
     try:
-        part = wanted_range(header, size)
+        part = parse_range(header, size)
     except ValueError:
         return
     assert part is None or 0 <= part[0] < part[1] <= size

@@ -1,4 +1,4 @@
-"""`python -m whisper_apr` is the command `whisper-apr`."""
+"""Run the command `whisper-apr` as `python -m whisper_apr`."""
 
 import sys
 

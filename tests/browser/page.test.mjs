@@ -95,7 +95,7 @@ test("segments are there before the result", async () => {
 test("a text that is named .wav", async () => {
   await choose({ name: "notes.wav", mimeType: "audio/wav", buffer: Buffer.from("these are only words\n".repeat(50)) });
   await says(page, /^Ready/);
-  assert.equal(await page.textContent("#error"), "notes.wav: this browser cannot read it; try WAV, MP3, M4A, OGG or FLAC");
+  assert.equal(await page.textContent("#error"), "notes.wav: this browser cannot decode it; use WAV, MP3, M4A, OGG or FLAC");
   assert.equal(await isShown("result"), false);
 });
 

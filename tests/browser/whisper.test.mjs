@@ -217,7 +217,7 @@ test("after a transfer that never ended, the stored parts are used", async () =>
   };
   const error = await load(page);
   assert.equal(error.name, "Error");
-  assert.match(error.message, /model\.apr: the model could not be fetched/);
+  assert.match(error.message, /model\.apr: the model could not be downloaded/);
   home.front.fault = null;
   home.front.requests.length = 0;
   const again = await reopened(page);
@@ -268,7 +268,7 @@ test("a damaged model is one FormatError, and nothing of it is kept", async () =
 test("a model that is not there, or is none", async () => {
   const page = await blank();
   const missing = await page.evaluate(() => window.load({ model: "nothing.apr" }));
-  assert.match(missing.message, /nothing\.apr: the server answers 404/);
+  assert.match(missing.message, /nothing\.apr: the server responded with 404/);
   const text = await page.evaluate(() => window.load({ model: "style.css" }));
   assert.equal(text.name, "FormatError");
   assert.equal(home.errors.splice(0).filter((line) => !line.includes("404")).length, 0);

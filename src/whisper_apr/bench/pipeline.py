@@ -123,8 +123,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--random", nargs="*", default=[], choices=DIMENSIONS, help="sizes of models with random weights"
     )
-    parser.add_argument("--compute-type", nargs="+", default=["float32"], choices=simd.COMPUTE_TYPES)
-    parser.add_argument("--threads", type=int, nargs="+", default=[simd.get_num_threads()])
+    parser.add_argument(
+        "--compute-type",
+        nargs="+",
+        default=["float32"],
+        choices=simd.COMPUTE_TYPES,
+        help="types of the weights to measure (default: float32)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="+",
+        default=[simd.get_num_threads()],
+        metavar="N",
+        help="numbers of threads to measure (default: one per CPU that the process may use)",
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="time to spend on each stage (default: 1)")
     parser.add_argument("--json", type=Path, help="also write the results to this JSON file")
 

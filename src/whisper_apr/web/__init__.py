@@ -1,1 +1,1 @@
-"""The web page: its server, and the session that runs in the browser."""
+"""The web page: its server, its files, and the part of the engine that runs in the browser."""

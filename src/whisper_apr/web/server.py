@@ -1,4 +1,4 @@
-"""The web page, served on this machine: its files, the wheel that it runs, and a model. `whisper-apr web` is the door."""
+"""The HTTP server of `whisper-apr web`: it serves the page, the wheel and the model, to this machine only."""
 
 import hashlib
 import ipaddress
@@ -23,85 +23,111 @@ from urllib.parse import unquote, urlsplit
 from ..sockets import DeadlineReader
 
 HOST = "127.0.0.1"
-DEFAULT_PORT = 80  # of http, where a Host names none
-TIME_LIMIT = 30.0  # seconds for a request to come, and for each piece of an answer to be taken
-MAX_CONNECTIONS = 64  # each has a thread; a browser keeps six
-PIECE = 256 << 10  # bytes of a file that are read and sent at a time
+DEFAULT_PORT = 80  # of a Host header without a port
+TIME_LIMIT = 30.0  # seconds for receiving a request, and for sending each piece of a response
+MAX_CONNECTIONS = 64  # each has a thread; a browser opens six
+PIECE = 256 << 10  # bytes of a file that are read and sent at once
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 PAGE_FILES = ("index.html", "page.js", "style.css", "whisper.js", "worker.js", "download.js")
-TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
+CONTENT_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".json": "application/json",
+}
 
-# RFC 3986's authority without user information: a name, an IPv4 address or a bracketed IPv6 address, and a port
+# RFC 3986's authority without user information: a name, an IPv4 address or an IPv6 address in brackets, and a port
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-_~%!$&'()*+,;=]*)(?::([0-9]*))?")
 _RANGE = re.compile(r"([0-9]*)-([0-9]*)")
-_MOST_DIGITS = 18  # a longer number is beyond any file's end
+_MAX_DIGITS = 18  # a longer number is larger than any file
 
 
 class BadRequestError(ValueError):
-    """Something in a request's head that the protocol does not allow."""
+    """A request's header violates the protocol."""
 
 
-def _kind(name: str) -> str:
-    return TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+def _content_type(name: str) -> str:
+    return CONTENT_TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def _number(digits: str) -> int:
+def _parse_number(digits: str) -> int:
+    """Parse decimal digits; numbers that are too long become 10**_MAX_DIGITS."""
     digits = digits.lstrip("0") or "0"
-    return int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+    return int(digits) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 def is_this_server(authority: str, port: int) -> bool:
-    """Tell whether a Host header, or a URL's authority, names this machine by its loopback name or address, and this port.
+    """Return whether a Host header or a URL's authority names this machine's loopback interface and a port.
 
-    Raises BadRequestError for one that is malformed.
+    Requests for other names are refused, because a page of another site could send them through a DNS name that leads
+    to this machine (DNS rebinding).
+
+    Args:
+        authority: The name or address, with or without a port.
+        port: This server's port.
+
+    Raises:
+        BadRequestError: The authority is malformed.
     """
     found = _AUTHORITY.fullmatch(authority.strip(" \t"))
     if found is None:
-        raise BadRequestError("malformed Host")
+        raise BadRequestError(f"malformed Host {authority!r}")
     name, digits = found[1].lower().removesuffix("."), found[2]
     if name.startswith("["):
         try:
             name = str(ipaddress.IPv6Address(name[1:-1]))
         except ValueError:
-            raise BadRequestError("malformed Host") from None
-    return name in (HOST, "localhost", "::1") and (_number(digits) if digits else DEFAULT_PORT) == port
+            raise BadRequestError(f"malformed Host {authority!r}") from None
+    return name in (HOST, "localhost", "::1") and (_parse_number(digits) if digits else DEFAULT_PORT) == port
 
 
-def wanted_range(header: str, size: int) -> tuple[int, int] | None:
-    """Find what a Range header asks for of `size` bytes: from where, and up to where.
+def parse_range(header: str, size: int) -> tuple[int, int] | None:
+    """Parse a Range header.
 
-    None: everything, since the header is empty, in another unit than bytes, or names several stretches: RFC 9110 (section 14.2) leaves it
-    to the server to answer those. Raises ValueError for one that is malformed, or that no byte of the file satisfies.
+    Args:
+        header: The header's value, or "".
+        size: The file's size in bytes.
+
+    Returns:
+        The first byte and the one after the last, or None for the whole file. That is so if the header is empty, has a
+        unit other than bytes, or has several ranges, which RFC 9110 (section 14.2) allows a server to ignore.
+
+    Raises:
+        ValueError: The header is malformed, or the file has no byte in any of its ranges.
     """
     unit, equals, specs = header.partition("=")
     if not equals or unit.strip().lower() != "bytes":
         return None
     parts = [part for spec in specs.split(",") if (part := spec.strip(" \t"))]
-    found = [stretch for part in parts if (stretch := _stretch(part, size)) is not None]
+    found = [each for part in parts if (each := _parse_byte_range(part, size)) is not None]
     if not found:
-        raise ValueError("no byte of the file is in the range")
+        raise ValueError(f"the file of {size} bytes has none in the range {header!r}")
     return found[0] if len(found) == 1 else None
 
 
-def _stretch(spec: str, size: int) -> tuple[int, int] | None:
-    """From where and up to where `first-last`, `first-` or `-length` reaches; None where the file has nothing there."""
+def _parse_byte_range(spec: str, size: int) -> tuple[int, int] | None:
+    """Parse `first-last`, `first-` or `-length`.
+
+    Returns the first byte and the one after the last, or None if the file has no byte in the range.
+    """
     match = _RANGE.fullmatch(spec)
     if match is None or spec == "-":
         raise ValueError(f"malformed range {spec!r}")
     first, last = match.groups()
     if not first:
-        begin, end = size - min(size, _number(last)), size
+        begin, end = size - min(size, _parse_number(last)), size
     else:
-        begin, end = _number(first), _number(last) + 1 if last else size
+        begin, end = _parse_number(first), _parse_number(last) + 1 if last else size
         if last and end <= begin:
-            raise ValueError(f"a range that ends before it begins: {spec!r}")
+            raise ValueError(f"the range {spec!r} ends before it begins")
     return (begin, min(end, size)) if begin < min(end, size) else None
 
 
 class Server(ThreadingHTTPServer):
-    """Serves just the files that it is given, to just this machine. Raises OSError where the port is taken."""
+    """An HTTP server for a fixed set of files, on 127.0.0.1 only. Raises OSError if the port is in use."""
 
     daemon_threads = True
-    request_queue_size = 128  # connections that wait to be taken
+    request_queue_size = 128  # connections that wait to be accepted
 
     def __init__(
         self,
@@ -114,101 +140,112 @@ class Server(ThreadingHTTPServer):
     ) -> None:
         """Listen on a port.
 
-        paths: what is served under each name, beside the page's own files. settings: what the page is told (`Whisper.load`'s options).
-        time_limit: seconds for a request to come, from when the connection is open or the answer before it is sent, and for each piece of
-        an answer to be taken. max_connections: those beyond are answered 503.
+        Args:
+            port: The port; 0 is any free one.
+            paths: Files to serve besides the page's own, by name.
+            settings: Options of `Whisper.load` for the page, served as settings.json.
+            time_limit: Seconds for receiving a request, counted from the opening of the connection or from the previous
+                response, and for sending each piece of a response.
+            max_connections: Number of connections served at once; further ones are answered with status 503.
         """
         super().__init__((HOST, port), _Handler)
         page = files("whisper_apr").joinpath("web", "static")
-        self.small = {name: page.joinpath(name).read_bytes() for name in PAGE_FILES}
-        self.small["settings.json"] = json.dumps(dict(settings)).encode()
+        self.in_memory = {name: page.joinpath(name).read_bytes() for name in PAGE_FILES}
+        self.in_memory["settings.json"] = json.dumps(dict(settings)).encode()
         self.paths = dict(paths)
         self.time_limit = time_limit
-        self._free = threading.BoundedSemaphore(max_connections)
-        self._tags: dict[tuple[int, int, int], str] = {}
+        self._connections = threading.BoundedSemaphore(max_connections)
+        self._etags: dict[tuple[int, int, int], str] = {}
 
-    def tag(self, file: BufferedReader) -> str:
-        """The ETag of an open file, from its content: a model that was written anew for this server is the one that a browser may keep."""
+    def etag(self, file: BufferedReader) -> str:
+        """Return the ETag of an open file, a hash of its content.
+
+        It does not depend on the file's time, so that a model that is converted each time the server starts stays valid
+        in the browser's cache.
+        """
         about = os.fstat(file.fileno())
         state = about.st_ino, about.st_mtime_ns, about.st_size
-        if state not in self._tags:
-            self._tags[state] = f'"{hashlib.file_digest(file, "sha256").hexdigest()[:32]}"'
+        if state not in self._etags:
+            self._etags[state] = f'"{hashlib.file_digest(file, "sha256").hexdigest()[:32]}"'
             file.seek(0)
-        return self._tags[state]
+        return self._etags[state]
 
     @property
     def url(self) -> str:
+        """The page's address."""
         return f"http://{HOST}:{self.server_port}/"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
+        """Start a thread for a connection, or answer with status 503 if there are too many."""
+        if not self._connections.acquire(blocking=False):
             with suppress(OSError):
                 request.settimeout(1)
-                request.sendall(
-                    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                )
+                request.sendall(BUSY)
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be started
-            self._free.release()
+            self._connections.release()
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection, then let another one take its place."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is no news; anything else is a fault of ours, and shown as one."""
+        """Ignore errors of the connection, and print others, which are bugs."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
+    """Answers the requests of one connection."""
+
     server: Server
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.0"  # of a request that names none, or is none: its answer has a head too
+    default_request_version = "HTTP/1.0"  # for requests without a version, so that their responses have headers too
     server_version, sys_version = "whisper_apr", ""
 
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
-        self._incoming = DeadlineReader(self.connection, time.monotonic() + self.server.time_limit)
-        self.rfile = BufferedReader(self._incoming)
+        self._reader = DeadlineReader(self.connection, time.monotonic() + self.server.time_limit)
+        self.rfile = BufferedReader(self._reader)
 
     def handle(self) -> None:
         try:
             super().handle()
-        except (ConnectionError, TimeoutError):  # the page was closed, or a transfer cancelled
+        except (ConnectionError, TimeoutError):  # the page was closed, or a download cancelled
             self.close_connection = True
 
     def handle_one_request(self) -> None:
-        self._incoming.deadline = time.monotonic() + self.server.time_limit
+        self._reader.deadline = time.monotonic() + self.server.time_limit
         super().handle_one_request()
 
     def do_GET(self) -> None:
-        self._answer(with_body=True)
+        self._respond(with_body=True)
 
     def do_HEAD(self) -> None:
-        self._answer(with_body=False)
+        self._respond(with_body=False)
 
-    def _answer(self, with_body: bool) -> None:
+    def _respond(self, with_body: bool) -> None:
         self.connection.settimeout(self.server.time_limit)
         if self.headers.get("Content-Length", "0").strip() != "0" or "Transfer-Encoding" in self.headers:
-            self.close_connection = True  # what follows the head is no request
+            self.close_connection = True  # a body follows, which must not be read as the next request
         try:
-            name = self._asked_for()
+            name = self._requested_name()
         except ValueError:
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
         if name is None:
             self.send_error(HTTPStatus.FORBIDDEN)
-        elif name in self.server.small:
-            data = self.server.small[name]
-            self._head(HTTPStatus.OK, name, len(data))
+        elif name in self.server.in_memory:
+            data = self.server.in_memory[name]
+            self._send_headers(HTTPStatus.OK, name, len(data))
             if with_body:
                 self.wfile.write(data)
         elif name in self.server.paths:
@@ -216,14 +253,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 
-    def _asked_for(self) -> str | None:
-        """The name that is asked for; None where a page of another site calls itself by a name of ours. Raises ValueError."""
+    def _requested_name(self) -> str | None:
+        """Return the requested file's name, or None if the request is for another host.
+
+        Raises ValueError if the request is malformed.
+        """
         hosts = self.headers.get_all("Host", [])
         if len(hosts) > 1 or (not hosts and self.request_version >= "HTTP/1.1"):
-            raise BadRequestError("one Host is expected")  # RFC 9112, section 3.2
+            raise BadRequestError(f"{len(hosts)} Host headers instead of one")  # RFC 9112, section 3.2
         url = urlsplit(self.path)
         if url.scheme not in ("", "http") or bool(url.scheme) != bool(url.netloc) or not url.path.startswith("/"):
-            raise BadRequestError("neither a path nor a URL")
+            raise BadRequestError(f"{self.path!r} is neither a path nor a URL")
         if not all(
             is_this_server(authority, self.server.server_port) for authority in [*hosts, url.netloc] if authority
         ):
@@ -232,9 +272,9 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return unquote(url.path).lstrip("/") or "index.html"
 
-    def _head(self, status: HTTPStatus, name: str, length: int, **more: str) -> None:
+    def _send_headers(self, status: HTTPStatus, name: str, length: int, **more: str) -> None:
         self.send_response(status)
-        headers = {"Content-Type": _kind(name), "Content-Length": str(length), "Cache-Control": "no-cache"}
+        headers = {"Content-Type": _content_type(name), "Content-Length": str(length), "Cache-Control": "no-cache"}
         for key, value in (headers | {key.replace("_", "-"): value for key, value in more.items()}).items():
             self.send_header(key, value)
         if self.close_connection:
@@ -243,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, name: str, path: Path, with_body: bool) -> None:
         try:
-            file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115
+            file = open(path, "rb", opener=_open_nonblocking)  # noqa: SIM115
         except OSError:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -254,27 +294,27 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             size = about.st_size
             try:
-                tag = self.server.tag(file)
+                etag = self.server.etag(file)
             except OSError:
                 self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
                 return
-            # RFC 9110, section 14.2: a range is for GET alone, and for the version that the client has a part of
-            counts = with_body and self.headers.get("If-Range", tag) == tag
+            # RFC 9110, sections 13.1.5 and 14.2: Range applies to GET only, and only if the version is that of If-Range
+            has_range = with_body and self.headers.get("If-Range", etag) == etag
             try:
-                part = wanted_range(", ".join(self.headers.get_all("Range", [])), size) if counts else None
+                part = parse_range(", ".join(self.headers.get_all("Range", [])), size) if has_range else None
             except ValueError:
-                self._head(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, name, 0, Content_Range=f"bytes */{size}")
+                self._send_headers(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, name, 0, Content_Range=f"bytes */{size}")
                 return
             begin, end = part or (0, size)
-            more = {"ETag": tag, "Accept_Ranges": "bytes"}
+            more = {"ETag": etag, "Accept_Ranges": "bytes"}
             if part is not None:
                 more["Content_Range"] = f"bytes {begin}-{end - 1}/{size}"
-            self._head(HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT, name, end - begin, **more)
+            self._send_headers(HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT, name, end - begin, **more)
             if with_body:
-                self._send(file, begin, end)
+                self._send_bytes(file, begin, end)
 
-    def _send(self, file: BufferedReader, begin: int, end: int) -> None:
-        """Send a part of a file. Where there is less by now, the connection is closed: that ends the answer, short of what was promised."""
+    def _send_bytes(self, file: BufferedReader, begin: int, end: int) -> None:
+        """Send bytes of a file. If it has shrunk, close the connection, so that the client notices the missing bytes."""
         try:
             file.seek(begin)
             while begin < end and (piece := file.read(min(end - begin, PIECE))):
@@ -286,14 +326,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """The terminal is for the user."""
+        """Print nothing: requests are not shown on the terminal."""
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for whoever writes into a pipe of that name."""
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Open a file; if it is a FIFO, do not wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def files_in_folder(prefix: str, folder: Path) -> dict[str, Path]:
-    """The files of a folder, not of its subfolders, under `prefix/`."""
+    """Return the files of a folder, without its subfolders, as a dictionary from `prefix/name` to their paths."""
     return {f"{prefix}/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}

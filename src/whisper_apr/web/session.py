@@ -1,4 +1,8 @@
-"""What the browser's worker (static/worker.js) asks of Python: a model that is fed as it comes, and one transcription at a time."""
+"""The Python side of the browser's worker (static/worker.js): a model that is downloaded in pieces, and its results.
+
+The worker puts a piece of the model's file into `Session.buffer` and calls `feed`, until the file is complete; then it
+calls `open` once, and `transcribe` and `write` as often as it likes.
+"""
 
 import io
 from collections.abc import Callable
@@ -13,31 +17,47 @@ from ..output import write
 from ..recognizer import Recognizer
 from ..tokenizer import LANGUAGES
 
-PIECE = 64 << 10  # bytes that the worker hands over at a time
+PIECE = 64 << 10  # most bytes of the model's file that the worker feeds at a time
 
 
 class Cancelled(WhisperAprError):
-    """The page asked for an end."""
+    """The page cancelled the transcription."""
 
 
 class Session:
-    """A model, from its first byte to its last transcription."""
+    """A model in the browser, and the last transcription made with it.
 
-    def __init__(self, where: str) -> None:
-        self.buffer = bytearray(PIECE)  # where the worker puts the next piece
-        self._stream = AprStream(where)
+    Attributes:
+        buffer: PIECE bytes, into which the worker writes the next piece of the model's file.
+    """
+
+    def __init__(self, source: str) -> None:
+        """Prepare to read a model.
+
+        Args:
+            source: The name or URL of the model's file, for error messages.
+        """
+        self.buffer = bytearray(PIECE)
+        self._stream = AprStream(source)
         self._model: Recognizer | None = None
         self._result: Transcription | None = None
 
     def feed(self, n: int) -> None:
-        """Take the first n bytes of `buffer`, the next of the model's file. Raises FormatError where they are damaged."""
+        """Read the next `n` bytes of the model's file from the start of `buffer`. Raises FormatError if damaged."""
         self._stream.feed(memoryview(self.buffer)[:n])
 
     def open(self) -> dict[str, Any]:
-        """Make the model of what has come, which must be all of it, and tell what it is."""
+        """Create the model, once the whole file was fed.
+
+        Returns:
+            `multilingual`, a bool, and `languages`, a list of (code, name), empty for an English-only model.
+
+        Raises:
+            FormatError: The file is incomplete.
+        """
         self._stream.finish()
         self._model = Recognizer(self._stream.checkpoint)
-        _ = self._model.decoder
+        _ = self._model.decoder  # built now, so that the first transcription does not wait for it
         languages = list(LANGUAGES.items())[: self._model.num_languages] if self._model.is_multilingual else []
         return {"multilingual": self._model.is_multilingual, "languages": languages}
 
@@ -49,7 +69,24 @@ class Session:
         on_progress: Callable[[float, float], None],
         is_cancelled: Callable[[], bool],
     ) -> dict[str, Any]:
-        """Transcribe mono samples at 16 kHz. `is_cancelled` is asked before each token; Cancelled is raised where it says so."""
+        """Transcribe a recording.
+
+        Args:
+            samples: Mono samples at 16 kHz, `(n,)`.
+            options: Options of `whisper_apr.transcribe`.
+            on_segment: Called with each final segment, as a dictionary.
+            on_progress: Called with the seconds that are done, and all seconds.
+            is_cancelled: Called before each token; if it returns True, the transcription ends.
+
+        Returns:
+            The transcription as a dictionary.
+
+        Raises:
+            Cancelled: `is_cancelled` returned True.
+            OptionError: An option is unknown or has a value that is not allowed.
+            AudioError: The samples are not finite numbers.
+            WhisperAprError: No model is open.
+        """
         if self._model is None:
             raise WhisperAprError("no model is open; load one first")
 
@@ -57,12 +94,12 @@ class Session:
             if is_cancelled():
                 raise Cancelled("the transcription was cancelled")
 
-        def settled(segment: Segment) -> None:
+        def segment_done(segment: Segment) -> None:
             on_segment(segment.to_dict())
 
         self._result = self._model.transcribe(
             np.asarray(samples, np.float32),
-            on_segment=settled,
+            on_segment=segment_done,
             on_progress=lambda progress: on_progress(progress.done, progress.total),
             check_cancelled=check_cancelled,
             **options,
@@ -70,9 +107,20 @@ class Session:
         return self._result.to_dict()
 
     def write(self, format: str) -> str:
-        """The last transcription as txt, srt, vtt and so on."""
+        """Return the last transcription as the text of a file.
+
+        Args:
+            format: txt, srt, vtt, tsv, json, csv, lrc, md or ass.
+
+        Returns:
+            The text.
+
+        Raises:
+            OptionError: The format is unknown.
+            WhisperAprError: Nothing was transcribed yet.
+        """
         if self._result is None:
-            raise WhisperAprError("nothing has been transcribed yet")
+            raise WhisperAprError("nothing has been transcribed yet; transcribe a recording first")
         file = io.StringIO()
         write(self._result, format, file)
         return file.getvalue()

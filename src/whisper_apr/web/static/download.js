@@ -1,10 +1,11 @@
-// A model's file, piece by piece: from Cache Storage what was fetched before, the rest by range requests, taken up again where one broke.
+// Download a file in pieces: from Cache Storage what was downloaded before, the rest with HTTP range requests. After an
+// error the download resumes where it stopped.
 
 const CACHE = "whisper-apr-models";
-const PART = 4 << 20; // bytes of one entry in the cache
+const PART = 4 << 20; // bytes per entry of the cache
 const PIECE = 64 << 10; // bytes read at a time
-const RETRIES = 5; // in a row, none of which brought a byte
-const FIRST_PAUSE = 300; // milliseconds before the first retry; each of the next waits twice as long
+const RETRIES = 5; // consecutive ones without a byte received
+const FIRST_PAUSE = 300; // milliseconds before the first retry; doubled before each further one
 
 const partURL = (url, i) => `${url}${url.includes("?") ? "&" : "?"}apr-part=${i}`;
 
@@ -12,18 +13,18 @@ async function openCache() {
   try {
     return await caches.open(CACHE);
   } catch {
-    return null; // no secure context, or storage is forbidden: then the network alone
+    return null; // not a secure context, or storage is disabled: download without a cache
   }
 }
 
-/** Forget what was stored of a model. */
+/** Delete the file's parts from the cache. */
 export async function forget(url) {
   const cache = await openCache();
   for (let i = 0; cache && (await cache.delete(partURL(url, i))); i++);
 }
 
-/** What is stored: responses in order, and what the server said of the file (`total`, `tag`) as they came. */
-async function stored(cache, url) {
+/** Return the cached responses in order, and the file's size and ETag (`total`, `tag`) at the time, or null. */
+async function readCache(cache, url) {
   const parts = [];
   let known = null;
   for (let response; cache && (response = await cache.match(partURL(url, parts.length))); ) {
@@ -35,11 +36,11 @@ async function stored(cache, url) {
   return { parts, known };
 }
 
-// Gathers pieces into parts, and stores each as it is full.
-class Store {
+// Collects pieces into parts of PART bytes, and stores each complete part in the cache.
+class CacheWriter {
   constructor(cache, url, about, first) {
     Object.assign(this, { cache, url, about, index: first, filled: 0, part: null });
-    if (!about.tag) this.cache = null; // what has no tag could not be told from what the server has later
+    if (!about.tag) this.cache = null; // without an ETag, changes of the file could not be detected later
   }
 
   async add(piece) {
@@ -58,7 +59,7 @@ class Store {
     try {
       await this.cache.put(partURL(this.url, this.index), new Response(this.part, { headers }));
     } catch {
-      this.cache = null; // no room: go on without
+      this.cache = null; // the storage is full: continue without a cache
     }
     this.index++;
     this.filled = 0;
@@ -66,10 +67,11 @@ class Store {
   }
 }
 
+// Yield the body in pieces of at most PIECE bytes. A piece is valid until the next one is read.
 async function* readPieces(body) {
   let reader, view;
   try {
-    reader = body.getReader({ mode: "byob" }); // into one buffer of ours
+    reader = body.getReader({ mode: "byob" }); // reads into the same buffer each time
     view = new Uint8Array(PIECE);
   } catch {
     reader = body.getReader();
@@ -86,6 +88,7 @@ async function* readPieces(body) {
   }
 }
 
+// The size and the strong ETag of the file that a response is about; null for no or a weak ETag.
 function describe(response) {
   const range = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
   const total = Number(range ? range[1] : response.headers.get("content-length"));
@@ -93,7 +96,7 @@ function describe(response) {
   return { total, tag: tag?.startsWith("W/") ? null : tag };
 }
 
-/** Whether the server is known to have another file now. Without a network, what is stored is good. */
+/** Return whether the server has a different file now. If it cannot be reached, the cached one is used. */
 async function isStale(url, known, signal) {
   try {
     const response = await fetch(url, { method: "HEAD", signal, cache: "no-store" });
@@ -104,13 +107,13 @@ async function isStale(url, known, signal) {
   }
 }
 
-const final = (message) => Object.assign(new Error(message), { final: true });
+const permanent = (message) => Object.assign(new Error(message), { isPermanent: true });
 
-// An answer that is no file of a model: final where asking again would bring the same.
-function check(url, response) {
+// Throw an error for a response without the file; it is permanent if a retry cannot help.
+function checkStatus(url, response) {
   if (response.ok) return;
-  const message = `${url}: the server answers ${response.status} ${response.statusText}`.trim();
-  throw response.status < 500 && ![408, 416, 429].includes(response.status) ? final(message) : new Error(message);
+  const message = `${url}: the server responded with ${response.status} ${response.statusText}`.trim();
+  throw response.status < 500 && ![408, 416, 429].includes(response.status) ? permanent(message) : new Error(message);
 }
 
 function pause(milliseconds, signal) {
@@ -124,59 +127,61 @@ function pause(milliseconds, signal) {
 }
 
 /**
- * Call `begin(total)`, then `take(piece)` with every piece of the file in order; `begin` again where what came so far is of another
- * file than the server has now. What `take` throws is thrown on.
+ * Call `start(total)` with the file's size, then `write(piece)` with every piece in order. If the file on the server
+ * changes in the meantime, `start` is called again, and the pieces begin anew. Errors of `start` and `write` end the
+ * download.
  */
-export async function download(url, { begin, take, signal }) {
+export async function download(url, { start, write, signal }) {
   const cache = await openCache();
-  let { parts, known } = await stored(cache, url);
+  let { parts, known } = await readCache(cache, url);
   if (known && (await isStale(url, known, signal))) {
     await forget(url);
     [parts, known] = [[], null];
   }
   let at = 0;
   const accept = async (piece) => {
-    await take(piece);
+    await write(piece);
     at += piece.length;
   };
-  if (known) await begin(known.total);
+  if (known) await start(known.total);
   for (const response of parts) for await (const piece of readPieces(response.body)) await accept(piece);
-  let store = known && new Store(cache, url, known, parts.length);
+  let cacheWriter = known && new CacheWriter(cache, url, known, parts.length);
 
   let changes = 0;
   for (let failures = 0; !known || at < known.total; ) {
     const before = at;
-    let isTheirs = false; // whether an error is that of who called
+    let isCallback = false; // whether an error comes from `start` or `write`
     try {
-      // a range alone needs no leave of another site's server (If-Range would): the tag is compared here
+      // no If-Range, which would need permission (CORS) from a server on another origin; the ETag is compared below
       const response = await fetch(url, { headers: at ? { Range: `bytes=${at}-` } : {}, signal, cache: "no-store" });
       const now = describe(response);
       if (at && (response.status === 416 || (response.ok && now.tag !== known.tag))) {
         await response.body?.cancel();
         await forget(url);
         [at, known] = [0, null];
-        throw changes++ ? final(`${url}: the server's file changes while it is fetched`) : new Error("the file changed");
+        if (changes++) throw permanent(`${url}: the file on the server keeps changing; try again later`);
+        throw new Error("the file changed");
       }
-      check(url, response);
+      checkStatus(url, response);
       if (!known || response.status !== 206) {
-        if (!now.total) throw final(`${url}: the server does not say how large the model is`);
+        if (!now.total) throw permanent(`${url}: the server sends no Content-Length, which is needed`);
         [at, known] = [0, now];
-        store = new Store(cache, url, known, 0);
-        isTheirs = true;
-        await begin(known.total);
-        isTheirs = false;
+        cacheWriter = new CacheWriter(cache, url, known, 0);
+        isCallback = true;
+        await start(known.total);
+        isCallback = false;
       }
       for await (const piece of readPieces(response.body)) {
-        await store.add(piece);
-        isTheirs = true;
+        await cacheWriter.add(piece);
+        isCallback = true;
         await accept(piece);
-        isTheirs = false;
+        isCallback = false;
       }
       if (at < known.total) throw new Error(`the connection ended after ${at} of ${known.total} bytes`);
     } catch (error) {
-      if (isTheirs || error.final || signal.aborted) throw error;
+      if (isCallback || error.isPermanent || signal.aborted) throw error;
       failures = at > before ? 1 : failures + 1;
-      if (failures > RETRIES) throw new Error(`${url}: the model could not be fetched (${error.message})`);
+      if (failures > RETRIES) throw new Error(`${url}: the model could not be downloaded (${error.message})`);
       await pause(FIRST_PAUSE * 2 ** (failures - 1), signal);
     }
   }

@@ -1,20 +1,22 @@
-// The page: a recording in, its text as it settles, each time a place to listen to.
+// The page: takes a recording from a file or the microphone, and shows its text while it is transcribed.
 
 import { Whisper, decodeAudio } from "./whisper.js";
 
 const $ = (id) => document.getElementById(id);
-const RATE = 16000;
+const RATE = 16000; // Hz, the models' sampling rate
+const languageNames = new Intl.DisplayNames("en", { type: "language", fallback: "none" });
 
 let whisper;
-let running = null; // the AbortController of what runs now
+let running = null; // the AbortController of the current transcription
 let samples = null;
 let segments = [];
 let name = "recording";
 
-// ---- what is said of the state -------------------------------------------------------------------------------------
+// ---- status --------------------------------------------------------------------------------------------------------
 
-// `detail` changes all the time and is not read out, as `text` is.
-function say(text, fraction, detail = "") {
+// Show the state. Screen readers announce `text`, but not `detail`, which changes all the time. `fraction` is the share
+// that is done, null if it is unknown, undefined if nothing is in progress.
+function showStatus(text, fraction, detail = "") {
   if ($("status").textContent !== text) $("status").textContent = text;
   $("detail").textContent = detail;
   $("progress").hidden = fraction === undefined;
@@ -22,7 +24,7 @@ function say(text, fraction, detail = "") {
   else if (fraction !== undefined) $("progress").value = fraction;
 }
 
-function complain(error) {
+function showError(error) {
   $("error").hidden = !error;
   $("error").textContent = error ? error.message : "";
 }
@@ -34,17 +36,22 @@ const clock = (seconds) => {
   return `${hours}${minutes}:${String(whole % 60).padStart(2, "0")}`;
 };
 
+// The English name of a language: the browser's, otherwise the model's with capitals, otherwise the code.
 function languageName(code) {
-  const name = whisper.languages.find(([known]) => known === code)?.[1] ?? code;
-  return name.replace(/\b[a-z]/g, (letter) => letter.toUpperCase());
+  const name = languageNames.of(code);
+  if (name) return name;
+  const known = whisper.languages.find(([each]) => each === code)?.[1] ?? code;
+  return known.replace(/\b[a-z]/g, (letter) => letter.toUpperCase());
 }
+
+const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 
 function enable(ready) {
   for (const id of ["file", "record"]) $(id).disabled = !ready;
   $("cancel").hidden = ready || !running;
 }
 
-// ---- the waveform --------------------------------------------------------------------------------------------------
+// ---- waveform ------------------------------------------------------------------------------------------------------
 
 function draw() {
   const canvas = $("wave");
@@ -54,24 +61,24 @@ function draw() {
   const height = (canvas.height = canvas.clientHeight * scale);
   const context = canvas.getContext("2d");
   const style = getComputedStyle(document.body);
-  const [accent, quiet] = ["--accent", "--line"].map((name) => resolved(style, name));
+  const [spoken, silent] = ["--accent", "--line"].map((name) => resolveColor(style, name));
   const seconds = samples.length / RATE;
   let loudest = 1e-4;
   for (let i = 0; i < samples.length; i += 7) loudest = Math.max(loudest, Math.abs(samples[i]));
-  const spoken = (time) => segments.some((segment) => segment.text.trim() && segment.start <= time && time <= segment.end);
+  const isSpeech = (time) => segments.some(({ text, start, end }) => text.trim() && start <= time && time <= end);
   for (let x = 0; x < width; x += 2) {
     const begin = Math.floor((x / width) * samples.length);
     const end = Math.min(samples.length, Math.ceil(((x + 2) / width) * samples.length));
     let top = 0;
     for (let i = begin; i < end; i++) top = Math.max(top, Math.abs(samples[i]));
-    const tall = Math.max(scale, (top / loudest) * height);
-    context.fillStyle = spoken((x / width) * seconds) ? accent : quiet;
-    context.fillRect(x, (height - tall) / 2, 1.5, tall);
+    const barHeight = Math.max(scale, (top / loudest) * height);
+    context.fillStyle = isSpeech((x / width) * seconds) ? spoken : silent;
+    context.fillRect(x, (height - barHeight) / 2, 1.5, barHeight);
   }
 }
 
-// A canvas knows no light-dark(): let the browser work the color out.
-function resolved(style, property) {
+// The computed value of a custom property: a canvas does not understand light-dark().
+function resolveColor(style, property) {
   const probe = document.createElement("span");
   probe.style.color = style.getPropertyValue(property);
   document.body.append(probe);
@@ -85,9 +92,9 @@ function seek(seconds) {
   $("audio").play().catch(() => {});
 }
 
-// ---- the transcript ------------------------------------------------------------------------------------------------
+// ---- transcript ----------------------------------------------------------------------------------------------------
 
-function show(segment) {
+function addSegment(segment) {
   segments.push(segment);
   const text = segment.text.trim();
   if (text) {
@@ -95,7 +102,7 @@ function show(segment) {
     const time = document.createElement("button");
     time.type = "button";
     time.textContent = clock(segment.start);
-    time.setAttribute("aria-label", `Hear from ${clock(segment.start)}`);
+    time.setAttribute("aria-label", `Play from ${clock(segment.start)}`);
     time.onclick = () => seek(segment.start);
     const words = document.createElement("span");
     words.textContent = text;
@@ -107,27 +114,27 @@ function show(segment) {
   draw();
 }
 
-function follow() {
+function highlightCurrent() {
   const now = $("audio").currentTime;
   for (const item of $("segments").children) {
     item.classList.toggle("now", item.dataset.start <= now && now < item.dataset.end && !$("audio").paused);
   }
 }
 
-function clear() {
-  complain(null);
+function clearResult() {
+  showError(null);
   segments = [];
   $("segments").replaceChildren();
   for (const id of ["result", "player", "empty", "downloads"]) $(id).hidden = true;
 }
 
-async function take(file) {
+async function transcribe(file) {
   if (!whisper || running) return;
-  clear();
+  clearResult();
   running = new AbortController();
   enable(false);
   name = file.name ?? "recording";
-  say(`Reading ${name} …`, null);
+  showStatus(`Reading ${name} …`, null);
   try {
     samples = await decodeAudio(file);
     $("name").textContent = `${name}, ${clock(samples.length / RATE)}`;
@@ -135,22 +142,25 @@ async function take(file) {
     $("audio").src = URL.createObjectURL(file);
     $("player").hidden = $("result").hidden = false;
     draw();
-    say("Listening …", 0);
+    const task = $("task").value;
+    const working = task === "translate" ? "Translating …" : "Transcribing …";
+    showStatus(working, 0);
     const result = await whisper.transcribe(samples, {
       language: $("language").value || undefined,
-      task: $("task").value,
+      task,
       signal: running.signal,
-      onSegment: show,
-      onProgress: ({ loaded, total }) => say("Listening …", loaded / total, `${clock(loaded)} of ${clock(total)}`),
+      onSegment: addSegment,
+      onProgress: ({ loaded, total }) => showStatus(working, loaded / total, `${clock(loaded)} of ${clock(total)}`),
     });
-    say(`Done: ${clock(samples.length / RATE)} in ${languageName(result.language)}.`);
+    const done = `${clock(samples.length / RATE)} of audio ${task === "translate" ? "translated" : "transcribed"}`;
+    showStatus(`Done: ${done}. Spoken language: ${languageName(result.language)}.`);
     $("empty").hidden = segments.some((segment) => segment.text.trim());
     $("downloads").hidden = !$("empty").hidden;
   } catch (error) {
-    if (error.name === "AbortError") say("Cancelled.");
+    if (error.name === "AbortError") showStatus("Cancelled. Choose another recording.");
     else {
-      say("Ready for another recording.");
-      complain(error);
+      showStatus("Ready: choose another recording.");
+      showError(error);
     }
   } finally {
     running = null;
@@ -167,7 +177,7 @@ async function save(format) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-// ---- the microphone ------------------------------------------------------------------------------------------------
+// ---- microphone ----------------------------------------------------------------------------------------------------
 
 let recorder = null;
 
@@ -176,6 +186,7 @@ async function record() {
     recorder.stop();
     return;
   }
+  showError(null);
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     const pieces = [];
@@ -186,25 +197,25 @@ async function record() {
       const type = recorder.mimeType;
       recorder = null;
       $("record").textContent = "Record";
-      take(new File(pieces, "recording", { type }));
+      transcribe(new File(pieces, "recording", { type }));
     };
     recorder.start();
     $("record").textContent = "Stop";
-    say("Recording …");
+    showStatus("Recording …");
   } catch (error) {
-    complain(new Error(`no microphone: ${error.message}`));
+    showError(new Error(`the microphone cannot be used: ${error.message}`));
   }
 }
 
-// ---- the beginning -------------------------------------------------------------------------------------------------
+// ---- start ---------------------------------------------------------------------------------------------------------
 
 $("file").onchange = ({ target }) => {
-  if (target.files.length) take(target.files[0]);
-  target.value = ""; // the same file may be chosen again
+  if (target.files.length) transcribe(target.files[0]);
+  target.value = ""; // otherwise choosing the same file again would not be a change
 };
 $("record").onclick = record;
 $("cancel").onclick = () => running?.abort();
-$("audio").ontimeupdate = $("audio").onpause = follow;
+$("audio").ontimeupdate = $("audio").onpause = highlightCurrent;
 $("wave").onclick = ({ offsetX, target }) => seek((offsetX / target.clientWidth) * (samples.length / RATE));
 $("downloads").onclick = ({ target }) => target.dataset.format && save(target.dataset.format);
 addEventListener("resize", draw);
@@ -215,22 +226,22 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   addEventListener(kind, (event) => {
     event.preventDefault();
     drop.classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+    if (kind === "drop" && event.dataTransfer.files.length) transcribe(event.dataTransfer.files[0]);
   });
 }
 
 try {
   whisper = await Whisper.load({
     onProgress: ({ stage, loaded, total }) => {
-      if (stage === "engine") say("Starting Python …", null);
-      else say("Loading the model …", loaded / total, `${(loaded / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`);
+      if (stage === "engine") showStatus("Starting Python …", null);
+      else showStatus("Loading the model …", loaded / total, `${megabytes(loaded)} of ${megabytes(total)} MB`);
     },
   });
   for (const [code] of whisper.languages) $("language").add(new Option(languageName(code), code));
   $("language").disabled = $("task").disabled = !whisper.multilingual;
-  say("Ready: choose a recording, drop one, or record.");
+  showStatus("Ready: choose a recording, drop a file, or record.");
   enable(true);
 } catch (error) {
-  say("The model could not be loaded.");
-  complain(error);
+  showStatus("The model could not be loaded. Reload the page to try again.");
+  showError(error);
 }

@@ -1,6 +1,6 @@
-// Whisper in a page: a class over the worker. See whisper.d.ts for what it takes and gives.
+// Whisper in a web page: a class that runs the engine in a web worker. whisper.d.ts documents its types.
 
-const RATE = 16000; // Hz: what the models hear
+const RATE = 16000; // Hz, the models' sampling rate
 const PYODIDE = "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/";
 
 export class WhisperError extends Error {
@@ -10,7 +10,7 @@ export class WhisperError extends Error {
   }
 }
 
-/** A recording (a File, a Blob, an ArrayBuffer) as mono samples at 16 kHz, decoded by the browser. */
+/** Decode a recording (a File, a Blob or an ArrayBuffer) to mono samples at 16 kHz, with the browser's decoders. */
 export async function decodeAudio(source) {
   const bytes = source instanceof Blob ? await source.arrayBuffer() : source.slice(0);
   let sound;
@@ -19,7 +19,7 @@ export async function decodeAudio(source) {
   } catch {
     throw new WhisperError({
       kind: "AudioError",
-      message: `${source.name ?? "the recording"}: this browser cannot read it; try WAV, MP3, M4A, OGG or FLAC`,
+      message: `${source.name ?? "the recording"}: this browser cannot decode it; use WAV, MP3, M4A, OGG or FLAC`,
     });
   }
   const samples = sound.getChannelData(0).slice();
@@ -33,11 +33,14 @@ export async function decodeAudio(source) {
 
 const absolute = (url, base) => (url === undefined ? undefined : new URL(url, base).href);
 
-// What lies beside this module: settings.json names the wheel, and what else `load` was not given.
-async function settings(signal) {
+// Read settings.json beside this module: the options that `load` was not given.
+async function readSettings(signal) {
   const place = new URL("settings.json", import.meta.url);
   const response = await fetch(place, { signal });
-  if (!response.ok) throw new WhisperError({ kind: "OptionError", message: `give load() model and wheel: there is no ${place}` });
+  if (!response.ok) {
+    const message = `load() needs the options model and wheel, because ${place} does not exist`;
+    throw new WhisperError({ kind: "OptionError", message });
+  }
   return Object.fromEntries(Object.entries(await response.json()).map(([name, url]) => [name, absolute(url, place)]));
 }
 
@@ -54,12 +57,12 @@ export class Whisper {
     this.#settings = settings;
   }
 
-  /** Boot Python, fetch the model (from Cache Storage where it was fetched before), and open it. */
+  /** Start Python, download the model (or take it from Cache Storage), and open it. */
   static async load({ onProgress, signal, ...given } = {}) {
-    const served = given.wheel && given.model ? {} : await settings(signal);
+    const served = given.wheel && given.model ? {} : await readSettings(signal);
     const choose = (name, otherwise) => absolute(given[name], document.baseURI) ?? served[name] ?? otherwise;
-    const places = { url: choose("model"), wheel: choose("wheel"), pyodide: choose("pyodide", PYODIDE), numpy: choose("numpy") };
-    const whisper = new Whisper(places);
+    const [url, wheel, numpy] = ["model", "wheel", "numpy"].map((name) => choose(name));
+    const whisper = new Whisper({ url, wheel, numpy, pyodide: choose("pyodide", PYODIDE) });
     await whisper.#start({ onProgress, signal });
     return whisper;
   }
@@ -68,7 +71,7 @@ export class Whisper {
     return this.#about.multilingual;
   }
 
-  /** Codes and names, in the model's order; empty for an English-only model. */
+  /** Codes and English names of the model's languages; empty for an English-only model. */
   get languages() {
     return this.#about.languages;
   }
@@ -76,7 +79,7 @@ export class Whisper {
   async #start({ onProgress, signal } = {}) {
     this.#worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }) => this.#receive(data);
-    this.#worker.onerror = (event) => this.#fail({ kind: "Error", message: event.message ?? "the worker could not start" });
+    this.#worker.onerror = ({ message = "the worker could not start" }) => this.#fail({ kind: "Error", message });
     try {
       this.#about = await this.#call("load", this.#settings, { onProgress, signal }, () => this.close());
     } catch (error) {
@@ -104,7 +107,8 @@ export class Whisper {
     this.#calls.clear();
   }
 
-  // One question to the worker; `onAbort` is what to do, besides asking it to stop, when the signal says so.
+  // Send a request to the worker, and wait for its response. `onAbort` is called when the signal is aborted, after the
+  // worker was told to cancel.
   async #call(type, message, { onProgress, onSegment, signal } = {}, onAbort, transfer = []) {
     signal?.throwIfAborted();
     this.#listeners = { onProgress, onSegment };
@@ -128,7 +132,7 @@ export class Whisper {
     }
   }
 
-  /** Samples (mono, 16 kHz) or a file -> the transcription. One runs at a time; a second one waits for the first. */
+  /** Transcribe mono samples at 16 kHz, or a file. Calls are queued: one transcription runs at a time. */
   transcribe(source, { onSegment, onProgress, signal, wordTimestamps, initialPrompt, ...options } = {}) {
     const run = async () => {
       signal?.throwIfAborted();
@@ -140,23 +144,26 @@ export class Whisper {
           ([, value]) => value !== undefined,
         ),
       );
-      // an engine that cannot be put aside for a moment is ended, and made again when it is needed
+      // if messages cannot reach the worker while it transcribes, cancel by terminating it; it is restarted when needed
       const end = this.#about.canPause ? undefined : () => this.#end();
       const listeners = { onSegment, onProgress, signal };
       return this.#call("transcribe", { samples, options: python }, listeners, end, [samples.buffer]);
     };
-    return this.#whenFree(run);
+    return this.#enqueue(run);
   }
 
-  /** The last transcription as a file's text: txt, srt, vtt, tsv, json, csv, lrc, md, ass. */
+  /** Return the last transcription as the text of a file: txt, srt, vtt, tsv, json, csv, lrc, md or ass. */
   write(format) {
-    return this.#whenFree(() => {
-      if (!this.#worker) throw new WhisperError({ kind: "Error", message: "nothing has been transcribed yet" });
+    return this.#enqueue(() => {
+      if (!this.#worker) {
+        const message = "nothing has been transcribed yet; call transcribe() first";
+        throw new WhisperError({ kind: "Error", message });
+      }
       return this.#call("write", { format });
     });
   }
 
-  #whenFree(run) {
+  #enqueue(run) {
     const result = this.#busy.then(run);
     this.#busy = result.catch(() => {});
     return result;
@@ -168,7 +175,10 @@ export class Whisper {
     this.#fail({ kind: "AbortError", message: "cancelled" });
   }
 
-  /** Give the memory back. A transcription that runs ends with an error; the next one loads the model again, from the cache. */
+  /**
+   * Terminate the worker and free its memory. A running transcription ends with an AbortError; the next one loads the
+   * model again, from the cache.
+   */
   close() {
     this.#end();
   }

@@ -1,19 +1,20 @@
-// The worker: Python by Pyodide, one model, one transcription at a time. It speaks with whisper.js alone.
+// The web worker behind whisper.js: it runs Python with Pyodide, and has one model and one transcription at a time.
 
 import { download, forget } from "./download.js";
 
-const BASE_MEMORY = 300e6; // bytes: Pyodide, NumPy, and one window's activations in a small model
-const IOS_LIMIT = 1e9; // Safari on iOS ends a page at about this size
-const WASM_LIMIT = 3.8e9; // what WebAssembly with 32-bit addresses can hold, of 4 GiB
-const PAUSE = 40; // milliseconds between two looks at the messages that wait
+const BASE_MEMORY = 300e6; // bytes: Pyodide, NumPy, and the activations of one window in a small model
+const IOS_LIMIT = 1e9; // bytes, at which Safari on iOS ends a page, approximately
+const WASM_LIMIT = 3.8e9; // bytes; WebAssembly's 32-bit addresses reach 4 GiB
+const PAUSE = 40; // milliseconds between two checks for messages, such as "cancel"
 
 let python, session;
-let controller; // of the transfer
+let controller; // AbortController of the download
 let cancelled = false;
 
 const post = (message) => self.postMessage(message);
 
-function limit() {
+// Bytes of memory that a page may use in this browser.
+function memoryLimit() {
   const agent = navigator.userAgent;
   const isIOS = /iPhone|iPad|iPod/.test(agent) || (/Macintosh/.test(agent) && navigator.maxTouchPoints > 1);
   return isIOS ? IOS_LIMIT : WASM_LIMIT;
@@ -21,14 +22,15 @@ function limit() {
 
 function checkSize(total) {
   const needed = 1.1 * total + BASE_MEMORY;
-  if (needed <= limit()) return;
+  if (needed <= memoryLimit()) return;
   const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;
   throw new Error(
-    `the model of ${megabytes(total)} needs about ${megabytes(needed)} of memory, and this browser gives a page ` +
-      `${megabytes(limit())}; take a smaller size, or one converted to int8`,
+    `the model of ${megabytes(total)} needs about ${megabytes(needed)} of memory, but a page in this browser can ` +
+      `use only ${megabytes(memoryLimit())}; choose a smaller model, or convert it to int8`,
   );
 }
 
+// Load Pyodide, NumPy and whisper_apr.
 async function boot({ pyodide, numpy, wheel }) {
   const { loadPyodide } = await import(new URL("pyodide.mjs", pyodide).href);
   python = await loadPyodide({ indexURL: pyodide });
@@ -40,7 +42,7 @@ async function boot({ pyodide, numpy, wheel }) {
   }
 }
 
-// ---- the model -----------------------------------------------------------------------------------------------------
+// ---- model ---------------------------------------------------------------------------------------------------------
 
 function newSession(url) {
   session?.destroy();
@@ -49,9 +51,10 @@ function newSession(url) {
   Session.destroy();
 }
 
+// Give a piece of the model's file to Python; errors are marked with `isDamaged`.
 function feed(piece) {
   const bytes = session.buffer;
-  const buffer = bytes.getBuffer("u8"); // anew each time: where memory has grown, an older view is dead
+  const buffer = bytes.getBuffer("u8"); // not kept, because a view becomes invalid when memory grows
   try {
     buffer.data.set(piece);
   } finally {
@@ -61,10 +64,11 @@ function feed(piece) {
   try {
     session.feed(piece.length);
   } catch (error) {
-    throw Object.assign(error, { isDamage: true });
+    throw Object.assign(error, { isDamaged: true });
   }
 }
 
+// Download the model, and give each piece to Python as it arrives.
 async function fetchModel(url) {
   controller = new AbortController();
   let total = 0;
@@ -72,13 +76,13 @@ async function fetchModel(url) {
   const run = () =>
     download(url, {
       signal: controller.signal,
-      begin(size) {
+      start(size) {
         checkSize(size);
         total = size;
         loaded = 0;
         newSession(url);
       },
-      take(piece) {
+      write(piece) {
         feed(piece);
         loaded += piece.length;
         post({ type: "progress", stage: "model", loaded, total });
@@ -87,12 +91,12 @@ async function fetchModel(url) {
   try {
     await run();
   } catch (error) {
-    if (!error.isDamage) throw error;
+    if (!error.isDamaged) throw error;
     await forget(url);
     try {
-      await run(); // it may have been damaged on its way, or where it was stored: once more, from the server alone
+      await run(); // retry once without the cache: the transfer or the stored copy may be damaged
     } catch (again) {
-      if (again.isDamage) await forget(url);
+      if (again.isDamaged) await forget(url);
       throw again;
     }
   }
@@ -103,23 +107,25 @@ async function load({ url, pyodide, numpy, wheel }) {
   await boot({ pyodide, numpy, wheel });
   post({ type: "progress", stage: "engine", loaded: 1, total: 1 });
   await fetchModel(url);
-  return { ...taken(session.open()), canPause: canPause() };
+  return { ...consume(session.open()), canPause: canPause() };
 }
 
-// ---- a transcription -----------------------------------------------------------------------------------------------
+// ---- transcription -------------------------------------------------------------------------------------------------
 
-const plain = (proxy) => proxy.toJs({ dict_converter: Object.fromEntries });
+const toObject = (proxy) => proxy.toJs({ dict_converter: Object.fromEntries });
 
-function taken(proxy) {
-  const value = plain(proxy);
+// Copy a Python value, and free it.
+function consume(proxy) {
+  const value = toObject(proxy);
   proxy.destroy();
   return value;
 }
 
+// Whether Python can wait for a promise (JavaScript Promise Integration), so that messages arrive between two tokens.
 const canPause = () => python.runPython("from pyodide.ffi import can_run_sync; can_run_sync()");
 
-// Where the engine can be put aside for a moment (JavaScript Promise Integration), messages are let in between two tokens.
-async function letMessagesIn() {
+// Return to the event loop once, so that messages that have arrived are handled.
+async function handleMessages() {
   const channel = new MessageChannel();
   await new Promise((done) => {
     channel.port1.onmessage = done;
@@ -127,19 +133,20 @@ async function letMessagesIn() {
   });
 }
 
+// Transcribe, and post the segments and the progress.
 async function transcribe({ samples, options }) {
   cancelled = false;
-  let looked = performance.now();
+  let lastCheck = performance.now();
   const run = python.runPython(`
 from pyodide.ffi import can_run_sync, run_sync
 
-def _run(session, samples, options, on_segment, on_progress, is_due, let_in, is_cancelled):
-    def ask():
+def _run(session, samples, options, on_segment, on_progress, is_due, handle_messages, is_cancelled):
+    def check():
         if is_due() and can_run_sync():
-            run_sync(let_in())
+            run_sync(handle_messages())
         return is_cancelled()
 
-    return session.transcribe(samples.to_py(), options.to_py(), on_segment, on_progress, ask)
+    return session.transcribe(samples.to_py(), options.to_py(), on_segment, on_progress, check)
 
 _run
 `);
@@ -148,16 +155,16 @@ _run
       session,
       samples,
       options,
-      (segment) => post({ type: "segment", segment: plain(segment) }),
+      (segment) => post({ type: "segment", segment: toObject(segment) }),
       (done, total) => post({ type: "progress", stage: "audio", loaded: done, total }),
-      () => performance.now() - looked > PAUSE,
+      () => performance.now() - lastCheck > PAUSE,
       async () => {
-        await letMessagesIn();
-        looked = performance.now();
+        await handleMessages();
+        lastCheck = performance.now();
       },
       () => cancelled,
     );
-    return taken(result);
+    return consume(result);
   } finally {
     run.destroy();
   }
@@ -165,8 +172,9 @@ _run
 
 // ---- messages ------------------------------------------------------------------------------------------------------
 
+// The name and the message of an error. A Python error's text ends with a line such as
+// "whisper_apr.errors.FormatError: model.apr is damaged".
 function describe(error) {
-  // a Python traceback's last line: "whisper_apr.errors.FormatError: what is wrong"
   const lines = String(error?.message ?? error).trim().split("\n");
   const [, kind, message] = /^(?:[\w.]*\.)?(\w+): (.*)$/.exec(lines.at(-1)) ?? [, error?.name ?? "Error", lines.at(-1)];
   return { kind: kind === "Cancelled" ? "AbortError" : kind, message };
