@@ -55,3 +55,16 @@ def openai_model(checkpoint: Checkpoint) -> Any:
     weights = {name: torch.from_numpy(np.array(value)) for name, value in checkpoint.tensors.items()}
     model.load_state_dict(weights)
     return model.eval()
+
+
+def share_alignment_heads(pair: Pair) -> None:
+    """Let openai-whisper's model use our model's alignment heads, which a file of another kind may not name."""
+    import torch
+
+    from whisper_apr.inference.word_timestamps.alignment import alignment_heads
+
+    dims = pair.ours.dims
+    mask = torch.zeros(dims.n_text_layer, dims.n_text_head, dtype=torch.bool)
+    for layer, head in alignment_heads(pair.ours):
+        mask[layer, head] = True
+    pair.theirs.register_buffer("alignment_heads", mask.to_sparse(), persistent=False)

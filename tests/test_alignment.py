@@ -100,3 +100,15 @@ def test_word_timestamps_change_no_text(model):
     plain = model.transcribe(DATA / "de_then_fr.flac", temperature=0.0)
     timed = model.transcribe(DATA / "de_then_fr.flac", temperature=0.0, word_timestamps=True)
     assert [s.tokens for s in plain.segments] == [s.tokens for s in timed.segments]
+
+
+def test_openai_word_times(model):
+    """The expected times are openai-whisper's, with the same weights; tests/parity compares many more."""
+    result = model.transcribe(DATA / "en.wav", temperature=0.0, word_timestamps=True, word_timing="openai")
+    assert [(word.word, word.start, word.end) for word in result.words] == [
+        (" three", 0.0, 0.84),
+        (" one", 0.84, 1.38),
+        (" four", 1.38, 1.9),
+        (" one", 1.9, 2.52),
+        (" five", 2.52, 2.94),
+    ]

@@ -11,6 +11,7 @@ import pytest
 from test_transcribe_parity import CLOSE, EXACT
 
 import models
+from openai_engine import share_alignment_heads
 from recordings import noise, silence, speech
 from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
 from whisper_apr.inference.word_timestamps.openai_timing import find_alignment
@@ -79,10 +80,7 @@ def test_alignment(digits: Any, torch: Any, name: str) -> None:
     import whisper.timing
     import whisper.tokenizer
 
-    mask = torch.zeros(4, 2, dtype=torch.bool)
-    for layer, head in digits.ours.alignment_heads:
-        mask[layer, head] = True
-    digits.theirs.register_buffer("alignment_heads", mask.to_sparse(), persistent=False)
+    share_alignment_heads(digits)
     mel = mel_of(speech(name))
     language = "es" if name == "es" else "en"
     tokenizer = get_tokenizer(True, language=language)

@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 
+from openai_engine import share_alignment_heads
 from recordings import RECORDINGS, join, silence, speech
 
-pytestmark = pytest.mark.parity
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings("ignore:Word-level timestamps on translations:UserWarning"),
+]
 
 LONG = {
     "pauses": lambda: join(
@@ -18,13 +22,9 @@ NAMES = ("en", "de", "es", "fr", "en_three", "en_long", "de_then_fr", "four_90_s
 
 
 @pytest.fixture(scope="module")
-def pair(digits: Any, torch: Any) -> Any:
+def pair(digits: Any) -> Any:
     """The digits model, with the same alignment heads in both engines."""
-    dims = digits.ours.dims
-    mask = torch.zeros(dims.n_text_layer, dims.n_text_head, dtype=torch.bool)
-    for layer, head in digits.ours.alignment_heads:
-        mask[layer, head] = True
-    digits.theirs.register_buffer("alignment_heads", mask.to_sparse(), persistent=False)
+    share_alignment_heads(digits)
     return digits
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openai_engine import Pair, openai_model, openai_whisper, torch_with
+from openai_engine import Pair, openai_model, openai_whisper, share_alignment_heads, torch_with
 from whisper_apr import AudioWarning, Recognizer, load_audio, load_model
 from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
 from whisper_apr.formats import open_checkpoint
@@ -164,6 +164,20 @@ def test_greedy(pairs: dict[str, Beside], recordings: Path, model: str, name: st
 )
 def test_options(pairs: dict[str, Beside], recordings: Path, model: str, name: str, options: dict[str, Any]) -> None:
     check(*pairs[model].transcribe(samples_of(recordings / name), temperature=0.0, **options))
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("base", "lp_test_fr.wav"), ("tiny.en", "jfk.flac"), ("tiny.en", "az_aboutSpeechSdk.wav")]
+)
+def test_openai_word_times(pairs: dict[str, Beside], recordings: Path, model: str, name: str) -> None:
+    """With `word_timing="openai"`, every word has openai-whisper's times."""
+    pair, samples = pairs[model], samples_of(recordings / name)
+    share_alignment_heads(pair)
+    theirs = pair.theirs.transcribe(samples, fp16=False, temperature=0.0, word_timestamps=True)
+    ours = pair.ours.transcribe(samples, temperature=0.0, word_timestamps=True, word_timing="openai")
+    check(ours, theirs)
+    for a, b in zip(ours.segments, theirs["segments"], strict=True):
+        assert [(w.word, w.start, w.end) for w in a.words] == [(w["word"], w["start"], w["end"]) for w in b["words"]]
 
 
 def test_language_probabilities(torch: Any, pairs: dict[str, Beside], recordings: Path) -> None:

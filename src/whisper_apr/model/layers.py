@@ -93,7 +93,7 @@ class Mlp:
         hidden: FloatArray | None = None,
         out: FloatArray | None = None,
     ) -> FloatArray:
-        """Apply the MLP to `(..., n_state)`; write the result to `out`, intermediates to `norm` and `hidden`, if given."""
+        """Apply the MLP to `(..., n_state)`; write the result to `out`, intermediates to `norm` and `hidden`."""
         return self.down(self.up(self.norm(x, norm), gelu=True, out=hidden), residual=x, out=out)
 
 
