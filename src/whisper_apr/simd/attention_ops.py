@@ -48,7 +48,7 @@ def attention(
 
     Returns:
         `(batch, n_head, n_query, d_head)`: a view of an array `(batch, n_query, n_head, d_head)`, so that the heads of
-        a query are adjacent in memory.
+            a query are adjacent in memory.
 
     Raises:
         TypeError: An argument is not an array of real numbers, or `scale` is not a number.

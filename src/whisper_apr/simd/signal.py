@@ -68,7 +68,7 @@ def median_filter(x: npt.ArrayLike, width: int) -> FloatArray:
 
     Returns:
         An array of the shape of x. A NaN counts as infinity. If n is at most `width // 2`, which is too short to
-        reflect, the elements are returned unchanged.
+            reflect, the elements are returned unchanged.
 
     Raises:
         TypeError: x is not an array of real numbers, or width is not an integer.

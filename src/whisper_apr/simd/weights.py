@@ -185,7 +185,7 @@ class PackedMatrix:
 
         Returns:
             True, or False if nothing was done: if an array has another dtype, shape or memory layout, if an index is
-            out of range, and always on the backend `numpy`. Then use `rows`.
+                out of range, and always on the backend `numpy`. Then use `rows`.
         """
         return bool(dispatch.impl.embed(tokens, self.panels, self.scales, *self.shape, positions, lengths, out))
 
