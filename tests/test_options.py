@@ -358,7 +358,10 @@ def test_methods_have_the_signature_of_the_function(method, function, keywords):
     assert first.name == "self"
     assert own == list(inspect.signature(function).parameters.values())[1:]
     assert method.__doc__ == function.__doc__
-    if keywords is not None:
+    accepted = method.__code__.co_varnames[: method.__code__.co_argcount]
+    if keywords is None:
+        assert set(accepted) >= {p.name for p in own if p.kind is not p.KEYWORD_ONLY}
+    else:
         declared = get_type_hints(keywords)
         keyword_only = {p.name: p.annotation for p in own if p.kind is p.KEYWORD_ONLY}
         assert declared == {name: hint for name, hint in keyword_only.items() if name != "return_errors"}

@@ -28,15 +28,19 @@ from .model import Whisper
 from .model.layers import FloatArray
 from .option_docs import same_as
 from .option_values import boolean, choice, function, optional, parse, path, shown
+from .tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
+
+Device = Literal["cpu", "auto"]
+ComputeType = Literal["default", "float32", "float16", "int8", "auto", "int8_float32", "int8_float16", "int4"]
 
 
 class _Origin(NamedTuple):
     """The arguments of `load_model` by which a model can be loaded anew."""
 
     name: str
-    compute_type: "ComputeType"
+    compute_type: ComputeType
     download_root: str | None
 
 
@@ -72,9 +76,11 @@ class Recognizer(Whisper):
         return self
 
     @same_as(detect_language)
-    def detect_language(self, mel: FloatArray) -> tuple[np.ndarray | int, list[dict[str, float]] | dict[str, float]]:
+    def detect_language(
+        self, mel: FloatArray, tokenizer: Tokenizer | None = None
+    ) -> tuple[np.ndarray | int, list[dict[str, float]] | dict[str, float]]:
         """Detect the language of a window or a batch of windows. See `whisper_apr.detect_language`."""
-        return detect_language(self, mel)
+        return detect_language(self, mel, tokenizer)
 
     @same_as(decode)
     def decode(
@@ -109,9 +115,6 @@ class Recognizer(Whisper):
         """Transcribe several recordings together. See `whisper_apr.transcribe_many`."""
         return many(self, audios, return_errors=return_errors, **options)
 
-
-Device = Literal["cpu", "auto"]
-ComputeType = Literal["default", "float32", "float16", "int8", "auto", "int8_float32", "int8_float16", "int4"]
 
 # faster-whisper's compute types, and what they do to float matrices: (type to store, type to compute with)
 _COMPUTE_TYPES: dict[ComputeType, tuple[str | None, str]] = {
