@@ -461,7 +461,7 @@ def model_text(name: str) -> str:
         (["--channel", "-1"], 2, "channel must be 'mix', 'each' or the number"),
         (["--track", "x"], 2, "invalid int value: 'x'"),
         (["--track", "-1"], 2, "track must be a whole number"),
-        (["--strict", "perhaps"], 2, "True or False is expected"),
+        (["--strict", "perhaps"], 2, "must be True or False"),
     ],
 )
 def test_command_rejects_invalid_channels(
