@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
+"""A NumPy array of float32."""
 
 
 def as_array(x: npt.ArrayLike, name: str) -> npt.NDArray[Any]:

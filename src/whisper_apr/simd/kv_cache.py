@@ -15,7 +15,8 @@ import numpy.typing as npt
 from .checks import as_index, expect
 from .layout import PANEL, aligned_zeros, huge_zeros, page_shapes
 
-PAGE = PANEL  # positions of a page
+PAGE = PANEL
+"""Positions that one page of a KV cache holds: 16."""
 TYPES = (np.float32, np.float16, np.int8)
 
 
