@@ -143,7 +143,7 @@ class LiveTranscriber:
         )
         self._pipeline = Pipeline(model, check_cancelled, for_transcribe)
         self._step = round(own.step * SAMPLE_RATE)
-        self._selector = ChannelSelector("the sound", own.channel, Diagnostics(own.strict))
+        self._selector = ChannelSelector("the audio", own.channel, Diagnostics(own.strict))
         self._resampler = Resampler(own.sampling_rate, SAMPLE_RATE)
         self._detector = SpeechDetector(own.vad_options)
         self._kept: FloatArray = np.zeros(0, np.float32)
@@ -168,7 +168,7 @@ class LiveTranscriber:
             AudioError: The samples have another shape or dtype, are not finite, or lack the channel. They are ignored
                 then.
         """
-        return self._take(self._resampler.push(self._selector.push(as_array(samples, "the sound"))))
+        return self._take(self._resampler.push(self._selector.push(as_array(samples, "the audio"))))
 
     def finish(self) -> LiveText:
         """Return the remaining words, which are final. Nothing may be pushed afterwards."""
