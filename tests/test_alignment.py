@@ -1,4 +1,4 @@
-"""Alignment: the warping built backwards from its answer, the filter against NumPy, words in order and near the truth."""
+"""Alignment: dynamic time warping on constructed paths, the median filter, and word times near the truth."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ DATA = Path(__file__).parent / "data"
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 9), (9, 1), (10, 20), (32, 16), (123, 150)])
-def test_dtw_finds_the_way_that_was_laid(backend, n, m):
+def test_dtw_finds_a_constructed_path(backend, n, m):
     rng = np.random.default_rng(n + m)
     steps = np.concatenate([np.tile([[1, 0]], (n - 1, 1)), np.tile([[0, 1]], (m - 1, 1))])
     rng.shuffle(steps)
@@ -48,7 +48,7 @@ def test_logsumexp(backend):
     assert got[2] == -np.inf
 
 
-def test_punctuation_joins_its_word():
+def test_punctuation_is_merged_with_its_word():
     words = [WordTiming(w, (i,), i, i + 1, 0.5) for i, w in enumerate([' "', " (", " Hello", ",", " world", ".", '"'])]
     merged = merge_punctuations(words, "\"'“¿([{-", "\"'.,")
     assert [w.word for w in merged] == [' " ( Hello,', ' world."']
@@ -76,8 +76,8 @@ def test_refined_words_stay_in_order_and_in_their_segment(levels, borders, low, 
     assert [w.word for w in refined] == [w.word for w in words]
 
 
-def test_words_are_where_the_sound_is(model):
-    """Spoken digits of which the truth is known; one begins 21 s into its window."""
+def test_words_are_near_the_truth(model):
+    """Spoken digits with known times; one starts 21 s into its window."""
     truth = {r["file"].split(".")[0]: r for r in json.loads((DATA / "words.json").read_text())}
     errors: list[float] = []
     for name in ("en.wav", "de.wav", "en_noise.flac", "en_late.flac"):
@@ -96,7 +96,7 @@ def test_words_are_where_the_sound_is(model):
     assert np.median(errors) <= 0.01
 
 
-def test_word_timestamps_change_no_text(model):
+def test_word_timestamps_do_not_change_the_text(model):
     plain = model.transcribe(DATA / "de_then_fr.flac", temperature=0.0)
     timed = model.transcribe(DATA / "de_then_fr.flac", temperature=0.0, word_timestamps=True)
     assert [s.tokens for s in plain.segments] == [s.tokens for s in timed.segments]

@@ -1,4 +1,4 @@
-"""Segments and words are held in order and within the sound; nothing that was within it changes."""
+"""Segments and words are clamped in order and within the recording; valid times do not change."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ def segment(start: float, end: float, text: str = " a", tokens: tuple[int, ...] 
 
 
 @given(st.lists(st.tuples(seconds, seconds, st.sampled_from([" a", "", " "])), max_size=6), seconds, seconds)
-def test_segments_are_in_order_and_within(parts, low, length):
+def test_segments_are_in_order_and_within_bounds(parts, low, length):
     high = low + length
     given_ = [segment(*part) for part in parts]
     clamped = clamp_segments(given_, low, high)
@@ -28,13 +28,13 @@ def test_segments_are_in_order_and_within(parts, low, length):
 
 
 @given(st.lists(seconds, min_size=2, max_size=9, unique=True))
-def test_what_is_in_order_stays(times):
+def test_valid_segments_do_not_change(times):
     times = sorted(times)
     given_ = [segment(start, end) for start, end in pairwise(times)]
     assert clamp_segments(given_, times[0], times[-1] + 1) == given_
 
 
-def test_what_begins_at_the_end_is_dropped():
+def test_segments_after_the_end_are_cleared():
     before, at = segment(3.0, 4.0), segment(3.96, 4.4)
     assert [(s.start, s.end, s.text) for s in clamp_segments([before, at], 0.0, 3.96)] == [
         (3.0, 3.96, " a"),
@@ -43,7 +43,7 @@ def test_what_begins_at_the_end_is_dropped():
 
 
 @given(st.lists(st.tuples(seconds, seconds), max_size=8), seconds)
-def test_words_are_in_order_and_behind(parts, low):
+def test_words_are_in_order_after_the_bound(parts, low):
     words = clamp_words([Word(" a", start, end, 0.5) for start, end in parts], low)
     points = [low, *(time for word in words for time in (word.start, word.end))]
     assert points == sorted(points)

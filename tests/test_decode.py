@@ -1,4 +1,4 @@
-"""Windows: what an option asks for is what comes, and a batch gives what its windows give alone."""
+"""Decoding of windows: the effect of options, and batches that give the results of single windows."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def features(model):
-    """Of four windows: English, Spanish, silence, a long one."""
+    """Return features of four windows: English, Spanish, silence, a long text."""
     names = ("en.wav", "es.wav", "silence.flac", "en_long.flac")
     mels = [whisper_apr.log_mel_spectrogram(str(DATA / name), padding=480000)[:, :3000] for name in names]
     return model.embed_audio(np.stack(mels))
@@ -40,7 +40,7 @@ def essence(result):
         {"repetition_penalty": 1.3, "no_repeat_ngram_size": 2},
     ],
 )
-def test_a_batch_gives_what_its_windows_give_alone(model, features, options):
+def test_a_batch_equals_its_windows_alone(model, features, options):
     together = model.decode(features, DecodingOptions(**options))
     alone = [model.decode(window, DecodingOptions(**options)) for window in features]
     assert [essence(r) for r in together] == [essence(r) for r in alone]
@@ -62,7 +62,7 @@ def test_prompts_of_different_lengths_in_one_batch(model, features):
 
 @pytest.fixture
 def prompts(monkeypatch):
-    """The prompts that a task reads before its first token, as they come."""
+    """Return a list that the prompts read by tasks are added to."""
     seen, read = [], DecodingTask._read_prompts
 
     def spy(self, prompts, *rest):
@@ -73,7 +73,7 @@ def prompts(monkeypatch):
     return seen
 
 
-def test_hotwords_stand_before_the_prompt_unless_they_are_a_bias(model, features, prompts):
+def test_hotwords_precede_the_prompt_unless_they_are_a_bias(model, features, prompts):
     tokenizer = get_tokenizer(True, language="en", num_languages=model.num_languages)
     hotwords, told = tokenizer.encode(" seven eight"), tokenizer.encode(" one two")
     options = DecodingOptions(hotwords="seven eight", prompt="one two", language="en", sample_len=1)
@@ -85,7 +85,7 @@ def test_hotwords_stand_before_the_prompt_unless_they_are_a_bias(model, features
 
 @pytest.mark.parametrize("n_hotword", [1, 100, 223, 300])
 @pytest.mark.parametrize("n_prompt", [0, 123, 300])
-def test_hotwords_keep_their_beginning_and_a_prompt_its_end(model, features, prompts, n_hotword, n_prompt):
+def test_long_hotwords_keep_their_beginning_and_a_long_prompt_its_end(model, features, prompts, n_hotword, n_prompt):
     tokenizer = get_tokenizer(True, language="en", num_languages=model.num_languages)
     hotwords, told = " seven" * n_hotword, list(range(n_prompt))
     model.decode(features[0], hotwords=hotwords, prompt=told, language="en", sample_len=1)
@@ -98,7 +98,7 @@ def test_hotwords_keep_their_beginning_and_a_prompt_its_end(model, features, pro
 @pytest.mark.parametrize("more", [{}, {"beam_size": 3}, {"temperature": 0.6, "best_of": 3, "seed": 1}], ids=str)
 @pytest.mark.parametrize("without_timestamps", [False, True])
 def test_a_result_begins_with_the_prefix_of_its_request(model, features, more, without_timestamps):
-    """In a batch in which other windows have none, or one of another length."""
+    """Also in a batch with windows without a prefix, or with one of another length."""
     task = DecodingTask(model, DecodingOptions(without_timestamps=without_timestamps, **more))
     prefixes = [" three", "", " four nine eight", " three"]
     requests = [Request((), "en", tuple(task.tokenizer.encode(prefix))) for prefix in prefixes]
@@ -114,7 +114,7 @@ def test_a_result_begins_with_the_prefix_of_its_request(model, features, more, w
 
 
 def test_a_prefix_of_any_length(model, features):
-    """openai-whisper's stands before the result and is not in it; what the context cannot hold is cut."""
+    """The prefix of DecodingOptions is not in the result, and is cut to fit the context."""
     short = model.decode(features[0], prefix="nine", language="en")
     assert "nine" not in short.text
     for n in (400, 443, 444, 445, 1000):
@@ -122,7 +122,7 @@ def test_a_prefix_of_any_length(model, features):
         assert len(result.tokens) <= 448
 
 
-def test_a_seed_gives_the_same_text_again_and_another_one_another(model, features):
+def test_seeds(model, features):
     texts = [
         model.decode(features[3], temperature=1.0, seed=seed, without_timestamps=True).tokens for seed in (1, 1, 2, 3)
     ]
@@ -134,7 +134,7 @@ def test_one_beam_is_greedy_search(model, features):
     assert model.decode(features[3], beam_size=1).tokens == model.decode(features[3]).tokens
 
 
-def test_repetition_options_hold(model, features):
+def test_repetition_options(model, features):
     plain = model.decode(features[3], without_timestamps=True).tokens
     unrepeated = model.decode(features[3], without_timestamps=True, no_repeat_ngram_size=2).tokens
     pairs = list(pairwise(unrepeated))
@@ -144,7 +144,7 @@ def test_repetition_options_hold(model, features):
     assert len(set(penalised)) / len(penalised) > len(set(plain)) / len(plain)
 
 
-def test_a_hotword_is_heard_where_it_is_favoured(model, features):
+def test_hotword_bias(model, features):
     assert "seven" not in model.decode(features[0]).text
     favoured = model.decode(features[0], hotwords=["seven"], hotword_bias=30.0).text
     assert "seven" in favoured
@@ -180,17 +180,17 @@ def test_an_empty_batch(model, features):
         ({"hotword_bias": 2.0, "hotwords": []}, "needs hotwords"),
         ({"sample_len": 0}, "at least 1"),
         ({"language": "klingon"}, "klingon"),
-        ({"suppress_tokens": "1,x"}, "commas"),
+        ({"suppress_tokens": "1,x"}, "comma-separated"),
         ({"suppress_tokens": [51865]}, "51864"),
         ({"nonsense": 1}, "nonsense"),
     ],
 )
-def test_what_makes_no_sense_is_refused(model, features, options, message):
+def test_invalid_options(model, features, options, message):
     with pytest.raises(OptionError, match=message):
         model.decode(features[0], **options)
 
 
-def test_a_text_that_had_as_many_tokens_as_it_may_is_cut(model):
+def test_is_cut(model):
     (window,) = model.embed_audio(pad_or_trim(log_mel_spectrogram(speech("en")), 3000)[None])
     for options in ({}, {"beam_size": 3}, {"temperature": 0.5, "best_of": 2, "seed": 1}):
         whole = model.decode(window, language="en", **options)

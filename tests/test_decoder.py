@@ -1,4 +1,4 @@
-"""The decoder and its cache: every way of reading the same tokens gives the same logits."""
+"""The decoder and its KV cache: every way of reading the same tokens gives the same logits."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ DIMS = ModelDimensions(
 
 
 def tensors(dims: ModelDimensions) -> dict[str, np.ndarray]:
-    """A decoder of random weights."""
+    """Return the tensors of a decoder with random weights."""
     rng, width = np.random.default_rng(0), dims.n_text_state
 
     def normal(*shape: int) -> np.ndarray:
@@ -64,29 +64,29 @@ def sequence(seed: int, n: int) -> np.ndarray:
 
 
 def alone(decoder: TextDecoder, audio: np.ndarray, tokens: np.ndarray, n_prompt: int) -> np.ndarray:
-    """A row by itself: the prompt at once, the rest token by token; logits `(n - n_prompt + 1, n_vocab)`."""
+    """Return the logits `(n - n_prompt + 1, n_vocab)` of a single row: the prompt at once, the rest token by token."""
     cache = decoder.new_cache(audio[None])
     rows = [decoder(tokens[None, :n_prompt], cache)[0, 0].copy()]
     rows += [decoder(tokens[None, i : i + 1], cache)[0, 0].copy() for i in range(n_prompt, len(tokens))]
     return np.array(rows)
 
 
-def test_token_by_token_gives_what_all_at_once_gives(compiled_backend, decoder):
+def test_token_by_token_equals_all_at_once(compiled_backend, decoder):
     tokens, audio = sequence(2, 40), features(1)
     whole = decoder(tokens[None], decoder.new_cache(audio), slice(None))[0]
     for n_prompt in (1, 2, 17, 39):
         np.testing.assert_array_equal(alone(decoder, audio[0], tokens, n_prompt), whole[n_prompt - 1 :])
 
 
-def test_every_backend_gives_the_same(backend, decoder):
+def test_backends_agree(backend, decoder):
     tokens, audio = sequence(2, 20), features(1)
     with simd.use_backend("numpy"):
         expected = alone(decoder, audio[0], tokens, 3)
     np.testing.assert_allclose(alone(decoder, audio[0], tokens, 3), expected, rtol=0, atol=2e-4)
 
 
-def test_rows_of_different_lengths_are_as_if_alone(compiled_backend, decoder):
-    """Bit for bit: prompts of 1, 9 and 20 tokens in one batch, and ten tokens each after them."""
+def test_rows_of_different_lengths_equal_single_rows(compiled_backend, decoder):
+    """Bit for bit, with prompts of 1, 9 and 20 tokens in one batch and ten tokens after each."""
     prompts, audio = (1, 9, 20), features(3)
     sequences = [sequence(5 + n, n + 10) for n in prompts]
     tokens = np.zeros((3, 20), int)
@@ -103,7 +103,7 @@ def test_rows_of_different_lengths_are_as_if_alone(compiled_backend, decoder):
 
 
 def test_a_second_prompt_of_different_lengths(compiled_backend, decoder):
-    """A row with less to read keeps what it had: padding is written nowhere."""
+    """Padding is never written to the cache."""
     audio, first, second = features(2), sequence(1, 20).reshape(2, 10), sequence(2, 16).reshape(2, 8)
     cache = decoder.new_cache(audio)
     decoder(first, cache)
@@ -113,7 +113,7 @@ def test_a_second_prompt_of_different_lengths(compiled_backend, decoder):
         np.testing.assert_array_equal(got[row], alone(decoder, audio[row], single, len(single))[0])
 
 
-def test_beams_go_on_from_each_others_past(compiled_backend, decoder):
+def test_beams_continue_from_each_others_past(compiled_backend, decoder):
     """Reordered before, at, and after the end of a page; each beam's logits are those of its own sequence."""
     rng, audio, beams = np.random.default_rng(3), features(2), 3
     cache = decoder.new_cache(audio, beams)
@@ -139,7 +139,7 @@ def test_reordering_across_audios_or_lengths_is_refused(decoder):
 
 
 @pytest.mark.parametrize("rows", [[0], [1, 3], [0, 1, 4, 5], [2, 3, 4], [5]])
-def test_rows_that_are_dropped_leave_the_others_alone(compiled_backend, decoder, rows):
+def test_dropping_rows_does_not_affect_the_others(compiled_backend, decoder, rows):
     audio, beams = features(3), 2
     cache = decoder.new_cache(audio, beams)
     tokens = sequence(6, 6 * 24).reshape(6, 24)
@@ -154,7 +154,7 @@ def test_rows_that_are_dropped_leave_the_others_alone(compiled_backend, decoder,
         np.testing.assert_array_equal(got[at], alone(decoder, audio[row // beams], tokens[row], 24)[0])
 
 
-def test_what_a_dropped_row_wrote_is_not_lost_to_those_that_name_it(compiled_backend, decoder):
+def test_pages_of_a_dropped_row_stay_valid_for_others(compiled_backend, decoder):
     audio = features(1)
     cache = decoder.new_cache(audio, 2)
     tokens = sequence(7, 40).reshape(2, 20)
@@ -167,7 +167,7 @@ def test_what_a_dropped_row_wrote_is_not_lost_to_those_that_name_it(compiled_bac
     np.testing.assert_array_equal(got, alone(decoder, audio[0], np.concatenate([tokens[0], last]), 26)[0])
 
 
-def test_a_recorded_step_follows_the_backend_and_the_threads(decoder):
+def test_a_captured_step_follows_the_backend_and_the_threads(decoder):
     audio, tokens = features(1), sequence(9, 12)
     expected, before = alone(decoder, audio[0], tokens, 2), simd.get_num_threads()
     cache = decoder.new_cache(audio)
@@ -197,7 +197,7 @@ def test_a_smaller_cache_changes_little(decoder, dtype, share):
 
 
 def test_cross_attention_scores(backend, decoder):
-    """Against the sums as they are defined; the logits come along."""
+    """Compare with the definition; the states give the logits."""
     audio, tokens = features(1)[0], sequence(3, 11)
     heads = np.array([[1, 0], [0, 1], [1, 1]])
     scores, states = decoder.cross_attention_scores(tokens, audio, heads)
@@ -219,7 +219,7 @@ def test_cross_attention_scores(backend, decoder):
         x = block.cross_attention_and_mlp(x, block.cross_queries(x), cache, layer)
 
 
-def test_what_does_not_fit_is_refused_and_changes_nothing(decoder):
+def test_invalid_arguments_change_nothing(decoder):
     cache = decoder.new_cache(features(2))
     decoder(np.array([[1], [2]]), cache)
     wrong = [

@@ -1,4 +1,4 @@
-"""The encoder against the same sums written out in float64, and what must not change its result."""
+"""The encoder beside its definition in float64, and independent of batch and threads."""
 
 import math
 
@@ -21,7 +21,7 @@ def gelu(x: np.ndarray) -> np.ndarray:
 
 
 def defined(mel: np.ndarray) -> np.ndarray:
-    """One window `(n_mels, 74)` -> `(37, 32)`."""
+    """Return the features `(37, 32)` of one window `(n_mels, 74)`."""
     t = {name: x.astype(np.float64) for name, x in TENSORS.items()}
 
     def linear(x: np.ndarray, name: str) -> np.ndarray:
@@ -55,7 +55,7 @@ def encoder() -> AudioEncoder:
     return AudioEncoder(Tensors(TENSORS), DIMS)
 
 
-def test_it_is_what_it_is_defined_to_be(backend, encoder):
+def test_definition(backend, encoder):
     mel = cases.normal(1, 2, 5, 74)
     features = encoder(mel)
     assert features.dtype == np.float32
@@ -63,12 +63,12 @@ def test_it_is_what_it_is_defined_to_be(backend, encoder):
         np.testing.assert_allclose(got, defined(window), rtol=0, atol=2e-5)
 
 
-def test_batched_is_one_by_one(compiled_backend, encoder):
+def test_a_batch_equals_single_windows(compiled_backend, encoder):
     mel = cases.normal(2, 3, 5, 74)
     np.testing.assert_array_equal(encoder(mel), np.concatenate([encoder(mel[i : i + 1]) for i in range(3)]))
 
 
-def test_threads_change_nothing(compiled_backend, encoder):
+def test_threads_do_not_change_the_result(compiled_backend, encoder):
     before, mel = simd.get_num_threads(), cases.normal(3, 1, 5, 74)
     try:
         results = []
@@ -81,7 +81,7 @@ def test_threads_change_nothing(compiled_backend, encoder):
         np.testing.assert_array_equal(results[0], other)
 
 
-def test_it_can_be_stopped_before_every_layer(encoder):
+def test_cancelling_before_every_layer(encoder):
     class Stopped(Exception):
         pass
 
@@ -98,6 +98,6 @@ def test_it_can_be_stopped_before_every_layer(encoder):
 
 
 @pytest.mark.parametrize("shape", [(5, 74), (1, 5, 73), (1, 4, 74), (1, 74, 5)])
-def test_other_shapes_are_refused(encoder, shape):
+def test_invalid_shapes(encoder, shape):
     with pytest.raises(ValueError, match="mel must have the shape"):
         encoder(np.zeros(shape, np.float32))

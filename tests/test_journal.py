@@ -1,4 +1,4 @@
-"""A transcription that was interrupted goes on from a journal, and comes to the result of one that never was."""
+"""Journals: an interrupted transcription that is resumed gives the result of an uninterrupted one."""
 
 import json
 from collections.abc import Callable
@@ -26,14 +26,14 @@ class Interrupted(Exception):
 
 @pytest.fixture(scope="module")
 def audios() -> list:
-    """Two windows and more; none with speech; another language; two channels."""
+    """Return recordings: several windows, silence, another language, two channels."""
     long = join(speech("en_three"), silence(21), speech("de"))
     both = np.stack([speech("en"), np.resize(speech("es"), len(speech("en")))], axis=1)
     return [long, silence(3), str(DATA / "de.wav"), both]
 
 
 def through_json(journal: Journal, n: int, n_vocab: int) -> Journal:
-    """What another process has of it."""
+    """Return the journal as another process loads it."""
     again = Journal()
     for recording in range(n):
         again.load(recording, json.loads(json.dumps(journal.dump(recording))), n_vocab)
@@ -70,8 +70,8 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("number", range(len(OPTIONS)))
-def test_an_interrupted_run_comes_to_the_same_result(model, audios, number) -> None:
-    """Wherever it is interrupted, more than once, and in another process each time."""
+def test_a_resumed_transcription_gives_the_same_result(model, audios, number) -> None:
+    """Interrupted several times at any point, and resumed in another process each time."""
     options = {"seed": 1, "sample_len": 12, "batch_size": 1 + number % 3} | OPTIONS[number]
     audios = audios[3:] if options.get("channel") == "each" else audios[:2]
     whole = list(model.transcribe_many(audios, **options))
@@ -89,8 +89,8 @@ def test_an_interrupted_run_comes_to_the_same_result(model, audios, number) -> N
     assert found == whole
 
 
-def test_text_that_had_as_many_tokens_as_it_may_goes_on_where_it_did(model, decoded) -> None:
-    """At the timestamp that ends it, which says otherwise that nothing follows."""
+def test_text_cut_at_sample_len_continues_where_it_did(model, decoded) -> None:
+    """Speech follows the timestamp that ends a cut text."""
     sound = speech("en_long")[: 12 * 16_000]
     options = {"temperature": 0.0, "language": "en", "word_timestamps": True, "sample_len": 4}
     journal = Journal()
@@ -104,7 +104,7 @@ def test_text_that_had_as_many_tokens_as_it_may_goes_on_where_it_did(model, deco
     assert decoded == []
 
 
-def test_clips_that_overlap_have_windows_of_their_own(model) -> None:
+def test_overlapping_clips_have_separate_entries(model) -> None:
     sound, clips = speech("en_three"), [0.0, 8.0, 0.0, 8.0]
     options = {"temperature": 0.0, "language": "en", "independent_windows": True, "clip_timestamps": clips}
     journal = Journal()
@@ -112,7 +112,7 @@ def test_clips_that_overlap_have_windows_of_their_own(model) -> None:
     assert len(journal.dump(0)) == 2
 
 
-def test_what_was_decoded_is_not_decoded_again(model, audios, decoded) -> None:
+def test_decoded_windows_are_not_decoded_again(model, audios, decoded) -> None:
     options = {"temperature": 0.0, "batch_size": 2, "word_timestamps": True, "sample_len": 12}
     journal = Journal()
     whole = list(model.transcribe_many(audios[:3], journal=journal, **options))
@@ -121,7 +121,7 @@ def test_what_was_decoded_is_not_decoded_again(model, audios, decoded) -> None:
     again = through_json(journal, 3, model.dims.n_vocab)
     assert list(model.transcribe_many(audios[:3], journal=again, **options)) == whole
     assert decoded == []
-    # of one recording half is there
+    # half of one recording
     half = Journal()
     entries = journal.dump(0)
     kept = dict(list(entries.items())[: len(entries) // 2])
@@ -133,8 +133,8 @@ def test_what_was_decoded_is_not_decoded_again(model, audios, decoded) -> None:
     assert half.reached(1) == journal.reached(0) == 0
 
 
-def test_words_that_are_missing_are_found(model, audios, decoded) -> None:
-    """It may be interrupted between a window's text and its words."""
+def test_missing_words_are_aligned(model, audios, decoded) -> None:
+    """The transcription may be interrupted between decoding and alignment."""
     options = {"temperature": 0.0, "word_timestamps": True, "batch_size": 1, "sample_len": 12}
     journal = Journal()
     whole = list(model.transcribe_many(audios[:1], journal=journal, **options))
@@ -148,7 +148,7 @@ def test_words_that_are_missing_are_found(model, audios, decoded) -> None:
 
 
 @pytest.mark.parametrize("change", ["sound", "prompt", "place", "language"])
-def test_another_window_is_decoded(model, decoded, change) -> None:
+def test_a_changed_window_is_decoded(model, decoded, change) -> None:
     options = {"temperature": 0.0, "batch_size": 1, "sample_len": 12, "language": "en"}
     journal = Journal()
     list(model.transcribe_many([speech("en")], journal=journal, **options))
@@ -168,7 +168,7 @@ def test_another_window_is_decoded(model, decoded, change) -> None:
     assert [found] == list(model.transcribe_many([audio], **options))
 
 
-def test_without_a_journal_nothing_is_kept(model, monkeypatch) -> None:
+def test_without_a_journal(model, monkeypatch) -> None:
     monkeypatch.setattr(Journal, "entry", None)
     assert list(model.transcribe_many([speech("en")], temperature=0.0, sample_len=12))
 
@@ -182,7 +182,7 @@ def test_forget(model) -> None:
     assert journal.dump(0) == journal.dump(7) == {}
 
 
-def test_numbers_that_json_lacks_are_not_kept(model, monkeypatch) -> None:
+def test_numbers_that_json_lacks_are_not_stored(model, monkeypatch) -> None:
     call = Pipeline.decode
 
     def decode(self, *args):
@@ -238,7 +238,7 @@ def test_an_entry() -> None:
 
 
 def changed(path: tuple, value: object) -> dict:
-    """A copy of the entry with another value at a place."""
+    """Return a copy of the entry with another value at `path`."""
     copy = json.loads(json.dumps(ENTRY))
     place = copy
     for step in path[:-1]:
@@ -280,7 +280,7 @@ WORD = ("segments", 0, "words", 0)
         ((*WORD, "word"), ["a"]),
     ],
 )
-def test_what_does_not_fit_is_refused(path, value) -> None:
+def test_invalid_values(path, value) -> None:
     journal = Journal()
     with pytest.raises(ValueError):
         journal.load(0, {"key": changed(path, value)}, 10)
@@ -288,7 +288,7 @@ def test_what_does_not_fit_is_refused(path, value) -> None:
 
 
 @pytest.mark.parametrize("name", ENTRY["decoded"])
-def test_what_is_missing_is_refused(name) -> None:
+def test_missing_fields(name) -> None:
     content = changed(("decoded", "text"), "a")
     del content["decoded"][name]
     with pytest.raises(ValueError):
@@ -308,7 +308,7 @@ JSON = st.recursive(
 @given(
     JSON, st.sampled_from([("decoded",), ("segments",), ("decoded", "tokens"), ("segments", 0), WORD, (*WORD, "end")])
 )
-def test_anything_is_taken_or_refused(value, path) -> None:
+def test_any_content_is_loaded_or_raises_value_error(value, path) -> None:
     for content in (value, {"key": value}, {"key": changed(path, value)}):
         journal = Journal()
         try:
@@ -320,8 +320,8 @@ def test_anything_is_taken_or_refused(value, path) -> None:
         assert again.dump(0) == journal.dump(0)
 
 
-def test_a_journal_keeps_every_field_of_a_result() -> None:
-    """But for the features, which are large, and the languages' probabilities, which no segment has."""
+def test_a_journal_stores_every_field_of_a_result() -> None:
+    """Except the features, which are large, and the language probabilities, which no segment has."""
     kept = {field.name for field in fields(_Decoded)}
     assert {field.name for field in fields(DecodingResult)} - kept == {"audio_features", "language_probs"}
     assert kept <= {field.name for field in fields(DecodingResult)}

@@ -1,4 +1,4 @@
-"""What a checkpoint's tensors become: in each compute type, stacked or not, quantized already or not; and what that costs in accuracy."""
+"""Conversion of checkpoint tensors: compute types, stacked projections, quantized matrices; accuracy of each."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
-def test_stacked_parts_and_the_stored_stack_are_the_same():
+def test_stacking_equals_the_stored_stack():
     by_name = random_tensors(SMALLEST, 0)
     name = "decoder.blocks.0.attn"
     for compute_type in simd.COMPUTE_TYPES:
@@ -33,7 +33,7 @@ def test_stacked_parts_and_the_stored_stack_are_the_same():
         np.testing.assert_array_equal(made.bias[8:16], 0)  # the key's
 
 
-def test_matrices_that_are_quantized_or_packed_already_are_taken_as_they_are():
+def test_quantized_and_packed_matrices_are_used_unchanged():
     by_name: dict[str, simd.Weight] = dict(random_tensors(SMALLEST, 0))
     mel = np.random.default_rng(0).standard_normal((1, 4, 12)).astype(np.float32)
     tokens = np.array([[1, 5, 3]])
@@ -53,7 +53,7 @@ def test_matrices_that_are_quantized_or_packed_already_are_taken_as_they_are():
         np.testing.assert_array_equal(model.logits(tokens, features), expected.logits(tokens, features))
 
 
-def test_float16_narrows_matrices_alone():
+def test_float16_converts_only_matrices():
     by_name: dict[str, simd.Weight] = dict(random_tensors(SMALLEST, 0))
     table, packed = "decoder.token_embedding.weight", "encoder.blocks.0.mlp.0.weight"
     plain = by_name[packed]
@@ -70,7 +70,7 @@ def test_float16_narrows_matrices_alone():
             np.testing.assert_array_equal(array, value)
 
 
-def test_what_cannot_be_computed_with_is_refused():
+def test_invalid_tensors():
     checkpoint = Checkpoint(SMALLEST, random_tensors(SMALLEST, 0))
     with pytest.raises(OptionError, match="int16"):
         Whisper(checkpoint, "int16")
@@ -82,7 +82,7 @@ def test_what_cannot_be_computed_with_is_refused():
             Whisper(Checkpoint(SMALLEST, {**checkpoint.tensors, name: tensor}), "int8")
 
 
-def test_int8_changes_a_tiny_models_logits_little():
+def test_int8_logits_of_a_tiny_model():
     checkpoint = Checkpoint(TINY, random_tensors(TINY, 0))
     mel = np.random.default_rng(1).standard_normal((80, 3000)).astype(np.float32)
     tokens = np.random.default_rng(2).integers(0, TINY.n_vocab, (1, 8))
@@ -94,7 +94,7 @@ def test_int8_changes_a_tiny_models_logits_little():
 
 
 @pytest.mark.parametrize("compute_type", ["int8", "int4"])
-def test_the_digits_model_hears_the_same(compute_type):
+def test_compute_types_give_the_same_text(compute_type):
     quantized = load_model("digits", compute_type=compute_type)
     whole = load_model("digits")
     for recording in ("en", "de", "es"):

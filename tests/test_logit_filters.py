@@ -1,4 +1,4 @@
-"""What the next token may not be, on a vocabulary of 40: text 0-9, the end 10, special 11-19, timestamps 20-39."""
+"""Logit filters on a vocabulary of 40: text 0-9, end of text 10, special tokens 11-19, timestamps 20-39."""
 
 from types import SimpleNamespace
 
@@ -16,14 +16,14 @@ BEGIN, EOT, SIZE = 20, 10, 40
 
 
 def allowed(rule, sampled, logits=None):
-    """The tokens that a rule leaves, and the logits after it."""
+    """Return the tokens that a filter allows, and the logits after it."""
     row = np.zeros((1, SIZE), np.float32) if logits is None else np.array([logits], np.float32)
     rule.apply(row, np.array([sampled], np.int64).reshape(1, -1))
     return set(np.flatnonzero(row[0] > -np.inf).tolist()), row[0]
 
 
 def likely_text():
-    """Logits at which no sum of timestamps outweighs the text."""
+    """Return logits at which the timestamps together are less probable than the text."""
     logits = np.zeros(SIZE, np.float32)
     logits[:BEGIN] = 10
     return logits
@@ -44,12 +44,12 @@ def test_the_first_token_is_an_early_timestamp():
         ([22, 3, 25, 25, 4], set(range(19)) | set(range(26, 40))),
     ],
 )
-def test_timestamps_come_in_pairs_and_never_go_back(sampled, expected):
+def test_timestamps_come_in_pairs_and_never_decrease(sampled, expected):
     assert allowed(TimestampRules(TOKENS, 5), sampled, likely_text())[0] == expected
 
 
 @given(st.lists(st.floats(-5, 5, width=32), min_size=SIZE, max_size=SIZE))
-def test_timestamps_win_where_together_they_are_likelier_than_any_text(values):
+def test_timestamps_win_if_more_probable_than_any_text(values):
     logits = np.array(values, np.float32)
     text = np.delete(np.exp(logits[:BEGIN].astype(np.float64)), TOKENS.no_timestamps)
     stamps = np.exp(logits[23:].astype(np.float64)).sum()
@@ -63,7 +63,7 @@ def test_suppressed_tokens():
 
 
 @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 4))
-def test_no_ngram_comes_twice(sampled, size):
+def test_no_ngram_is_repeated(sampled, size):
     left, _ = allowed(NoRepeatNgram(size), sampled)
     ngrams = {tuple(sampled[i : i + size]) for i in range(len(sampled) - size + 1)}
     past = sampled[len(sampled) - size + 1 :] if size > 1 else []
@@ -71,7 +71,7 @@ def test_no_ngram_comes_twice(sampled, size):
     assert left == set(range(SIZE)) - repeats
 
 
-def test_repetition_penalty_makes_chosen_tokens_less_likely():
+def test_repetition_penalty():
     logits = np.linspace(-2, 2, SIZE)
     _, after = allowed(RepetitionPenalty(2.0), [0, 39, 39], logits)
     assert after[0] == -4
@@ -79,7 +79,7 @@ def test_repetition_penalty_makes_chosen_tokens_less_likely():
     np.testing.assert_array_equal(after[1:39], logits[1:39].astype(np.float32))
 
 
-def test_hotwords_are_made_likelier_token_by_token():
+def test_hotword_bias():
     tokenizer = get_tokenizer(True)
     word = tokenizer.encode(" Wojciechowski")
     assert len(word) > 2

@@ -1,4 +1,4 @@
-"""Words share a segment's sound: borders that were laid are found, whatever attention says, and punctuation takes no time."""
+"""Rebalancing finds constructed boundaries, whatever the attention is, and gives punctuation no time."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from whisper_apr.inference.word_timestamps.rebalance import count_letters, rebal
 
 
 def laid(rng, sizes, frames_per_letter=10):
-    """Words that sound as long as they are written, with a short quiet between them -> (borders, level)."""
+    """Return (boundaries, level) of words as long as their letters, with short pauses between them."""
     parts, borders = [], [0]
     for size in sizes:
         parts += [1 + 0.05 * rng.random(size * frames_per_letter), np.zeros(4)]
@@ -18,7 +18,7 @@ def laid(rng, sizes, frames_per_letter=10):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_borders_that_were_laid_are_found_where_attention_is_wrong(seed):
+def test_boundaries_are_found_if_attention_is_wrong(seed):
     rng = np.random.default_rng(seed)
     sizes = rng.integers(3, 6, 9)
     true, level = laid(rng, sizes)
@@ -31,8 +31,8 @@ def test_borders_that_were_laid_are_found_where_attention_is_wrong(seed):
     assert np.abs(found[1:-1] - true[1:-1]).max() <= 4
 
 
-def test_what_is_listened_to_decides_where_the_sound_does_not():
-    """Two words of one size; the first has two of three sounds, for so it listens."""
+def test_attention_decides_if_the_sound_does_not():
+    """Two words of equal length and three sounds: the word that attends to the middle one gets it."""
     true, level = laid(np.random.default_rng(0), [3, 3, 3])
     listening = np.zeros((2, len(level)), np.float32)
     for border in (true[1], true[2]):
@@ -42,7 +42,7 @@ def test_what_is_listened_to_decides_where_the_sound_does_not():
         assert abs(found[1] - border) <= 4
 
 
-def test_punctuation_takes_no_sound():
+def test_punctuation_takes_no_time():
     true, level = laid(np.random.default_rng(1), [4, 4])
     sizes = np.array([count_letters(word) for word in (" four", ",", " nine")])
     assert sizes.tolist() == [4, 0, 4]
@@ -55,7 +55,7 @@ def test_punctuation_takes_no_sound():
     st.lists(st.integers(0, 9), min_size=1, max_size=9),
     st.integers(0, 2**32 - 1),
 )
-def test_borders_stay_in_order_and_in_the_segment(levels, sizes, seed):
+def test_boundaries_stay_in_order_and_in_the_segment(levels, sizes, seed):
     rng, n = np.random.default_rng(seed), len(levels)
     borders = np.concatenate([[0], np.sort(rng.integers(0, n + 1, len(sizes) - 1)), [n]])
     listening = rng.standard_normal((len(sizes), n)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Beside what openai-whisper gave (see reference.py), without torch, on every backend."""
+"""Comparison with stored results of openai-whisper (see reference.py), without torch, on every backend."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def open_random(name: str) -> Recognizer:
     return Recognizer(models.random_checkpoint(dims, seed))
 
 
-def test_every_recording_is_there() -> None:
+def test_every_recording_has_a_reference() -> None:
     assert list(TRANSCRIPTIONS["transcribe"]) == list(RECORDINGS)
     assert len(RECORDINGS) >= 40
     lengths = {name: len(make()) / 16_000 for name, make in RECORDINGS.items()}

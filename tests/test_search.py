@@ -1,4 +1,4 @@
-"""Searches on a model that is a table: the logits of the next token by the last one."""
+"""Search strategies on a model that is a table: the logits of the next token depend on the last one only."""
 
 import itertools
 
@@ -11,7 +11,7 @@ EOT = 4
 
 
 class Past:
-    """Stands where the decoder's cache does: it must be told of every reordering."""
+    """A stand-in for the decoder's cache, which records reordering."""
 
     def __init__(self, n_row):
         self.rows = np.zeros((n_row, 0), np.int64)
@@ -25,7 +25,7 @@ def table(seed):
 
 
 def logprob(model, sequence):
-    """Of a sequence with its end, from the start token 0."""
+    """Return the log-probability of a sequence and its end of text, after the start token 0."""
     probabilities = np.log(np.exp(model) / np.exp(model).sum(axis=1, keepdims=True))
     return sum(probabilities[a, b] for a, b in itertools.pairwise((0, *sequence, EOT)))
 
@@ -43,8 +43,8 @@ def run(search, model, n_row, steps):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_wide_beam_finds_the_best_of_all_sequences(seed):
-    """64 beams hold every beginning of up to three tokens."""
+def test_a_wide_beam_is_exhaustive(seed):
+    """64 beams hold all sequences of up to three tokens."""
     model = table(seed)
     model[:, EOT] -= 1
     search = BeamSearch(1, 64, EOT)
@@ -71,7 +71,7 @@ def test_patience_waits_for_more_sequences():
         assert len(search.finished[0]) == n
 
 
-def test_greedy_takes_the_likeliest_and_sums_its_logprobs():
+def test_greedy_search():
     model = table(1)
     search = GreedySearch(1, 1, EOT, 0.0)
     sampled = run(search, model, 1, 5)
@@ -96,7 +96,7 @@ def test_samples_follow_the_distribution():
     np.testing.assert_allclose(counts, expected, atol=0.03)
 
 
-def test_a_row_that_has_ended_stays_ended():
+def test_an_ended_row_stays_ended():
     search = GreedySearch(1, 2, EOT, 0.0)
     first = np.array([[EOT], [1]])
     search.sums[:] = [-1, -2]

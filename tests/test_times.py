@@ -37,7 +37,7 @@ def random_model(seed: int) -> Recognizer:
 
 @lru_cache
 def long() -> np.ndarray:
-    """47 s: digits, pauses, noise."""
+    """Return 47 s of digits, pauses and noise."""
     return join(
         speech("en_three"), silence(3), speech("es"), speech("en_late")[16_000 * 12 :], noise(3, 0.05), speech("fr")
     )
@@ -119,19 +119,19 @@ def test_openai_word_times_are_clamped_on_request(options, start, length, seed):
     [{}, {"without_timestamps": True}, {"batch_size": 2}, {"hallucination_silence_threshold": 0.5}, {"beam_size": 2}],
     ids=str,
 )
-def test_words_of_next_to_no_sound(model, seconds, options):
-    """Of one frame, or of one position of the encoder, there is nothing to compare."""
+def test_words_of_very_short_recordings(model, seconds, options):
+    """Down to one frame, or one position of the encoder."""
     samples = speech("en")[8000:][: round(seconds * SAMPLE_RATE)]
     options = {"language": "en", "temperature": 0.0, "no_speech_threshold": None, "word_timestamps": True} | options
     check_segments(model.transcribe(samples, **options).segments, seconds)
 
 
-# ---- which functions clamp -------------------------------------------------------------------------------------------
+# ---- which functions clamp ------------------------------------------------------------------------------------------
 
 SHORT = 0.2  # seconds of a word of which the model says that it ends later
 
 
-def test_doors_that_hold_times_within_the_sound_and_the_one_that_has_openai_whispers(model, tmp_path, capsys):
+def test_which_functions_clamp_times(model, tmp_path, capsys):
     samples = speech("en")[8000:][: round(SHORT * SAMPLE_RATE)]
     options = {"language": "en", "temperature": 0.0}
     theirs = model.transcribe(samples, **options)
@@ -162,7 +162,7 @@ def test_doors_that_hold_times_within_the_sound_and_the_one_that_has_openai_whis
     assert all(0 < end <= SHORT for end in ends.values()), ends
 
 
-# ---- text that stops before the sound does ---------------------------------------------------------------------------
+# ---- text that stops before the sound does --------------------------------------------------------------------------
 
 
 def true_words(name: str, seconds: float = np.inf) -> list[str]:
@@ -178,8 +178,8 @@ def n_found(true: list[str], text: str) -> int:
 
 
 @pytest.mark.parametrize("batch_size", [None, 4])
-def test_words_say_where_to_go_on_where_a_text_stops(model, batch_size):
-    """After three tokens at most, here."""
+def test_words_tell_where_an_incomplete_text_continues(model, batch_size):
+    """Here after at most three tokens."""
     seconds = 43.5  # two windows, and a pause at the end
     samples, true = speech("en_long")[: round(seconds * SAMPLE_RATE)], true_words("en_long", seconds)
     options = {"sample_len": 3, "temperature": 0.0, "language": "en", "batch_size": batch_size}
@@ -193,7 +193,7 @@ def test_words_say_where_to_go_on_where_a_text_stops(model, batch_size):
     check_segments(found.segments, seconds)
 
 
-def test_the_batched_pipeline_goes_on_too(model):
+def test_incomplete_text_in_the_batched_pipeline(model):
     true = true_words("en_three")
     batched = BatchedInferencePipeline(WhisperModel("digits"))
     options = {"language": "en", "beam_size": 1, "temperature": 0.0, "max_new_tokens": 3, "word_timestamps": True}
@@ -202,15 +202,15 @@ def test_the_batched_pipeline_goes_on_too(model):
     check_segments(segments, len(speech("en_three")) / SAMPLE_RATE, first_id=1)
 
 
-def test_nothing_is_made_up_after_a_text_that_is_whole(model):
-    """Silence, faint noise, a click: no window is decoded for what is left."""
+def test_complete_text_is_not_continued(model):
+    """Silence, faint noise or a click after the text is not decoded."""
     for rest in (silence(4), noise(4, 0.001), join(silence(1), np.full(300, 0.2, np.float32), silence(3))):
         samples = join(speech("en"), rest)
         found = model.transcribe(samples, without_timestamps=True, word_timestamps=True, temperature=0.0)
         assert found.text.split() == true_words("en")
 
 
-# ---- clips that overlap, and clips in any order -----------------------------------------------------------------------
+# ---- clips that overlap, and clips in any order ---------------------------------------------------------------------
 
 TURNS = [(20.0, 31.5), (0.0, 12.0), (8.0, 24.0), (31.5, 46.0), (5.0, 5.0), (90.0, 95.0), (2.0, 40.0), (45.0, 400.0)]
 
@@ -247,7 +247,7 @@ def test_clips_of_the_batched_pipeline(model):
     assert [(s.start, s.end, s.text) for s in segments] == [(s.start, s.end, s.text) for part in alone for s in part]
 
 
-def test_one_window_after_the_other_needs_clips_in_order(model):
+def test_sequential_windows_need_clips_in_order(model):
     for edges in ([20.0, 30.0, 0.0, 10.0], [0.0, 20.0, 10.0, 30.0]):
         with pytest.raises(OptionError, match="batch_size"):
             model.transcribe(silence(1), clip_timestamps=edges)
@@ -256,8 +256,8 @@ def test_one_window_after_the_other_needs_clips_in_order(model):
 
 
 @given(st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 9000)), max_size=9))
-def test_pieces_of_clips_come_by_time_and_each_clip_is_whole(clips):
-    """So the recording is read from its beginning to its end once, however many clips overlap."""
+def test_slices_are_ordered_and_cover_each_clip(clips):
+    """The recording is read forward once, however many clips overlap."""
     mel = np.random.default_rng(0).random((2, 9000), np.float32)
 
     class Forwards:
@@ -281,12 +281,12 @@ def test_pieces_of_clips_come_by_time_and_each_clip_is_whole(clips):
         assert all(piece.end - piece.start <= 3000 for piece in ours)
 
 
-# ---- live ------------------------------------------------------------------------------------------------------------
+# ---- live -----------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=8)
 @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=12), st.sampled_from([None, 0, 1, 3]))
-def test_live_words_are_in_order_and_of_what_was_heard(sizes, seed):
+def test_live_words_are_in_order_and_within_the_audio(sizes, seed):
     model = digits() if seed is None else random_model(seed)
     stream = LiveTranscriber(model, step=1.5, temperature=0.0, language="en", sample_len=20)
     n, until = 0, 0.0

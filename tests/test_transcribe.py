@@ -1,4 +1,4 @@
-"""Recordings: read in any way, in batches, in threads, cancelled: the same segments, and the times of the recording."""
+"""Transcription of whole recordings: any source, batch size, thread or cancellation gives the same segments."""
 
 import gc
 import io
@@ -23,13 +23,13 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def long():
-    """52 s: digits, pauses, faint noise."""
+    """Return 52 s of digits, pauses and faint noise."""
     parts = [speech("en_three"), silence(3), speech("es"), speech("en_late"), noise(4, 0.001), speech("en")]
     return np.concatenate(parts)
 
 
 class Pipe(io.RawIOBase):
-    """A stream that cannot be sought in."""
+    """A stream that cannot seek."""
 
     def __init__(self, data):
         self.file = io.BytesIO(data)
@@ -52,7 +52,7 @@ def wav(samples):
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
-def test_every_way_of_reading_gives_the_same(model, long):
+def test_every_source_gives_the_same_result(model, long):
     expected = model.transcribe(long)
     assert len(expected.segments) > 3
     data = wav(long)
@@ -62,7 +62,7 @@ def test_every_way_of_reading_gives_the_same(model, long):
 
 
 @pytest.mark.parametrize("n", [1, 150, 201, 1000, 16000, 77_777])
-def test_spectrogram_in_blocks_is_the_whole_one(n):
+def test_spectrogram_in_blocks_equals_the_whole(n):
     x = np.random.default_rng(n).standard_normal(n).astype(np.float32)
     whole = log_mel_spectrogram(x, 80, padding=480_000)
     blocks = Spectrogram(*open_channels(iter(np.array_split(x, max(1, n // 777))), ReadingOptions()), 80)
@@ -70,7 +70,7 @@ def test_spectrogram_in_blocks_is_the_whole_one(n):
     np.testing.assert_array_equal(blocks.read(0, whole.shape[1]), whole)
 
 
-def test_spectrogram_of_a_long_recording_keeps_little_and_goes_back():
+def test_spectrogram_of_a_long_recording_keeps_few_frames_and_can_go_back():
     x = (np.random.default_rng(0).standard_normal(200 * 16000) * 0.1).astype(np.float32)
     whole = log_mel_spectrogram(x, 80, padding=480_000)
     blocks = Spectrogram(*open_channels(x, ReadingOptions()), 80)
@@ -83,7 +83,7 @@ def test_spectrogram_of_a_long_recording_keeps_little_and_goes_back():
 @pytest.mark.parametrize(
     "blocks", [[], [np.zeros(0, np.float32)], [np.array([np.nan], np.float32)], [np.zeros((2, 2, 2))]]
 )
-def test_streams_that_cannot_be_read(model, blocks):
+def test_unreadable_streams(model, blocks):
     with pytest.raises(AudioError):
         model.transcribe(iter(blocks))
 
@@ -92,7 +92,7 @@ def test_streams_that_cannot_be_read(model, blocks):
 
 
 @pytest.mark.usefixtures("encoded_anew")
-def test_batched_windows_are_those_one_by_one(model, long):
+def test_batched_windows_equal_single_ones(model, long):
     options = {"word_timestamps": True, "seed": 1, "initial_prompt": "nine"}
     single = model.transcribe(long, batch_size=1, **options)
     assert model.transcribe(long, batch_size=4, **options) == single
@@ -100,7 +100,7 @@ def test_batched_windows_are_those_one_by_one(model, long):
     assert len(single.segments) > 3
 
 
-def test_batched_clips_are_those_of_the_sequential_run(model, long):
+def test_batched_clips_equal_the_sequential_ones(model, long):
     clips = [0, 12, 14, 26.5, 30, 55]
     options = {"clip_timestamps": clips, "condition_on_previous_text": False, "temperature": 0.0}
     plain = model.transcribe(long, **options)
@@ -108,10 +108,10 @@ def test_batched_clips_are_those_of_the_sequential_run(model, long):
     assert plain.segments
 
 
-# ---- what is said of it ---------------------------------------------------------------------------------------------
+# ---- segments, progress and language --------------------------------------------------------------------------------
 
 
-def test_segments_progress_and_the_generator_agree(model, long):
+def test_callbacks_and_generator_agree(model, long):
     seen, progress = [], []
     result = model.transcribe(long, on_segment=seen.append, on_progress=progress.append)
     assert tuple(seen) == result.segments
@@ -126,7 +126,7 @@ def test_segments_progress_and_the_generator_agree(model, long):
     assert tuple(job.segments()) == result.segments
 
 
-def test_times_lead_back_where_silence_is_left_out(model):
+def test_times_with_vad_filter_are_those_of_the_recording(model):
     samples = np.concatenate([silence(20), speech("en"), silence(25), speech("en")])
     result = model.transcribe(samples, vad_filter=True, word_timestamps=True, temperature=0.0)
     words = [word for segment in result.segments for word in segment.words]
@@ -142,11 +142,11 @@ def test_times_lead_back_where_silence_is_left_out(model):
 @pytest.mark.parametrize(
     "sound", [silence(40), noise(40, 0.05), triangle(40, 220, 0.2)], ids=["silence", "noise", "tone"]
 )
-def test_nothing_is_heard_where_nobody_speaks(model, sound):
+def test_vad_filter_gives_no_text_without_speech(model, sound):
     assert model.transcribe(sound, vad_filter=True).text == ""
 
 
-def test_language_among_some_and_for_each_window(model):
+def test_language_among_candidates_and_of_each_window(model):
     samples = np.concatenate([speech("de"), silence(30 - len(speech("de")) / 16000), speech("es")])
     assert model.transcribe(samples).language == "de"
     assert model.transcribe(samples, languages=["en", "es"]).language in ("en", "es")
@@ -155,18 +155,18 @@ def test_language_among_some_and_for_each_window(model):
     assert all(s.language is None for s in model.transcribe(samples).segments)
 
 
-def test_language_by_several_windows_of_speech(model):
+def test_language_from_several_windows(model):
     samples = np.concatenate([silence(30), speech("fr")])
     job = transcriber(model, samples, language_detection_segments=3)
     assert job.language == "fr"
     assert sum(job.language_probabilities.values()) == pytest.approx(1, abs=1e-4)
 
 
-# ---- threads, and ends before the end -------------------------------------------------------------------------------
+# ---- threads and cancellation -------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("encoded_anew")
-def test_two_threads_with_one_model(model, long):
+def test_two_threads_share_a_model(model, long):
     jobs = {"a": (long, {"beam_size": 2, "temperature": 0.0}), "b": (speech("en_three"), {"word_timestamps": True})}
     expected = {name: model.transcribe(samples, **options) for name, (samples, options) in jobs.items()}
     found = {}
@@ -205,7 +205,7 @@ def test_cancelling_stops_at_the_next_token_and_leaves_the_model_usable(model, n
 
 
 @pytest.mark.usefixtures("encoded_anew")
-def test_many_transcriptions_leave_nothing_behind(model):
+def test_memory_does_not_grow(model):
     samples = speech("en")[:16000]
 
     def run(n):
@@ -213,7 +213,7 @@ def test_many_transcriptions_leave_nothing_behind(model):
             model.transcribe(samples, temperature=0.0, language="en", sample_len=3)
 
     def kept():
-        """Bytes in blocks of a kilobyte and more, and in smaller ones."""
+        """Return the bytes in blocks of at least 1 KiB, and in smaller ones."""
         gc.collect()
         sizes = [trace.size for trace in tracemalloc.take_snapshot().traces]
         return sum(size for size in sizes if size >= 1024), sum(size for size in sizes if size < 1024)
@@ -238,8 +238,8 @@ def test_many_transcriptions_leave_nothing_behind(model):
         ({"nonsense": 1}, "nonsense"),
         ({"prompt": "x"}, "prompt"),
         ({"clip_timestamps": "3,1"}, "no end before its start"),
-        ({"clip_timestamps": "3,4,1,2"}, "go back"),
-        ({"clip_timestamps": "a"}, "commas"),
+        ({"clip_timestamps": "3,4,1,2"}, "must be in order"),
+        ({"clip_timestamps": "a"}, "comma-separated"),
         ({"clip_timestamps": [-1]}, "negative"),
         ({"batch_size": 0}, "at least 1"),
         ({"temperature": ()}, "at least one"),
@@ -249,6 +249,6 @@ def test_many_transcriptions_leave_nothing_behind(model):
         ({"vad_filter": True, "vad_parameters": {"volume": 1}}, "volume"),
     ],
 )
-def test_what_makes_no_sense_is_refused(model, options, message):
+def test_invalid_options(model, options, message):
     with pytest.raises(OptionError, match=message):
         model.transcribe(silence(1), **options)

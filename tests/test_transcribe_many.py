@@ -1,4 +1,4 @@
-"""Several recordings at once: each one's result is what it has alone, whatever becomes of the others."""
+"""Several recordings in one batch: each result is the same as that of the recording alone."""
 
 import gc
 import io
@@ -23,7 +23,7 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def audios():
-    """0.3 to 34 s, four languages, and some in which nobody speaks."""
+    """Return recordings of 0.3 to 34 s, in four languages, some without speech."""
     return [
         str(DATA / "en.wav"),
         speech("en_three"),
@@ -37,7 +37,7 @@ def audios():
 
 
 @pytest.mark.usefixtures("encoded_anew")
-def test_each_result_is_the_one_alone(model, audios):
+def test_each_result_equals_the_single_one(model, audios):
     """With fallback to samples, and each window told the text before it; each is encoded anew, alone and in a batch."""
     options = {"seed": 3, "word_timestamps": True, "sample_len": 40}
     alone = [model.transcribe(audio, **options) for audio in audios]
@@ -50,13 +50,13 @@ def test_each_result_is_the_one_alone(model, audios):
 @pytest.mark.parametrize(
     "options", [{"beam_size": 3}, {"vad_filter": True}, {"language": "de", "task": "translate"}, {"multilingual": True}]
 )
-def test_with_other_options(model, audios, options):
+def test_results_with_other_options(model, audios, options):
     options |= {"temperature": 0.0, "sample_len": 40}
     alone = [model.transcribe(audio, **options) for audio in audios]
     assert list(model.transcribe_many(audios, batch_size=4, **options)) == alone
 
 
-def test_independent_windows_are_those_of_a_batch_size(model, audios):
+def test_independent_windows_equal_a_batch_size(model, audios):
     options = {"temperature": 0.0, "vad_filter": True, "sample_len": 40}
     alone = [model.transcribe(audio, batch_size=2, **options) for audio in audios]
     for size in (3,):
@@ -65,7 +65,7 @@ def test_independent_windows_are_those_of_a_batch_size(model, audios):
 
 @pytest.mark.parametrize("independent_windows", [False, True])
 def test_the_batch_stays_full(model, monkeypatch, independent_windows):
-    """Where one recording ends, the next one's windows take its place: each weight is read once for all."""
+    """When one recording ends, the next takes its place in the batch."""
     run, rows = DecodingTask.run, []
 
     def counted(self, mel, *rest):
@@ -79,7 +79,7 @@ def test_the_batch_stays_full(model, monkeypatch, independent_windows):
     assert len(rows) <= 4  # of 8 windows
 
 
-def test_a_recording_that_cannot_be_read_leaves_the_others(model, audios):
+def test_an_unreadable_recording_does_not_affect_the_others(model, audios):
     good = [audios[0], audios[3], audios[6]]
     expected = [model.transcribe(audio, temperature=0.0) for audio in good]
     sources = [good[0], "gone.wav", b"not a recording", good[1], np.zeros(0, np.float32), good[2], "gone too.wav"]
@@ -96,7 +96,7 @@ def test_a_recording_that_cannot_be_read_leaves_the_others(model, audios):
 
 
 @pytest.mark.parametrize("independent_windows", [False, True])
-def test_a_recording_that_becomes_shorter_while_it_is_read(model, independent_windows):
+def test_a_recording_that_shrinks_while_it_is_read(model, independent_windows):
     """A long recording is read twice."""
 
     class Shrinking(io.BytesIO):
@@ -141,8 +141,8 @@ def test_segments_and_progress_come_in_order(model, audios):
     assert last[1].total == len(audios[1]) / 16000
 
 
-def test_few_are_open(model):
-    """Recordings are taken when their turn comes, and let go at their end, also while a longer one before them goes on."""
+def test_few_recordings_are_open(model):
+    """Recordings are opened when there is room, and released at their end even if an earlier one continues."""
     files = []
 
     class Sound(io.BytesIO):
@@ -172,7 +172,7 @@ class Cancelled(Exception):
 
 
 @pytest.mark.parametrize("n", [0, 3, 12])
-def test_cancelling_ends_them_all_and_leaves_the_model_usable(model, audios, n):
+def test_cancelling_ends_all_and_leaves_the_model_usable(model, audios, n):
     calls = Counter[str]()
 
     def check_cancelled():
@@ -186,7 +186,7 @@ def test_cancelling_ends_them_all_and_leaves_the_model_usable(model, audios, n):
     assert model.transcribe(speech("en"), temperature=0.0).text.split() == ["three", "one", "four", "one", "five"]
 
 
-def test_none_and_what_makes_no_sense(model):
+def test_no_recordings_and_invalid_options(model):
     assert list(model.transcribe_many([])) == []
     for wrong in ({"batch_size": 0}, {"nonsense": 1}, {"language": "klingon"}, {"clip_timestamps": "a"}):
         with pytest.raises(OptionError):

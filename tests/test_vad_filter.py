@@ -1,4 +1,4 @@
-"""Times in the speech alone lead back to the recording: in order, inside it, and words inside their segment."""
+"""Times in the speech are converted to the recording: in order, within it, and words within their segment."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +14,8 @@ from whisper_apr.inference.vad_filter import SpeechTimeMap
     st.lists(st.tuples(st.integers(0, 40_000), st.integers(160, 90_000)), min_size=1, max_size=5),
     st.lists(st.integers(0, 100), min_size=6, max_size=6),
 )
-def test_order_is_kept(parts, hundredths):
-    """Times at the seams, too, where one moment of the speech is two of the recording."""
+def test_order_is_preserved(parts, hundredths):
+    """Also at the joints, where one time in the speech is two in the recording."""
     spans, at = [], 0
     for gap, length in parts:
         spans.append(Span(at + gap, at + gap + length))

@@ -1,4 +1,4 @@
-"""A sequence's windows: where each begins, and what becomes of times beyond the sound, of tokens written by hand."""
+"""The seek loop on handwritten tokens: where each window starts, and times beyond the end of the recording."""
 
 from dataclasses import replace
 
@@ -18,13 +18,15 @@ TEXT = TOKENIZER.encode(" one two")
 MEL = np.zeros((80, 3000), np.float32)
 
 
-class Quiet:
+class Silence:
+    """A silent spectrogram."""
+
     def read(self, start, size):
         return MEL[:, :size]
 
 
 def tokens(*parts: float | str) -> tuple[int, ...]:
-    """Seconds as timestamps, and text."""
+    """Return tokens of timestamps, given in seconds, and text."""
     return tuple(
         token
         for part in parts
@@ -39,14 +41,16 @@ def result(*parts: float | str) -> DecodingResult:
 
 
 def sequence(clips: list[tuple[int, int]], n_frame: int, **options) -> WindowSequence:
-    return WindowSequence(Quiet(), clips, TOKENIZER, TranscribeOptions(**options), PromptContext((), (), 100), n_frame)
+    return WindowSequence(
+        Silence(), clips, TOKENIZER, TranscribeOptions(**options), PromptContext((), (), 100), n_frame
+    )
 
 
 def times(segments):
     return [(round(s.start, 2), round(s.end, 2), s.text) for s in segments]
 
 
-def test_times_beyond_the_sound_are_openai_whispers_unless_they_are_to_be_clamped():
+def test_times_beyond_the_end_are_kept_unless_clamped():
     written = result(0.0, " a", 3.0, 3.0, " b", 4.5, 5.0, " c", 6.0)
     plain, clamped = sequence([(0, 396)], 396), sequence([(0, 396)], 396, clamp_times=True)
     theirs = plain.advance(plain.next_window(), written)
@@ -59,13 +63,13 @@ def test_times_beyond_the_sound_are_openai_whispers_unless_they_are_to_be_clampe
 
 
 @pytest.mark.parametrize("option", [{"word_timestamps": True}, {"vad_filter": True}, {"batch_size": 2}])
-def test_options_that_clamp(option):
+def test_options_that_clamp_times(option):
     each = sequence([(0, 396)], 396, **option)
     assert times(each.advance(each.next_window(), result(0.0, " a", 26.94))) == [(0, 3.96, " a")]
 
 
-def test_a_timestamp_beyond_its_clip_does_not_skip_the_next_one():
-    """As openai-whisper goes on; a later clip was passed over here."""
+def test_a_timestamp_beyond_its_clip_does_not_skip_the_next_clip():
+    """The next clip is transcribed from its start, as in openai-whisper."""
     each = sequence([(0, 200), (250, 600), (650, 700)], 1000)
     each.advance(each.next_window(), result(0.0, " a", 9.0, 9.0, " b"))
     assert (each.next_window().seek, each.next_window().size) == (250, 350)
@@ -73,7 +77,7 @@ def test_a_timestamp_beyond_its_clip_does_not_skip_the_next_one():
     assert each.next_window().seek == 650
 
 
-def test_text_that_is_dropped_is_not_told_to_the_next_window():
+def test_dropped_text_is_not_in_the_next_prompt():
     each = sequence([(0, 200), (250, 600)], 1000, clamp_times=True)
     each.advance(each.next_window(), result(0.0, " a", 1.0, 2.5, " b", 3.0))
     assert TOKENIZER.encode(" b")[0] not in each.next_window().prompt
@@ -81,7 +85,7 @@ def test_text_that_is_dropped_is_not_told_to_the_next_window():
 
 
 def align(segments, *_):
-    """Stands in for `add_words`: one word a segment."""
+    """A stand-in for `add_words`: one word per segment."""
     return [replace(s, words=(Word(s.text, s.start, s.end, 1.0),) if s.text else ()) for s in segments]
 
 
@@ -94,8 +98,8 @@ def align(segments, *_):
         ((0.0, " a", 2.0, 2.0), 200, 200),
     ],
 )
-def test_text_that_had_as_many_tokens_as_it_may_goes_on_at_its_last_timestamp(written, cut_at, whole_at):
-    """A timestamp that ends a text says that nobody speaks after it, but not where the text was cut there."""
+def test_text_cut_at_sample_len_continues_at_its_last_timestamp(written, cut_at, whole_at):
+    """A single timestamp at the end means that no speech follows, unless the text was cut there."""
     for is_cut, expected in ((True, cut_at), (False, whole_at)):
         each = sequence([(0, 3000)], 3000, word_timestamps=True)
         each.advance(each.next_window(), replace(result(*written), is_cut=is_cut), align)
@@ -112,10 +116,23 @@ def test_text_that_had_as_many_tokens_as_it_may_goes_on_at_its_last_timestamp(wr
     ),
     st.integers(1, 3000),
 )
-def test_any_tokens_come_to_an_end(written, size):
-    """A window that would begin where it began is passed, whatever the model writes."""
+def test_every_window_advances(written, size):
+    """The seek advances for any tokens."""
     for continues in (False, True):
         written_ = DecodingResult(MEL, "en", tokens=tuple(written))
         text = split_segments(written_, SeekWindow(500, size, MEL, ()), TOKENIZER, continues=continues)
         assert text.n_frames > 0
         assert len(text.segments) == 1 or not text.end_is_unknown
+
+
+def test_openai_word_times_always_advance():
+    """A last word that ends before the window, or within its first frame, would repeat the window."""
+    for end in (1.0, 2.0, 2.004):
+        each = sequence([(200, 3000)], 3000, word_timestamps=True, word_timing="openai")
+        words = (Word(" a", end, end, 1.0),)
+        each.advance(
+            each.next_window(),
+            result(0.0, " a"),
+            lambda segments, *_, words=words: [replace(segment, words=words) for segment in segments],
+        )
+        assert each.seek == 3000
