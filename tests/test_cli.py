@@ -1,4 +1,4 @@
-"""The command, as a shell sees it: what goes to stdout and to stderr, and the exit status."""
+"""The command `whisper-apr`: stdout, stderr and exit status of its subcommands."""
 
 import os
 import queue
@@ -44,14 +44,14 @@ def _same_threads():
     simd.set_num_threads(threads)
 
 
-def test_text_goes_to_stdout(capsys, texts):
+def test_text_is_printed(capsys, texts):
     assert transcribe(EN) == 0
     out, err = capsys.readouterr()
     assert out.split() == texts[EN].split()
     assert err == ""
 
 
-def test_formats_on_stdout(capsys, texts):
+def test_formats_are_printed(capsys, texts):
     assert transcribe(EN, "-f", "srt", "--language", "English") == 0
     assert capsys.readouterr().out.startswith("1\n00:00:00,000 --> ")
     assert transcribe(EN, "--verbose", "True") == 0
@@ -72,7 +72,7 @@ def test_a_file_that_fails_does_not_stop_the_others(tmp_path, capsys, texts):
 
 @pytest.mark.parametrize("size", [2, 8])
 def test_several_files_in_one_batch(tmp_path, capsys, texts, size):
-    """In order, each with the text that it has alone; one that fails is named, and the others go on."""
+    """Texts are printed in order, as without a batch. A recording that fails is reported, and the others are done."""
     (tmp_path / "text.wav").write_text("no sound")
     assert (
         transcribe(EN, tmp_path / "gone.wav", DE, tmp_path / "text.wav", EN.parent / "fr.wav", "--batch_size", size)
@@ -113,7 +113,7 @@ def test_several_files_in_one_batch(tmp_path, capsys, texts, size):
         (["sing"], "sing"),
     ],
 )
-def test_bad_use_is_status_2_and_one_line(capsys, arguments, says):
+def test_wrong_arguments_are_status_2_and_one_line(capsys, arguments, says):
     assert run(*arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -121,7 +121,7 @@ def test_bad_use_is_status_2_and_one_line(capsys, arguments, says):
     assert says in err
 
 
-def test_a_model_that_is_not_there(capsys, tmp_path):
+def test_a_missing_model(capsys, tmp_path):
     assert run("transcribe", EN, "--model", tmp_path / "no-model.pt") == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -136,7 +136,7 @@ def test_info(capsys):
     assert ", ".join(simd.backends()) in out
 
 
-def test_threads_and_backend_are_used(capsys, texts):
+def test_threads_and_backend(capsys, texts):
     other = simd.backends()[-2]
     assert transcribe(EN, "--threads", 1, "--backend", other) == 0
     assert (simd.get_num_threads(), simd.backend()) == (1, other)
@@ -171,17 +171,20 @@ def test_options_reach_the_engine(capsys, texts):
     assert all(len(cue.split()) <= 2 for cue in cues)
 
 
-# openai-whisper's flags, with the values that its help gives as examples or defaults
-OPENAI = """--model digits --model_dir models --device cpu --output_dir . --output_format all --verbose True --task transcribe --language English
---temperature 0 --best_of 5 --beam_size 5 --patience 1 --length_penalty 0.5 --suppress_tokens -1 --initial_prompt one
---carry_initial_prompt False --condition_on_previous_text True --fp16 True --temperature_increment_on_fallback 0.2
---compression_ratio_threshold 2.4 --logprob_threshold -1.0 --no_speech_threshold 0.6 --word_timestamps True
---prepend_punctuations \"'“¿([{- --append_punctuations \"'.。,，!！?？:：”)]}、 --highlight_words False --max_line_width 20
---max_line_count 2 --max_words_per_line 3 --threads 1 --clip_timestamps 0,3 --hallucination_silence_threshold 2"""  # noqa: RUF001
+# openai-whisper's flags, with examples or defaults from its help
+OPENAI = """
+--model digits --model_dir models --device cpu --output_dir . --output_format all --verbose True --task
+transcribe --language English --temperature 0 --best_of 5 --beam_size 5 --patience 1 --length_penalty 0.5
+--suppress_tokens -1 --initial_prompt one --carry_initial_prompt False --condition_on_previous_text True --fp16
+True --temperature_increment_on_fallback 0.2 --compression_ratio_threshold 2.4 --logprob_threshold -1.0
+--no_speech_threshold 0.6 --word_timestamps True --prepend_punctuations \"'“¿([{- --append_punctuations
+\"'.。,，!！?？:：”)]}、 --highlight_words False --max_line_width 20 --max_line_count 2 --max_words_per_line 3
+--threads 1 --clip_timestamps 0,3 --hallucination_silence_threshold 2
+"""  # noqa: RUF001
 
 
 def test_openai_whispers_flags(tmp_path, monkeypatch, capsys):
-    """All are taken, in its spelling, and the files are those that it writes."""
+    """All of its flags are accepted in its spelling, and the same files are written."""
     monkeypatch.chdir(tmp_path)
     assert run("transcribe", EN, *OPENAI.split()) == 0
     assert {p.name for p in tmp_path.iterdir()} == {"en.txt", "en.srt", "en.vtt", "en.tsv", "en.json"}
@@ -192,9 +195,9 @@ def test_openai_whispers_flags(tmp_path, monkeypatch, capsys):
 
 
 class Microphone:
-    """Stands in for the package sounddevice: a recording comes at once, then the user presses Ctrl-C.
+    """A fake of the package sounddevice: delivers a recording at once; then the user presses Ctrl-C.
 
-    As PortAudio does, it calls with one and the same buffer, and says with a block that some were lost before it.
+    Like PortAudio, it reuses the buffer of a block, and reports with a block that samples before it were lost.
     """
 
     PortAudioError = RuntimeError
@@ -229,7 +232,7 @@ def test_live_from_the_microphone(capsys, monkeypatch, texts, rate):
     assert (out.split(), err, microphone.is_open) == (texts[EN].split(), "", False)
 
 
-def test_sound_of_the_microphone_that_was_lost_is_told_once(capsys, monkeypatch, texts):
+def test_an_overflow_of_the_microphone_is_reported_once(capsys, monkeypatch, texts):
     monkeypatch.setitem(sys.modules, "sounddevice", Microphone(load_audio(EN), lost_before=(2, 5, 9)))
     monkeypatch.setattr(queue.Queue, "get", _get_or_interrupt(queue.Queue.get))
     assert run("live", "--model", "digits", "--input", "mic") == 0
@@ -244,7 +247,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _get_or_interrupt(get):
-    """Where the queue is empty there is nothing more to come."""
+    """Return a `Queue.get` that raises KeyboardInterrupt if the queue is empty."""
     return lambda self, block=True, timeout=None: _interrupt() if block and self.empty() else get(self, block, timeout)
 
 
@@ -259,7 +262,8 @@ def test_live_without_a_microphone(capsys, monkeypatch):
 
 def process(*arguments: object, **settings: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "whisper_apr", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings)  # type: ignore[call-overload, no-any-return]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, **(pipes | settings))  # type: ignore[call-overload, no-any-return]
 
 
 @pytest.mark.system
@@ -273,7 +277,7 @@ def test_stdin_and_a_plain_locale(texts):
 @pytest.mark.system
 @pytest.mark.parametrize(("name", "dtype"), [("s16le", "<i2"), ("f32le", "<f4")])
 def test_live_from_stdin(texts, tmp_path, name, dtype):
-    """Raw samples, at another rate, with half a sample at the end."""
+    """Raw samples at another rate, with an incomplete sample at the end."""
     samples = resample(load_audio(EN), SAMPLE_RATE, 8000)
     scaled = samples * 32767 if dtype == "<i2" else samples
     (tmp_path / "raw").write_bytes(scaled.astype(dtype).tobytes() + b"x")
@@ -286,8 +290,8 @@ def test_live_from_stdin(texts, tmp_path, name, dtype):
 
 
 @pytest.mark.system
-@pytest.mark.skipif(os.name == "nt", reason="pipes and signals are POSIX's here")
-def test_a_reader_that_leaves():
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes and signals")
+def test_a_closed_pipe():
     with process("info") as child:
         assert child.stdout is not None
         child.stdout.close()
@@ -297,13 +301,13 @@ def test_a_reader_that_leaves():
 
 
 @pytest.mark.system
-@pytest.mark.skipif(os.name == "nt", reason="pipes and signals are POSIX's here")
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes and signals")
 def test_ctrl_c(tmp_path):
     fifo = tmp_path / "never.wav"
     os.mkfifo(fifo)
     with process("transcribe", "--model", "digits", EN, fifo) as child:
         assert child.stdout is not None
-        assert child.stdout.readline()  # it is at work, and then waits for the second file
+        assert child.stdout.readline()  # the first file is done, and the command waits for the second
         time.sleep(0.1)
         child.send_signal(signal.SIGINT)
         _, err = child.communicate()

@@ -1,4 +1,4 @@
-"""Which files the command reads and writes: folders, patterns, names, and what is there already."""
+"""The files that `whisper-apr transcribe` reads and writes: folders, patterns, names, existing and unwritable files."""
 
 import errno
 import json
@@ -26,11 +26,11 @@ DATA = Path(__file__).parent / "data"
 EN, DE = DATA / "en.wav", DATA / "de.wav"
 ALL = {"txt", "vtt", "srt", "tsv", "json"}
 
-posix = pytest.mark.skipif(os.name == "nt", reason="links and permissions are POSIX's here")
+posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX links and permissions")
 
 
 def tree(folder: Path, *names: str) -> Path:
-    """Files of no use, and their folders."""
+    """Create files with a byte each, and their folders."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,21 +52,21 @@ def transcribe(*arguments: object) -> int:
     return main(["transcribe", "--model", "digits", "--beam-size", "None", *map(str, arguments)])
 
 
-# ---- what is read ---------------------------------------------------------------------------------------------------
+# ---- inputs ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_searched_with_the_folders_in_it(tmp_path: Path) -> None:
+def test_folders_are_searched_recursively(tmp_path: Path) -> None:
     names = ["a.wav", "B.MP3", "n.txt", "sub/c.flac", "sub/deep/d.m4a", "sub/deep/e.wav.txt"]
     hidden = [".h.wav", "._a.wav", ".cache/f.wav", "sub/.git/g.wav"]
     tree(tmp_path, *names, *hidden)
     assert paths(tmp_path, relative_to=tmp_path) == ["B.MP3", "a.wav", "sub/c.flac", "sub/deep/d.m4a"]
     assert paths(tmp_path, recursive=False, relative_to=tmp_path) == ["B.MP3", "a.wav"]
-    # what is named is read, hidden or not
+    # hidden files and folders that are named are read
     named = [tmp_path / ".cache", tmp_path / ".h.wav", tmp_path / "n.txt"]
     assert paths(*named, relative_to=tmp_path) == [".cache/f.wav", ".h.wav", "n.txt"]
 
 
-def test_each_recording_once(tmp_path: Path, monkeypatch) -> None:
+def test_recordings_are_found_once(tmp_path: Path, monkeypatch) -> None:
     tree(tmp_path, "a.wav", "sub/b.wav")
     monkeypatch.chdir(tmp_path)
     found, _ = find_inputs(["a.wav", ".", "./a.wav", "sub/../a.wav", "*.wav", str(tmp_path / "a.wav"), "-", "sub", "-"])
@@ -74,11 +74,11 @@ def test_each_recording_once(tmp_path: Path, monkeypatch) -> None:
 
 
 @posix
-def test_links_in_circles(tmp_path: Path) -> None:
+def test_cycles_of_links(tmp_path: Path) -> None:
     tree(tmp_path, "in/z/a.wav", "other/b.wav")
     (tmp_path / "in" / "self").symlink_to(".")
     (tmp_path / "in" / "z" / "up").symlink_to("..")
-    (tmp_path / "in" / "a").symlink_to("z")  # before the folder itself in the alphabet
+    (tmp_path / "in" / "a").symlink_to("z")  # sorts before the folder itself
     (tmp_path / "in" / "far").symlink_to(tmp_path / "other")
     (tmp_path / "in" / "x.wav").symlink_to("y.wav")
     (tmp_path / "in" / "y.wav").symlink_to("x.wav")
@@ -90,8 +90,8 @@ def test_links_in_circles(tmp_path: Path) -> None:
 
 
 @posix
-def test_many_circles_take_no_time(tmp_path: Path) -> None:
-    """glob.glob goes round each of them forty times, in every order."""
+def test_many_cycles_are_fast(tmp_path: Path) -> None:
+    """glob.glob would follow each of them forty times, in every order."""
     tree(tmp_path, "a.wav")
     for i in range(20):
         (tmp_path / f"circle{i}").symlink_to(".")
@@ -101,12 +101,12 @@ def test_many_circles_take_no_time(tmp_path: Path) -> None:
 
 def test_a_deep_folder(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    depth = 300  # of 2 letters each: within what a path may have, beyond what recursion would
+    depth = 300  # of two characters each: allowed in a path, but too deep for a recursive search
     deepest = Path(*["d"] * depth)
     try:
         deepest.mkdir(parents=True)
     except OSError:
-        pytest.skip("this system has no paths of 600 letters")
+        pytest.skip("this system does not allow paths of 600 characters")
     (deepest / "a.wav").touch()
     assert [each.relative_path for each in find_inputs(["d"])[0]] == [str(Path(*["d"] * (depth - 1), "a.wav"))]
 
@@ -114,7 +114,7 @@ def test_a_deep_folder(tmp_path: Path, monkeypatch) -> None:
 def test_patterns(tmp_path: Path) -> None:
     tree(tmp_path, "a.wav", "b[1].wav", "x/a.wav", "y/a.wav", "y/z/a.wav", ".h/a.wav", "y/a.ogg")
     assert paths(tmp_path / "*.wav", relative_to=tmp_path) == ["a.wav", "b[1].wav"]
-    assert paths(tmp_path / "b[1].wav", relative_to=tmp_path) == ["b[1].wav"]  # a file's name
+    assert paths(tmp_path / "b[1].wav", relative_to=tmp_path) == ["b[1].wav"]  # the name of a file
     assert paths(tmp_path / "?" / "a.*", relative_to=tmp_path) == ["x/a.wav", "y/a.ogg", "y/a.wav"]
     everywhere = ["a.wav", "x/a.wav", "y/a.wav", "y/z/a.wav"]
     assert paths(tmp_path / "**" / "a.wav", relative_to=tmp_path) == everywhere
@@ -126,14 +126,14 @@ def test_patterns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("argument", ["*.ogg", "sub/**/*.flac", "empty", "[x"])
-def test_nothing_there(tmp_path: Path, monkeypatch, capsys, argument: str) -> None:
+def test_nothing_found(tmp_path: Path, monkeypatch, capsys, argument: str) -> None:
     tree(tmp_path, "a.wav", "sub/a.wav", "empty/.h.wav")
     monkeypatch.chdir(tmp_path)
     assert transcribe(argument) == 2
     assert argument in capsys.readouterr().err
 
 
-def test_no_recordings_but_in_folders(tmp_path: Path, capsys) -> None:
+def test_recordings_only_in_subfolders(tmp_path: Path, capsys) -> None:
     tree(tmp_path, "sub/a.wav")
     assert transcribe(tmp_path, "--no-recursive") == 2
     assert "no recordings in this folder itself; leave out --no-recursive" in capsys.readouterr().err
@@ -141,15 +141,15 @@ def test_no_recordings_but_in_folders(tmp_path: Path, capsys) -> None:
 
 @pytest.fixture
 def no_model(monkeypatch):
-    """A test that fails where a model is opened."""
+    """Fail if a model is loaded."""
 
     def opened(*_: object) -> None:
-        raise AssertionError("a model was opened")
+        raise AssertionError("a model was loaded")
 
     monkeypatch.setattr("whisper_apr.cli.session.open_model", opened)
 
 
-def test_inputs_are_checked_before_the_model_is_opened(tmp_path, capsys, no_model) -> None:
+def test_inputs_are_checked_before_the_model_is_loaded(tmp_path, capsys, no_model) -> None:
     (tmp_path / "empty.wav").touch()
     assert transcribe(tmp_path / "gone.wav") == 1
     assert capsys.readouterr().err == f"whisper-apr: {tmp_path / 'gone.wav'}: No such file or directory\n"
@@ -175,13 +175,13 @@ def test_inputs_are_checked_before_the_model_is_opened(tmp_path, capsys, no_mode
         ["--skip-existing"],
     ],
 )
-def test_options_are_checked_before_the_model_is_opened(capsys, no_model, flags) -> None:
+def test_options_are_checked_before_the_model_is_loaded(capsys, no_model, flags) -> None:
     assert main(["transcribe", str(EN), *flags]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
 @posix
-def test_what_may_not_be_read(tmp_path: Path) -> None:
+def test_missing_permissions(tmp_path: Path) -> None:
     tree(tmp_path, "a.wav", "closed/b.wav")
     (tmp_path / "a.wav").chmod(0)
     (tmp_path / "closed").chmod(0)
@@ -193,7 +193,7 @@ def test_what_may_not_be_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read_is_a_failure(tmp_path, monkeypatch, capsys) -> None:
-    """Not passed over in silence: what lies in it was asked for."""
+    """It is not skipped silently, because its recordings were asked for."""
     tree(tmp_path, "closed/b.wav")
     shutil.copy(EN, tmp_path / "a.wav")
     scan = os.scandir
@@ -211,7 +211,7 @@ def test_a_folder_that_cannot_be_read_is_a_failure(tmp_path, monkeypatch, capsys
     assert "1 done, 1 failed (1: Permission denied)" in err
 
 
-# ---- under which names ----------------------------------------------------------------------------------------------
+# ---- names of results -----------------------------------------------------------------------------------------------
 
 
 def names_of(*found: tuple[str, str]) -> list[str]:
@@ -220,11 +220,11 @@ def names_of(*found: tuple[str, str]) -> list[str]:
 
 def test_names() -> None:
     assert names_of(("in/a.wav", "a.wav"), ("in/s/a.wav", "s/a.wav"), ("-", "stdin")) == ["a", "s/a", "stdin"]
-    # of one stem
+    # the same stem
     assert names_of(("a.wav", "a.wav"), ("a.MP3", "a.MP3"), ("b.c.wav", "b.c.wav")) == ["a.wav", "a.MP3", "b.c"]
-    # which a file system may take for one name
+    # the same stem in a file system that ignores case
     assert names_of(("i/A.wav", "A.wav"), ("i/a.mp3", "a.mp3")) == ["A.wav", "a.mp3"]
-    # of one name from several folders
+    # the same name in several folders
     assert names_of(("p/x/a.wav", "a.wav"), ("p/y/a.wav", "a.wav"), ("q/b.wav", "b.wav")) == ["x/a", "y/a", "b"]
     assert names_of(("x/a.wav", "a.wav"), ("x/y/a.wav", "a.wav")) == ["a", "y/a"]
     assert names_of(("x/a.wav", "a.wav"), ("x/a.mp3", "a.mp3"), ("y/a.wav", "a.wav")) == [
@@ -235,7 +235,7 @@ def test_names() -> None:
     assert names_of(("stdin.wav", "stdin.wav"), (STDIN, "stdin")) == ["stdin.wav", "stdin"]
 
 
-def test_names_that_cannot_be_told_apart() -> None:
+def test_names_that_cannot_differ() -> None:
     with pytest.raises(OptionError, match="written to the same file"):
         names_of(("f/x/a.wav", "x/a.wav"), ("p/x/a.wav", "a.wav"), ("p/y/a.wav", "a.wav"))
 
@@ -248,8 +248,8 @@ def test_names_that_cannot_be_told_apart() -> None:
     ),
     st.booleans(),
 )
-def test_no_two_names_are_one(files: list[tuple[str, str, str]], as_folder: bool) -> None:
-    """Or it is said; every name stays within the folder for results."""
+def test_any_names_differ_and_stay_within_the_folder(files: list[tuple[str, str, str]], as_folder: bool) -> None:
+    """Either the names differ, also without case, or OptionError is raised."""
     places = [f"{folder}/{stem}.{kind}".lstrip("/") for folder, stem, kind in files]
     found = [Input(f"top/{place}", place if as_folder else os.path.basename(place)) for place in places]
     try:
@@ -261,8 +261,8 @@ def test_no_two_names_are_one(files: list[tuple[str, str, str]], as_folder: bool
     assert not any(name.startswith(("/", "..")) or "/.." in name for name in names)
 
 
-def test_a_folder_becomes_a_folder(tmp_path, capsys) -> None:
-    """Its folders are kept; the names of the files are written to the standard output, and the text is not."""
+def test_subfolders_are_kept(tmp_path, capsys) -> None:
+    """The paths of the files are printed, but not the text."""
     (tmp_path / "in" / "sub").mkdir(parents=True)
     shutil.copy(EN, tmp_path / "in" / "one.wav")
     shutil.copy(DE, tmp_path / "in" / "sub" / "one.wav")
@@ -277,8 +277,8 @@ def test_a_folder_becomes_a_folder(tmp_path, capsys) -> None:
     assert err.count("\n") == 1
 
 
-def test_openai_whispers_spelling(tmp_path, monkeypatch, capsys) -> None:
-    """All formats; in this folder where none is named; nothing is printed with --verbose False."""
+def test_spelling_of_openai_whisper(tmp_path, monkeypatch, capsys) -> None:
+    """Format "all" writes to the current folder by default; --verbose False prints nothing."""
     monkeypatch.chdir(tmp_path)
     assert transcribe(EN, "--output_format", "all", "--verbose", "False") == 0
     assert capsys.readouterr() == ("", "")
@@ -290,20 +290,20 @@ def test_openai_whispers_spelling(tmp_path, monkeypatch, capsys) -> None:
 
 
 @posix
-def test_a_name_that_is_no_text_is_printed_as_it_is(tmp_path, capfdbinary) -> None:
+def test_undecodable_names_are_printed_unchanged(tmp_path, capfdbinary) -> None:
     try:
         shutil.copy(EN, os.fsencode(tmp_path) + b"/\xff\xc3\xa9.wav")
     except OSError:
-        pytest.skip("this file system takes text only")
+        pytest.skip("this file system allows only decodable names")
     assert transcribe(tmp_path, "-o", tmp_path / "out", "-f", "txt") == 0
     assert capfdbinary.readouterr().out == os.fsencode(tmp_path) + b"/out/\xff\xc3\xa9.txt\n"
 
 
-# ---- what is there already ------------------------------------------------------------------------------------------
+# ---- existing files -------------------------------------------------------------------------------------------------
 
 
-def test_what_is_there_is_not_replaced(tmp_path, capsys, no_model) -> None:
-    """An error before work begins, which names the files and both flags."""
+def test_existing_files_are_an_error(tmp_path, capsys, no_model) -> None:
+    """The error names the files and both flags, and comes before a model is loaded."""
     (tmp_path / "en.srt").write_text("mine")
     assert transcribe(EN, DE, "-o", tmp_path) == 2
     out, err = capsys.readouterr()
@@ -325,7 +325,7 @@ def test_overwrite(tmp_path, capsys) -> None:
 
 
 def test_skip_existing(tmp_path, capsys, request) -> None:
-    """What is there stays, also where of one recording only some formats are there."""
+    """Existing files are kept, also if only some formats of a recording exist."""
     for each in ALL:
         (tmp_path / f"en.{each}").write_text("mine")
     (tmp_path / "de.txt").write_text("mine")
@@ -342,14 +342,14 @@ def test_skip_existing(tmp_path, capsys, request) -> None:
 
 
 @pytest.mark.parametrize("flag", [[], ["--overwrite"], ["--skip-existing"]])
-def test_a_folder_is_no_result(tmp_path, capsys, no_model, flag) -> None:
+def test_a_folder_in_the_place_of_a_result(tmp_path, capsys, no_model, flag) -> None:
     (tmp_path / "en.txt").mkdir()
     assert transcribe(EN, "-o", tmp_path, "-f", "txt", *flag) == 1
     assert capsys.readouterr().err == f"whisper-apr: {tmp_path / 'en.txt'} cannot be written: it is a folder\n"
 
 
 @pytest.mark.parametrize("flag", [[], ["--overwrite"], ["--skip-existing"]])
-def test_a_recording_is_never_written_over(tmp_path, capsys, no_model, flag) -> None:
+def test_a_recording_is_never_overwritten(tmp_path, capsys, no_model, flag) -> None:
     recording = tmp_path / "talk.txt"
     shutil.copy(EN, recording)
     assert transcribe(recording, "-o", tmp_path, "-f", "txt", *flag) == 2
@@ -358,7 +358,7 @@ def test_a_recording_is_never_written_over(tmp_path, capsys, no_model, flag) -> 
 
 
 @posix
-def test_a_link_to_a_recording_is_one(tmp_path, capsys, no_model) -> None:
+def test_a_link_to_a_recording_is_never_overwritten(tmp_path, capsys, no_model) -> None:
     shutil.copy(EN, tmp_path / "a.wav")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.txt").symlink_to(tmp_path / "a.wav")
@@ -366,12 +366,12 @@ def test_a_link_to_a_recording_is_one(tmp_path, capsys, no_model) -> None:
     assert (tmp_path / "a.wav").read_bytes() == EN.read_bytes()
 
 
-# ---- what cannot be written -----------------------------------------------------------------------------------------
+# ---- unwritable files -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["file", "file/sub", "out", "nowhere/sub", "blocked"])
-def test_folders_that_are_none(tmp_path, capsys, no_model, place: str) -> None:
-    """A file as the folder, in its path, in a result's place, in the place of a folder in it; a link to nothing."""
+def test_paths_that_cannot_be_folders(tmp_path, capsys, no_model, place: str) -> None:
+    """A file in the place of the folder, its parent or its subfolder; a folder in a result's place; a broken link."""
     tree(tmp_path, "file", "in/sub/en.wav", "blocked/sub")
     (tmp_path / "out" / "sub" / "en.txt").mkdir(parents=True)
     if os.name == "posix":
@@ -385,7 +385,7 @@ def test_folders_that_are_none(tmp_path, capsys, no_model, place: str) -> None:
     assert results(tmp_path) == before
 
 
-def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, capsys, no_model) -> None:
+def test_a_read_only_file_system(tmp_path, monkeypatch, capsys, no_model) -> None:
     def read_only(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system", "/somewhere/tmp1234")
 
@@ -398,19 +398,19 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, capsys, no_mo
 
 
 def test_a_name_that_is_too_long(tmp_path, capsys, no_model) -> None:
-    """It is found out before work begins: with .json behind it a name may be longer than a recording's."""
+    """The suffix .json makes the name longer than the recording's; the error comes before a model is loaded."""
     name = "a" * 252 + ".au"
     try:
         shutil.copy(EN, tmp_path / name)
     except OSError:
-        pytest.skip("this file system has no names of 255 letters")
+        pytest.skip("this file system does not allow names of 255 characters")
     assert transcribe(tmp_path / name, "-o", tmp_path / "out") == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 def test_a_full_disk_stops_the_run(tmp_path, monkeypatch, capsys, code: int) -> None:
-    """One line, not one a recording; the file that was begun is not there, those before it are."""
+    """One error is printed, not one per recording; only the files before it exist."""
     for name in ("a.wav", "b.wav", "c.wav"):
         shutil.copy(EN, tmp_path / name)
     fsync, n = os.fsync, []
@@ -431,8 +431,7 @@ def test_a_full_disk_stops_the_run(tmp_path, monkeypatch, capsys, code: int) -> 
 
 @posix
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
-def test_results_into_dev_full(tmp_path, capsys) -> None:
-    """A disk that is really full, for every format."""
+def test_every_format_on_a_full_disk(tmp_path, capsys) -> None:
     for each in writers.FORMATS:
         (tmp_path / f"en.{each}").symlink_to("/dev/full")
         assert transcribe(EN, "-o", tmp_path, "-f", each, "--overwrite") == 1
@@ -442,10 +441,10 @@ def test_results_into_dev_full(tmp_path, capsys) -> None:
     assert all(path.is_symlink() for path in tmp_path.iterdir())
 
 
-# ---- on the standard output -----------------------------------------------------------------------------------------
+# ---- printed results ------------------------------------------------------------------------------------------------
 
 
-def test_names_between_recordings(tmp_path, capsys) -> None:
+def test_names_are_printed_between_recordings(tmp_path, capsys) -> None:
     silence = DATA / "silence.flac"
     assert transcribe(EN, silence, DE) == 0
     out, err = capsys.readouterr()
@@ -459,7 +458,7 @@ def test_names_between_recordings(tmp_path, capsys) -> None:
     assert all(part.splitlines()[1] == "1" for part in parts[1:])
 
 
-def test_json_of_several_is_an_object_a_line(tmp_path, capsys) -> None:
+def test_json_of_several_recordings_is_one_object_per_line(tmp_path, capsys) -> None:
     assert transcribe(EN, DE, "-f", "json") == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["file"], row["language"]) for row in rows] == [(str(EN), "en"), (str(DE), "de")]
@@ -467,8 +466,8 @@ def test_json_of_several_is_an_object_a_line(tmp_path, capsys) -> None:
     assert "file" not in json.loads(capsys.readouterr().out)
 
 
-def test_a_doubtful_recording_is_said_once(tmp_path, monkeypatch, capsys) -> None:
-    """Also one so long that it is read twice; with --strict it is a failure."""
+def test_a_warning_about_a_recording_is_shown_once(tmp_path, monkeypatch, capsys) -> None:
+    """Also if the recording is so long that it is read twice. With --strict it is a failure."""
     samples = np.tile(speech("en"), 36)[: 16000 * 125]
     names = ("a.wav", "b.wav")
     for name, n in zip(names, (len(samples), 16000), strict=True):
@@ -484,7 +483,7 @@ def test_a_doubtful_recording_is_said_once(tmp_path, monkeypatch, capsys) -> Non
     assert "0 done, 2 failed (2: its channels cancel each other out" in last
 
 
-def test_the_last_line_groups_what_failed(tmp_path, capsys) -> None:
+def test_the_last_line_counts_reasons_of_failures(tmp_path, capsys) -> None:
     for i in range(3):
         (tmp_path / f"text{i}.wav").write_text("no sound")
     (tmp_path / "empty.wav").touch()

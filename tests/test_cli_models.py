@@ -1,4 +1,4 @@
-"""The commands convert and inspect."""
+"""The commands `whisper-apr convert` and `whisper-apr inspect`."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def logits(source, **options) -> np.ndarray:
 
 
 def write_pytorch_model_bin(folder) -> None:
-    """Hugging Face's older folders: tensors by name, as torch.save writes them."""
+    """Write a folder in Hugging Face's older format, whose tensors are in a file of torch.save."""
     state, data = {}, {}
     for key, (name, value) in enumerate(TENSORS.items()):
         state[models.huggingface_name(name)] = models.tensor(
@@ -56,7 +56,7 @@ def sources(tmp_path):
     }
 
 
-def test_every_source_gives_the_same_file_and_the_same_logits(sources, tmp_path):
+def test_every_format_gives_the_same_tensors_and_logits(sources, tmp_path):
     expected = logits(sources["pt"])
     tensors = {}
     for name, source in sources.items():
@@ -69,7 +69,7 @@ def test_every_source_gives_the_same_file_and_the_same_logits(sources, tmp_path)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
-def test_types_and_once_more(sources, tmp_path, capsys, dtype):
+def test_converting_twice_changes_nothing(sources, tmp_path, capsys, dtype):
     first, second = tmp_path / "first.apr", tmp_path / "second.apr"
     assert run("convert", sources["pt"], first, "--dtype", dtype, "--compress") == 0
     assert run("convert", first, second, "--compress") == 0
@@ -77,7 +77,7 @@ def test_types_and_once_more(sources, tmp_path, capsys, dtype):
     if dtype.startswith("int"):
         ours, quantized = logits(first, compute_type=dtype), logits(sources["pt"], compute_type=dtype)
         assert np.abs(ours - quantized).max() <= 0.02 * np.abs(quantized).max()
-        # that is the tables of positions, which are float16 in the file: of a source that has them so, nothing differs
+        # the difference comes from the positional tables, which are float16 in the file
         halves = {name: x.astype(np.float16).astype(np.float32) for name, x in TENSORS.items() if "positional" in name}
         source = models.write_pt(tmp_path / "halves.pt", DIMS, TENSORS | halves)
         np.testing.assert_array_equal(ours, logits(source, compute_type=dtype))
@@ -105,7 +105,7 @@ def test_a_quantized_source_stays_quantized(tmp_path, kind):
     assert np.array_equal(logits(tmp_path / "large.apr"), logits(tmp_path / "ggml.bin", compute_type="float32"))
 
 
-def test_ctranslate2_in_int8_stays_as_it_is(tmp_path):
+def test_an_int8_ctranslate2_model_is_not_changed(tmp_path):
     ct2_files.write_ct2(tmp_path / "ct2", DIMS, TENSORS, "int8")
     assert run("convert", tmp_path / "ct2", tmp_path / "small.apr") == 0
     assert np.array_equal(logits(tmp_path / "small.apr"), logits(tmp_path / "ct2"))
@@ -113,19 +113,19 @@ def test_ctranslate2_in_int8_stays_as_it_is(tmp_path):
     assert matrix.dtype == "int8"
 
 
-def test_tokens_that_are_never_written(tmp_path):
-    """generation_config.json's, kept in the .apr, and heeded where the user does not say otherwise."""
+def test_suppressed_tokens_of_the_model(tmp_path):
+    """Those of generation_config.json are kept in the .apr file, and are used by default."""
     dims = models.dimensions(32, 2, 1, audio_ctx=1500)
     source = models.write_huggingface(tmp_path / "hf", dims, models.random_tensors(dims, 4))
     ours = load_model(source)
     mel = np.zeros((80, 3000), np.float32)
-    usual = DecodingTask(ours, DecodingOptions(language="en"))._suppressed()
+    usual = DecodingTask(ours, DecodingOptions(language="en"))._suppressed_tokens()
     (source / "generation_config.json").write_text('{"suppress_tokens": [5, 7, "x", 99999999]}')
     assert run("convert", source, tmp_path / "model.apr") == 0
     for path in (source, tmp_path / "model.apr"):
         model = load_model(path)
         assert model.suppress_tokens == (5, 7)
-        found = DecodingTask(model, DecodingOptions(language="en"))._suppressed()
+        found = DecodingTask(model, DecodingOptions(language="en"))._suppressed_tokens()
         assert set(found) < set(usual) | {5, 7}
         assert 5 in found
         assert 60 not in found
@@ -135,7 +135,7 @@ def test_tokens_that_are_never_written(tmp_path):
     assert load_model(tmp_path / "ct2").suppress_tokens == (3,)
 
 
-def test_what_cannot_be(sources, tmp_path, capsys):
+def test_errors(sources, tmp_path, capsys):
     assert run("convert", tmp_path / "nothing", tmp_path / "out.apr") == 1
     assert run("convert", sources["pt"], tmp_path / "no folder" / "out.apr") == 1
     assert "cannot be written" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A run that is interrupted leaves what it has, and the next one goes on from there."""
+"""Partial results: an interrupted run saves them, and the next run resumes from them."""
 
 import json
 import os
@@ -31,7 +31,7 @@ EN = DATA / "en.wav"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """One recording of a window, one of two."""
+    """A folder with two recordings, of one window and of two."""
     import soundfile
 
     place = tmp_path_factory.mktemp("recordings")
@@ -46,7 +46,7 @@ def transcribe(*arguments: object) -> int:
 
 
 def interrupted_after(monkeypatch, n_window: int) -> None:
-    """Ctrl-C, when the decoder is given its next window after so many."""
+    """Raise KeyboardInterrupt when more than `n_window` windows are decoded."""
     run, left = DecodingTask.run, [n_window]
 
     def counted(self, mel, *rest):
@@ -63,7 +63,7 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("flags", [[], ["--word-timestamps", "True", "--vad-filter", "True"], ["--batch-size", "2"]])
-def test_a_rerun_goes_on(tmp_path, folder, capsys, decoded, flags) -> None:
+def test_the_next_run_resumes(tmp_path, folder, capsys, decoded, flags) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert transcribe(folder, "-o", whole, *flags) == 0
     n_window = sum(decoded)
@@ -92,8 +92,8 @@ def test_a_rerun_goes_on(tmp_path, folder, capsys, decoded, flags) -> None:
     }
 
 
-def test_the_segments_so_far(tmp_path, folder, capsys, monkeypatch) -> None:
-    """They are readable, in the formats that were asked for and no other."""
+def test_finished_segments_are_saved(tmp_path, folder, capsys, monkeypatch) -> None:
+    """They are saved in the requested format only."""
     assert transcribe(folder / "b.wav", "-o", tmp_path / "whole", "-f", "txt") == 0
     interrupted_after(monkeypatch, 1)
     assert transcribe(folder / "b.wav", "-o", tmp_path / "out", "-f", "txt") == 130
@@ -106,8 +106,8 @@ def test_the_segments_so_far(tmp_path, folder, capsys, monkeypatch) -> None:
     assert "0 done" in err
 
 
-def test_interrupted_again_and_again(tmp_path, folder, monkeypatch) -> None:
-    """Every run comes further than the one before it; no flag is needed while nothing is finished."""
+def test_repeated_interruptions(tmp_path, folder, monkeypatch) -> None:
+    """Every run gets further than the one before. No flag is needed as long as no recording is finished."""
     assert transcribe(folder / "b.wav", "-o", tmp_path / "whole") == 0
     n_run = 0
     while True:
@@ -123,13 +123,13 @@ def test_interrupted_again_and_again(tmp_path, folder, monkeypatch) -> None:
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
-def test_nothing_is_left_where_nothing_was_decoded(tmp_path, folder, monkeypatch) -> None:
+def test_nothing_is_saved_before_the_first_window(tmp_path, folder, monkeypatch) -> None:
     interrupted_after(monkeypatch, 0)
     assert transcribe(folder, "-o", tmp_path / "out") == 130
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_is_left_of_the_standard_output(tmp_path, folder, monkeypatch, capsys) -> None:
+def test_nothing_is_saved_without_output_dir(tmp_path, folder, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     interrupted_after(monkeypatch, 1)
     assert transcribe(folder / "b.wav") == 130
@@ -138,12 +138,12 @@ def test_nothing_is_left_of_the_standard_output(tmp_path, folder, monkeypatch, c
     assert err.splitlines()[-1] == "whisper-apr: interrupted"
     assert list(tmp_path.iterdir()) == []
     assert transcribe(folder / "b.wav", "-f", "srt") == 130
-    assert capsys.readouterr().out == ""  # half a file is none
+    assert capsys.readouterr().out == ""  # an incomplete file is not printed
 
 
 @pytest.fixture(scope="module")
-def left(folder, tmp_path_factory) -> Path:
-    """What is left of an interrupted run."""
+def interrupted_run(folder, tmp_path_factory) -> Path:
+    """The files of an interrupted run."""
     out = tmp_path_factory.mktemp("left")
     with pytest.MonkeyPatch.context() as patch:
         interrupted_after(patch, 1)
@@ -152,9 +152,9 @@ def left(folder, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def out(left, tmp_path) -> Path:
-    """A copy of `left`."""
-    return shutil.copytree(left, tmp_path / "out")
+def out(interrupted_run, tmp_path) -> Path:
+    """A copy of `interrupted_run`."""
+    return shutil.copytree(interrupted_run, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def out(left, tmp_path) -> Path:
     ],
     ids=lambda content: str(content)[:12],
 )
-def test_what_cannot_be_used_is_told(tmp_path, capsys, content) -> None:
-    """Once, and it is as if it was not there."""
+def test_unusable_files_cause_a_warning(tmp_path, capsys, content) -> None:
+    """The warning is shown once, and the file is ignored."""
     state = tmp_path / "en.resume.partial"
     if content is None:
         state.mkdir()
@@ -192,7 +192,7 @@ def test_what_cannot_be_used_is_told(tmp_path, capsys, content) -> None:
     assert partials.journal.dump(0) == {}
 
 
-def test_a_damaged_state_and_a_whole_result(tmp_path, capsys) -> None:
+def test_a_damaged_file_is_removed_after_success(tmp_path, capsys) -> None:
     (tmp_path / "en.resume.partial").write_text("{")
     (tmp_path / "en.srt.partial").write_text("half")
     assert transcribe(EN, "-o", tmp_path, "-f", "txt") == 0
@@ -200,7 +200,7 @@ def test_a_damaged_state_and_a_whole_result(tmp_path, capsys) -> None:
     assert results(tmp_path) == {"en.txt": b"three one four one five\n"}
 
 
-def test_other_options_begin_anew(tmp_path, folder, capsys, out) -> None:
+def test_other_options_start_from_the_beginning(tmp_path, folder, capsys, out) -> None:
     flags = ["-f", "txt", "--condition-on-previous-text", "False"]
     assert transcribe(folder / "b.wav", "-o", out, *flags) == 0
     assert f"warning: {out / 'b.resume.partial'} is not used" in capsys.readouterr().err
@@ -208,8 +208,8 @@ def test_other_options_begin_anew(tmp_path, folder, capsys, out) -> None:
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
-def test_what_tells_runs_apart(tmp_path) -> None:
-    """Model, options and kernels; a model's file by its content's traces, under whichever path it is reached."""
+def test_fingerprints(tmp_path) -> None:
+    """They depend on the model's files, the options and the backend, but not on how the path is written."""
     models = [tmp_path / name for name in ("a.apr", "b.apr", "folder")]
     for model in models[:2]:
         model.write_bytes(b"model")
@@ -231,8 +231,8 @@ def test_what_tells_runs_apart(tmp_path) -> None:
     assert mark(tmp_path / "folder" / ".." / "b.apr") == mark(models[1])
 
 
-def test_another_recording_of_the_name(tmp_path, out, decoded) -> None:
-    """Its windows have other sound: they are decoded."""
+def test_another_recording_of_the_same_name(tmp_path, out, decoded) -> None:
+    """Its audio differs, so its windows are decoded."""
     import soundfile
 
     (tmp_path / "in").mkdir()
@@ -244,13 +244,13 @@ def test_another_recording_of_the_name(tmp_path, out, decoded) -> None:
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
-def test_files_of_that_name_that_are_not_ours_stay(tmp_path) -> None:
+def test_other_files_with_the_suffix_are_kept(tmp_path) -> None:
     (tmp_path / "en.txt.partial").write_text("mine")
     assert transcribe(EN, "-o", tmp_path, "-f", "txt") == 0
     assert (tmp_path / "en.txt.partial").read_text() == "mine"
 
 
-def test_the_disk_is_full_when_it_is_interrupted(tmp_path, folder, monkeypatch, capsys) -> None:
+def test_a_full_disk_after_an_interruption(tmp_path, folder, monkeypatch, capsys) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -263,8 +263,8 @@ def test_the_disk_is_full_when_it_is_interrupted(tmp_path, folder, monkeypatch, 
     assert results(tmp_path / "out") == {}
 
 
-def test_a_reader_that_leaves_is_an_interruption_too(tmp_path, folder, monkeypatch, capsys) -> None:
-    """Of the names of the files: `whisper-apr transcribe folder -o out | head -n 1`."""
+def test_a_closed_pipe_saves_partial_results(tmp_path, folder, monkeypatch, capsys) -> None:
+    """As in `whisper-apr transcribe folder -o out | head -n 1`."""
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe, monkeypatch.context() as patch:
@@ -273,7 +273,7 @@ def test_a_reader_that_leaves_is_an_interruption_too(tmp_path, folder, monkeypat
     assert results(tmp_path / "out").keys() == {"b.txt.partial", "b.resume.partial"}
 
 
-def test_the_sound_of_this_run_is_counted(folder, out, capsys) -> None:
+def test_only_the_audio_of_this_run_is_counted(folder, out, capsys) -> None:
     assert transcribe(folder / "b.wav", "-o", out, "-f", "txt") == 0
     err = capsys.readouterr().err
     hours, minutes, seconds = err.partition("; ")[2].partition(" of audio")[0].split(":")
@@ -285,9 +285,9 @@ def test_the_sound_of_this_run_is_counted(folder, out, capsys) -> None:
 
 
 @pytest.mark.system
-@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's here")
-def test_as_a_process(tmp_path) -> None:
-    """After the first window of a long recording."""
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_interrupting_a_process(tmp_path) -> None:
+    """The signal arrives after the first window of a long recording."""
     import soundfile
 
     soundfile.write(tmp_path / "long.wav", np.tile(speech("en_three"), 20), 16000)
@@ -305,8 +305,8 @@ def test_as_a_process(tmp_path) -> None:
     assert results(tmp_path / "out").keys() == {"long.srt.partial", "long.resume.partial"}
 
 
-def test_the_clock_goes_on(monkeypatch) -> None:
-    """Status.tick is what the engine calls before each token."""
+def test_the_clock_is_updated(monkeypatch) -> None:
+    """Status.tick is called before each token."""
     calls: list[None] = []
     monkeypatch.setattr(Status, "tick", lambda self: calls.append(None))
     assert transcribe(EN) == 0

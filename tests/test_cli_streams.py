@@ -1,4 +1,4 @@
-"""The command's standard streams: a full disk, a reader that has left, a stream that is closed; and what is said of mistyped words."""
+"""Standard streams, signals and messages: full disks, closed pipes and streams, warnings, suggestions."""
 
 import difflib
 import os
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.usefixtures("opened_once")
 EN = Path(__file__).parent / "data" / "en.wav"
 
 needs_dev_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
-posix = pytest.mark.skipif(os.name == "nt", reason="pipes, signals and /bin/sh are POSIX's")
+posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes, signals and /bin/sh")
 
-# each subcommand where it writes to the standard output
+# a call of each subcommand that writes to stdout
 WRITING = {
     "transcribe": f"transcribe --model digits '{EN}'",
     "live": "live --model digits",
@@ -42,7 +42,7 @@ WRITING = {
 
 
 def shell(command: str, **settings: object) -> subprocess.CompletedProcess[str]:
-    """A line for /bin/sh in which `$W` is the command."""
+    """Run a command line with /bin/sh, in which `$W` is `whisper-apr`."""
     environment = os.environ | {"W": f"{sys.executable} -m whisper_apr", "PYTHONPATH": os.pathsep.join(sys.path)}
     environment |= {"HF_HUB_OFFLINE": "1"}
     return subprocess.run(
@@ -54,13 +54,13 @@ def is_one_line(error: str) -> bool:
     return error.startswith("whisper-apr: ") and error.count("\n") == 1 and error.endswith("\n")
 
 
-def test_every_command_is_in_the_table() -> None:
+def test_every_subcommand_is_in_the_table() -> None:
     assert set(COMMANDS) <= set(WRITING)
 
 
 @pytest.fixture
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with what the commands of WRITING need, and no network."""
+def prepared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Change to a folder with the files that WRITING needs, and disable downloads."""
     monkeypatch.chdir(tmp_path)
     Path("wheel").touch()
     monkeypatch.setattr(hub, "fetch", lambda *_: "a folder")
@@ -68,7 +68,7 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_dev_full
 @pytest.mark.parametrize("name", WRITING)
-def test_a_full_disk_behind_stdout(in_a_folder: None, monkeypatch, capsys, name: str) -> None:
+def test_stdout_on_a_full_disk(prepared_folder: None, monkeypatch, capsys, name: str) -> None:
     with open("/dev/full", "w") as full, EN.open("rb") as sound:
         monkeypatch.setattr(sys, "stdout", full)
         monkeypatch.setattr(sys, "stdin", sound)
@@ -81,7 +81,7 @@ def test_a_full_disk_behind_stdout(in_a_folder: None, monkeypatch, capsys, name:
 
 @posix
 @pytest.mark.parametrize("name", WRITING)
-def test_a_reader_that_has_left(in_a_folder: None, monkeypatch, capsys, name: str) -> None:
+def test_stdout_is_a_closed_pipe(prepared_folder: None, monkeypatch, capsys, name: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe, EN.open("rb") as sound:
@@ -94,8 +94,8 @@ def test_a_reader_that_has_left(in_a_folder: None, monkeypatch, capsys, name: st
 @posix
 @pytest.mark.system
 @pytest.mark.parametrize("name", ["transcribe", "version"])
-def test_nothing_is_said_when_python_ends(name: str) -> None:
-    """It flushes its streams once more then, and has words of its own for what fails."""
+def test_python_prints_nothing_at_exit(name: str) -> None:
+    """Python flushes its streams at exit, and would print errors itself."""
     done = shell(f"($W {WRITING[name]}; echo $? >&2) | sleep 0")
     assert done.stderr == "141\n"
     if os.path.exists("/dev/full"):
@@ -116,8 +116,8 @@ def test_closed_stdout(name: str) -> None:
 @posix
 @pytest.mark.system
 @pytest.mark.parametrize("where", ["2>&-", pytest.param("2>/dev/full", marks=needs_dev_full)])
-def test_stderr_that_takes_nothing(where: str) -> None:
-    """Status and results are as ever, and no error is written among the results."""
+def test_unusable_stderr(where: str) -> None:
+    """Exit status and results are the same, and no error is written to stdout."""
     done = shell(f"$W sing {where}")
     assert (done.returncode, done.stdout) == (2, "")
     done = shell(f"$W transcribe --model digits gone.wav '{EN}' {where}")
@@ -151,7 +151,7 @@ def test_closed_stdin(command: str) -> None:
         ["live", "--model", "no/model", "--model-dir", "FILE", "--input", "-"],
     ],
 )
-def test_a_file_as_folder(tmp_path, monkeypatch, capsys, command) -> None:
+def test_a_file_in_the_place_of_a_folder(tmp_path, monkeypatch, capsys, command) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     Path("FILE").write_text("a file")
@@ -164,7 +164,7 @@ def test_a_file_as_folder(tmp_path, monkeypatch, capsys, command) -> None:
 
 
 @needs_dev_full
-def test_a_model_onto_a_full_disk(tmp_path, capsys) -> None:
+def test_converting_to_a_full_disk(tmp_path, capsys) -> None:
     (tmp_path / "model.apr").symlink_to("/dev/full")
     assert main(["convert", "digits", str(tmp_path / "model.apr")]) == 1
     out, err = capsys.readouterr()
@@ -178,7 +178,7 @@ def test_a_model_onto_a_full_disk(tmp_path, capsys) -> None:
 
 
 def waiting(tmp_path: Path) -> subprocess.Popen[str]:
-    """The command at work on a recording that never comes."""
+    """Start the command, which waits for a recording that never arrives."""
     fifo = tmp_path / "never.wav"
     os.mkfifo(fifo)
     command = [sys.executable, "-m", "whisper_apr", "transcribe", "--model", "digits", str(EN), str(fifo)]
@@ -204,8 +204,8 @@ def test_signals(tmp_path: Path, number: str, says: str) -> None:
 
 @posix
 @pytest.mark.system
-def test_the_second_signal_ends_it_at_once() -> None:
-    """The first one is being dealt with, and that takes its time."""
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    """It arrives while the cleanup after the first one takes long."""
     code = """
 import sys, time
 from whisper_apr import cli
@@ -233,7 +233,7 @@ sys.exit(cli.main(["info"]))
 @posix
 @pytest.mark.system
 def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
-    """As nohup has it."""
+    """As after nohup."""
     code = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     code += "from whisper_apr import cli\n"
     code += "cli.import_module('whisper_apr.cli.info').run = lambda args: signal.raise_signal(signal.SIGHUP) or 0\n"
@@ -241,13 +241,13 @@ def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_signals_are_given_back() -> None:
+def test_signal_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert main(["--version"]) == 0
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-# ---- what is shown --------------------------------------------------------------------------------------------------
+# ---- messages -------------------------------------------------------------------------------------------------------
 
 
 def test_version(capsys) -> None:
@@ -263,7 +263,7 @@ def test_help_documents_the_statuses(capsys) -> None:
         assert all(f" {status}, " in text for status in (1, 2, 130, 141))
 
 
-def test_warnings_are_one_line_and_said_once(monkeypatch, capsys) -> None:
+def test_warnings_are_one_line_and_shown_once(monkeypatch, capsys) -> None:
     def run(_: object) -> int:
         for text in ("a.wav: cut\nshort", "a.wav: cut\nshort", "b.wav: cut\nshort"):
             warnings.warn(text, AudioWarning, stacklevel=1)
@@ -271,7 +271,7 @@ def test_warnings_are_one_line_and_said_once(monkeypatch, capsys) -> None:
 
     monkeypatch.setattr(info_command, "run", run)
     before = warnings.showwarning
-    for _ in range(2):  # a second run says it anew
+    for _ in range(2):  # a second run shows them again
         assert main(["info"]) == 0
         expected = "whisper-apr: warning: a.wav: cut short\nwhisper-apr: warning: b.wav: cut short\n"
         assert capsys.readouterr() == ("", expected)
@@ -279,7 +279,7 @@ def test_warnings_are_one_line_and_said_once(monkeypatch, capsys) -> None:
 
 
 @pytest.mark.system
-def test_python_s_warnings_are_one_line_too() -> None:
+def test_python_warnings_are_one_line() -> None:
     code = "import sys, warnings\nfrom whisper_apr import cli\n"
     code += "cli.import_module('whisper_apr.cli.info').run = lambda args: warnings.warn('odd', RuntimeWarning) or 0\n"
     code += "sys.exit(cli.main(['info']))"
@@ -287,7 +287,7 @@ def test_python_s_warnings_are_one_line_too() -> None:
     assert (done.stdout, done.stderr) == ("", "whisper-apr: warning: odd\n")
 
 
-def test_what_would_move_the_cursor_is_escaped(capsys) -> None:
+def test_control_characters_are_escaped(capsys) -> None:
     assert main(["transcribe", "--model", "digits", "a\x1b]2J\r\nb.wav"]) == 1
     err = capsys.readouterr().err
     assert is_one_line(err)
@@ -328,12 +328,12 @@ def test_did_you_mean_a_model(capsys) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["qqq"], ["transcribe", "a.wav", "--qqq"], ["transcribe", "a.wav", "-f", "qqq"]])
-def test_nothing_similar(capsys, arguments: list[str]) -> None:
+def test_no_suggestion(capsys, arguments: list[str]) -> None:
     assert main(arguments) == 2
     assert "did you mean" not in capsys.readouterr().err
 
 
-def test_spelling(monkeypatch) -> None:
+def test_suggestions_ignore_case_and_limit_the_length(monkeypatch) -> None:
     assert did_you_mean("BSAE", ["base", "tiny"]) == "; did you mean 'base'?"
     assert did_you_mean("", ["base"]) == did_you_mean("base", []) == ""
     compared: list[tuple[str, list[str]]] = []

@@ -1,4 +1,4 @@
-"""What a person sees: the command on a terminal of its own."""
+"""The command on a pseudo-terminal: progress, messages and colors."""
 
 import os
 import re
@@ -22,14 +22,14 @@ from whisper_apr.inference.results import Progress
 pytestmark = [
     pytest.mark.usefixtures("opened_once"),
     pytest.mark.system,
-    pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's"),
+    pytest.mark.skipif(os.name == "nt", reason="needs POSIX pseudo-terminals"),
 ]
 
 DATA = Path(__file__).parent / "data"
 EN, DE = DATA / "en.wav", DATA / "de.wav"
 TEXT = "three one four one five"
 
-Stream = IO[bytes] | int  # or its descriptor
+Stream = IO[bytes] | int  # a file or its descriptor
 
 
 def on_terminal(
@@ -40,9 +40,8 @@ def on_terminal(
 ) -> tuple[int, str]:
     """Run the command with stderr, and stdout unless it is given, on a terminal of 100 columns.
 
-    Returns its status, and all that came.
-
-    It runs in this process, whose standard streams are exchanged meanwhile, or with as_process=True in one of its own.
+    Returns the exit status, and all that was written to the terminal. The command runs in this process, with other
+    standard streams, or with as_process=True in another one.
     """
     import fcntl
     import pty
@@ -51,12 +50,12 @@ def on_terminal(
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-    come = bytearray()
+    written = bytearray()
 
     def read() -> None:
-        with suppress(OSError):  # Linux' way to say that it is closed
+        with suppress(OSError):  # on Linux, the error for a closed terminal
             while data := os.read(ours, 1 << 16):
-                come.extend(data)
+                written.extend(data)
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -72,7 +71,7 @@ def on_terminal(
             status = run(words, stdin, stdout, theirs)
         finally:
             os.close(theirs)
-    return status, come.decode()
+    return status, written.decode()
 
 
 def run_as_process(arguments: list[str], stdin: Stream, stdout: Stream, stderr: Stream) -> int:
@@ -94,10 +93,10 @@ def run_here(arguments: list[str], stdin: Stream, stdout: Stream, stderr: Stream
         return main(arguments)
 
 
-def screen(come: str) -> list[str]:
-    """The lines that are left on the terminal: a carriage return writes over what is there."""
+def screen(written: str) -> list[str]:
+    """Return the lines that remain on the terminal, where text after a carriage return overwrites the line."""
     lines = []
-    for row in come.replace("\r\n", "\n").split("\n"):
+    for row in written.replace("\r\n", "\n").split("\n"):
         cells: list[str] = []
         for part in row.split("\r"):
             cells[: len(part)] = part
@@ -105,36 +104,37 @@ def screen(come: str) -> list[str]:
     return lines
 
 
-def states(come: str) -> list[str]:
-    """What was on the last line, one after the other."""
-    return [state for part in come.replace("\n", "\r").split("\r") if (state := part.strip())]
+def states(written: str) -> list[str]:
+    """Return the successive contents of the last line."""
+    return [state for part in written.replace("\n", "\r").split("\r") if (state := part.strip())]
 
 
 def transcribe(*arguments: object, **settings: object) -> tuple[int, str]:
-    return on_terminal("transcribe", "--model", "digits", "--beam-size", "None", *arguments, **settings)  # type: ignore[arg-type]
+    command = ("transcribe", "--model", "digits", "--beam-size", "None")
+    return on_terminal(*command, *arguments, **settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("as_process", [False, True])
 def test_one_recording(as_process: bool) -> None:
-    status, come = transcribe(EN, as_process=as_process)
+    status, written = transcribe(EN, as_process=as_process)
     assert status == 0
-    seen = states(come)
+    seen = states(written)
     assert seen[0] == "loading digits"
     assert seen[1].startswith("opening en.wav 0:00:00/0:00:04   0%|")
     assert any(state.startswith("en.wav 0:00:04/0:00:04 100%|") for state in seen)
-    left = [line for line in screen(come) if line]
+    left = [line for line in screen(written) if line]
     assert left[0] == TEXT
     assert left[1].startswith("whisper-apr: 1 done; 0:00:04 of audio in ")
     assert len(left) == 2
 
 
 def test_several_recordings(tmp_path: Path) -> None:
-    """The bar is over all of them; one that fails takes no time; lines and bar do not mix."""
+    """The bar covers all of them; one that fails counts as 0 s; lines and bar do not mix."""
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"no sound" * 1000)
-    status, come = transcribe(EN, broken, DE, "--word-timestamps", "True")
+    status, written = transcribe(EN, broken, DE, "--word-timestamps", "True")
     assert status == 1
-    seen = states(come)
+    seen = states(written)
     bars = [state for state in seen if "%|" in state]
     assert list(dict.fromkeys(bar.partition(" 0:")[0] for bar in bars if bar.startswith("opening"))) == [
         "opening 1/3 en.wav",
@@ -145,7 +145,7 @@ def test_several_recordings(tmp_path: Path) -> None:
     assert shares == sorted(shares)
     assert shares[-1] == 100
     assert any(bar.startswith("3/3 de.wav 0:00:08/0:00:08 100%|") for bar in bars)
-    left = [line for line in screen(come) if line]
+    left = [line for line in screen(written) if line]
     assert left[0] == f"==> {EN} <=="
     assert left[1] == TEXT
     assert left[2].startswith(f"whisper-apr: {broken}: ")
@@ -154,28 +154,28 @@ def test_several_recordings(tmp_path: Path) -> None:
     assert not any("%|" in line or "opening" in line for line in left)
 
 
-def test_text_in_a_file_and_the_bar_on_the_terminal(tmp_path: Path) -> None:
+def test_stdout_is_a_file(tmp_path: Path) -> None:
     with (tmp_path / "text").open("wb") as file:
-        status, come = transcribe(EN, stdout=file)
+        status, written = transcribe(EN, stdout=file)
     assert status == 0
     assert (tmp_path / "text").read_text() == f"{TEXT}\n"
-    assert "loading digits" in come
-    assert "100%|" in come
+    assert "loading digits" in written
+    assert "100%|" in written
 
 
-def test_no_bar_beside_a_pipe() -> None:
-    """Who reads it may write to the same terminal."""
+def test_no_bar_if_stdout_is_a_pipe() -> None:
+    """The reader of the pipe may write to the same terminal."""
     reading, writing = os.pipe()
-    status, come = transcribe(EN, stdout=writing)
+    status, written = transcribe(EN, stdout=writing)
     os.close(writing)
     with open(reading) as pipe:
         assert pipe.read() == f"{TEXT}\n"
     assert status == 0
-    assert states(come) == [line for line in screen(come) if line]
-    assert come.startswith("whisper-apr: 1 done;")
+    assert states(written) == [line for line in screen(written) if line]
+    assert written.startswith("whisper-apr: 1 done;")
 
 
-def test_nothing_of_it_where_stderr_is_no_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_bar_if_stderr_is_no_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = ["transcribe", "--model", "digits", str(EN)]
     assert main(command) == 0
     assert capfd.readouterr() == (f"{TEXT}\n", "")
@@ -189,41 +189,41 @@ def test_nothing_of_it_where_stderr_is_no_terminal(tmp_path: Path, capfd: pytest
         assert capfd.readouterr().err[: len(says) or None] == says
 
 
-def test_loading_fails(tmp_path: Path) -> None:
-    """The state is taken away, and the error is a line of its own."""
-    status, come = transcribe(EN, "--model", "nonsense")
+def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
+    """The state is removed, and the error is a separate line."""
+    status, written = transcribe(EN, "--model", "nonsense")
     assert status == 1
-    assert "loading nonsense" in come
-    assert [line[:37] for line in screen(come) if line] == ["whisper-apr: no model named 'nonsense"]
+    assert "loading nonsense" in written
+    assert [line[:37] for line in screen(written) if line] == ["whisper-apr: no model named 'nonsense"]
 
 
 @pytest.mark.parametrize("arguments", [["transcribe", "-"], ["live", "--input", "-"]])
-def test_nobody_types_a_recording(arguments) -> None:
-    """Without this the command would wait for ever for what is not to come."""
+def test_stdin_must_not_be_a_terminal(arguments) -> None:
+    """Otherwise the command would wait forever for a recording."""
     import pty
 
     ours, theirs = pty.openpty()
-    status, come = on_terminal(*arguments, "--model", "digits", stdin=theirs)
+    status, written = on_terminal(*arguments, "--model", "digits", stdin=theirs)
     os.close(ours)
     os.close(theirs)
     assert status == 2
-    assert "the standard input is a terminal" in come
+    assert "the standard input is a terminal" in written
 
 
 def test_live() -> None:
     with EN.open("rb") as sound:
         sound.seek(44)
-        status, come = on_terminal("live", "--model", "digits", "--rate", 16000, "--input", "-", stdin=sound)
+        status, written = on_terminal("live", "--model", "digits", "--rate", 16000, "--input", "-", stdin=sound)
     assert status == 0
-    assert states(come)[:2] == ["loading digits", "listening to the standard input"]
-    assert not any("listening" in line for line in screen(come))
+    assert states(written)[:2] == ["loading digits", "listening to the standard input"]
+    assert not any("listening" in line for line in screen(written))
 
 
 def test_convert(tmp_path: Path) -> None:
-    status, come = on_terminal("convert", "digits", tmp_path / "digits.apr")
+    status, written = on_terminal("convert", "digits", tmp_path / "digits.apr")
     assert status == 0
-    assert states(come)[:2] == ["loading digits", f"writing {tmp_path / 'digits.apr'}"]
-    assert len([line for line in screen(come) if line]) == 1
+    assert states(written)[:2] == ["loading digits", f"writing {tmp_path / 'digits.apr'}"]
+    assert len([line for line in screen(written) if line]) == 1
 
 
 def test_a_dumb_terminal(monkeypatch) -> None:
@@ -233,11 +233,11 @@ def test_a_dumb_terminal(monkeypatch) -> None:
         assert Status()._is_shown is shown
 
 
-# ---- the numbers ----------------------------------------------------------------------------------------------------
+# ---- numbers of the bar ---------------------------------------------------------------------------------------------
 
 
 class Bar:
-    """Stands in for tqdm's."""
+    """A fake of tqdm's bar."""
 
     total = n = 0.0
     text = ""
@@ -265,7 +265,7 @@ def shown(monkeypatch, inputs: Sequence[Input], guesses: Sequence[float]) -> tup
     return status, bar
 
 
-def test_guesses_are_set_right(monkeypatch) -> None:
+def test_guessed_durations_are_corrected(monkeypatch) -> None:
     inputs = [Input(name, name) for name in ("a.mp3", "b.mp3", "c.mp3")]
     status, bar = shown(monkeypatch, inputs, [100.0, 100.0, 100.0])
     places = [(bar.n, bar.total)]
@@ -279,7 +279,7 @@ def test_guesses_are_set_right(monkeypatch) -> None:
     assert all(n <= total for n, total in places)
     assert all(a[0] <= b[0] for a, b in pairwise(places))
     status.close()
-    status.update(2, Progress(1.0, 1.0))  # nothing is shown any more, and nothing fails
+    status.update(2, Progress(1.0, 1.0))  # has no effect after closing
 
 
 def test_a_long_name_leaves_room_for_the_bar(monkeypatch) -> None:
@@ -288,7 +288,7 @@ def test_a_long_name_leaves_room_for_the_bar(monkeypatch) -> None:
     assert bar.text == "opening aaaaaaaaaaaaaaaa...aé\\x1b[2J.wav 0:00:00/1:01:01"
 
 
-def test_lengths_are_guessed() -> None:
+def test_durations_are_guessed() -> None:
     for name in ("en.wav", "en_three.flac"):
         path = DATA / name
         import soundfile
@@ -321,16 +321,16 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_variables")
 @pytest.mark.parametrize("flag", ["--colors", "--colours"])
 def test_colors(flag: str) -> None:
-    status, come = transcribe(EN, flag, "--verbose", "True")
+    status, written = transcribe(EN, flag, "--verbose", "True")
     assert status == 0
-    (line,) = [line for line in screen(come) if "] " in line]
+    (line,) = [line for line in screen(written) if "] " in line]
     assert len(SEQUENCE.findall(line)) == 2 * len(TEXT.split())
     assert SEQUENCE.sub("", line).endswith(f"] {TEXT}")
     assert not SEQUENCE.search(line.partition("] ")[0])
 
 
 @pytest.mark.usefixtures("no_variables")
-def test_colors_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_color_and_force_color(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with open(tmp_path / "out", "wb") as file:
         assert transcribe(EN, "--colors", stdout=file)[0] == 0
     assert (tmp_path / "out").read_text() == TEXT + "\n"
@@ -352,6 +352,8 @@ def test_colors_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, tmp_p
         (["--word-timestamps", "False"], "--colors needs the words' probabilities"),
     ],
 )
-def test_colors_of_nothing(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+def test_colors_with_conflicting_options(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
     assert main(["transcribe", str(EN), "--colors", *arguments]) == 2
     assert message in capsys.readouterr().err

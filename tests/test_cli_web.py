@@ -1,4 +1,4 @@
-"""`whisper-apr web`: what it serves, and how it says what is missing."""
+"""The command `whisper-apr web`: the files that it serves, and its errors."""
 
 import json
 import signal
@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 @contextmanager
 def served(folder: Path, *arguments: object) -> Iterator[str]:
-    """The command, in a process of its own; ended as Ctrl-C ends it."""
+    """Run the command in another process, yield its URL, and end it with Ctrl-C."""
     command = [sys.executable, "-m", "whisper_apr", "web", "--port", "0", *map(str, arguments)]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -49,7 +49,7 @@ def get(url: str) -> bytes:
         return answer.read()
 
 
-def test_a_wheel_that_lies_in_dist_and_the_digits_model(folder):
+def test_defaults_serve_the_wheel_in_dist_and_the_digits_model(folder):
     (folder / "dist").mkdir()
     (folder / "dist" / NAME).write_bytes(b"wheel")
     with served(folder) as url:
@@ -64,7 +64,7 @@ def test_a_wheel_that_lies_in_dist_and_the_digits_model(folder):
     assert session.open()["multilingual"] == load_model("digits").is_multilingual
 
 
-def test_everything_named_and_a_model_served_as_it_is(folder):
+def test_all_options_and_an_apr_file_served_unchanged(folder):
     (folder / NAME).write_bytes(b"wheel")
     (folder / "numpy-2.whl").write_bytes(b"numpy")
     engine = folder / "engine"
@@ -81,7 +81,7 @@ def test_everything_named_and_a_model_served_as_it_is(folder):
         assert get(f"{url}model.apr") == before
 
 
-def fails(capsys, *arguments: object) -> tuple[int, str]:
+def run_failing(capsys, *arguments: object) -> tuple[int, str]:
     status = main(["web", *map(str, arguments)])
     out, err = capsys.readouterr()
     assert out == ""
@@ -91,35 +91,35 @@ def fails(capsys, *arguments: object) -> tuple[int, str]:
 
 def test_no_wheel(folder, capsys):
     (folder / "whisper_apr-0.0.0-cp311-abi3-pyemscripten_2026_0_wasm32.whl").touch()  # of another version
-    assert fails(capsys) == (
+    assert run_failing(capsys) == (
         2,
         f"whisper-apr: there is no wheel of whisper_apr {__version__} for Pyodide in the current folder or in dist; "
         "build one with wheels/wasm.sh, or name one with --wheel\n",
     )
 
 
-def test_what_does_not_exist(folder, capsys):
+def test_missing_files(folder, capsys):
     (folder / NAME).touch()
-    assert fails(capsys, "--wheel", "none.whl") == (2, "whisper-apr: none.whl: no such file\n")
-    assert fails(capsys, "--pyodide", NAME) == (2, f"whisper-apr: {NAME}: no such folder\n")
-    status, message = fails(capsys, "--model", "nonsense")
+    assert run_failing(capsys, "--wheel", "none.whl") == (2, "whisper-apr: none.whl: no such file\n")
+    assert run_failing(capsys, "--pyodide", NAME) == (2, f"whisper-apr: {NAME}: no such folder\n")
+    status, message = run_failing(capsys, "--model", "nonsense")
     assert status == 1
     assert "no model named 'nonsense'" in message
 
 
 @pytest.mark.parametrize("port", ["99999", "-1"])
-def test_a_port_that_is_none(folder, capsys, port):
+def test_an_invalid_port(folder, capsys, port):
     (folder / NAME).touch()
-    status, message = fails(capsys, f"--port={port}")
+    status, message = run_failing(capsys, f"--port={port}")
     assert status in (1, 2)
     assert port in message
 
 
-def test_a_port_that_is_taken(folder, capsys):
+def test_a_port_in_use(folder, capsys):
     (folder / NAME).touch()
     with served(folder) as url:
         port = url.rstrip("/").rpartition(":")[2]
-        status, message = fails(capsys, "--port", port)
+        status, message = run_failing(capsys, "--port", port)
     assert status == 1
     assert message.startswith(f"whisper-apr: port {port}: ")
     assert message.endswith("; choose another one with --port\n")

@@ -1,6 +1,7 @@
-"""Every flag of `whisper-apr transcribe` and `whisper-apr live` changes what reaches the network, the search or the output.
+"""Every flag of `whisper-apr transcribe` and `whisper-apr live` has an effect on the network, the search or the output.
 
-The flags are taken from the command's parser: one without a row fails. See test_option_wiring.py, whose rows serve here too.
+The flags are taken from the command's parser; one without a row in the tables fails. Most rows are those of
+test_option_wiring.py.
 """
 
 import argparse
@@ -22,11 +23,11 @@ def srt(**more: Any) -> dict[str, Any]:
 
 
 TWICE = {"temperature": 0.0, "temperature_increment_on_fallback": 1.0}
-THERE = {"output_dir": "there", "output_format": "txt"}  # where a file of that name is already
+EXISTING = {"output_dir": "existing", "output_format": "txt"}  # a folder with a file of the result's name
 SPEECH = {"vad_filter": True}
 
-# under the names that argparse gives the flags; the source is a file's name
-# the flags of voice activity have names of their own, and the command always holds times within the sound
+# Rows by the flags' names in argparse; a source is a file's name. vad_parameters is given by several flags, and the
+# command always sets clamp_times.
 TRANSCRIBE = {name: row for name, row in ENGINE.items() if name not in ("vad_parameters", "clamp_times")} | {
     "no_recursive": Row(True, {}, "folder"),
     "model": Row("other"),
@@ -34,13 +35,13 @@ TRANSCRIBE = {name: row for name, row in ENGINE.items() if name not in ("vad_par
     "compute_type": Row("int8"),
     "threads": Row(1, {"threads": 2}),
     "backend": Row(simd.backends()[-2]),
-    "device": nothing("cpu"),  # there is one
+    "device": nothing("cpu"),  # the only choice
     "output_format": Row("srt"),
     "output_dir": Row("out"),
-    "skip_existing": Row(True, THERE),
-    "overwrite": Row(True, THERE),
+    "skip_existing": Row(True, EXISTING),
+    "overwrite": Row(True, EXISTING),
     "verbose": Row(True),
-    # the command's temperatures go up to 1, at which the model is sure of clear speech
+    # the highest temperature is 1, at which samples of clear speech do not differ
     "temperature": Row(1.0, {}, "unclear"),
     "seed": Row(2, {"temperature": 1.0}, "unclear"),
     "best_of": Row(3, {"temperature": 1.0}),
@@ -57,7 +58,7 @@ TRANSCRIBE = {name: row for name, row in ENGINE.items() if name not in ("vad_par
     "max_line_count": Row(1, srt(max_line_width=10)),
     "max_words_per_line": Row(2, srt()),
     "channel": Row(1, {}, "stereo"),
-    "track": Row(0),  # the only one, which is the default too; the reader is told
+    "track": Row(0),  # the only one, and the default: only the reader's arguments differ
     "strict": Row(True, {}, "loud", raises=Failed),
     "vad_threshold": Row(0.99, SPEECH, "long"),
     "vad_neg_threshold": Row(0.9, SPEECH, "long"),
@@ -74,7 +75,7 @@ LIVE = {
     "backend": Row(simd.backends()[-2]),
     "language": Row("de"),
     "task": Row("translate"),
-    "input": Row("mic", raises=Failed),  # the package that would listen is not there
+    "input": Row("mic", raises=Failed),  # the package sounddevice is missing
     "rate": Row(8000),
     "channels": Row(2, {}, "stereo"),
     "channel": Row(1, {"channels": 2}, "stereo"),
@@ -93,7 +94,7 @@ BASES = {
     },
     "live": {"language": "en", "step": 3.0, "input": "-"},
 }
-SWITCHES = ("no_recursive", "skip_existing", "overwrite", "colors")  # flags without a value
+WITHOUT_VALUE = ("no_recursive", "skip_existing", "overwrite", "colors")
 
 
 def flags_of(command: str) -> set[str]:
@@ -103,11 +104,11 @@ def flags_of(command: str) -> set[str]:
 
 
 def argv(options: dict[str, Any]) -> list[str]:
-    """Options as a shell would give them."""
+    """Return the options as command-line arguments."""
     found: list[str] = []
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
-        if name in SWITCHES:
+        if name in WITHOUT_VALUE:
             found += [flag] * value
         elif name != "language" or value is not None:
             found.append(f"{flag}={','.join(map(str, value)) if isinstance(value, list) else value}")
@@ -116,7 +117,7 @@ def argv(options: dict[str, Any]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings in files."""
+    """A folder with the recordings."""
     made = tmp_path_factory.mktemp("wiring")
     for name in ("short", "long", "stereo", "loud", "unclear"):
         soundfile.write(made / f"{name}.wav", sound(name), 16_000, subtype="FLOAT")
@@ -135,7 +136,7 @@ def test_every_flag_has_a_row(command: str) -> None:
 
 
 @pytest.mark.parametrize(("command", "name"), [(c, name) for c in COMMANDS for name in sorted(flags_of(c))])
-def test_the_flag_arrives(
+def test_the_flag_has_an_effect(
     command: str,
     name: str,
     folder: Path,
@@ -146,12 +147,12 @@ def test_the_flag_arrives(
     row = COMMANDS[command][name]
     base = {key: value for key, value in (BASES[command] | row.base).items() if key in flags_of(command)}
     source = folder / row.source if row.source == "folder" else folder / f"{row.source}.wav"
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # colors as on a terminal
     traces = []
     for options in (base, base | {name: row.value}):
         where = tmp_path / str(len(traces))
-        (where / "there").mkdir(parents=True)
-        (where / "there" / f"{row.source}.txt").write_text("before")
+        (where / "existing").mkdir(parents=True)
+        (where / "existing" / f"{row.source}.txt").write_text("before")
         monkeypatch.chdir(where)
         line = [command, *argv(options), *([str(source)] if command == "transcribe" else [])]
         stdin = folder / (f"{row.source}.raw" if command == "live" else "short.raw")

@@ -1,4 +1,4 @@
-"""The page's server: what it gives, to whom, and what it refuses."""
+"""The server of `whisper-apr web`: responses, ranges, hosts, malformed requests, time limits and files that change."""
 
 import http.client
 import json
@@ -50,7 +50,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 
 
 def ask(server: Server, path: str, method: str = "GET", host: str | None = None, **headers: str):
-    """The answer and its body."""
+    """Send a request, and return the response and its body."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
     try:
         connection.putrequest(method, path, skip_host=True)
@@ -65,7 +65,7 @@ def ask(server: Server, path: str, method: str = "GET", host: str | None = None,
         connection.close()
 
 
-def test_the_page_and_what_it_is_told(server):
+def test_page_and_settings(server):
     page, body = ask(server, "/")
     assert page.status == 200
     assert page.headers["Content-Type"] == "text/html"
@@ -79,9 +79,9 @@ def test_the_page_and_what_it_is_told(server):
     assert json.loads(ask(server, "/settings.json")[1]) == {"model": "model.apr"}
 
 
-def test_every_file_of_the_page_is_served():
+def test_all_files_of_the_page_are_served():
     web = Path(__file__).parent.parent / "src" / "whisper_apr" / "web" / "static"
-    if not web.is_dir():  # tests of an installed package
+    if not web.is_dir():  # an installed package is tested
         import whisper_apr
 
         web = Path(whisper_apr.__file__).parent / "web" / "static"
@@ -91,7 +91,7 @@ def test_every_file_of_the_page_is_served():
 SIZE = len(MODEL)
 
 
-def test_whole(server):
+def test_whole_file(server):
     answer, body = ask(server, "/model.apr")
     assert (answer.status, body) == (200, MODEL)
     assert answer.headers["Accept-Ranges"] == "bytes"
@@ -113,7 +113,7 @@ def test_whole(server):
         (f"bytes={'0' * 5000}5-6", 5, 7),
         ("Bytes = 3-4 ", 3, 5),
         ("bytes=,3-4,", 3, 5),
-        (f"bytes=3-4,{SIZE}-", 3, 5),  # of two, one that can be had
+        (f"bytes=3-4,{SIZE}-", 3, 5),  # only one of the two is within the file
     ],
 )
 def test_ranges(server, wanted, begin, end):
@@ -158,7 +158,7 @@ def test_ranges_that_cannot_be_had(server, wanted):
 
 
 @pytest.mark.parametrize("wanted", ["lines=1-2", "bytes", "", "=", "bytes=1-2,4-5", "bytes=0-0,-1", "byte=1-2"])
-def test_ranges_that_are_none_or_many(server, wanted):
+def test_unsupported_ranges_are_ignored(server, wanted):
     answer, body = ask(server, "/model.apr", Range=wanted)
     assert (answer.status, body) == (200, MODEL)
 
@@ -167,7 +167,7 @@ def test_ranges_that_are_none_or_many(server, wanted):
     st.text(st.sampled_from("bytes=0123456789-, \t;x"), max_size=20) | st.from_regex(r"bytes=(\d*-\d*,?)*"),
     st.integers(0, 99),
 )
-def test_any_range_is_inside_the_file(header, size):
+def test_any_parsed_range_is_within_the_file(header, size):
     try:
         part = parse_range(header, size)
     except ValueError:
@@ -175,7 +175,7 @@ def test_any_range_is_inside_the_file(header, size):
     assert part is None or 0 <= part[0] < part[1] <= size
 
 
-def test_a_range_of_what_has_changed_is_the_whole(server):
+def test_if_range_with_a_changed_file_returns_the_whole_file(server):
     tag = ask(server, "/model.apr", "HEAD")[0].headers["ETag"]
     assert ask(server, "/model.apr", Range="bytes=5-", If_Range=tag)[0].status == 206
     answer, body = ask(server, "/model.apr", Range="bytes=5-", If_Range='"another"')
@@ -183,19 +183,18 @@ def test_a_range_of_what_has_changed_is_the_whole(server):
     server.paths["model.apr"].write_bytes(bytes(len(MODEL)))
     assert ask(server, "/model.apr", "HEAD")[0].headers["ETag"] != tag
     server.paths["model.apr"].unlink()
-    server.paths["model.apr"].write_bytes(
-        MODEL
-    )  # written anew, as `whisper-apr web` does: what a browser keeps is good
+    # the same content as before, as after a restart of `whisper-apr web`: the browser's cache is valid
+    server.paths["model.apr"].write_bytes(MODEL)
     assert ask(server, "/model.apr", "HEAD")[0].headers["ETag"] == tag
 
 
-def test_head_brings_no_body(server):
+def test_head_has_no_body(server):
     answer, body = ask(server, "/model.apr", "HEAD")
     assert (answer.status, body) == (200, b"")
     assert int(answer.headers["Content-Length"]) == len(MODEL)
 
 
-def test_who_calls_this_machine_by_another_name_gets_nothing(server):
+def test_requests_for_other_hosts_are_forbidden(server):
     port = server.server_port
     for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"LocalHost:{port}", f"localhost.:{port}", f"[::1]:{port}"):
         assert ask(server, "/", host=host)[0].status == 200
@@ -220,7 +219,7 @@ def test_who_calls_this_machine_by_another_name_gets_nothing(server):
             assert ask(server, path, host=host)[0].status == 403
 
 
-def test_a_host_that_is_none(server):
+def test_malformed_hosts(server):
     port = server.server_port
     for host in (
         f"127.0.0.1:{port}:{port}",
@@ -235,7 +234,7 @@ def test_a_host_that_is_none(server):
         f"local host:{port}",
         f"localhost:{port} {port}",
         f"l\u00f6calhost:{port}",
-        "",  # no Host at all
+        "",  # no Host header
     ):
         assert ask(server, "/", host=host)[0].status == 400
 
@@ -255,12 +254,12 @@ def test_a_host_that_is_none(server):
         ("[::ffff:127.0.0.1]", 80, False),
     ],
 )
-def test_ports(authority, port, expected):
+def test_loopback_names_and_ports(authority, port, expected):
     assert is_this_server(authority, port) is expected
 
 
 @given(st.text(max_size=30) | st.text(st.sampled_from("localhost127.0.:[]0123456789@/ "), max_size=30))
-def test_any_host_is_ours_or_not(authority):
+def test_any_host_is_recognized_or_refused(authority):
     try:
         ours = is_this_server(authority, 8008)
     except ValueError:
@@ -280,21 +279,24 @@ def connected(server: Server) -> socket.socket:
 
 
 def send_raw(server: Server, data: bytes) -> bytes:
-    """What comes back until the server closes the connection; a TimeoutError where it does not."""
+    """Send bytes, and return all that is received until the server closes the connection.
+
+    Raises TimeoutError if it does not.
+    """
     with connected(server) as connection:
         connection.sendall(data)
-        come = b""
+        received = b""
         with suppress(ConnectionResetError):
             while piece := connection.recv(1 << 16):
-                come += piece
-        return come
+                received += piece
+        return received
 
 
-def statuses(come: bytes) -> list[int]:
-    return [int(code) for code in re.findall(rb"HTTP/1\.[01] (\d{3}) ", come)]
+def statuses(received: bytes) -> list[int]:
+    return [int(code) for code in re.findall(rb"HTTP/1\.[01] (\d{3}) ", received)]
 
 
-def head(server: Server, *lines: str, request: str = "GET /settings.json HTTP/1.1") -> bytes:
+def request_head(server: Server, *lines: str, request: str = "GET /settings.json HTTP/1.1") -> bytes:
     return "\r\n".join([request, f"Host: localhost:{server.server_port}", *lines, "", ""]).encode("latin-1")
 
 
@@ -334,8 +336,8 @@ def head(server: Server, *lines: str, request: str = "GET /settings.json HTTP/1.
 )
 def test_request_lines(server, request_line, status, capsys):
     line = request_line.replace("PORT", str(server.server_port))
-    come = send_raw(server, head(server, "Connection: close", request=line))
-    assert statuses(come) == [status]
+    received = send_raw(server, request_head(server, "Connection: close", request=line))
+    assert statuses(received) == [status]
     assert capsys.readouterr() == ("", "")
 
 
@@ -346,37 +348,37 @@ def test_request_lines(server, request_line, status, capsys):
         ([f"X-{i}: a" for i in range(200)], 431),
         (["no colon", "Connection: close"], 200),
         (["Host: localhost"], 400),
-        (["Host: localhost:PORT"], 400),  # twice the same is twice
+        (["Host: localhost:PORT"], 400),  # the same one twice
         (["Host: evil.example"], 400),
     ],
 )
-def test_heads(server, lines, status):
+def test_headers(server, lines, status):
     lines = [line.replace("PORT", str(server.server_port)) for line in lines]
     with connected(server) as connection:
-        connection.sendall(head(server, *lines))
+        connection.sendall(request_head(server, *lines))
         connection.shutdown(socket.SHUT_WR)
-        come = connection.makefile("rb").read()
-    assert statuses(come) == [status]
+        received = connection.makefile("rb").read()
+    assert statuses(received) == [status]
 
 
-def test_no_host_in_an_old_request(server):
+def test_requests_without_a_host(server):
     assert statuses(send_raw(server, b"GET / HTTP/1.0\r\n\r\n")) == [403]
     assert statuses(send_raw(server, b"GET / HTTP/1.1\r\n\r\n")) == [400]
 
 
-def test_a_body_is_no_second_request(server):
-    inner = head(server, "Connection: close")
+def test_a_body_is_not_read_as_a_request(server):
+    inner = request_head(server, "Connection: close")
     for lines in ([f"Content-Length: {len(inner)}"], ["Transfer-Encoding: chunked"], ["Content-Length: x"]):
-        come = send_raw(server, head(server, *lines) + inner)
-        assert statuses(come) == [200]
+        received = send_raw(server, request_head(server, *lines) + inner)
+        assert statuses(received) == [200]
 
 
-def test_requests_one_after_the_other(server):
-    come = send_raw(server, head(server) * 3 + head(server, "Connection: close"))
-    assert statuses(come) == [200] * 4
+def test_pipelined_requests(server):
+    received = send_raw(server, request_head(server) * 3 + request_head(server, "Connection: close"))
+    assert statuses(received) == [200] * 4
 
 
-# ---- time, and files that change --------------------------------------------------------------------------------
+# ---- time limits, and files that change -------------------------------------------------------------------------
 
 
 def is_closed(connection: socket.socket) -> bool:
@@ -387,7 +389,7 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("start", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: loc"])
-def test_a_connection_that_says_nothing_is_closed(start):
+def test_an_incomplete_request_times_out(start):
     with running({}, time_limit=0.2) as server:
         began = time.monotonic()
         with connected(server) as connection:
@@ -396,7 +398,7 @@ def test_a_connection_that_says_nothing_is_closed(start):
         assert time.monotonic() - began > 0.1
 
 
-def test_a_request_that_drips_is_closed():
+def test_a_slow_request_times_out():
     with running({}, time_limit=0.3) as server:
         request, taken = b"GET / HTTP/1.1\r\nX: " + b"a" * 1000, 0
         with connected(server) as connection, suppress(ConnectionError):
@@ -407,33 +409,33 @@ def test_a_request_that_drips_is_closed():
         assert 1 < taken < len(request)
 
 
-def test_a_connection_that_is_kept_and_not_used_is_closed():
+def test_an_idle_connection_is_closed():
     with running({}, time_limit=0.2) as server, connected(server) as connection:
-        connection.sendall(head(server))
+        connection.sendall(request_head(server))
         answer = http.client.HTTPResponse(connection)
         answer.begin()
         assert answer.read() == b'{"model": "model.apr"}'
         assert is_closed(connection)
 
 
-def test_who_does_not_take_the_answer_is_left(tmp_path):
-    """The thread is free again: with one connection allowed, the next one is served."""
+def test_a_client_that_does_not_read_is_dropped(tmp_path):
+    """With a single connection allowed, the next request is served."""
     (tmp_path / "model.apr").write_bytes(bytes(64 << 20))
     paths = {"model.apr": tmp_path / "model.apr"}
     with running(paths, time_limit=0.3, max_connections=1) as server, connected(server) as connection:
-        connection.sendall(head(server, request="GET /model.apr HTTP/1.1"))
+        connection.sendall(request_head(server, request="GET /model.apr HTTP/1.1"))
         deadline = time.monotonic() + 60
-        while (found := statuses(send_raw(server, head(server, "Connection: close")))) != [200]:
-            assert found in ([503], [])  # the answer may be lost where the connection is closed at once
+        while (found := statuses(send_raw(server, request_head(server, "Connection: close")))) != [200]:
+            assert found in ([503], [])  # the response may be lost if the connection is closed at once
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
 
-def test_as_many_connections_as_are_allowed():
+def test_connections_beyond_the_limit_are_refused():
     with running({}, time_limit=20, max_connections=3) as server:
         kept = [connected(server) for _ in range(3)]
         for connection in kept:
-            connection.sendall(head(server))
+            connection.sendall(request_head(server))
             assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
         with connected(server) as connection:
             assert statuses(connection.recv(1 << 16)) == [503]
@@ -441,22 +443,22 @@ def test_as_many_connections_as_are_allowed():
         for connection in kept:
             connection.close()
         deadline = time.monotonic() + 60
-        while statuses(send_raw(server, head(server, "Connection: close"))) != [200]:
+        while statuses(send_raw(server, request_head(server, "Connection: close"))) != [200]:
             assert time.monotonic() < deadline
 
 
-def test_many_connections_at_once_wait_their_turn():
+def test_simultaneous_connections_are_all_served():
     with running({}, max_connections=64) as server:
         connections = [connected(server) for _ in range(50)]
         for connection in connections:
-            connection.sendall(head(server, "Connection: close"))
+            connection.sendall(request_head(server, "Connection: close"))
         assert [statuses(connection.makefile("rb").read()) for connection in connections] == [[200]] * 50
         for connection in connections:
             connection.close()
 
 
 @pytest.mark.parametrize("range_", [None, "bytes=100-"])
-def test_a_file_that_shrinks_ends_the_answer(tmp_path, range_):
+def test_a_shrinking_file_ends_the_response(tmp_path, range_):
     path, size = tmp_path / "model.apr", 64 << 20
     path.write_bytes(bytes(size))
     with running({"model.apr": path}) as server:
@@ -468,11 +470,11 @@ def test_a_file_that_shrinks_ends_the_answer(tmp_path, range_):
         with pytest.raises(http.client.IncompleteRead):
             answer.read()
         connection.close()
-        answer, body = ask(server, "/model.apr")  # as it is now
+        answer, body = ask(server, "/model.apr")  # the file's present content
         assert (answer.status, len(body)) == (200, 1000)
 
 
-def test_a_file_that_vanishes_or_grows(tmp_path):
+def test_a_file_that_is_removed_or_grows(tmp_path):
     path, size = tmp_path / "model.apr", 64 << 20
     path.write_bytes(bytes(size))
     with running({"model.apr": path}) as server:
@@ -482,14 +484,14 @@ def test_a_file_that_vanishes_or_grows(tmp_path):
         with open(path, "ab") as file:
             file.write(b"more")
         path.unlink()
-        assert len(answer.read()) == size  # what was promised
+        assert len(answer.read()) == size  # the Content-Length
         connection.request("GET", "/model.apr")
         assert connection.getresponse().status == 404
         connection.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
-def test_what_is_no_file_is_not_waited_for(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_fifos_and_folders_are_not_found(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with running({"pipe": tmp_path / "pipe", "folder": tmp_path}) as server:
         assert ask(server, "/pipe")[0].status == 404
@@ -505,17 +507,17 @@ def test_an_empty_file(tmp_path):
             assert ask(server, "/empty", Range=wanted)[0].status == 416
 
 
-def test_a_client_that_leaves_is_no_news(server, capfd):
+def test_a_reset_connection_prints_nothing(server, capfd):
     for _ in range(5):
         with connected(server) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
-            connection.sendall(head(server, request="GET /model.apr HTTP/1.1"))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with a reset
+            connection.sendall(request_head(server, request="GET /model.apr HTTP/1.1"))
     time.sleep(0.2)
     assert ask(server, "/")[0].status == 200
     assert capfd.readouterr() == ("", "")
 
 
-# ---- what is served ---------------------------------------------------------------------------------------------
+# ---- paths and methods ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -535,22 +537,22 @@ def test_a_client_that_leaves_is_no_news(server, capfd):
         "/%00",
     ],
 )
-def test_only_what_is_named_is_served(server, path):
+def test_other_paths_are_not_found(server, path):
     answer, body = ask(server, path)
     assert answer.status == 404
     assert b"secret" not in body
     assert b"root:" not in body
 
 
-def test_only_reading(server):
+def test_only_get_and_head(server):
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         assert ask(server, "/model.apr", method)[0].status == 501
 
 
-def test_a_port_that_is_taken(server):
+def test_a_port_in_use(server):
     with pytest.raises(OSError, match="in use"):
         Server(server.server_port, {}, {})
 
 
-def test_this_machine_alone(server):
+def test_listens_on_loopback_only(server):
     assert server.server_address[0] == "127.0.0.1"

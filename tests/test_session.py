@@ -1,4 +1,4 @@
-"""The Python half of the browser's worker, driven as the worker drives it."""
+"""whisper_apr.web.session, called as the browser's worker calls it."""
 
 from pathlib import Path
 
@@ -42,17 +42,17 @@ def samples(name: str) -> np.ndarray:
 
 
 class Page:
-    """What the worker gives as callbacks: keeps what it hears."""
+    """The callbacks that the worker passes, which record their calls."""
 
     def __init__(self, patience: int | None = None) -> None:
         self.segments: list[dict] = []
         self.progress: list[tuple[float, float]] = []
-        self.patience = patience  # how often it is asked before it cancels
-        self.asked = 0
+        self.patience = patience  # number of checks after which the transcription is cancelled
+        self.n_check = 0
 
     def is_cancelled(self) -> bool:
-        self.asked += 1
-        return self.patience is not None and self.asked > self.patience
+        self.n_check += 1
+        return self.patience is not None and self.n_check > self.patience
 
     def transcribe(self, session: Session, audio: np.ndarray, **options) -> dict:
         return session.transcribe(
@@ -73,7 +73,7 @@ def test_pieces_of_any_size(file, piece):
     assert ("en", "english") in about["languages"]
 
 
-def test_a_transcription_is_the_one_of_load_model(session):
+def test_transcription_equals_that_of_load_model(session):
     page = Page()
     audio = samples("en.wav")
     result = page.transcribe(session, audio)
@@ -82,23 +82,23 @@ def test_a_transcription_is_the_one_of_load_model(session):
     assert page.segments == list(result["segments"])
     done, total = page.progress[-1]
     assert total == pytest.approx(len(audio) / 16000, abs=0.01)
-    assert done == pytest.approx(total, abs=0.01)  # progress goes by the spectrogram's frames
+    assert done == pytest.approx(total, abs=0.01)  # progress is counted in frames of the spectrogram
     assert session.write("txt").strip() == expected.text.strip()
     assert session.write("srt").startswith("1\n00:00:00,000 --> ")
 
 
-def test_cancelled_at_any_token_and_right_afterwards(session):
+def test_cancelling_at_any_token_leaves_the_session_usable(session):
     whole = Page()
     expected = whole.transcribe(session, samples("de.wav"))
-    for patience in (0, 1, whole.asked - 1):
+    for patience in (0, 1, whole.n_check - 1):
         page = Page(patience)
         with pytest.raises(Cancelled):
             page.transcribe(session, samples("de.wav"))
-        assert page.asked == patience + 1
+        assert page.n_check == patience + 1
     assert Page().transcribe(session, samples("de.wav")) == expected
 
 
-def test_what_is_damaged_or_ends_early(file):
+def test_damaged_and_truncated_files(file):
     damaged = bytearray(file)
     damaged[len(file) // 2] ^= 1
     with pytest.raises(FormatError, match=r"model\.apr.*block"):
@@ -109,7 +109,7 @@ def test_what_is_damaged_or_ends_early(file):
         session.open()
 
 
-def test_before_there_is_anything(file):
+def test_calls_in_the_wrong_order(file):
     session = Session("model.apr")
     with pytest.raises(WhisperAprError, match="no model is open"):
         Page().transcribe(session, np.zeros(16000, np.float32))
@@ -119,7 +119,7 @@ def test_before_there_is_anything(file):
         session.write("txt")
 
 
-def test_wrong_use_is_an_error_of_ours(session):
+def test_wrong_arguments_raise_the_package_errors(session):
     with pytest.raises(OptionError, match="Klingon"):
         Page().transcribe(session, samples("en.wav"), language="Klingon")
     with pytest.raises(AudioError):

@@ -1,10 +1,24 @@
-// Not run: what whisper.d.ts must let pass, and must not.
-import { Whisper, WhisperError, decodeAudio, type Segment, type Transcription } from "../../src/whisper_apr/web/static/whisper.js";
+// Type-checked, not run: calls that whisper.d.ts must accept, and calls that it must reject.
+import {
+  Whisper,
+  WhisperError,
+  decodeAudio,
+  type Segment,
+  type Transcription,
+} from "../../src/whisper_apr/web/static/whisper.js";
 
 export async function example(file: File, signal: AbortSignal): Promise<string> {
-  const whisper = await Whisper.load({ model: "/models/small.apr", onProgress: ({ stage, loaded, total }) => console.log(stage, loaded / total), signal });
+  const whisper = await Whisper.load({
+    model: "/models/small.apr",
+    onProgress: ({ stage, loaded, total }) => console.log(stage, loaded / total),
+    signal,
+  });
   const segments: Segment[] = [];
-  const result: Transcription = await whisper.transcribe(file, { language: "de", onSegment: (segment) => segments.push(segment), signal });
+  const result: Transcription = await whisper.transcribe(file, {
+    language: "de",
+    onSegment: (segment) => segments.push(segment),
+    signal,
+  });
   const samples: Float32Array = await decodeAudio(file);
   await whisper.transcribe(samples, { wordTimestamps: true, beam_size: 5 });
   const names: string[] = whisper.languages.map(([, name]) => name);

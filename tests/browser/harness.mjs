@@ -1,8 +1,9 @@
-// What the browser's tests share: `whisper-apr web`, a server before it that can do wrong, Chromium, and what Python makes of the recordings.
+// Shared by the browser tests: `whisper-apr web`, a proxy in front of it that can inject faults, Chromium, and the
+// results of Python for the same recordings.
 //
-// The environment (wheels/browser.sh sets it): BROWSER_PYTHON, an interpreter with whisper_apr; BROWSER_MODULES, a node_modules folder with
-// playwright-core and pyodide; BROWSER_WHEEL, the wheel for Pyodide; BROWSER_CHROMIUM; WHISPER_APR_PYODIDE_NUMPY, NumPy's wheel for Pyodide,
-// else Pyodide and NumPy come from their usual place.
+// Environment variables, set by wheels/browser.sh: BROWSER_PYTHON, an interpreter with whisper_apr; BROWSER_MODULES, a
+// node_modules folder with playwright-core and pyodide; BROWSER_WHEEL, the wheel for Pyodide; BROWSER_CHROMIUM;
+// WHISPER_APR_PYODIDE_NUMPY, NumPy's wheel for Pyodide. Without the last, Pyodide and NumPy are loaded from the web.
 import { spawn, execFileSync } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { createServer } from "node:http";
@@ -15,23 +16,25 @@ import { fileURLToPath } from "node:url";
 const { BROWSER_PYTHON, BROWSER_MODULES, BROWSER_WHEEL, BROWSER_CHROMIUM, WHISPER_APR_PYODIDE_NUMPY } = process.env;
 const { chromium } = createRequire(`${BROWSER_MODULES}/`)("playwright-core");
 
-export const SLOW = 180_000; // milliseconds that anything may take on a busy machine
-export const SPOKEN = "en.wav"; // what the microphone hears, once, from when it is opened
+export const SLOW = 180_000; // timeout in milliseconds, for a busy machine
+export const SPOKEN = "en.wav"; // the fake microphone plays it once, from when it is opened
 export const data = (name) => fileURLToPath(new URL(`../data/${name}`, import.meta.url));
 
 const ARGUMENTS = [
-  ...["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  ...["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", `--use-file-for-fake-audio-capture=${data(SPOKEN)}%noloop`],
+  ...["--no-sandbox", "--disable-gpu", "--no-first-run"],
+  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  ...["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
+  `--use-file-for-fake-audio-capture=${data(SPOKEN)}%noloop`,
 ];
 
-/** The digits model as a file with matrices of `dtype`. */
+/** Convert the digits model to an .apr file whose matrices have `dtype`, and return its path. */
 export function convert(dtype) {
   const path = join(mkdtempSync(join(tmpdir(), "whisper-apr-")), `${dtype}.apr`);
   execFileSync(BROWSER_PYTHON, ["-m", "whisper_apr", "convert", "digits", path, "--dtype", dtype], { stdio: "ignore" });
   return path;
 }
 
-/** The text and the files that Python makes of the recordings, with the model and the defaults that the page has. */
+/** Transcribe recordings with Python, with the model and the defaults of the page. Returns text, language and files. */
 export const native = (...names) => nativeWith("digits", ...names);
 
 export function nativeWith(model, ...names) {
@@ -46,28 +49,37 @@ def written(result, format):
 model, truth = load_model(sys.argv[1]), {}
 for path in sys.argv[2:]:
     result = model.transcribe(path)
-    truth[path] = {"text": result.text, "language": result.language, **{f: written(result, f) for f in ("txt", "srt", "vtt")}}
+    files = {format: written(result, format) for format in ("txt", "srt", "vtt")}
+    truth[path] = {"text": result.text, "language": result.language, **files}
 print(json.dumps(truth))
 `;
-  const truth = JSON.parse(execFileSync(BROWSER_PYTHON, ["-c", script, model, ...names.map(data)], { encoding: "utf-8" }));
+  const output = execFileSync(BROWSER_PYTHON, ["-c", script, model, ...names.map(data)], { encoding: "utf-8" });
+  const truth = JSON.parse(output);
   return Object.fromEntries(names.map((name) => [name, truth[data(name)]]));
 }
 
 async function serve() {
-  const places = WHISPER_APR_PYODIDE_NUMPY ? ["--numpy", WHISPER_APR_PYODIDE_NUMPY, "--pyodide", `${BROWSER_MODULES}/pyodide`] : [];
+  const places = WHISPER_APR_PYODIDE_NUMPY
+    ? ["--numpy", WHISPER_APR_PYODIDE_NUMPY, "--pyodide", `${BROWSER_MODULES}/pyodide`]
+    : [];
   const argv = ["-m", "whisper_apr", "web", "--port", "0", "--wheel", BROWSER_WHEEL, ...places];
   const child = spawn(BROWSER_PYTHON, argv, { stdio: ["ignore", "pipe", "inherit"] });
   for await (const line of createInterface(child.stdout)) return { child, url: line.split(" ")[0] };
-  throw new Error("whisper-apr web has ended");
+  throw new Error("whisper-apr web ended before it printed its address");
 }
 
-/** A server before the real one. `fault(request, response, answer)`, where it is set and returns true, answers in its own way; `answer` is the real one. */
-class Front {
-  requests = []; // of the model: [method, range]
+/**
+ * A proxy in front of the server. If `fault(request, response, answer)` is set and returns true, it has written the
+ * response itself; `answer` is the server's.
+ */
+class FaultyProxy {
+  requests = []; // for the model: [method, range]
   fault = null;
 
   constructor(upstream) {
-    this.server = createServer((request, response) => this.#pass(upstream, request, response).catch(() => response.destroy()));
+    this.server = createServer((request, response) =>
+      this.#forward(upstream, request, response).catch(() => response.destroy()),
+    );
   }
 
   async open() {
@@ -76,7 +88,7 @@ class Front {
     return this;
   }
 
-  async #pass(upstream, { method, url, headers }, response) {
+  async #forward(upstream, { method, url, headers }, response) {
     if (url === "/blank") {
       response.setHeader("content-type", "text/html");
       response.end('<!doctype html><link rel="icon" href="data:," />');
@@ -88,21 +100,25 @@ class Front {
     const answer = await fetch(new URL(url, upstream), { method, headers: range });
     const body = Buffer.from(await answer.arrayBuffer());
     const kept = ["content-type", "content-length", "content-range", "etag", "cache-control", "accept-ranges"];
-    const known = Object.fromEntries(kept.filter((name) => answer.headers.has(name)).map((name) => [name, answer.headers.get(name)]));
-    if (isModel && this.fault && (await this.fault({ method, range: headers.range }, response, { status: answer.status, headers: known, body }))) return;
-    response.writeHead(answer.status, known);
+    const forwarded = Object.fromEntries([...answer.headers].filter(([name]) => kept.includes(name)));
+    const real = { status: answer.status, headers: forwarded, body };
+    if (isModel && this.fault && (await this.fault({ method, range: headers.range }, response, real))) return;
+    response.writeHead(answer.status, forwarded);
     response.end(body);
   }
 }
 
-/** Everything for a file of tests: `page()` gives a new page in a profile of its own that notes each error, `end()` closes all and tells them. */
+/**
+ * Start the server, the proxy and Chromium for a file of tests. `page()` opens a page with a new profile, whose errors
+ * are added to `errors`; `end()` closes everything.
+ */
 export async function start() {
   const { child, url } = await serve();
-  const front = await new Front(url).open();
+  const proxy = await new FaultyProxy(url).open();
   const browser = await chromium.launch({ executablePath: BROWSER_CHROMIUM, args: ARGUMENTS });
   const errors = [];
   return {
-    front,
+    proxy,
     browser,
     errors,
     async page(place = "", options = {}) {
@@ -111,23 +127,25 @@ export async function start() {
       page.setDefaultTimeout(SLOW);
       page.on("console", (message) => ["error", "warning"].includes(message.type()) && errors.push(message.text()));
       page.on("pageerror", (error) => errors.push(String(error)));
-      await page.goto(front.url + place);
+      await page.goto(proxy.url + place);
       return page;
     },
     async end() {
       await browser.close();
-      front.server.closeAllConnections();
-      front.server.close();
+      proxy.server.closeAllConnections();
+      proxy.server.close();
       child.kill();
     },
   };
 }
 
-/** Wait for what the page says of its state. */
-export const says = (page, pattern) =>
-  page.waitForFunction((source) => new RegExp(source).test(document.getElementById("status").textContent), pattern.source, { timeout: SLOW });
+/** Wait until the page's status matches a pattern. */
+export const waitForStatus = (page, { source }) =>
+  page.waitForFunction((text) => new RegExp(text).test(document.getElementById("status").textContent), source, {
+    timeout: SLOW,
+  });
 
-/** A WAV file of 16-bit mono samples. */
+/** Return a WAV file of 16-bit mono samples. */
 export function wav(samples, rate = 16000) {
   const file = Buffer.alloc(44 + 2 * samples.length);
   file.write("RIFF\0\0\0\0WAVEfmt ", 0, "latin1");

@@ -1,4 +1,4 @@
-// The class, in a page of someone else's; and what becomes of a model on a bad way.
+// The class Whisper in another page, and downloads of the model that are interrupted or damaged.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, afterEach, before, test } from "node:test";
@@ -6,32 +6,33 @@ import { SLOW, convert, data, native, nativeWith, start } from "./harness.mjs";
 
 const PART = 4 << 20; // bytes of one stored part, as in download.js
 const truth = native("de.wav", "en.wav");
-let home;
+let setup;
 
 before(async () => {
-  home = await start();
+  setup = await start();
 });
-after(() => home.end());
+after(() => setup.end());
 afterEach(() => {
-  home.front.fault = null;
-  home.front.requests.length = 0;
-  assert.deepEqual(home.errors.splice(0).filter((text) => !isOfTheNetwork(text)), [], "errors in the console");
+  setup.proxy.fault = null;
+  setup.proxy.requests.length = 0;
+  assert.deepEqual(setup.errors.splice(0).filter((text) => !isNetworkError(text)), [], "errors in the console");
 });
-// what Chromium itself says of a connection that the test has cut
-const isOfTheNetwork = (text) => /^Failed to load resource: (net::ERR_|the server responded with a status of 503)/.test(text);
+// messages of Chromium about the connections that a test has cut
+const isNetworkError = (text) =>
+  /^Failed to load resource: (net::ERR_|the server responded with a status of 503)/.test(text);
 
-/** A page with `load(options)`, which keeps the instance and gives null, or the error as {name, message}. */
-async function blank() {
-  return prepared(await home.page("blank"));
+/** Open an empty page with `load(options)`, which returns null, or the error as {name, message}. */
+async function openBlank() {
+  return prepare(await setup.page("blank"));
 }
 
-/** The same page, loaded anew: what is stored stays. */
-async function reopened(page) {
+/** Reload the page; its storage is kept. */
+async function reload(page) {
   await page.reload();
-  return prepared(page);
+  return prepare(page);
 }
 
-async function prepared(page) {
+async function prepare(page) {
   await page.evaluate(async () => {
     const { Whisper } = await import("/whisper.js");
     window.load = async (options) => {
@@ -58,10 +59,11 @@ async function prepared(page) {
 
 const load = (page) => page.evaluate(() => window.load());
 const base64 = (name) => readFileSync(data(name)).toString("base64");
-const transcribe = (page, name, options) => page.evaluate(([bytes, given]) => window.transcribe(bytes, given), [base64(name), options]);
-const ranges = () => home.front.requests.filter(([method]) => method === "GET").map(([, range]) => range);
+const transcribe = (page, name, options) =>
+  page.evaluate(([bytes, given]) => window.transcribe(bytes, given), [base64(name), options]);
+const ranges = () => setup.proxy.requests.filter(([method]) => method === "GET").map(([, range]) => range);
 
-/** Send some bytes of an answer, then cut the connection as soon as the page has taken them. */
+/** Send the first `length` bytes of a response, and cut the connection once the page has received them. */
 async function cut(page, response, { status, headers, body }, length) {
   const begin = Number(/^bytes (\d+)-/.exec(headers["content-range"] ?? "")?.[1] ?? 0);
   response.writeHead(status, headers);
@@ -72,23 +74,25 @@ async function cut(page, response, { status, headers, body }, length) {
 
 async function until(holds) {
   for (const end = Date.now() + SLOW; !(await holds()); ) {
-    assert.ok(Date.now() < end, `it never came that ${holds}`);
+    assert.ok(Date.now() < end, `timeout: ${holds}`);
     await new Promise((done) => setTimeout(done, 50));
   }
 }
 
-test("what a page of one's own does", async () => {
-  const page = await blank();
+test("the class transcribes, and reports errors, in another page", async () => {
+  const page = await openBlank();
   assert.equal(await load(page), null);
   const answer = await page.evaluate(async (bytes) => {
     const { whisper, recording } = window;
     const segments = [];
     const file = await recording(bytes);
-    const result = await whisper.transcribe(file, { language: "de", onSegment: (segment) => segments.push(segment.text), wordTimestamps: true });
+    const onSegment = (segment) => segments.push(segment.text);
+    const result = await whisper.transcribe(file, { language: "de", onSegment, wordTimestamps: true });
     const { decodeAudio } = await import("/whisper.js");
     const samples = await decodeAudio(file);
     const again = await Promise.all([whisper.transcribe(samples), whisper.transcribe(samples), whisper.write("txt")]);
-    return { result, segments, again: again.map((r) => r.text ?? r), length: samples.length, multilingual: whisper.multilingual };
+    const { multilingual } = whisper;
+    return { result, segments, again: again.map((r) => r.text ?? r), length: samples.length, multilingual };
   }, base64("de.wav"));
   assert.equal(answer.result.text, truth["de.wav"].text);
   assert.equal(answer.segments.join(""), truth["de.wav"].text);
@@ -104,17 +108,20 @@ test("what a page of one's own does", async () => {
     assert.equal(error.name, name);
     assert.match(error.message, words);
   }
-  assert.equal((await page.evaluate(() => window.whisper.transcribe(new Float32Array(0)).catch((error) => error.name))), "AudioError");
+  const empty = await page.evaluate(() =>
+    window.whisper.transcribe(new Float32Array(0)).catch((error) => error.name),
+  );
+  assert.equal(empty, "AudioError");
   assert.equal((await transcribe(page, "en.wav")).text, truth["en.wav"].text);
   await page.context().close();
 });
 
-test("close() gives the memory back, and the next transcription loads again from the cache", async () => {
-  const page = await blank();
+test("close() frees the memory, and the next transcription loads the model from the cache", async () => {
+  const page = await openBlank();
   assert.equal(await load(page), null);
   assert.equal(page.workers().length, 1);
   const before = await resident();
-  home.front.requests.length = 0;
+  setup.proxy.requests.length = 0;
   await page.evaluate(() => window.whisper.close());
   await until(() => page.workers().length === 0);
   await until(async () => (await resident()) < before - 50e6);
@@ -123,9 +130,9 @@ test("close() gives the memory back, and the next transcription loads again from
   await page.context().close();
 });
 
-/** Bytes of memory that the browser's pages hold. */
+/** Return the resident memory of the browser's pages in bytes. */
 async function resident() {
-  const session = await home.browser.newBrowserCDPSession();
+  const session = await setup.browser.newBrowserCDPSession();
   const { processInfo } = await session.send("SystemInfo.getProcessInfo");
   await session.detach();
   const sizes = processInfo.filter(({ type }) => type === "renderer").map(({ id }) => {
@@ -135,27 +142,28 @@ async function resident() {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-test("loading is cancelled", async () => {
-  const page = await blank();
-  home.front.fault = ({ method }, response, { status, headers, body }) => {
+test("loading can be cancelled", async () => {
+  const page = await openBlank();
+  setup.proxy.fault = ({ method }, response, { status, headers, body }) => {
     response.writeHead(status, headers);
-    response.write(body.subarray(0, 1 << 20)); // and nothing more
+    response.write(body.subarray(0, 1 << 20)); // the rest is never sent
     return true;
   };
   const error = await page.evaluate(() => {
     const controller = new AbortController();
-    return window.load({ signal: controller.signal, onProgress: ({ stage }) => stage === "model" && controller.abort() });
+    const onProgress = ({ stage }) => stage === "model" && controller.abort();
+    return window.load({ signal: controller.signal, onProgress });
   });
   assert.equal(error.name, "AbortError");
   await until(() => page.workers().length === 0);
-  home.front.fault = null;
+  setup.proxy.fault = null;
   assert.equal(await load(page), null);
   assert.equal((await transcribe(page, "en.wav")).text, truth["en.wav"].text);
   await page.context().close();
 });
 
-test("a transcription is cancelled by its signal", async () => {
-  const page = await blank();
+test("a transcription can be cancelled by its signal", async () => {
+  const page = await openBlank();
   assert.equal(await load(page), null);
   const { name, waited } = await page.evaluate(async (bytes) => {
     const { decodeAudio } = await import("/whisper.js");
@@ -165,7 +173,10 @@ test("a transcription is cancelled by its signal", async () => {
     const controller = new AbortController();
     const run = window.whisper.transcribe(samples, { signal: controller.signal, onSegment: () => controller.abort() });
     controller.signal.addEventListener("abort", () => (window.aborted = performance.now()));
-    return run.then(() => ({ name: "nothing" }), (error) => ({ name: error.name, waited: performance.now() - window.aborted }));
+    return run.then(
+      () => ({ name: "nothing" }),
+      (error) => ({ name: error.name, waited: performance.now() - window.aborted }),
+    );
   }, base64("de.wav"));
   assert.equal(name, "AbortError");
   assert.ok(waited < 20_000, `${waited} ms`);
@@ -173,25 +184,25 @@ test("a transcription is cancelled by its signal", async () => {
   await page.context().close();
 });
 
-test("a model in int8", async () => {
+test("an int8 model gives the text of Python", async () => {
   const path = convert("int8");
   const [file, expected] = [readFileSync(path), nativeWith(path, "de.wav", "en.wav")];
   assert.ok(file.subarray(0, 1 << 16).includes("int8"));
-  home.front.fault = ({ method }, response) => {
+  setup.proxy.fault = ({ method }, response) => {
     response.writeHead(200, { "content-length": file.length, etag: '"int8"' });
     response.end(method === "HEAD" ? undefined : file);
     return true;
   };
-  const page = await blank();
+  const page = await openBlank();
   assert.equal(await load(page), null);
   for (const name of ["de.wav", "en.wav"]) assert.equal((await transcribe(page, name)).text, expected[name].text);
   await page.context().close();
 });
 
-test("a broken transfer is taken up where it broke, and what came is kept", async () => {
-  const page = await blank();
+test("an interrupted download resumes, and the downloaded part is kept", async () => {
+  const page = await openBlank();
   const lengths = [1_000_000, 3_500_000];
-  home.front.fault = ({ method }, response, answer) => {
+  setup.proxy.fault = ({ method }, response, answer) => {
     if (method !== "GET" || !lengths.length) return false;
     cut(page, response, answer, lengths.shift());
     return true;
@@ -200,17 +211,17 @@ test("a broken transfer is taken up where it broke, and what came is kept", asyn
   assert.deepEqual(ranges(), [null, "bytes=1000000-", "bytes=4500000-"]);
   assert.equal((await transcribe(page, "de.wav")).text, truth["de.wav"].text);
 
-  home.front.requests.length = 0;
-  const again = await reopened(page);
+  setup.proxy.requests.length = 0;
+  const again = await reload(page);
   assert.equal(await load(again), null);
-  assert.deepEqual(home.front.requests, [["HEAD", null]]);
+  assert.deepEqual(setup.proxy.requests, [["HEAD", null]]);
   assert.equal((await transcribe(again, "en.wav")).text, truth["en.wav"].text);
   await page.context().close();
 });
 
-test("after a transfer that never ended, the stored parts are used", async () => {
-  const page = await blank();
-  home.front.fault = ({ range }, response, answer) => {
+test("after a failed download the stored parts are used", async () => {
+  const page = await openBlank();
+  setup.proxy.fault = ({ range }, response, answer) => {
     if (range) response.writeHead(503).end();
     else cut(page, response, answer, PART + 300_000);
     return true;
@@ -218,18 +229,18 @@ test("after a transfer that never ended, the stored parts are used", async () =>
   const error = await load(page);
   assert.equal(error.name, "Error");
   assert.match(error.message, /model\.apr: the model could not be downloaded/);
-  home.front.fault = null;
-  home.front.requests.length = 0;
-  const again = await reopened(page);
+  setup.proxy.fault = null;
+  setup.proxy.requests.length = 0;
+  const again = await reload(page);
   assert.equal(await load(again), null);
-  assert.deepEqual(home.front.requests, [["HEAD", null], ["GET", `bytes=${PART}-`]]);
+  assert.deepEqual(setup.proxy.requests, [["HEAD", null], ["GET", `bytes=${PART}-`]]);
   await page.context().close();
 });
 
-test("another file on the server is fetched anew", async () => {
-  const page = await blank();
+test("a file that has changed on the server is downloaded again", async () => {
+  const page = await openBlank();
   let answers = 0;
-  home.front.fault = ({ method }, response, answer) => {
+  setup.proxy.fault = ({ method }, response, answer) => {
     answer.headers.etag = answers ? '"new"' : '"old"';
     if (answers++) response.writeHead(answer.status, answer.headers).end(method === "HEAD" ? undefined : answer.body);
     else cut(page, response, answer, 2_000_000);
@@ -238,17 +249,17 @@ test("another file on the server is fetched anew", async () => {
   assert.equal(await load(page), null);
   assert.deepEqual(ranges(), [null, "bytes=2000000-", null]);
   assert.equal((await transcribe(page, "de.wav")).text, truth["de.wav"].text);
-  home.front.fault = null; // again another one: the tag is the real server's now
-  home.front.requests.length = 0;
-  const again = await reopened(page);
+  setup.proxy.fault = null; // it changes again: the ETag is now that of the real server
+  setup.proxy.requests.length = 0;
+  const again = await reload(page);
   assert.equal(await load(again), null);
-  assert.deepEqual(home.front.requests, [["HEAD", null], ["GET", null]]);
+  assert.deepEqual(setup.proxy.requests, [["HEAD", null], ["GET", null]]);
   await page.context().close();
 });
 
-test("a damaged model is one FormatError, and nothing of it is kept", async () => {
-  const page = await blank();
-  home.front.fault = ({ method }, response, { status, headers, body }) => {
+test("a damaged model is a FormatError, and is not kept", async () => {
+  const page = await openBlank();
+  setup.proxy.fault = ({ method }, response, { status, headers, body }) => {
     if (method !== "GET") return false;
     body[3_000_000] ^= 64;
     response.writeHead(status, headers);
@@ -259,25 +270,25 @@ test("a damaged model is one FormatError, and nothing of it is kept", async () =
   assert.equal(error.name, "FormatError");
   assert.match(error.message, /model\.apr.*block/);
   assert.ok(!error.message.includes("\n"));
-  assert.equal(ranges().length, 2); // once more from the server, which sends the same
-  home.front.fault = null;
-  assert.equal(await load(await reopened(page)), null);
+  assert.equal(ranges().length, 2); // one retry, which is damaged too
+  setup.proxy.fault = null;
+  assert.equal(await load(await reload(page)), null);
   await page.context().close();
 });
 
-test("a model that is not there, or is none", async () => {
-  const page = await blank();
+test("a missing model, and a file that is not a model, are errors", async () => {
+  const page = await openBlank();
   const missing = await page.evaluate(() => window.load({ model: "nothing.apr" }));
   assert.match(missing.message, /nothing\.apr: the server responded with 404/);
   const text = await page.evaluate(() => window.load({ model: "style.css" }));
   assert.equal(text.name, "FormatError");
-  assert.equal(home.errors.splice(0).filter((line) => !line.includes("404")).length, 0);
+  assert.equal(setup.errors.splice(0).filter((line) => !line.includes("404")).length, 0);
   await page.context().close();
 });
 
-test("a model larger than a page's memory is refused before it is loaded", async () => {
-  const page = await blank();
-  home.front.fault = (_, response, { headers }) => {
+test("a model that needs more memory than a page has is refused before it is downloaded", async () => {
+  const page = await openBlank();
+  setup.proxy.fault = (_, response, { headers }) => {
     response.writeHead(200, { ...headers, "content-length": "6000000000" });
     response.write("APR1");
     return true;
