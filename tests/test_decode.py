@@ -75,11 +75,11 @@ def prompts(monkeypatch):
 
 def test_hotwords_precede_the_prompt_unless_they_are_a_bias(model, features, prompts):
     tokenizer = get_tokenizer(True, language="en", num_languages=model.num_languages)
-    hotwords, told = tokenizer.encode(" seven eight"), tokenizer.encode(" one two")
+    hotwords, previous = tokenizer.encode(" seven eight"), tokenizer.encode(" one two")
     options = DecodingOptions(hotwords="seven eight", prompt="one two", language="en", sample_len=1)
     model.decode(features[0], options)
     model.decode(features[0], options, hotword_bias=2.0)
-    begin = [tokenizer.sot_prev, *hotwords, *told], [tokenizer.sot_prev, *told]
+    begin = [tokenizer.sot_prev, *hotwords, *previous], [tokenizer.sot_prev, *previous]
     assert prompts == [[*part, *tokenizer.sot_sequence] for part in begin]
 
 
@@ -87,10 +87,10 @@ def test_hotwords_precede_the_prompt_unless_they_are_a_bias(model, features, pro
 @pytest.mark.parametrize("n_prompt", [0, 123, 300])
 def test_long_hotwords_keep_their_beginning_and_a_long_prompt_its_end(model, features, prompts, n_hotword, n_prompt):
     tokenizer = get_tokenizer(True, language="en", num_languages=model.num_languages)
-    hotwords, told = " seven" * n_hotword, list(range(n_prompt))
-    model.decode(features[0], hotwords=hotwords, prompt=told, language="en", sample_len=1)
+    hotwords, previous = " seven" * n_hotword, list(range(n_prompt))
+    model.decode(features[0], hotwords=hotwords, prompt=previous, language="en", sample_len=1)
     kept = tokenizer.encode(hotwords)[:223]
-    kept += told[max(0, n_prompt - 223 + len(kept)) :]
+    kept += previous[max(0, n_prompt - 223 + len(kept)) :]
     assert len(kept) <= 223
     assert prompts == [[tokenizer.sot_prev, *kept, *tokenizer.sot_sequence]]
 

@@ -269,16 +269,16 @@ def test_slices_are_ordered_and_cover_each_clip(clips):
             return mel[:, start : start + size]
 
     clips = [(min(clip), max(clip)) for clip in clips]
-    pieces = list(split_clips(Forwards(), clips))
-    for piece, following in pairwise(pieces):
-        assert piece.next_start == following.start
+    slices = list(split_clips(Forwards(), clips))
+    for part, following in pairwise(slices):
+        assert part.next_start == following.start
     for number, (start, end) in enumerate(clips):
-        ours = [piece for piece in pieces if piece.clip == number]
-        edges = [start, *(piece.end for piece in ours)]
-        assert [piece.start for piece in ours] == edges[:-1]
+        ours = [part for part in slices if part.clip == number]
+        edges = [start, *(part.end for part in ours)]
+        assert [part.start for part in ours] == edges[:-1]
         assert edges[-1] == end
-        assert [piece.ends_clip for piece in ours] == [False] * (len(ours) - 1) + [True] * bool(ours)
-        assert all(piece.end - piece.start <= 3000 for piece in ours)
+        assert [part.ends_clip for part in ours] == [False] * (len(ours) - 1) + [True] * bool(ours)
+        assert all(part.end - part.start <= 3000 for part in ours)
 
 
 # ---- live -----------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def audios():
 
 @pytest.mark.usefixtures("encoded_anew")
 def test_each_result_equals_the_single_one(model, audios):
-    """With fallback to samples, and each window told the text before it; each is encoded anew, alone and in a batch."""
+    """With temperature fallback and prompts from previous text; each is encoded again, alone and in a batch."""
     options = {"seed": 3, "word_timestamps": True, "sample_len": 40}
     alone = [model.transcribe(audio, **options) for audio in audios]
     for size in (1, 3):

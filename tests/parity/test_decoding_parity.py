@@ -1,7 +1,7 @@
-"""Windows, beams, prompts and alignment beside openai-whisper's, and ten minutes of speech, silence and noise.
+"""Decoding, beams, prompts and alignment compared with openai-whisper, and ten minutes of speech, silence and noise.
 
-Only what is decoded at temperature 0 can be the same token by token: the engines' random numbers differ. The long recording is therefore
-taken with fallback on, but with temperatures that sample nothing: every window that fails is decoded again, at 0.
+Tokens can be equal only at temperature 0, since the random numbers differ. The long recording is therefore transcribed
+with fallback to temperature 0: a window that fails is decoded again without sampling.
 """
 
 from typing import Any
@@ -59,7 +59,7 @@ def mel_of(samples: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("name", ["es", "en_noise", "en_long", "silence"])
-def test_a_window(digits: Any, name: str, options: dict[str, Any]) -> None:
+def test_single_window(digits: Any, name: str, options: dict[str, Any]) -> None:
     samples = silence(10) if name == "silence" else speech(name)
     check(*both(digits, mel_of(samples), **options))
 
@@ -76,7 +76,7 @@ def test_random_weights(random_pair: Any, n_vocab: int, options: dict[str, Any])
 
 @pytest.mark.parametrize("name", ["en", "es", "en_three", "en_late", "en_noise"])
 def test_alignment(digits: Any, torch: Any, name: str) -> None:
-    """Words, their probabilities and their times, from the same attention by the same warping."""
+    """Words, probabilities and times are those of openai-whisper's `find_alignment`."""
     import whisper.timing
     import whisper.tokenizer
 

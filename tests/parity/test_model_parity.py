@@ -1,4 +1,4 @@
-"""The network beside openai-whisper's: features within 1e-3 of their largest value, logits within 1e-3."""
+"""The network compared with openai-whisper: features within 1e-3 of their largest value, logits within 1e-3."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ def check(torch: Any, pair: Any, names: tuple[str, ...], n_token: int) -> None:
 
     tokens = np.random.default_rng(0).integers(0, dims.n_vocab, (len(names), n_token))
     expected = pair.theirs.logits(torch.from_numpy(tokens), torch.from_numpy(theirs)).numpy()
-    assert expected.std() > 0.5  # logits that hardly differ would agree within 1e-3 whatever was wrong
+    assert expected.std() > 0.5  # otherwise any logits would agree within 1e-3
     np.testing.assert_allclose(pair.ours.logits(tokens, ours), expected, rtol=0, atol=1e-3)
 
 
@@ -57,7 +57,7 @@ def test_float16_weights(torch: Any, random_pair: Callable[..., Any]) -> None:
 
 
 def one_by_one(pair: Any, torch: Any, dims: ModelDimensions, n_token: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of each position from its cache, and of all positions at once by openai-whisper."""
+    """Return the logits of each position from our KV cache, and of all positions at once from openai-whisper."""
     mel = pad_or_trim(log_mel_spectrogram(RECORDINGS["en"](), dims.n_mels), 3000)[None]
     tokens = np.random.default_rng(1).integers(0, dims.n_vocab, (1, n_token))
     features = pair.theirs.embed_audio(torch.from_numpy(mel))

@@ -1,4 +1,4 @@
-"""Whole recordings beside openai-whisper's `transcribe`: the same tokens, segments, times and language."""
+"""Transcription of whole recordings compared with openai-whisper: the same tokens, segments, times and language."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parity
 EXACT = ("id", "seek", "start", "end", "text", "tokens", "temperature", "compression_ratio")
 CLOSE = ("avg_logprob", "no_speech_prob")  # sums of float32
 
-# Loops, silence, noise, and recordings of several windows: what falling back is for.
+# Loops, silence, noise and recordings of several windows, which need temperature fallback.
 DIFFICULT = (
     *(
         "silence",
@@ -54,7 +54,7 @@ def committed() -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_greedy(digits: Any, committed: dict[str, dict[str, Any]], name: str) -> None:
     theirs = check(digits, name, temperature=0.0)
-    assert reference.summary(theirs) == committed["transcribe"][name]  # what is committed is still theirs
+    assert reference.summary(theirs) == committed["transcribe"][name]  # the stored results are still openai-whisper's
 
 
 @pytest.mark.parametrize("name", reference.TRANSLATED)
@@ -65,13 +65,13 @@ def test_translated(digits: Any, committed: dict[str, dict[str, Any]], name: str
 
 @pytest.mark.parametrize("name", DIFFICULT)
 def test_fallback_without_sampling(digits: Any, name: str) -> None:
-    """Every temperature is 0, so that the rules of falling back are followed and no random number is drawn."""
+    """Every temperature is 0, so that fallback is exercised without random numbers."""
     check(digits, name, temperature=(0.0, 0.0), condition_on_previous_text=False)
 
 
 @pytest.mark.parametrize("name", ["en", "de", "es", "fr", "en_three", "en_8k_telephone", "silence", "noise"])
 def test_default_options(digits: Any, name: str) -> None:
-    """Where the first temperature, 0, does not fail: no random number is drawn."""
+    """Recordings whose windows do not fail at temperature 0, so that no random number is drawn."""
     theirs = check(digits, name)
     assert {segment["temperature"] for segment in theirs["segments"]} <= {0.0}
 
@@ -112,9 +112,11 @@ def test_options(digits: Any, options: dict[str, Any]) -> None:
     ids=["tiny", "5 heads, 128 mels, 51,866 tokens", "English-only"],
 )
 def test_random_weights(torch: Any, random_pair: Callable[..., Any], dims: Any) -> None:
-    """They say nothing, but every rule and every token is met; in 60 steps of a window."""
+    """Random weights write nonsense that exercises every rule and token, in 60 steps of a window."""
     pair = random_pair(dims)
-    language = None if pair.ours.is_multilingual else "en"  # theirs asks every model for the language, else
+    language = (
+        None if pair.ours.is_multilingual else "en"
+    )  # openai-whisper detects the language of every model otherwise
     for name in ("en", "noise", "over_the_border"):
         mel = pad_or_trim(log_mel_spectrogram(RECORDINGS[name](), dims.n_mels), 3000)
         theirs = pair.theirs.decode(torch.from_numpy(mel), fp16=False, sample_len=60, language=language)
@@ -125,7 +127,7 @@ def test_random_weights(torch: Any, random_pair: Callable[..., Any], dims: Any) 
         assert ours.avg_logprob == pytest.approx(theirs.avg_logprob, abs=1e-3)
         assert ours.no_speech_prob == pytest.approx(theirs.no_speech_prob, abs=1e-4)
         check(pair, name, temperature=0.0, sample_len=12)
-        # timestamps beyond a clip, and beyond the next one's beginning
+        # timestamps beyond the end of a clip and the start of the next
         check(pair, name, temperature=0.0, sample_len=12, clip_timestamps="0,1,1,2.5,2.8,4,4")
 
 

@@ -1,4 +1,4 @@
-"""`word_timing="openai"` beside openai-whisper's `transcribe(word_timestamps=True)`: every word, time and seek is equal."""
+"""`word_timing="openai"` compared with openai-whisper's `transcribe(word_timestamps=True)`: all times are equal."""
 
 from typing import Any
 

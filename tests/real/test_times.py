@@ -1,4 +1,4 @@
-"""Times of real models on every recording: in order, without overlap, within the sound. Text that stops goes on behind its last word."""
+"""Times of real models on every recording: in order, without overlap, within the recording; and incomplete texts."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from whisper_apr import BatchedInferencePipeline, Recognizer, load_audio
 from whisper_apr.audio import SAMPLE_RATE
 
 WORDS = {"word_timestamps": True}
-OPTIONS = {  # each on a third of the recordings, the next one with each, and on those in which windows meet more than once
+OPTIONS = {  # each on another third of the recordings, and on those of several windows
     "words, hallucinations": {"word_timestamps": True, "hallucination_silence_threshold": 1.0},
     "words, without timestamps": {"word_timestamps": True, "without_timestamps": True},
     "words, speech": {"word_timestamps": True, "vad_filter": True},
@@ -53,8 +53,8 @@ def test_times_by_every_option(request, sounds, model, name):
 
 
 @pytest.mark.filterwarnings("ignore::whisper_apr.errors.AudioWarning")
-def test_text_that_stops_goes_on(base, recordings, texts):
-    """After twelve tokens, here: without words all that follows is lost, as in openai-whisper; with them next to nothing is."""
+def test_incomplete_text_continues_after_its_last_word(base, recordings, texts):
+    """After twelve tokens the rest is lost, as in openai-whisper; with word times almost nothing is."""
     for name in ("jfk.flac", "LJ001-0001.flac", "az_katie.wav"):
         options = {"temperature": 0.0, "without_timestamps": True, "sample_len": 12}
         n_word = len(base.transcribe(recordings / name, temperature=0.0).text.split())
@@ -64,16 +64,16 @@ def test_text_that_stops_goes_on(base, recordings, texts):
         assert abs(len(found.text.split()) - n_word) <= 2, (name, found.text)
 
 
-def test_nothing_is_made_up_behind_a_text_that_is_whole(base, recordings):
-    """What sounds on behind the last word is no speech, where all was written."""
+def test_complete_text_is_not_continued(base, recordings):
+    """Sound after the last word of a complete text is not speech."""
     for name in ("lp_test.wav", "lp_test_fr.wav", "jfk.flac", "sense_0880.wav", "LJ001-0004.flac"):
         plain = base.transcribe(recordings / name, temperature=0.0, without_timestamps=True)
         timed = base.transcribe(recordings / name, temperature=0.0, without_timestamps=True, word_timestamps=True)
         assert timed.text == plain.text
 
 
-def test_doors_that_clamp_and_the_one_that_has_openai_whispers_times(base, faster, recordings):
-    """base has the end of 1.90 s at 2.00."""
+def test_which_functions_clamp_times(base, faster, recordings):
+    """The model ends a recording of 1.90 s at 2.00 s."""
     path = recordings / "LJ001-0002.flac"
     duration = len(load_audio(path)) / SAMPLE_RATE
     assert base.transcribe(path, temperature=0.0).segments[-1].end > duration
