@@ -100,8 +100,8 @@ def test_no_wheel(folder, capsys):
 
 def test_missing_files(folder, capsys):
     (folder / NAME).touch()
-    assert run_failing(capsys, "--wheel", "none.whl") == (2, "whisper-apr: none.whl: no such file\n")
-    assert run_failing(capsys, "--pyodide", NAME) == (2, f"whisper-apr: {NAME}: no such folder\n")
+    assert run_failing(capsys, "--wheel", "none.whl") == (2, "whisper-apr: --wheel none.whl: there is no such file\n")
+    assert run_failing(capsys, "--pyodide", NAME) == (2, f"whisper-apr: --pyodide {NAME}: there is no such folder\n")
     status, message = run_failing(capsys, "--model", "nonsense")
     assert status == 1
     assert "no model named 'nonsense'" in message

@@ -56,10 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option(parser, "open", action="store_true", help="open the page in the browser")
 
 
-def _check_exists(path: Path, kind: str) -> Path:
-    exists = path.is_dir() if kind == "folder" else path.is_file()
-    if not exists:
-        raise OptionError(f"{path}: no such {kind}")
+def _check_file(flag: str, path: Path) -> Path:
+    if not path.is_file():
+        raise OptionError(f"{flag} {path}: there is no such file")
     return path
 
 
@@ -93,14 +92,16 @@ def run(args: argparse.Namespace) -> int:
     """Serve the page until the process is interrupted."""
     from ..web.server import Server, files_in_folder
 
-    wheel = _find_wheel() if args.wheel is None else _check_exists(args.wheel, "file")
+    wheel = _find_wheel() if args.wheel is None else _check_file("--wheel", args.wheel)
     settings, paths = {"model": "model.apr", "wheel": wheel.name}, {wheel.name: wheel}
     if args.numpy is not None:
         settings["numpy"] = args.numpy.name
-        paths[args.numpy.name] = _check_exists(args.numpy, "file")
+        paths[args.numpy.name] = _check_file("--numpy", args.numpy)
     if args.pyodide is not None:
+        if not args.pyodide.is_dir():
+            raise OptionError(f"--pyodide {args.pyodide}: there is no such folder")
         settings["pyodide"] = "pyodide/"
-        paths |= files_in_folder("pyodide", _check_exists(args.pyodide, "folder"))
+        paths |= files_in_folder("pyodide", args.pyodide)
     with tempfile.TemporaryDirectory() as folder:
         paths["model.apr"] = _as_apr(args.model, Path(folder))
         try:
