@@ -86,9 +86,9 @@ def test_javascript_parses(page: Path, tmp_path: Path) -> None:
         subprocess.run(["node", "--check", path], check=True)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "performance.md"], ids=named)
 def test_lines_are_short(page: Path) -> None:
-    """At most 120 columns, but for tables and commands."""
+    """At most 120 columns, but for tables and commands. benchmarks/report.py writes the page about performance."""
     long = [
         line
         for line in page.read_text("utf-8").splitlines()
