@@ -4,6 +4,9 @@
  * and of the output. int4: the same within each group of 32 inputs; the groups are summed in float32, in order. Rows
  * are split into tiles stored as (k / 4, rows, 4), so that a register block reads them and the panels sequentially. k
  * is not blocked: the operands are small enough that L1 misses hit L2 in time.
+ *
+ * qgemm divides the product into tasks (q_task). Each quantizes its rows (quantize_tile) and multiplies them with the
+ * panels: q8_stream for one row, as when a token is decoded, q8_block for more rows, and q4_block for int4.
  */
 #ifndef WHISPER_APR_KERNELS_QGEMM_INC_H
 #define WHISPER_APR_KERNELS_QGEMM_INC_H
