@@ -150,9 +150,8 @@ def main() -> int:
         write_json(options.json, seconds=options.seconds, rows=rows)
     slow = [row for row in rows if options.within and row.get("ratio", 0) > options.within]
     for row in slow:
-        print(
-            f"{row['model']} {row['type']}, {row['threads']} threads: ratio {row['ratio']:.3f} is above {options.within}"
-        )
+        run = f"{row['model']} {row['type']}, {row['threads']} threads"
+        print(f"{run}: ratio {row['ratio']:.3f} is above {options.within}")
     return bool(slow)
 
 

@@ -3,8 +3,8 @@
     python benchmarks/word_times.py FOLDER [--model digits]
 
 FOLDER holds recordings and words.json: a list of {"file", "phrases": [{"words": [{"word", "start", "end"}]}]}, with
-times in seconds. Recognized words are matched with the true ones by text, in order; a word has two errors, of its start and
-of its end.
+times in seconds. Recognized words are matched with the true ones by text, in order; a word has two errors, of its start
+and of its end.
 """
 
 import argparse

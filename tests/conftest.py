@@ -1,4 +1,4 @@
-"""What every test run shares."""
+"""Fixtures and settings for all tests."""
 
 import signal
 import sys
@@ -13,13 +13,13 @@ from whisper_apr import Recognizer, load_model, simd
 from whisper_apr.inference.decode import DecodingTask
 from whisper_apr.model.encoder import AudioEncoder
 
-# No clock decides whether a test passes: hypothesis would fail an example of more than 200 ms, which a busy machine makes of any.
-settings.register_profile("no clock", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("no clock")
+# On a busy machine any example may exceed Hypothesis' deadline of 200 ms, so there is none.
+settings.register_profile("no deadline", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no deadline")
 
 
 def pytest_configure() -> None:
-    # A shell's background jobs ignore SIGINT, and their child processes inherit that: tests of Ctrl-C would never end.
+    # A shell starts background jobs with SIGINT ignored, and child processes inherit it: tests of Ctrl-C would hang.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -32,45 +32,45 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if sys.platform == "emscripten":
         for item in items:
             if item.get_closest_marker("system"):
-                item.add_marker(pytest.mark.skip(reason="WebAssembly has neither processes nor threads"))
+                item.add_marker(pytest.mark.skip(reason="WebAssembly supports neither processes nor threads"))
 
 
 @pytest.fixture(params=simd.backends())
 def backend(request: pytest.FixtureRequest):
-    """Run the test once on each backend that this machine has."""
+    """Run the test once on each backend that this machine supports."""
     with simd.use_backend(request.param):
         yield request.param
 
 
 @pytest.fixture(params=[name for name in simd.backends() if name != "numpy"])
 def compiled_backend(request: pytest.FixtureRequest):
-    """As `backend`, without NumPy: for what holds bit for bit of the compiled kernels."""
+    """Like `backend`, without NumPy: for results that the compiled kernels share bit for bit."""
     with simd.use_backend(request.param):
         yield request.param
 
 
 @pytest.fixture(scope="session")
 def model() -> Recognizer:
-    """The small real Whisper that comes with the package."""
+    """The `digits` model, shared by all tests."""
     return encoded.digits()
 
 
 @pytest.fixture(scope="module")
 def encoded_once():
-    """See `encoded.py`."""
+    """Cache the encoder's output for a module's tests; see `encoded.py`."""
     with encoded.encoded_once():
         yield
 
 
 @pytest.fixture
 def encoded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every window is encoded, in a module whose other tests are `encoded_once`: for batches, threads and memory."""
+    """Undo `encoded_once` for one test, which measures batches, threads or memory."""
     monkeypatch.setattr(AudioEncoder, "__call__", encoded.encode)
 
 
 @pytest.fixture
 def opened_once(model: Recognizer, encoded_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command's `digits` is the model that all tests share, and its encoder remembers windows."""
+    """Let the command use the shared `digits` model and cached encoder output, instead of loading the model again."""
 
     def opened(name: str, **settings: Any) -> Recognizer:
         is_plain = settings == {"download_root": None, "compute_type": "default"}
@@ -81,20 +81,20 @@ def opened_once(model: Recognizer, encoded_once: None, monkeypatch: pytest.Monke
 
 @pytest.fixture(scope="session", params=[False, True], ids=["stored", "LZ4"])
 def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A small `.apr` of each kind, its bytes."""
+    """The bytes of a small `.apr` file, once stored and once compressed."""
     return write_model(tmp_path_factory.mktemp("apr") / "either.apr", compress=request.param)
 
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A small `.apr` that is stored, its bytes."""
+    """The bytes of a small `.apr` file that is not compressed."""
     return write_model(tmp_path_factory.mktemp("apr") / "model.apr")
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """See `hub_server.serving_a_model`."""
-    from hub_server import serving_a_model  # brings huggingface_hub, which WebAssembly does without
+    """A local Hugging Face hub that serves a small model; see `hub_server.serving_a_model`."""
+    from hub_server import serving_a_model  # needs huggingface_hub, which is not installed on WebAssembly
 
     with serving_a_model(tmp_path, monkeypatch) as server:
         yield server
@@ -102,13 +102,13 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No program is found on PATH."""
+    """Empty PATH, so that no ffmpeg is found."""
     monkeypatch.setenv("PATH", "")
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of windows in each call of the decoder so far."""
+    """The number of windows in each call of the decoder, a list that grows."""
     run, rows = DecodingTask.run, list[int]()
 
     def counted(self: DecodingTask, mel: simd.FloatArray, *rest: object) -> object:

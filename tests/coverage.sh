@@ -11,7 +11,7 @@ out=${OUT:-}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-(cd "$here" && tar -cf - --exclude='*.so' --exclude=./build --exclude='_kernels.c' --exclude='./.*' --exclude=./venv .) |
+(cd "$here" && tar -cf - --exclude='*.so' --exclude=./build --exclude=_kernels.c --exclude='./.*' --exclude=./venv .) |
     tar -xf - -C "$folder"
 cd "$folder"
 CFLAGS=--coverage LDFLAGS=--coverage WHISPER_APR_CFLAGS="-O1 -DCYTHON_TRACE=0 -fprofile-update=atomic" \

@@ -1,6 +1,6 @@
-"""Windows that were encoded before are not encoded again: for tests of what comes before the encoder, or after it.
+"""A cache of the encoder's output, for tests of the code before and after the encoder.
 
-Most of a short transcription's time is the encoder's, and many tests transcribe the same few recordings.
+The encoder takes most of the time of a short transcription, and many tests transcribe the same few recordings.
 """
 
 import zlib
@@ -15,7 +15,7 @@ import numpy as np
 from whisper_apr import Recognizer, load_model, simd
 from whisper_apr.model.encoder import AudioEncoder
 
-KEPT = 200  # windows of an encoder, 768 kB each of the bundled model
+CACHED_WINDOWS = 200  # per encoder; 768 kB each for the bundled model
 
 encode = AudioEncoder.__call__
 _features: WeakKeyDictionary[AudioEncoder, dict[tuple[str, int, int], np.ndarray]] = WeakKeyDictionary()
@@ -23,7 +23,7 @@ _features: WeakKeyDictionary[AudioEncoder, dict[tuple[str, int, int], np.ndarray
 
 @cache
 def digits() -> Recognizer:
-    """The small real Whisper that comes with the package, opened once for all tests."""
+    """Return the `digits` model, loaded once for all tests."""
     return load_model("digits")
 
 
@@ -31,17 +31,20 @@ def digest(array: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(array).tobytes())
 
 
-def encode_once(self: AudioEncoder, mel: np.ndarray, checkpoint: Callable[[], None] = lambda: None) -> np.ndarray:
-    """As the encoder: a batch in which all is known calls `checkpoint` as often, and another one is encoded whole."""
+def encode_once(self: AudioEncoder, mel: np.ndarray, check_cancelled: Callable[[], None] = lambda: None) -> np.ndarray:
+    """Replace the encoder's call: return cached features if all windows of the batch have been encoded before.
+
+    `check_cancelled` is called as often as by the encoder.
+    """
     known = _features.setdefault(self, {})
     keys = [(simd.backend(), digest(window), window.size) for window in mel]
     if known.keys() >= set(keys):
         for _ in self.blocks:
-            checkpoint()
+            check_cancelled()
         return np.stack([known[key] for key in keys])
-    features = encode(self, mel, checkpoint)
+    features = encode(self, mel, check_cancelled)
     for key, window in zip(keys, features, strict=True):
-        if len(known) >= KEPT:
+        if len(known) >= CACHED_WINDOWS:
             del known[next(iter(known))]
         known[key] = window.copy()
     return features
@@ -49,5 +52,6 @@ def encode_once(self: AudioEncoder, mel: np.ndarray, checkpoint: Callable[[], No
 
 @contextmanager
 def encoded_once() -> Iterator[None]:
+    """Use `encode_once` in a block."""
     with mock.patch.object(AudioEncoder, "__call__", encode_once):
         yield

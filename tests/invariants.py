@@ -19,7 +19,8 @@ def check_segments(
 ) -> None:
     """Check the segments of one recording of `duration` seconds, or of one clip of it.
 
-    With `word_timing="openai"`, a word that spans two segments belongs to one of them: then words are not the segment's text.
+    With `word_timing="openai"`, a word that spans two segments belongs to one of them, and the words of a segment need
+    not add up to its text: pass `words_are_the_text=False`.
     """
     assert [segment.id for segment in segments] == list(range(first_id, first_id + len(segments)))
     points = [0.0, *(time for segment in segments for time in (segment.start, segment.end)), duration]

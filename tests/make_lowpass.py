@@ -23,7 +23,7 @@ DENSITY = 24  # grid frequencies per 1 / LENGTH
 
 
 def basis(frequency: np.ndarray) -> np.ndarray:
-    """Return the Fourier transforms of sums of neighbouring cosines on the support, `(n, N_BASIS)`.
+    """Return the Fourier transforms of sums of neighboring cosines on the support, `(n, N_BASIS)`.
 
     They are `cos(2 pi k t / LENGTH) + cos(2 pi (k + 1) t / LENGTH)`, each zero at both ends of the support: without a
     step there, the response falls with the square of the frequency at least.
@@ -55,14 +55,14 @@ def minimax() -> np.ndarray:
         error = weight * (transforms @ np.array(series) - wanted)
         if np.abs(error).max() <= abs(ripple) * 1.001:
             if abs(ripple) > 1:
-                raise SystemExit(f"the tolerances cannot be kept: the error is {abs(ripple):.2f} of them")
+                raise SystemExit(f"the tolerances cannot be met: the error is {abs(ripple):.2f} times the tolerance")
             return np.concatenate([series, [0]]) + np.concatenate([[0], series])
         extremes = _alternating(error, len(low), n)
     raise SystemExit("the exchange did not converge")
 
 
 def _alternating(error: np.ndarray, n_low: int, n: int) -> np.ndarray:
-    """Return n local extremes of the error, whose signs alternate; its first n_low values are the pass band's."""
+    """Return n local extremes of the error, whose signs alternate; its first n_low values are the passband's."""
     kept: list[int] = []
     for begin, end in ((0, n_low), (n_low, len(error))):
         band = error[begin:end]

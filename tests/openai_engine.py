@@ -1,4 +1,4 @@
-"""openai-whisper and torch, as the tests that compare with them need both."""
+"""openai-whisper and torch, for the tests that compare with them."""
 
 import gc
 import warnings
@@ -15,7 +15,7 @@ from whisper_apr.formats import Checkpoint
 
 @dataclass(frozen=True)
 class Pair:
-    """One set of weights, in both engines."""
+    """The same weights in both engines."""
 
     ours: Recognizer
     theirs: Any
@@ -23,7 +23,7 @@ class Pair:
 
 @contextmanager
 def torch_with(threads: int) -> Iterator[Any]:
-    """The package `torch`, without gradients, on so many threads."""
+    """Import `torch`; in the block, gradients are disabled and this many threads are used."""
     import torch
 
     before = torch.get_num_threads()
@@ -34,7 +34,7 @@ def torch_with(threads: int) -> Iterator[Any]:
 
 
 def openai_whisper() -> Any:
-    """The package `whisper`. It leaves its vocabularies' files open: they are read here once, with that warning off."""
+    """Import `whisper` and load its vocabularies, whose files it leaves open, without the warnings about that."""
     import whisper
     from whisper.tokenizer import get_tokenizer
 
@@ -47,7 +47,7 @@ def openai_whisper() -> Any:
 
 
 def openai_model(checkpoint: Checkpoint) -> Any:
-    """openai-whisper's model with the weights of a file of any kind, as its `load_model` makes one of its own files."""
+    """Return openai-whisper's model with the weights of a checkpoint of any format."""
     import torch
     from whisper.model import ModelDimensions, Whisper
 
@@ -58,7 +58,7 @@ def openai_model(checkpoint: Checkpoint) -> Any:
 
 
 def share_alignment_heads(pair: Pair) -> None:
-    """Let openai-whisper's model use our model's alignment heads, which a file of another kind may not name."""
+    """Set the alignment heads of openai-whisper's model to ours, because not every file format names them."""
     import torch
 
     from whisper_apr.inference.word_timestamps.alignment import alignment_heads

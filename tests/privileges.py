@@ -1,4 +1,4 @@
-"""The superuser may read and write everything: a test of permissions has to be somebody else for a moment."""
+"""Tests of permissions run as another user, because the superuser may read and write everything."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ NOBODY = 65534
 
 @contextmanager
 def without_privileges(folder: Path) -> Iterator[None]:
-    """Run a block as an ordinary user, who may enter `folder`, which pytest made for one user alone."""
+    """Run a block as an ordinary user, who is given access to `folder`."""
     if os.geteuid():
         yield
         return

@@ -4,6 +4,7 @@ They use only arithmetic that rounds alike everywhere (no filter of this package
 stay valid.
 """
 
+import io
 import struct
 from collections.abc import Callable
 from functools import lru_cache
@@ -145,7 +146,7 @@ RECORDINGS: dict[str, Callable[[], Samples]] = {
 }
 
 
-# ---- WAV files made by hand -----------------------------------------------------------------------------------------
+# ---- WAV and FLAC files ---------------------------------------------------------------------------------------------
 
 
 def wav(
@@ -171,6 +172,15 @@ def wav(
 
 def chunk(name: bytes, content: bytes) -> bytes:
     return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+
+def flac(samples: Samples, rate: int = SAMPLE_RATE) -> bytes:
+    """Return a FLAC file of 16-bit samples."""
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
 
 
 # chunks that a WAV file may have besides its samples

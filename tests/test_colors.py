@@ -38,7 +38,8 @@ def test_a_segment():
     words = Word(" Hello,", 0, 1, 0.99), Word(" wide", 1, 2, 0.2), Word("-", 2, 2, 0.5), Word(" world", 2, 3, 0.9)
     line = colorize(segment(0, 3, " Hello, wide- world", words))
     assert SEQUENCE.sub("", line) == "Hello, wide- world"
-    assert [m[1] for m in SEQUENCE.finditer(line) if m[1]] == [SEQUENCE.fullmatch(color(w.probability))[1] for w in words]  # type: ignore[index]  # fmt: skip
+    expected = [SEQUENCE.fullmatch(color(word.probability)) for word in words]
+    assert [match[1] for match in SEQUENCE.finditer(line) if match[1]] == [match[1] for match in expected if match]
     assert line.endswith("\x1b[39m")
 
 

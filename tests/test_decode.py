@@ -146,8 +146,8 @@ def test_repetition_options(model, features):
 
 def test_hotword_bias(model, features):
     assert "seven" not in model.decode(features[0]).text
-    favoured = model.decode(features[0], hotwords=["seven"], hotword_bias=30.0).text
-    assert "seven" in favoured
+    favored = model.decode(features[0], hotwords=["seven"], hotword_bias=30.0).text
+    assert "seven" in favored
     assert model.decode(features[0], hotwords=["seven"], hotword_bias=0.0).text == model.decode(features[0]).text
 
 

@@ -82,7 +82,7 @@ def test_nothing_is_kept_of_a_failure(downloads, tmp_path, monkeypatch, wheels, 
 
 def test_a_file_that_is_too_large(downloads, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(fetch_models, "MAX_BYTES", 5)
-    with pytest.raises(FetchError, match="more than any model"):
+    with pytest.raises(FetchError, match="more than the limit of 5"):
         model_folder("small", tmp_path)
 
 

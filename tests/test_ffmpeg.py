@@ -217,13 +217,16 @@ def playlists(folder: Path) -> dict[str, bytes]:
         "concat, without a head": f"file '{ts}'\nfile '{ts}'\n",
         "dash": textwrap.dedent(f"""\
             <?xml version="1.0"?>
-            <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT2S" minBufferTime="PT1S"
-              profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period><AdaptationSet mimeType="audio/mp4">
+            <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT2S"
+              minBufferTime="PT1S" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"><Period>
+              <AdaptationSet mimeType="audio/mp4">
               <Representation id="1" bandwidth="9999"><BaseURL>file://{folder}/</BaseURL><SegmentList duration="2">
               <SegmentURL media="secret.m4s"/></SegmentList></Representation></AdaptationSet></Period></MPD>"""),
         "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
-        "vobsub": f"# VobSub index file, v7 (do not modify this line!)\nid: en, index: 0\ntimestamp: 00:00:00:000, filepos: 0\n# {mp4}\n",
-        "imf": f'<?xml version="1.0"?><CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016"><Id>{mp4}</Id></CompositionPlaylist>',
+        "vobsub": "# VobSub index file, v7 (do not modify this line!)\nid: en, index: 0\n"
+        f"timestamp: 00:00:00:000, filepos: 0\n# {mp4}\n",
+        "imf": '<?xml version="1.0"?><CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016">'
+        f"<Id>{mp4}</Id></CompositionPlaylist>",
         "m3u": f"{ts}\n",
         "pls": f"[playlist]\nFile1={ts}\nNumberOfEntries=1\n",
         "cue": f'FILE "{folder}/secret.wav" WAVE\n  TRACK 01 AUDIO\n    INDEX 01 00:00:00\n',

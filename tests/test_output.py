@@ -163,8 +163,9 @@ def test_a_dictionary_is_written_like_a_transcription():
 
 
 def test_numpy_times():
-    plain = {"segments": [{"start": np.float32(0.5), "end": np.float64(1.5), "text": "a"}, {"start": 2, "end": np.int64(3), "text": "b"}]}  # fmt: skip
-    assert [cue[:2] for cue in read_srt(written(plain, "srt"))] == [(500, 1500), (2000, 3000)]
+    first = {"start": np.float32(0.5), "end": np.float64(1.5), "text": "a"}
+    second = {"start": 2, "end": np.int64(3), "text": "b"}
+    assert [cue[:2] for cue in read_srt(written({"segments": [first, second]}, "srt"))] == [(500, 1500), (2000, 3000)]
 
 
 def test_json_has_no_nan():

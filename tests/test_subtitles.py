@@ -89,7 +89,8 @@ def test_no_line_of_japanese_begins_with_a_closing_mark(texts, width, count):
 
 def _edges(line: str, texts: list[str]) -> list[int]:
     """Return where a word of the line may end: after any of the texts."""
-    return [i for i in range(1, len(line)) if any(line[:i].endswith(t) for t in texts) and line[i:].startswith(tuple(texts))]  # fmt: skip
+    parts = tuple(texts)
+    return [i for i in range(1, len(line)) if line[:i].endswith(parts) and line[i:].startswith(parts)]
 
 
 def test_a_comma_does_not_begin_a_line():

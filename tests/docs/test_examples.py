@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -21,7 +22,8 @@ DATA = ROOT / "tests" / "data"
 
 def run(name: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-W", "error", EXAMPLES / name, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, check=True, **options)  # type: ignore[call-overload, no-any-return]
+    settings: Any = {"capture_output": True, "check": True, **options}
+    return subprocess.run(command, **settings)
 
 
 def test_all_examples_are_tested() -> None:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 PROMPT = "$ "
-# Commands of `console` blocks that cannot be run here: they install, download, serve, need a microphone or take minutes.
+# Commands of `console` blocks that are not run, because they install, download, serve, record or take minutes.
 NOT_RUN = re.compile(
     r"pip install|pre-commit|live --model|--model base|large-v3|\bbench\b|\bbash wheels/|benchmarks/|web --open"
 )
@@ -73,7 +73,7 @@ def test_commands_run(page: Path, checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_blocks_are_of_languages_that_are_checked(page: Path) -> None:
+def test_every_block_has_a_language_that_is_checked(page: Path) -> None:
     languages = {name for _, name, _ in BLOCK.findall(page.read_text("utf-8"))}
     assert languages <= {"python", "console", "text", "js"}
 
@@ -88,7 +88,7 @@ def test_javascript_parses(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "performance.md"], ids=named)
 def test_lines_are_short(page: Path) -> None:
-    """At most 120 columns, but for tables and commands. benchmarks/report.py writes the page about performance."""
+    """Lines have at most 120 columns, except tables and commands. benchmarks/report.py writes performance.md."""
     long = [
         line
         for line in page.read_text("utf-8").splitlines()
@@ -97,11 +97,11 @@ def test_lines_are_short(page: Path) -> None:
     assert not long
 
 
-# ---- every public name and option is documented -----------------------------------------------------------------------
+# ---- every public name and option is documented ---------------------------------------------------------------------
 
 
 def documented() -> set[str]:
-    """The dotted names for which a page asks mkdocstrings, with the public members of the modules among them."""
+    """Return the dotted names that the pages document with mkdocstrings, and the public members of named modules."""
     text = "\n".join(page.read_text("utf-8") for page in sorted(ROOT.glob("docs/reference/*.md")))
     names = set(re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE))
     for name in list(names):
@@ -113,7 +113,7 @@ def documented() -> set[str]:
     return names
 
 
-# Names that are documented under another one.
+# Names that are documented under another name.
 ELSEWHERE = {
     "Recognizer": "whisper_apr.recognizer.Recognizer",
     "LineOptions": "whisper_apr.output.LineOptions",
@@ -141,11 +141,13 @@ def public_objects() -> list[tuple[str, object]]:
 def test_every_public_name_has_a_docstring(name: str, value: object) -> None:
     if getattr(value, "__module__", "").startswith("whisper_apr"):
         assert (value.__doc__ or "").strip(), name
-        assert not (value.__doc__ or "").startswith(f"{getattr(value, '__name__', '')}("), "a dataclass's own text"
+        assert not (value.__doc__ or "").startswith(f"{getattr(value, '__name__', '')}("), (
+            "the docstring that dataclass generates"
+        )
 
 
 def field_docs(kind: type) -> dict[str, str]:
-    """The documentation of a dataclass's fields: from its `Attributes:` section, or the string after a field."""
+    """Return the descriptions of a dataclass's fields, from its `Attributes:` section or the strings after them."""
     source = ast.parse(Path(sys.modules[kind.__module__].__file__ or "").read_text("utf-8"))
     (node,) = (n for n in ast.walk(source) if isinstance(n, ast.ClassDef) and n.name == kind.__name__)
     docs = dict(re.findall(r"^ {4,8}(\w+)(?: \([^)]*\))?: (.+)$", kind.__doc__ or "", re.MULTILINE))

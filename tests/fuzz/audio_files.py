@@ -179,8 +179,8 @@ def _flac_join(parts: list[bytes]) -> bytes:
 KINDS = [
     Kind("wav", _by_soundfile(
         "WAV", ("PCM_16", 16_000, 1), ("PCM_16", 44_100, 2), ("PCM_U8", 8_000, 1), ("PCM_24", 16_000, 2),
-        ("FLOAT", 16_000, 1), ("DOUBLE", 8_000, 1), ("ULAW", 8_000, 1), ("IMA_ADPCM", 8_000, 1), ("MS_ADPCM", 8_000, 2), ("GSM610", 8_000, 1),
-        ("PCM_16", 8_000, 1, "BIG"),
+        ("FLOAT", 16_000, 1), ("DOUBLE", 8_000, 1), ("ULAW", 8_000, 1), ("IMA_ADPCM", 8_000, 1),
+        ("MS_ADPCM", 8_000, 2), ("GSM610", 8_000, 1), ("PCM_16", 8_000, 1, "BIG"),
     )),
     Kind("wavex", _both(
         _by_soundfile("WAVEX", ("PCM_16", 16_000, 2), ("FLOAT", 8_000, 6)),

@@ -1,4 +1,4 @@
-"""openai-whisper and torch, and the same weights in both engines. Run by `pytest -m parity tests/parity`."""
+"""Fixtures: openai-whisper, torch, and the same weights in both engines. Run `pytest tests/parity`."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -14,7 +14,7 @@ import whisper_apr
 from openai_engine import Pair, openai_whisper, torch_with
 from whisper_apr.formats import ModelDimensions
 
-THREADS = 1  # of torch: its threads wait by spinning, which costs more than they bring on tensors as small as these
+THREADS = 1  # of torch, whose threads busy-wait: on small tensors, more of them are slower
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def digits(openai: Any) -> Pair:
 
 @pytest.fixture
 def random_pair(openai: Any, torch: Any, tmp_path: Path) -> Callable[..., Pair]:
-    """Random weights of any dimensions, written by torch.save, read by each engine's own `load_model`."""
+    """Return a function that writes random weights with torch.save and loads them in both engines."""
 
     def make(dims: ModelDimensions, seed: int = 0, dtype: type = np.float32) -> Pair:
         path = tmp_path / "random.pt"

@@ -1,4 +1,7 @@
-"""Writes tests/data/reference.json and reference.npz by openai-whisper: `PYTHONPATH=tests python tests/parity/make_reference.py`."""
+"""Write tests/data/reference.json and reference.npz with the results of openai-whisper.
+
+Run it with `PYTHONPATH=tests python tests/parity/make_reference.py`.
+"""
 
 import json
 import tempfile
@@ -57,7 +60,7 @@ def vectors(digits: Any) -> dict[str, np.ndarray]:
             *((label, load_random(label), reference.WINDOWS) for label in reference.RANDOM),
         ):
             dims = model.dims
-            # their spectrogram of their samples: nothing of ours takes part
+            # openai-whisper computes the spectrogram too, so that the result does not depend on this package
             mels = [whisper.log_mel_spectrogram(RECORDINGS[name](), dims.n_mels) for name in windows]
             mel = torch.stack([whisper.pad_or_trim(x, 2 * dims.n_audio_ctx) for x in mels])
             features = model.embed_audio(mel)

@@ -17,7 +17,7 @@ from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
 from whisper_apr.inference.word_timestamps.openai_timing import find_alignment
 from whisper_apr.tokenizer import get_tokenizer
 
-# numpy's argsort of a tensor, in openai-whisper's beam search
+# openai-whisper's beam search calls NumPy's argsort on a tensor
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")]
 
 OPTIONS = (

@@ -1,4 +1,4 @@
-"""Files as the real tools write them: torch.save, transformers' save_pretrained, CTranslate2's converter."""
+"""Model files written by torch.save, transformers' save_pretrained and CTranslate2's converter."""
 
 import copy
 import warnings
@@ -20,14 +20,14 @@ from whisper_apr.tokenizer.bpe import unpack_vocabulary
 
 pytestmark = pytest.mark.parity
 
-# as distil-whisper and turbo: fewer layers of the decoder; 128 mels and the vocabulary of large-v3
+# like distil-whisper and turbo, fewer decoder layers; like large-v3, 128 mels and 51,866 tokens
 DIMS = ModelDimensions(128, 30, 64, 2, 3, 51866, 20, 64, 2, 1)
 HEADS = [[0, 1]]
 
 
 @pytest.fixture(scope="module")
 def network(torch: Any) -> Any:
-    """transformers' model of random weights."""
+    """A model of transformers with random weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from transformers import WhisperConfig, WhisperForConditionalGeneration
@@ -35,7 +35,7 @@ def network(torch: Any) -> Any:
         config = WhisperConfig(**models.config(DIMS), encoder_ffn_dim=256, decoder_ffn_dim=256)
         torch.manual_seed(1)
         network = WhisperForConditionalGeneration(config).eval()
-    with torch.no_grad():  # biases and norms begin as zeros and ones, which would hide a mistake
+    with torch.no_grad():  # biases and norms are initialized to zeros and ones, which would hide a mistake
         for parameter in network.parameters():
             if parameter.ndim == 1:
                 parameter += 0.1 * torch.randn(parameter.shape)
@@ -89,15 +89,14 @@ def test_shards(network: Any, whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
-def test_halves(network: Any, torch: Any, tmp_path: Path, kind: str) -> None:
-
+def test_half_precision(network: Any, torch: Any, tmp_path: Path, kind: str) -> None:
     half = copy.deepcopy(network).to(getattr(torch, kind))
     half.save_pretrained(tmp_path)
     check_tensors(open_checkpoint(tmp_path), state(half))
 
 
 def test_pytorch_model_bin(network: Any, whole: Path, torch: Any, tmp_path: Path) -> None:
-    """As transformers wrote it until 2023, with the tied table named twice."""
+    """transformers wrote this file until 2023, with the shared embedding under two names."""
     torch.save(network.state_dict(), tmp_path / "pytorch_model.bin")
     (tmp_path / "config.json").write_bytes((whole / "config.json").read_bytes())
     check_tensors(open_checkpoint(tmp_path), state(network))
@@ -106,7 +105,7 @@ def test_pytorch_model_bin(network: Any, whole: Path, torch: Any, tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["float32", "float16"])
 def test_torch_save(network: Any, whole: Path, torch: Any, tmp_path: Path, kind: str) -> None:
-    """As openai-whisper's files are made."""
+    """openai-whisper's files are written in this way."""
     theirs = state(network)
     tensors = {
         name: torch.from_numpy(theirs[models.huggingface_name(name)]).to(getattr(torch, kind))
@@ -120,7 +119,7 @@ def test_torch_save(network: Any, whole: Path, torch: Any, tmp_path: Path, kind:
 
 
 @pytest.mark.parametrize("kind", [None, "float16", "bfloat16", "int16", "int8", "int8_float16", "int8_bfloat16"])
-def test_ctranslate2s_converter(network: Any, whole: Path, tmp_path: Path, kind: str | None) -> None:
+def test_ctranslate2_converter(network: Any, whole: Path, tmp_path: Path, kind: str | None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ctranslate2
@@ -129,7 +128,7 @@ def test_ctranslate2s_converter(network: Any, whole: Path, tmp_path: Path, kind:
     class NoTokenizer:
         additional_special_tokens: tuple[str, ...] = ()
 
-    loader, copied = WhisperLoader(), copy.deepcopy(network)  # it rounds in place
+    loader, copied = WhisperLoader(), copy.deepcopy(network)  # the converter rounds in place
     spec = loader.get_model_spec(copied)
     loader.set_config(spec.config, copied, NoTokenizer())
     spec.register_vocabulary([str(i) for i in range(DIMS.n_vocab)])
@@ -147,7 +146,7 @@ def test_ctranslate2s_converter(network: Any, whole: Path, tmp_path: Path, kind:
     if kind != "int8":
         assert np.isfinite(ours).all()
         return
-    # beside CTranslate2's own int8: two ways of rounding activations, of the same whole numbers
+    # CTranslate2's int8 uses the same integer weights, but rounds activations differently
     mel = np.random.default_rng(2).standard_normal((1, DIMS.n_mels, 2 * DIMS.n_audio_ctx)).astype(np.float32)
     theirs = ctranslate2.models.Whisper(str(tmp_path), compute_type="int8", intra_threads=1)
     features = theirs.encode(ctranslate2.StorageView.from_array(mel))
@@ -156,11 +155,11 @@ def test_ctranslate2s_converter(network: Any, whole: Path, tmp_path: Path, kind:
     assert np.abs(model.embed_audio(mel) - expected).max() <= 0.05 * np.abs(expected).max()
 
 
-def test_int8_of_weights_as_training_begins_with_them(openai: Any, torch: Any, tmp_path: Path) -> None:
-    """openai-whisper's own random weights, as torch makes them: int8 moves the logits by at most 2 % of their deviation."""
+def test_int8_of_initial_weights(openai: Any, torch: Any, tmp_path: Path) -> None:
+    """With torch's initial weights, int8 changes the logits by at most 2 % of their standard deviation."""
     torch.manual_seed(0)
     theirs = openai.model.Whisper(openai.model.ModelDimensions(**asdict(models.TINY)))
-    torch.nn.init.normal_(theirs.decoder.positional_embedding, std=0.01)  # which openai-whisper leaves as memory was
+    torch.nn.init.normal_(theirs.decoder.positional_embedding, std=0.01)  # which openai-whisper does not initialize
     path = tmp_path / "random.pt"
     torch.save({"dims": asdict(models.TINY), "model_state_dict": theirs.state_dict()}, path)
     mel = np.random.default_rng(1).standard_normal((1, 80, 3000)).astype(np.float32)
@@ -173,8 +172,8 @@ def test_int8_of_weights_as_training_begins_with_them(openai: Any, torch: Any, t
     assert 0 < error <= 0.02
 
 
-def test_a_tokenizer_of_transformers(tmp_path: Path) -> None:
-    """As it saves a vocabulary that is not Whisper's: `tokenizer.json` alone."""
+def test_transformers_tokenizer(tmp_path: Path) -> None:
+    """For a vocabulary that is not Whisper's, transformers saves `tokenizer.json` alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from transformers import WhisperTokenizer

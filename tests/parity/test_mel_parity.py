@@ -1,4 +1,4 @@
-"""The log-mel spectrogram beside openai-whisper's: within 1e-4."""
+"""The log-mel spectrogram compared with openai-whisper's: equal within 1e-4."""
 
 from typing import Any
 

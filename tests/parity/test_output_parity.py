@@ -1,5 +1,7 @@
-"""txt, srt, vtt, tsv and json have openai-whisper's bytes for every layout of ordinary text: text that can be seen, without markup
-and line ends, with times that rise. What is done with other text, tests/test_output.py tells."""
+"""txt, srt, vtt, tsv and json are byte for byte openai-whisper's, in every layout, for ordinary text.
+
+Ordinary text is visible, has no markup and no line breaks, and its times increase; tests/test_output.py tests the rest.
+"""
 
 import io
 
@@ -67,7 +69,7 @@ def check(result, layout):
 
 
 def test_files(tmp_path):
-    """The same files, with the same bytes, from either `get_writer`."""
+    """Both packages' `get_writer` write the same files."""
     result = Transcription(" one two", (Segment(0, 0, 0.0, 1.5, " öne two", (1, 2), 0.0, -0.5, 1.25, 1e-7),), "en")
     for folder, writer in (("ours", whisper_apr.utils.get_writer), ("theirs", get_writer)):
         (tmp_path / folder).mkdir()

@@ -1,4 +1,4 @@
-"""The committed vectors are still what openai-whisper gives (the transcriptions: test_transcribe_parity.py)."""
+"""openai-whisper still gives the stored vectors; for the transcriptions, see test_transcribe_parity.py."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""torch's tensors as samples: what openai-whisper's scripts hold."""
+"""torch tensors as samples, which scripts written for openai-whisper pass."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ def test_tensors_are_samples(form: Callable) -> None:
         (lambda x: x + 1j * x, "complex64"),
     ],
 )
-def test_tensors_that_are_refused(form: Callable, message: str) -> None:
+def test_rejected_tensors(form: Callable, message: str) -> None:
     import torch
 
     # other tests disable gradients, and a tensor then converts

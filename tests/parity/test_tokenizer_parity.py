@@ -1,4 +1,4 @@
-"""The tokenizer beside openai-whisper's own, which runs on tiktoken."""
+"""The tokenizer compared with openai-whisper's, which uses tiktoken."""
 
 import json
 import random
@@ -58,7 +58,7 @@ def test_the_committed_tokens_are_tiktokens(theirs: Any, name: str) -> None:
 @pytest.mark.parametrize("before", ["", " ", "a", "1", "!", "\n"])
 def test_every_code_point(theirs: Any, name: str, before: str) -> None:
     ours, encoding = get_encoding(name), theirs.get_encoding(name)
-    # Alone among its neighbours every code point is encoded; after another character, one in seven, another each time.
+    # Without a character before it, every code point; after each of the six characters, another seventh of them.
     points = every_code_point() if not before else every_code_point()["  a1!\n".index(before) :: 7]
     for text in chunks("".join(before + point for point in points)):
         assert ours.encode(text) == encoding.encode_ordinary(text)
@@ -67,7 +67,7 @@ def test_every_code_point(theirs: Any, name: str, before: str) -> None:
 def test_pieces_of_every_code_point() -> None:
     import tiktoken
 
-    # tiktoken leaves out what a pattern does not match, so that bytes as tokens show what each class holds.
+    # tiktoken drops characters that the pattern does not match, so the result shows which characters a class contains
     for pattern, sign in ((r"\p{L}", "A"), (r"\p{N}", "0"), (r"\s", "\t")):
         encoding = tiktoken.Encoding(
             "probe", pat_str=pattern, mergeable_ranks={bytes([i]): i for i in range(256)}, special_tokens={}
@@ -124,7 +124,7 @@ def test_special_tokens(theirs: Any, multilingual: bool, num_languages: int, lan
         assert getattr(ours, name) == getattr(other, name), name
     assert ours.encoding.n_vocab == other.encoding.n_vocab
     assert sorted(ours.encoding.special_tokens.values()) == list(range(ours.eot, ours.encoding.n_vocab))
-    # Theirs come in the order of a set, which changes from run to run; ours in the tokens' order.
+    # openai-whisper's are in the order of a set, which changes from run to run; ours are in the order of the tokens
     assert dict(zip(ours.all_language_codes, ours.all_language_tokens, strict=True)) == dict(
         zip(other.all_language_codes, other.all_language_tokens, strict=True)
     )
@@ -147,7 +147,7 @@ def test_words(theirs: Any, multilingual: bool, language: str, text: str, noise:
         expected = getattr(other, split)(tokens)
         if list(chain.from_iterable(expected[1])) == tokens:
             assert (words, word_tokens) == expected
-        else:  # where the bytes are not UTF-8 it may lose the last tokens; we keep them as one more word, or in the last
+        else:  # if the bytes are not UTF-8, openai-whisper may lose the last tokens; we keep them in the last word
             assert noise
             assert "".join(words).startswith("".join(expected[0]))
             assert words[: len(expected[0]) - 1] == expected[0][:-1]

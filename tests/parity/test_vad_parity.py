@@ -1,4 +1,4 @@
-"""Probabilities of speech against silero-vad's own network under onnxruntime; spans against its rules."""
+"""Speech probabilities compared with silero-vad's network, run by onnxruntime."""
 
 from importlib.resources import files
 from pathlib import Path

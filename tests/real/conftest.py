@@ -1,7 +1,8 @@
-"""Real models and recordings of people, for the tests in this folder: `pytest tests/real`.
+"""Fixtures: published models and recordings of people. Run `pytest tests/real`.
 
-The models are fetched once (see fetch_models.py) and kept in a cache. WHISPER_APR_REAL_AUDIO names the folder of the recordings, with
-`words.json` beside them. Without either the tests fail: they are run on purpose, never along with the others.
+The models are downloaded once into a cache (see fetch_models.py). WHISPER_APR_REAL_AUDIO names the folder of the
+recordings, which contains `words.json`. If either is missing the tests fail instead of being skipped, because `pytest`
+without arguments does not run them.
 """
 
 import json
@@ -22,7 +23,7 @@ def _folder(name: str) -> Path:
     try:
         return model_folder(name)
     except FetchError as error:
-        pytest.fail(f"the real models are not there: {error}", pytrace=False)
+        pytest.fail(f"the published models are missing: {error}", pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +46,7 @@ def base(base_folder: Path) -> Recognizer:
 
 @pytest.fixture(scope="session")
 def faster(base_folder: Path) -> WhisperModel:
-    """OpenAI's base under faster-whisper's names."""
+    """OpenAI's base with faster-whisper's interface."""
     return WhisperModel(base_folder)
 
 
@@ -60,14 +61,17 @@ def recordings() -> Path:
     """The folder of the recordings."""
     folder = os.environ.get("WHISPER_APR_REAL_AUDIO")
     if not folder:
-        pytest.fail("WHISPER_APR_REAL_AUDIO is not set: it must name the folder of the recordings", pytrace=False)
+        pytest.fail("WHISPER_APR_REAL_AUDIO is not set; let it name the folder of the recordings", pytrace=False)
     if not Path(folder, "words.json").is_file():
-        pytest.fail(f"WHISPER_APR_REAL_AUDIO: there are no recordings with a words.json in {folder}", pytrace=False)
+        pytest.fail(
+            f"WHISPER_APR_REAL_AUDIO: {folder} has no words.json; let it name the folder of the recordings",
+            pytrace=False,
+        )
     return Path(folder)
 
 
 @pytest.fixture(scope="session")
 def texts(recordings: Path) -> dict[str, dict[str, Any]]:
-    """What is said: a recording's file name -> its `language`, `text` and, where they are known, `words` with `start` and `end`."""
+    """Transcripts by file name: `language`, `text` and, for some, `words` with `start` and `end`."""
     entries = json.loads((recordings / "words.json").read_text(encoding="utf-8"))
     return {entry["file"]: entry for entry in entries}

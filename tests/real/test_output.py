@@ -1,4 +1,4 @@
-"""Subtitles of people's speech: valid in every layout, with no mark alone at a line's beginning."""
+"""Subtitles of speech are valid in every layout, and no line begins with a closing mark."""
 
 from itertools import pairwise
 from pathlib import Path

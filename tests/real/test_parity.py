@@ -1,6 +1,7 @@
-"""Recordings of people, with base and tiny.en, beside openai-whisper: the same tokens, segments, times and languages; as few wrong words.
+"""Transcription of recordings of people with base and tiny.en compared with openai-whisper.
 
-openai-whisper gets the same weights, in its own model, and the same float32 samples: how a recording is read is compared by its duration.
+Tokens, segments, times and languages must be equal, and the word error rate no higher. openai-whisper gets the same
+weights and the same float32 samples; for the reading of files, only the durations are compared.
 """
 
 import os
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.parity
 EXACT = ("id", "seek", "start", "end", "text", "tokens", "temperature", "compression_ratio")
 CLOSE = ("avg_logprob", "no_speech_prob")  # sums of float32
 
-DAMAGED = ("az_katie.wav",)  # its header states more samples than there are; it is read with a warning
+DAMAGED = ("az_katie.wav",)  # its header states more samples than the file has; it is read with a warning
 ENGLISH = (
     *("LDC93S1_8k.wav", "LJ001-0001.flac", "LJ001-0002.flac", "LJ001-0003.flac", "LJ001-0004.flac"),
     *("az_aboutSpeechSdk.wav", "az_katie.wav", "az_weather_mulaw.wav", "fw_hotwords.mp3", "fw_stereo_diarization.wav"),
@@ -40,12 +41,12 @@ MEETINGS = tuple(f"ami/{name}.flac" for name in (
 ))  # fmt: skip
 ALL = (*ENGLISH, *FOREIGN, *NOISE, *MEETINGS)
 
-# Recordings of which some window fails at temperature 0, where openai-whisper draws random numbers.
+# Recordings with a window that fails at temperature 0, after which openai-whisper samples randomly.
 FALLS_BACK = {"base": ("pyannote_sample.wav",), "tiny.en": ("fw_stereo_diarization.wav",)}
 CASES = [("base", name) for name in (*ENGLISH, *FOREIGN)] + [("tiny.en", name) for name in ENGLISH]
-DRAWN = [(model, name) for model, name in CASES if name in FALLS_BACK[model]]
-SETTLED = [case for case in CASES if case not in DRAWN]
-GREEDY = [*DRAWN, *(("base", name) for name in (*NOISE, *MEETINGS)), *(("tiny.en", name) for name in NOISE)]
+SAMPLED = [(model, name) for model, name in CASES if name in FALLS_BACK[model]]
+UNSAMPLED = [case for case in CASES if case not in SAMPLED]
+GREEDY = [*SAMPLED, *(("base", name) for name in (*NOISE, *MEETINGS)), *(("tiny.en", name) for name in NOISE)]
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +61,8 @@ def openai(torch: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Beside(Pair):
-    """Both engines, and what they made of recordings with the default options: the wrong words are counted from it too."""
+class CachedPair(Pair):
+    """Both engines, and a cache of their results with the default options, which several tests use."""
 
     results: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
@@ -77,14 +78,14 @@ class Beside(Pair):
 @pytest.fixture(scope="session")
 def pairs(openai: Any, base: Recognizer, tiny_en: Recognizer, base_folder: Path, tiny_en_folder: Path) -> Any:
     return {
-        "base": Beside(base, openai_model(open_checkpoint(base_folder))),
-        "tiny.en": Beside(tiny_en, openai_model(open_checkpoint(tiny_en_folder))),
+        "base": CachedPair(base, openai_model(open_checkpoint(base_folder))),
+        "tiny.en": CachedPair(tiny_en, openai_model(open_checkpoint(tiny_en_folder))),
     }
 
 
 @lru_cache
 def samples_of(path: Path) -> Any:
-    """Our reading, 16 kHz; `test_durations` looks at the warnings."""
+    """Return a recording at 16 kHz, read by whisper_apr, without warnings; `test_durations` checks those."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AudioWarning)
         return load_audio(path)
@@ -113,39 +114,39 @@ def test_every_recording_is_compared(recordings: Path) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_durations(openai: Any, recordings: Path, name: str) -> None:
-    """openai-whisper reads with ffmpeg, and resamples with it: a sample more or less is not a difference."""
+    """Durations equal those of ffmpeg, which openai-whisper reads and resamples with, within one sample."""
     path = recordings / name
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ours = load_audio(path)
-    assert [warning.category for warning in said] == [AudioWarning] * (name in DAMAGED)
+    assert [warning.category for warning in caught] == [AudioWarning] * (name in DAMAGED)
     assert abs(len(ours) - len(openai.load_audio(str(path)))) <= 1
 
 
 # ---- tokens, times, languages ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("model", "name"), SETTLED)
-def test_default_options(pairs: dict[str, Beside], recordings: Path, model: str, name: str) -> None:
-    """No window falls back, in either engine: so this is the greedy result too."""
+@pytest.mark.parametrize(("model", "name"), UNSAMPLED)
+def test_default_options(pairs: dict[str, CachedPair], recordings: Path, model: str, name: str) -> None:
+    """In these recordings no window falls back to sampling, so the results must be equal."""
     ours, theirs = pairs[model].default(name, samples_of(recordings / name))
     assert {segment["temperature"] for segment in theirs["segments"]} == {0.0}
     check(ours, theirs)
 
 
-@pytest.mark.parametrize(("model", "name"), DRAWN)
-def test_until_a_window_falls_back(pairs: dict[str, Beside], recordings: Path, model: str, name: str) -> None:
-    """The same windows settle at temperature 0, and the same window fails first; what is drawn for it is each engine's own."""
+@pytest.mark.parametrize(("model", "name"), SAMPLED)
+def test_until_a_window_falls_back(pairs: dict[str, CachedPair], recordings: Path, model: str, name: str) -> None:
+    """Results are equal up to the first window that falls back, from which on the random numbers differ."""
     ours, theirs = pairs[model].transcribe(samples_of(recordings / name), temperature=(0.0, 0.6), best_of=1)
-    settled = [list(takewhile(lambda s: s["temperature"] == 0, r)) for r in (ours.segments, theirs["segments"])]
-    check_segments(*settled)
-    assert len(ours.segments) > len(settled[0])
-    assert len(theirs["segments"]) > len(settled[1])
+    before_fallback = [list(takewhile(lambda s: s["temperature"] == 0, r)) for r in (ours.segments, theirs["segments"])]
+    check_segments(*before_fallback)
+    assert len(ours.segments) > len(before_fallback[0])
+    assert len(theirs["segments"]) > len(before_fallback[1])
 
 
 @pytest.mark.parametrize(("model", "name"), GREEDY)
-def test_greedy(pairs: dict[str, Beside], recordings: Path, model: str, name: str) -> None:
-    """Where a window fails at temperature 0, or might, without falling back."""
+def test_greedy(pairs: dict[str, CachedPair], recordings: Path, model: str, name: str) -> None:
+    """Recordings with windows that fail, or may fail, at temperature 0, without fallback."""
     check(*pairs[model].transcribe(samples_of(recordings / name), temperature=0.0))
 
 
@@ -162,14 +163,16 @@ def test_greedy(pairs: dict[str, Beside], recordings: Path, model: str, name: st
         ("tiny.en", "LJ001-0001.flac", {"without_timestamps": True}),
     ],
 )
-def test_options(pairs: dict[str, Beside], recordings: Path, model: str, name: str, options: dict[str, Any]) -> None:
+def test_options(
+    pairs: dict[str, CachedPair], recordings: Path, model: str, name: str, options: dict[str, Any]
+) -> None:
     check(*pairs[model].transcribe(samples_of(recordings / name), temperature=0.0, **options))
 
 
 @pytest.mark.parametrize(
     ("model", "name"), [("base", "lp_test_fr.wav"), ("tiny.en", "jfk.flac"), ("tiny.en", "az_aboutSpeechSdk.wav")]
 )
-def test_openai_word_times(pairs: dict[str, Beside], recordings: Path, model: str, name: str) -> None:
+def test_openai_word_times(pairs: dict[str, CachedPair], recordings: Path, model: str, name: str) -> None:
     """With `word_timing="openai"`, every word has openai-whisper's times."""
     pair, samples = pairs[model], samples_of(recordings / name)
     share_alignment_heads(pair)
@@ -180,7 +183,7 @@ def test_openai_word_times(pairs: dict[str, Beside], recordings: Path, model: st
         assert [(w.word, w.start, w.end) for w in a.words] == [(w["word"], w["start"], w["end"]) for w in b["words"]]
 
 
-def test_language_probabilities(torch: Any, pairs: dict[str, Beside], recordings: Path) -> None:
+def test_language_probabilities(torch: Any, pairs: dict[str, CachedPair], recordings: Path) -> None:
     windows = [log_mel_spectrogram(pad_or_trim(samples_of(recordings / name))) for name in (*FOREIGN, "jfk.flac")]
     mel = np.stack(windows)
     tokens, ours = pairs["base"].ours.detect_language(mel)
@@ -190,11 +193,11 @@ def test_language_probabilities(torch: Any, pairs: dict[str, Beside], recordings
         assert a == pytest.approx(b, abs=1e-3)
 
 
-# ---- wrong words ----------------------------------------------------------------------------------------------------
+# ---- word error rate ------------------------------------------------------------------------------------------------
 
 
 def units(text: str, language: str) -> list[str]:
-    """What is compared: words, in Japanese characters; without case and apostrophes, any other sign is a space."""
+    """Return the words of a text, or its characters if it is Japanese, without case, apostrophes and punctuation."""
     plain = (
         unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
     )
@@ -203,7 +206,7 @@ def units(text: str, language: str) -> list[str]:
 
 
 def edits(true: list[str], heard: list[str]) -> int:
-    """The fewest units that must be replaced, added or left out to make one text of the other."""
+    """Return the edit distance (Levenshtein) of two texts, in units."""
     row = list(range(len(heard) + 1))
     for i, unit in enumerate(true, 1):
         row, above = [i], row
@@ -212,7 +215,7 @@ def edits(true: list[str], heard: list[str]) -> int:
     return row[-1]
 
 
-def test_counting_words() -> None:
+def test_edit_distance() -> None:
     assert units("What's THE  weather—like, 'tis?", "en") == ["whats", "the", "weather", "like", "tis"]
     assert units("客観的、 実在。", "ja") == list("客観的実在")
     assert edits(list("kitten"), list("sitting")) == 3
@@ -220,7 +223,7 @@ def test_counting_words() -> None:
     assert edits(["a"], ["a"]) == 0
 
 
-SPOKEN = {  # recordings with texts, by what is counted together
+SPOKEN = {  # (model, group of languages) -> number of units of each language
     ("base", "English"): {"en": 171},
     ("base", "other languages"): {"de": 10, "fr": 13, "ru": 9, "ja": 20},
     ("tiny.en", "English"): {"en": 171},
@@ -237,8 +240,8 @@ def int8(base_folder: Path, tiny_en_folder: Path) -> dict[str, Recognizer]:
 
 
 @pytest.mark.parametrize(("model", "group"), SPOKEN)
-def test_wrong_words(
-    pairs: dict[str, Beside],
+def test_word_error_rate(
+    pairs: dict[str, CachedPair],
     int8: dict[str, Recognizer],
     texts: dict[str, Any],
     recordings: Path,
@@ -246,8 +249,8 @@ def test_wrong_words(
     model: str,
     group: str,
 ) -> None:
-    """Within 0.5 percentage points of openai-whisper's; int8 within what a few words are."""
-    wrong = {"openai-whisper": 0, "float32": 0, "int8": 0}
+    """The error rate is at most 0.5 percentage points above openai-whisper's; for int8, at most that of 3 units."""
+    errors = {"openai-whisper": 0, "float32": 0, "int8": 0}
     counted = dict.fromkeys(SPOKEN[model, group], 0)
     for name, entry in texts.items():
         language = entry["language"]
@@ -258,24 +261,24 @@ def test_wrong_words(
         true = units(entry["text"], language)
         counted[language] += len(true)
         heard = (theirs["text"], ours.text, int8[model].transcribe(samples).text)
-        for engine, text in zip(wrong, heard, strict=True):
-            wrong[engine] += edits(true, units(text, language))
+        for engine, text in zip(errors, heard, strict=True):
+            errors[engine] += edits(true, units(text, language))
     assert counted == SPOKEN[model, group]
     n = sum(counted.values())
-    share = {engine: 100 * errors / n for engine, errors in wrong.items()}
+    rate = {engine: 100 * count / n for engine, count in errors.items()}
     with capsys.disabled():
-        shares = ", ".join(f"{engine} {value:.1f} %" for engine, value in share.items())
-        print(f"\n{model}, {group}, wrong of {n}: {shares}")
-    assert share["float32"] <= share["openai-whisper"] + 0.5
-    assert share["int8"] <= share["openai-whisper"] + QUANTIZED[group]
-    assert share["openai-whisper"] < 25  # or the comparison would say nothing
+        rates = ", ".join(f"{engine} {value:.1f} %" for engine, value in rate.items())
+        print(f"\n{model}, {group}, errors in {n}: {rates}")
+    assert rate["float32"] <= rate["openai-whisper"] + 0.5
+    assert rate["int8"] <= rate["openai-whisper"] + QUANTIZED[group]
+    assert rate["openai-whisper"] < 25  # otherwise the comparison would prove nothing
 
 
 @pytest.mark.parametrize("model", ["base", "tiny.en"])
-def test_int8_hears_what_float32_hears(
-    pairs: dict[str, Beside], int8: dict[str, Recognizer], recordings: Path, model: str
+def test_int8_compared_with_float32(
+    pairs: dict[str, CachedPair], int8: dict[str, Recognizer], recordings: Path, model: str
 ) -> None:
-    """Two clear recordings, together near two minutes: at most one word in twenty is another one."""
+    """In two clear recordings of almost two minutes, at most one word in twenty differs."""
     n = changed = 0
     for name in ("az_aboutSpeechSdk.wav", "wk_ted_60.m4a"):
         samples = samples_of(recordings / name)

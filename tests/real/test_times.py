@@ -1,4 +1,4 @@
-"""Times of real models on every recording: in order, without overlap, within the recording; and incomplete texts."""
+"""Times of published models: in order, without overlap, within the recording; and incomplete texts."""
 
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,19 @@ from whisper_apr import BatchedInferencePipeline, Recognizer, load_audio
 from whisper_apr.audio import SAMPLE_RATE
 
 WORDS = {"word_timestamps": True}
-OPTIONS = {  # each on another third of the recordings, and on those of several windows
+OPTIONS = {  # each is tried on another third of the recordings, and on all that are longer than 40 s
     "words, hallucinations": {"word_timestamps": True, "hallucination_silence_threshold": 1.0},
     "words, without timestamps": {"word_timestamps": True, "without_timestamps": True},
-    "words, speech": {"word_timestamps": True, "vad_filter": True},
-    "words, windows apart": {"word_timestamps": True, "independent_windows": True},
-    "speech, windows apart": {"vad_filter": True, "independent_windows": True},
+    "words, VAD": {"word_timestamps": True, "vad_filter": True},
+    "words, independent windows": {"word_timestamps": True, "independent_windows": True},
+    "VAD, independent windows": {"vad_filter": True, "independent_windows": True},
     "clamped": {"clamp_times": True},
 }
 
 
 @pytest.fixture(scope="module")
 def sounds(recordings: Path) -> list[tuple[Path, float]]:
-    """Each recording's path and its seconds."""
+    """Each recording's path and its duration in seconds."""
     kinds = (".wav", ".flac", ".mp3")
     paths = [path for path in sorted(recordings.rglob("*")) if path.suffix in kinds]
     assert len(paths) >= 30
@@ -54,7 +54,7 @@ def test_times_by_every_option(request, sounds, model, name):
 
 @pytest.mark.filterwarnings("ignore::whisper_apr.errors.AudioWarning")
 def test_incomplete_text_continues_after_its_last_word(base, recordings, texts):
-    """After twelve tokens the rest is lost, as in openai-whisper; with word times almost nothing is."""
+    """With sample_len=12, the rest of a text is lost, as in openai-whisper; with word times almost nothing is lost."""
     for name in ("jfk.flac", "LJ001-0001.flac", "az_katie.wav"):
         options = {"temperature": 0.0, "without_timestamps": True, "sample_len": 12}
         n_word = len(base.transcribe(recordings / name, temperature=0.0).text.split())
@@ -65,7 +65,7 @@ def test_incomplete_text_continues_after_its_last_word(base, recordings, texts):
 
 
 def test_complete_text_is_not_continued(base, recordings):
-    """Sound after the last word of a complete text is not speech."""
+    """Word times do not add text to a complete one: the sound after its last word is not speech."""
     for name in ("lp_test.wav", "lp_test_fr.wav", "jfk.flac", "sense_0880.wav", "LJ001-0004.flac"):
         plain = base.transcribe(recordings / name, temperature=0.0, without_timestamps=True)
         timed = base.transcribe(recordings / name, temperature=0.0, without_timestamps=True, word_timestamps=True)
@@ -73,7 +73,7 @@ def test_complete_text_is_not_continued(base, recordings):
 
 
 def test_which_functions_clamp_times(base, faster, recordings):
-    """The model ends a recording of 1.90 s at 2.00 s."""
+    """The model gives the end of a recording of 1.90 s as 2.00 s."""
     path = recordings / "LJ001-0002.flac"
     duration = len(load_audio(path)) / SAMPLE_RATE
     assert base.transcribe(path, temperature=0.0).segments[-1].end > duration

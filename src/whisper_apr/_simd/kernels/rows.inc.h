@@ -202,16 +202,16 @@ static void top_k(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n, pt
     rows_parallel(&work);
 }
 
-static float row_sum(const float *x, ptrdiff_t n, vf centre, int squared) {
+static float row_sum(const float *x, ptrdiff_t n, vf center, int squared) {
     vf sum = vf_zero();
     ptrdiff_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        vf y = vf_sub(vf_load(x + i), centre);
+        vf y = vf_sub(vf_load(x + i), center);
         sum = squared ? vf_fma(y, y, sum) : vf_add(sum, y);
     }
     float total = vf_reduce_add(sum), tail[LANES];
     if (i < n) {
-        vf y = vf_sub(vf_load_n(x + i, n - i), centre);
+        vf y = vf_sub(vf_load_n(x + i, n - i), center);
         vf_store(tail, squared ? vf_mul(y, y) : y);
         for (ptrdiff_t j = 0; j < n - i; j++) total += tail[j];
     }
