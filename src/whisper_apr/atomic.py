@@ -45,7 +45,7 @@ def write_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
         The file, open for writing in binary mode.
 
     Raises:
-        OSError: If the folder is missing or not writable, the file is read-only, a folder or a socket is in its place,
+        OSError: The folder is missing or not writable, the file is read-only, a folder or a socket is in its place,
             or the disk is full; `strerror` says which.
     """
     target, existing = _resolve(os.fspath(path))
@@ -110,7 +110,7 @@ def _resolve(name: str) -> tuple[Path, os.stat_result | None]:
         The target, and its status; None if it does not exist.
 
     Raises:
-        OSError: If the target cannot be written to.
+        OSError: The target cannot be written to.
     """
     if not os.path.basename(name):
         raise OSError(errno.EISDIR, "it is not the name of a file", name)

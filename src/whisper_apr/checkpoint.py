@@ -103,7 +103,7 @@ def make_dimensions(values: Mapping[str, object], where: str) -> ModelDimensions
         where: Names the file in error messages.
 
     Raises:
-        FormatError: If a dimension is missing, not an integer, out of range, or contradicts another.
+        FormatError: A dimension is missing, not an integer, out of range, or contradicts another.
     """
     checked: dict[str, int] = {}
     for name, limit in _LIMITS.items():
@@ -214,7 +214,7 @@ def check_shapes(dims: ModelDimensions, found: Mapping[str, tuple[int, ...]], wh
         where: Names the file in error messages.
 
     Raises:
-        FormatError: If tensors are missing or have the wrong shape; the message names them.
+        FormatError: Tensors are missing or have the wrong shape; the message names them.
     """
     shapes = expected_shapes(dims)
     missing = [name for name in shapes if name not in found]
@@ -245,7 +245,7 @@ def make_checkpoint(
         The checkpoint. Accessing a tensor that contains infinity or NaN raises FormatError.
 
     Raises:
-        FormatError: If tensors are missing, have the wrong shape, or are not floats; the message names them.
+        FormatError: Tensors are missing, have the wrong shape, or are not floats; the message names them.
     """
     shapes = expected_shapes(dims)
     check_shapes(dims, {name: tensor.shape for name, tensor in tensors.items()}, where)

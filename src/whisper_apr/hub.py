@@ -194,7 +194,7 @@ def _verify(path: Path, sha256: str | None) -> None:
             it does.
 
     Raises:
-        FormatError: If the file is damaged.
+        FormatError: The file is damaged.
     """
     blob = path.resolve()
     if sha256 is None and _SHA256.fullmatch(blob.name):
@@ -240,8 +240,8 @@ def fetch(model: HubModel, root: str | PathLike[str] | None = None) -> Path:
         The model's folder.
 
     Raises:
-        ModelNotFoundError: If the model cannot be downloaded, or the repository contains no Whisper model.
-        FormatError: If the download is damaged; it is then removed.
+        ModelNotFoundError: The model cannot be downloaded, or the repository contains no Whisper model.
+        FormatError: The download is damaged; it is then removed.
     """
     repository = _Repository(model, root)
     found = _collect_files(repository.find_cached)
@@ -328,8 +328,8 @@ def open_model(model: HubModel, dtype: str | None = None, root: str | PathLike[s
         root: Folder for downloads and conversions; None is huggingface_hub's cache and a folder beside it.
 
     Raises:
-        ModelNotFoundError: If the model cannot be downloaded.
-        FormatError: If it is damaged.
+        ModelNotFoundError: The model cannot be downloaded.
+        FormatError: It is damaged.
     """
     commit = model.revision
     if not _COMMIT.fullmatch(commit):
@@ -371,8 +371,8 @@ def find_checkpoint(
         exact: For a path, see `open_checkpoint`.
 
     Raises:
-        ModelNotFoundError: If there is no such model, or it cannot be downloaded.
-        FormatError: If it is damaged.
+        ModelNotFoundError: There is no such model, or it cannot be downloaded.
+        FormatError: It is damaged.
     """
     if name in BUNDLED:
         assets = files("whisper_apr").joinpath("assets")

@@ -45,7 +45,7 @@ class ByteReader:
             what: Names the field in the error message.
 
         Raises:
-            FormatError: If fewer bytes are left.
+            FormatError: Fewer bytes are left.
         """
         end = self.position + size
         if not self.position <= end <= len(self.data):
@@ -83,7 +83,7 @@ class ByteReader:
             what: Names a string in the error message.
 
         Raises:
-            FormatError: If a string reaches beyond the end.
+            FormatError: A string reaches beyond the end.
         """
         data, position = self.data.data, self.position  # not `read`, which is slow for 100,000 strings
         strings = []

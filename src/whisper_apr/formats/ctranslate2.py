@@ -265,7 +265,7 @@ def read_ctranslate2(path: str | PathLike[str]) -> Checkpoint:
         path: The folder, or its `model.bin`. `config.json` and the vocabulary beside it are optional.
 
     Raises:
-        FormatError: If the model is damaged, incomplete, or not a Whisper model.
+        FormatError: The model is damaged, incomplete, or not a Whisper model.
     """
     file = Path(path) / "model.bin" if Path(path).is_dir() else Path(path)
     where = str(file)

@@ -23,8 +23,8 @@ def open_checkpoint(path: str | PathLike[str], *, exact: bool = False) -> Checkp
         exact: Return ggml's quantized matrices as floats instead of requantizing them, see `read_ggml`.
 
     Raises:
-        ModelNotFoundError: If nothing exists at `path`.
-        FormatError: If the model is damaged, incomplete, or of an unsupported format.
+        ModelNotFoundError: Nothing exists at `path`.
+        FormatError: The model is damaged, incomplete, or of an unsupported format.
     """
     place = Path(path)
     if not place.exists():

@@ -21,7 +21,7 @@ def map_bytes(path: str | PathLike[str]) -> npt.NDArray[np.uint8]:
         The file's bytes. A mapped page is read from disk when it is first accessed.
 
     Raises:
-        FormatError: If the path is not a readable file.
+        FormatError: The path is not a readable file.
     """
     try:
         if not os.path.getsize(path):  # an empty file cannot be mapped
@@ -42,7 +42,7 @@ def read_json(path: Path, limit: int = MAX_JSON) -> dict[str, Any]:
         limit: Maximum size in bytes.
 
     Raises:
-        FormatError: If the file cannot be read, is larger than `limit`, or does not hold a JSON object.
+        FormatError: The file cannot be read, is larger than `limit`, or does not hold a JSON object.
     """
     try:
         size = path.stat().st_size

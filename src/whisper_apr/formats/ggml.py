@@ -174,7 +174,7 @@ def read_ggml(path: str | PathLike[str], *, exact: bool = False) -> Checkpoint:
         exact: Return quantized matrices as float32 with exactly the values that the file stands for.
 
     Raises:
-        FormatError: If the file is damaged, incomplete, or not a Whisper model in ggml's format.
+        FormatError: The file is damaged, incomplete, or not a Whisper model in ggml's format.
     """
     where = str(path)
     reader = ByteReader(map_bytes(path), where)

@@ -230,7 +230,7 @@ def read_openai(path: str | PathLike[str]) -> Checkpoint:
     """Read an openai-whisper checkpoint, `{"dims": ..., "model_state_dict": ...}`.
 
     Raises:
-        FormatError: If the file is damaged, incomplete, or not such a checkpoint.
+        FormatError: The file is damaged, incomplete, or not such a checkpoint.
     """
     where = str(path)
     content = _load(where)

@@ -35,7 +35,7 @@ def check_pickle(data: bytes, where: str) -> None:
         where: Names the file in error messages.
 
     Raises:
-        FormatError: If the pickle is cut off, has an opcode that no checkpoint needs, or nests tuples too deep.
+        FormatError: The pickle is cut off, has an opcode that no checkpoint needs, or nests tuples too deep.
     """
     import pickletools
 

@@ -124,7 +124,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         Every tensor by its name in the file, memory-mapped where it is aligned.
 
     Raises:
-        FormatError: If the file is damaged or not a safetensors file.
+        FormatError: The file is damaged or not a safetensors file.
     """
     try:
         size = path.stat().st_size
@@ -151,7 +151,7 @@ def shard_names(index: Path) -> list[str]:
     """Return the names of the shards that an index file lists, each once, sorted.
 
     Raises:
-        FormatError: If the index is damaged, or names a file outside of its own folder.
+        FormatError: The index is damaged, or names a file outside of its own folder.
     """
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
@@ -191,7 +191,7 @@ def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
             README.md are optional.
 
     Raises:
-        FormatError: If the model is damaged, incomplete, or not a Whisper model.
+        FormatError: The model is damaged, incomplete, or not a Whisper model.
     """
     folder = Path(path)
     files = [folder] if folder.is_file() else _find_weights(folder)

@@ -37,7 +37,7 @@ def normalize_url(url: str) -> str:
     A host name beyond ASCII is encoded with IDNA, other characters are percent-encoded, and the fragment is removed.
 
     Raises:
-        ModelNotFoundError: If the URL is malformed, its scheme is not http or https, or it has a user name or password.
+        ModelNotFoundError: The URL is malformed, its scheme is not http or https, or it has a user name or password.
     """
 
     def error(problem: str) -> ModelNotFoundError:

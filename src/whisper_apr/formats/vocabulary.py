@@ -38,7 +38,7 @@ def validate_vocabulary(packed: bytes, dims: ModelDimensions, where: str) -> byt
         `packed`, or nothing if it is the packaged vocabulary.
 
     Raises:
-        FormatError: If the vocabulary is damaged or does not fit the model.
+        FormatError: The vocabulary is damaged or does not fit the model.
     """
     kind = packaged_kind(dims.n_vocab)
     if kind != "unknown" and packed == packed_vocabulary(kind):
@@ -59,7 +59,7 @@ def pack_model_vocabulary(tokens: Sequence[bytes], dims: ModelDimensions, where:
         The packed ordinary tokens; nothing if there are no tokens, or if they are those of the packaged vocabulary.
 
     Raises:
-        FormatError: If the tokens do not fit the model.
+        FormatError: The tokens do not fit the model.
     """
     packaged, end = _packaged_tokens(dims), END_OF_TEXT.encode()
     if end in tokens:
@@ -103,7 +103,7 @@ def read_vocabulary(folder: Path, dims: ModelDimensions) -> bytes:
         The packed ordinary tokens; nothing if neither file exists, or if they are those of the packaged vocabulary.
 
     Raises:
-        FormatError: If a file is damaged, or its tokens do not fit the model.
+        FormatError: A file is damaged, or its tokens do not fit the model.
     """
     path = folder / "vocab.json"
     if path.exists():

@@ -73,7 +73,7 @@ def unpack_vocabulary(data: bytes, where: str = "model") -> list[bytes]:
         where: Names the file in error messages.
 
     Raises:
-        FormatError: If the data is damaged, or one of the 256 single bytes is not a token.
+        FormatError: The data is damaged, or one of the 256 single bytes is not a token.
     """
     try:
         unpacked = zlib.decompressobj().decompress(data, _MAX_BYTES)
@@ -179,7 +179,7 @@ class Encoding:
         """Return the bytes of tokens; those of a special token are its name.
 
         Raises:
-            OptionError: If an id is not in the vocabulary.
+            OptionError: An id is not in the vocabulary.
         """
         ids = list(tokens)
         for token in ids:

@@ -31,7 +31,7 @@ def tokenizer_kind(n_vocab: int, vocabulary: bytes = b"", where: str = "model") 
         where: Names the file in error messages.
 
     Raises:
-        FormatError: If the vocabulary is damaged, or its number of tokens does not fit n_vocab.
+        FormatError: The vocabulary is damaged, or its number of tokens does not fit n_vocab.
     """
     if not vocabulary:
         kind = packaged_kind(n_vocab)

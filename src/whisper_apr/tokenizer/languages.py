@@ -133,7 +133,7 @@ def to_language_code(language: str) -> str:
         language: A code or an English name, in upper or lower case: "de", "German", "Castilian".
 
     Raises:
-        OptionError: If Whisper does not know the language.
+        OptionError: Whisper does not know the language.
     """
     if isinstance(language, str):
         name = language.lower()

@@ -61,7 +61,7 @@ class Tokenizer:
         """Decode tokens to text, with timestamps such as `<|1.08|>`.
 
         Raises:
-            OptionError: If an id is not in the vocabulary.
+            OptionError: An id is not in the vocabulary.
         """
         return self.encoding.decode(tokens)
 
@@ -130,7 +130,7 @@ class Tokenizer:
         """Return the token of a language, given by code or name.
 
         Raises:
-            OptionError: If Whisper or this vocabulary does not have the language.
+            OptionError: Whisper or this vocabulary does not have the language.
         """
         code = to_language_code(language)
         if code not in self.all_language_codes:
@@ -256,7 +256,7 @@ def get_encoding(name: str = "gpt2", num_languages: int = 99, vocabulary: bytes 
         vocabulary: A model's own ordinary tokens instead of the packaged ones, see `bpe.pack_vocabulary`.
 
     Raises:
-        OptionError: If the name or the number of languages is not supported.
+        OptionError: The name or the number of languages is not supported.
         FormatError: If `vocabulary` is damaged.
     """
     if name not in ("gpt2", "multilingual"):
@@ -288,7 +288,7 @@ def get_tokenizer(
         vocabulary: A model's own ordinary tokens, see `get_encoding`.
 
     Raises:
-        OptionError: If the language or the task is unknown, or the model does not have the language.
+        OptionError: The language or the task is unknown, or the model does not have the language.
     """
     if task is not None and task not in TASKS:
         raise OptionError(f"task {task!r} is unknown: it must be 'transcribe' or 'translate'")

@@ -36,7 +36,7 @@ def unpack_block(header: Header, i: int, raw: Bytes, target: Bytes, where: str) 
         where: Names the file in error messages.
 
     Raises:
-        FormatError: If the block is damaged.
+        FormatError: The block is damaged.
     """
     if header.is_lz4[i]:
         if not simd.lz4_decode(raw.data, target.data):
@@ -104,7 +104,7 @@ class FileData:
         self._is_loaded[i] = True
 
 
-class Tensors(Mapping[str, Weight]):
+class FileTensors(Mapping[str, Weight]):
     """The tensors of a file, by their names in the file: matrices packed, all others as arrays; read-only views."""
 
     def __init__(self, header: Header, data: DataSource, where: str) -> None:

@@ -159,7 +159,7 @@ def read_header(fixed: FixedHeader, raw: bytes, where: str) -> Header:
         where: Names the file in error messages.
 
     Raises:
-        FormatError: If the header is cut off, damaged, or does not describe a Whisper model.
+        FormatError: The header is cut off, damaged, or does not describe a Whisper model.
     """
     if len(raw) < fixed.data_begin:
         raise FormatError(f"{where}: cut off: it has {len(raw)} bytes, its header alone has {fixed.data_begin}")
@@ -267,7 +267,7 @@ def tensor_layout(
         The layout, "panels" or "rows", and the dtype and shape of each array.
 
     Raises:
-        FormatError: If a tensor of this kind cannot have this dtype.
+        FormatError: A tensor of this kind cannot have this dtype.
     """
     dtypes = MATRIX_DTYPES if is_matrix else VECTOR_DTYPES
     if dtype not in dtypes:

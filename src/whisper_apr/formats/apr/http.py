@@ -91,7 +91,7 @@ class HttpFeeder:
     """Feeds a stream from a URL.
 
     Raises:
-        ModelNotFoundError: If the URL is malformed.
+        ModelNotFoundError: The URL is malformed.
     """
 
     def __init__(self, url: str) -> None:
@@ -196,8 +196,8 @@ class HttpFeeder:
         """Send the request and follow redirects.
 
         Raises:
-            ModelNotFoundError: If a redirect is refused.
-            OSError: If the request fails; HTTPError for an error status.
+            ModelNotFoundError: A redirect is refused.
+            OSError: The request fails; HTTPError for an error status.
         """
         if self._opener is None:
             self._opener = _make_opener()
@@ -330,7 +330,7 @@ def open_stream(
         another format, and ModelNotFoundError if the URL cannot be loaded.
 
     Raises:
-        ModelNotFoundError: If the URL is malformed.
+        ModelNotFoundError: The URL is malformed.
     """
     if isinstance(source, str):
         feeder = HttpFeeder(source)

@@ -8,7 +8,7 @@ from ...tokenizer.kind import tokenizer_kind
 from ..byte_reader import Bytes
 from ..files import map_bytes
 from ..vocabulary import validate_vocabulary
-from .blocks import DataSource, FileData, Tensors, read_arrays
+from .blocks import DataSource, FileData, FileTensors, read_arrays
 from .header import FIXED_SIZE, VERSION, VOCABULARY, Header, read_fixed_header, read_header
 from .v1 import build_v1_checkpoint, parse_apr_v1
 from .writer import write_apr
@@ -33,7 +33,7 @@ def read_apr(path: str | PathLike[str], *, verify: bool = True) -> Checkpoint:
         FormatError too.
 
     Raises:
-        FormatError: If the file is damaged or not an `.apr` file.
+        FormatError: The file is damaged or not an `.apr` file.
     """
     return parse_apr(map_bytes(path), str(path), verify=verify)
 
@@ -69,7 +69,7 @@ def verify_apr(path: str | PathLike[str]) -> Header:
         The file's header.
 
     Raises:
-        FormatError: If a block is damaged; the message names the first one.
+        FormatError: A block is damaged; the message names the first one.
     """
     where, raw = str(path), map_bytes(path)
     header = open_header(raw, where)
@@ -94,7 +94,7 @@ def build_checkpoint(header: Header, data: DataSource, where: str) -> Checkpoint
         )
     return Checkpoint(
         header.dims,
-        Tensors(header, data, where),
+        FileTensors(header, data, where),
         header.alignment_heads,
         header.suppress_tokens,
         vocabulary=vocabulary,

@@ -149,7 +149,7 @@ def plain_tensor(dims: ModelDimensions, tensors: Mapping[str, Weight], name: str
         name: openai-whisper's name of the tensor.
 
     Raises:
-        KeyError: If the checkpoint does not have the tensor.
+        KeyError: The checkpoint does not have the tensor.
     """
     shape = expected_shapes(dims)[name]
     if name in tensors:

@@ -96,7 +96,7 @@ class AprStream:
         """Take the next bytes of the file.
 
         Raises:
-            FormatError: If they are damaged; waiting threads get the error too.
+            FormatError: They are damaged; waiting threads get the error too.
         """
         try:
             self.accept(piece)
@@ -120,7 +120,7 @@ class AprStream:
         """Mark the end of the file.
 
         Raises:
-            FormatError: If the file is not complete; waiting threads get the error too.
+            FormatError: The file is not complete; waiting threads get the error too.
         """
         if not self.is_complete:
             expected = self._fixed.file_length if self._fixed else self.length
@@ -236,7 +236,7 @@ class AprStream:
         """The model. Waits for the header and the vocabulary; each access to a tensor waits for its data.
 
         Raises:
-            FormatError: If the file is damaged or not a model.
+            FormatError: The file is damaged or not a model.
             Exception: Whatever ended the transfer early.
         """
         self._wait(lambda: self._header is not None, "the header")
@@ -248,7 +248,7 @@ class AprStream:
         """Return whether a tensor has arrived; False before the header has.
 
         Raises:
-            KeyError: If the file has no tensor of this name.
+            KeyError: The file has no tensor of this name.
         """
         return self._header is not None and self._header.entries[name].end <= self._verified_length
 

@@ -110,7 +110,7 @@ def parse_apr_v1(data: Bytes, where: str) -> AprV1:
         The content. float32 tensors are views of `data`; int8 tensors become float32 on access.
 
     Raises:
-        FormatError: If the file is damaged or of another version.
+        FormatError: The file is damaged or of another version.
     """
     if len(data) < _HEADER.size + _CRC_BYTES:
         raise FormatError(f"{where}: cut off: it has {len(data)} bytes, fewer than a version 1 header")
@@ -253,8 +253,8 @@ def write_apr_v1(
         filterbank: The mel filterbank, `(n_mels, 201)`.
 
     Raises:
-        KeyError: If the checkpoint lacks a tensor.
-        OSError: If the file cannot be written.
+        KeyError: The checkpoint lacks a tensor.
+        OSError: The file cannot be written.
     """
     dims = checkpoint.dims
     shapes = expected_shapes(dims)

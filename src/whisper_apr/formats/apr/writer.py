@@ -55,9 +55,9 @@ def write_apr(
         license: The model's license; None takes the checkpoint's.
 
     Raises:
-        OptionError: If the dtype is unknown, the `lz4` package is missing, or the texts are too long.
-        FormatError: If the dtype cannot represent a tensor's values, or the checkpoint's tensors are damaged.
-        OSError: If the file cannot be written.
+        OptionError: The dtype is unknown, the `lz4` package is missing, or the texts are too long.
+        FormatError: The dtype cannot represent a tensor's values, or the checkpoint's tensors are damaged.
+        OSError: The file cannot be written.
     """
     if dtype is not None and dtype not in MATRIX_DTYPES:
         raise OptionError(f"dtype must be {', '.join(MATRIX_DTYPES)}, not {dtype!r}")
