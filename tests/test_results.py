@@ -107,6 +107,35 @@ def test_dictionary_has_the_keys_of_openai_whisper_only() -> None:
     assert set(TIMED.to_dict()) == {"text", "segments", "language"}
 
 
+@pytest.mark.parametrize("record", [WORD, SEGMENT, RESULT, TIMED], ids=["word", "segment", "result", "timed"])
+def test_keys_are_those_of_the_dictionary(record: Word | Segment | Transcription) -> None:
+    plain = record.to_dict()
+    assert list(record) == list(record.keys()) == list(plain) == list(dict(record))
+    assert record.keys() == plain.keys()
+    assert all(key in record for key in plain)
+    assert "words" not in SEGMENT
+    assert "words" in TIMED.segments[0]
+
+
+def test_get_has_a_default() -> None:
+    assert RESULT.get("text") == " three"
+    assert SEGMENT.get("words") is None
+    assert SEGMENT.get("words", ()) == ()
+    assert RESULT.get("save", 5) == 5
+
+
+def test_a_dictionary_is_no_layout_of_lines(tmp_path: Path) -> None:
+    for write in (TIMED.to_srt, TIMED.to_vtt, lambda options: TIMED.save(tmp_path / "a.srt", options)):
+        with pytest.raises(OptionError, match="LineOptions"):
+            write({"max_line_width": 42})  # type: ignore[operator]
+
+
+def test_save_below_a_file_says_what_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is not a folder"):
+        TIMED.save(tmp_path / "file" / "a.srt")
+
+
 def test_only_fields_are_keys() -> None:
     assert TIMED["duration"] == 2.5
     for name in ("to_dict", "save", "words", "__class__"):

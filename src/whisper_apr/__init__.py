@@ -7,6 +7,7 @@
 """
 
 import logging
+from typing import TYPE_CHECKING
 
 from . import tokenizer, utils
 from .audio import VadOptions, load_audio, log_mel_spectrogram, pad_or_trim
@@ -77,10 +78,14 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless the program configures logging
 
 
-def __getattr__(name: str) -> str:
-    """Return `__version__`, which is looked up on first use because importlib.metadata is slow to import."""
-    if name == "__version__":
-        from importlib.metadata import version
+if TYPE_CHECKING:
+    __version__: str  # and not the function, which would hide misspelled names from type checkers
+else:
 
-        return version("whisper-apr")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> str:
+        """Return `__version__`, which is looked up on first use because importlib.metadata is slow to import."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("whisper-apr")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Callable
 from textwrap import fill
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_type_hints
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,9 +39,11 @@ def list_options(*sources: Callable[..., Any]) -> Callable[[Function], Function]
             default and its description.
     """
     defaults: dict[str, Any] = {}
+    types: dict[str, Any] = {}
     docs: dict[str, str] = {}
     for source in reversed(sources):
         defaults |= {name: parameter.default for name, parameter in inspect.signature(source).parameters.items()}
+        types |= get_type_hints(source)  # a dataclass's types are those of its values, without NumPy's numbers
         docs |= documented(source)
 
     def decorate(function: Function) -> Function:
@@ -49,8 +51,8 @@ def list_options(*sources: Callable[..., Any]) -> Callable[[Function], Function]
         *own, variadic = signature.parameters.values()
         (keywords,) = get_args(variadic.annotation)  # of Unpack[...]
         listed = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=annotation)
-            for name, annotation in keywords.__annotations__.items()
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=types[name])
+            for name in keywords.__annotations__
         ]
         function.__signature__ = signature.replace(parameters=[*own, *listed])  # type: ignore[attr-defined]
         if function.__doc__:

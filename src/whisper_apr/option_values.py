@@ -20,6 +20,10 @@ import numpy as np
 from .errors import OptionError
 from .spelling import did_you_mean
 
+# Types of numeric parameters. Type checkers do not take NumPy's scalars for Python's numbers.
+IntLike = int | np.integer[Any]
+FloatLike = float | np.floating[Any] | np.integer[Any]
+
 MAX_WHOLE = 10**9  # upper limit of whole numbers unless the kind states another
 
 

@@ -8,24 +8,24 @@ from os import PathLike
 from time import perf_counter
 from typing import Any, BinaryIO, Literal, NamedTuple, Unpack, overload
 
-import numpy as np
-
 from . import simd
 from .audio import AudioLike
 from .checkpoint import Checkpoint, expected_shapes
 from .errors import AudioError, OptionError
 from .formats.urls import is_url
 from .hub import available_models, find_checkpoint
-from .inference.decode import DecodingResult, decode
+from .inference.decode import DecodingResult
+from .inference.decode import decode as decode_windows  # the methods' overloads hide these names in the class
 from .inference.keywords import DecodeKeywords, TranscribeKeywords
-from .inference.language import detect_language
+from .inference.language import IntArray
+from .inference.language import detect_language as detect
 from .inference.options import DecodingOptions
 from .inference.results import Transcription
 from .inference.transcribe import transcribe
 from .inference.transcribe_many import TranscribeManyKeywords
-from .inference.transcribe_many import transcribe_many as many  # the method's overloads hide its name in the class
+from .inference.transcribe_many import transcribe_many as many
 from .model import Whisper
-from .model.layers import FloatArray
+from .model.layers import FloatArray, Window, WindowBatch
 from .option_docs import same_as
 from .option_values import boolean, choice, function, optional, parse, path, shown
 from .tokenizer import Tokenizer
@@ -75,19 +75,37 @@ class Recognizer(Whisper):
     def __deepcopy__(self, memo: dict[int, Any]) -> "Recognizer":
         return self
 
-    @same_as(detect_language)
+    @overload
+    def detect_language(self, mel: Window, tokenizer: Tokenizer | None = None) -> tuple[int, dict[str, float]]: ...
+
+    @overload
+    def detect_language(
+        self, mel: WindowBatch, tokenizer: Tokenizer | None = None
+    ) -> tuple[IntArray, list[dict[str, float]]]: ...
+
+    @same_as(detect)
     def detect_language(
         self, mel: FloatArray, tokenizer: Tokenizer | None = None
-    ) -> tuple[np.ndarray | int, list[dict[str, float]] | dict[str, float]]:
+    ) -> tuple[IntArray | int, list[dict[str, float]] | dict[str, float]]:
         """Detect the language of a window or a batch of windows. See `whisper_apr.detect_language`."""
-        return detect_language(self, mel, tokenizer)
+        return detect(self, mel, tokenizer)
 
-    @same_as(decode)
+    @overload
+    def decode(
+        self, mel: Window, options: DecodingOptions | None = None, **changes: Unpack[DecodeKeywords]
+    ) -> DecodingResult: ...
+
+    @overload
+    def decode(
+        self, mel: WindowBatch, options: DecodingOptions | None = None, **changes: Unpack[DecodeKeywords]
+    ) -> list[DecodingResult]: ...
+
+    @same_as(decode_windows)
     def decode(
         self, mel: FloatArray, options: DecodingOptions | None = None, **changes: Unpack[DecodeKeywords]
     ) -> DecodingResult | list[DecodingResult]:
         """Decode a window or a batch of windows. See `whisper_apr.decode`."""
-        return decode(self, mel, options, **changes)
+        return decode_windows(self, mel, options, **changes)
 
     @same_as(transcribe)
     def transcribe(self, audio: AudioLike, **options: Unpack[TranscribeKeywords]) -> Transcription:
@@ -136,7 +154,7 @@ def load_model(
     in_memory: bool = False,
     *,
     compute_type: ComputeType = "default",
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> Recognizer:
     """Load a model.
 
@@ -203,7 +221,7 @@ def _load_file(name: str | PathLike[str], compute_type: ComputeType, root: str |
 
 
 def _load_stream(
-    source: str | BinaryIO, compute_type: ComputeType, on_progress: Callable[[int, int], None] | None
+    source: str | BinaryIO, compute_type: ComputeType, on_progress: Callable[[int, int], object] | None
 ) -> Recognizer:
     # imported here, as it imports urllib and ssl, which most programs do without
     from .formats.apr.http import ChangedError, open_stream

@@ -3,7 +3,8 @@
     python tests/typing/check.py [PATH ...]
 
 There must be no complaint about correct.py and about each PATH, a file or a directory. Of misuse.py, each line with a
-comment `# error: CODE RULE` must give mypy's error CODE and pyright's error RULE, and no other line any. Packages that
+comment `# error: CODE RULE` must give mypy's error CODE and pyright's error RULE, and no other line any (of a call with
+overloads, pyright may report several rules; they have commas between). Packages that
 are not installed are passed over. Needs mypy and pyright (the extra `lint`).
 """
 
@@ -36,7 +37,7 @@ def expected(checker: str) -> set[Complaint]:
     lines = MISUSE.read_text(encoding="utf-8").splitlines()
     found = ((number, _EXPECTED.search(line)) for number, line in enumerate(lines, 1))
     group = 1 if checker == "mypy" else 2
-    return {(str(MISUSE), number, match[group]) for number, match in found if match}
+    return {(str(MISUSE), number, code) for number, match in found if match for code in match[group].split(",")}
 
 
 def python_files(paths: Sequence[Path]) -> list[str]:

@@ -25,6 +25,7 @@ from whisper_apr import (
     WhisperAprError,
     WhisperModel,
     Word,
+    simd,
 )
 
 logging.getLogger("whisper_apr").setLevel(logging.INFO)
@@ -73,6 +74,27 @@ def results(result: Transcription) -> None:
             print(word.start, word.word)
 
 
+def as_dictionary(result: Transcription) -> dict[str, object]:
+    print(result.keys(), "words" in result.segments[0], result.get("language"), list(result))
+    return dict(result)
+
+
+# ---- NumPy's numbers and arrays; callbacks that return something ----
+def counted(segment: Segment) -> int:
+    return segment.id
+
+
+def numbers() -> None:
+    model.transcribe(samples, sampling_rate=np.int32(8000), beam_size=np.int64(5), temperature=np.float32(0))
+    model.transcribe(samples, temperature=np.arange(0, 1, 0.2), clip_timestamps=np.array([0.5, 2]), seed=np.uint8(1))
+    model.transcribe(samples, initial_prompt=np.array([5, 6]), clip_timestamps=[1, 2.5], language=None)
+    LiveTranscriber(model, sampling_rate=np.int64(8000), step=np.float32(0.5))
+    model.transcribe("a.wav", on_segment=counted, on_progress=print)
+    simd.linear(samples, simd.pack([[1.0, 2.0]]), [0.5], residual=[[1.0]])
+    print(simd.top_k(samples, np.int64(3)), simd.layer_norm(samples, [1.0], [0.0], np.float32(1e-5)))
+    simd.set_num_threads(np.int64(2))
+
+
 # ---- transcribe_many ----
 def many() -> None:
     all_good: Iterator[Transcription] = model.transcribe_many(["a.wav", "b.wav"], batch_size=4, journal=Journal())
@@ -90,10 +112,14 @@ def some(return_errors: bool) -> list[Transcription | AudioError]:
 def one_window() -> str:
     mel = whisper_apr.log_mel_spectrogram(whisper_apr.pad_or_trim(whisper_apr.load_audio("a.wav")))
     result = whisper_apr.decode(model, mel, DecodingOptions(language="en"), without_timestamps=True)
-    assert isinstance(result, DecodingResult)
+    checked: DecodingResult = result
+    whisper_apr.decode(model, mel).text.strip()
+    batch = np.zeros((2, 80, 3000), np.float32)
+    language, probabilities = model.detect_language(mel)
+    print(language, max(probabilities.values()), [each.text for each in model.decode(batch)])
     model.decode(mel, temperature=0.5, best_of=5, prompt="Digits:")
     print(TranscribeOptions(batch_size=4).batch_size)
-    return result.text
+    return checked.text
 
 
 # ---- live audio ----
@@ -106,6 +132,9 @@ def live() -> None:
 # ---- faster-whisper's classes ----
 def faster() -> None:
     speech = WhisperModel("digits", device="auto", compute_type="int8_float32", cpu_threads=2)
+    WhisperModel("digits", download_root=Path("models"), flash_attention=False)
+    left, right = whisper_apr.decode_audio("a.wav", split_stereo=True)
+    print(whisper_apr.decode_audio("a.wav").shape, left.shape, right.shape, whisper_apr.__version__)
     segments, info = speech.transcribe("a.wav", beam_size=5, vad_filter=True, vad_parameters={"threshold": 0.4})
     print(info.language, info.language_probability, [segment.text for segment in segments])
     segments, _ = BatchedInferencePipeline(model=speech).transcribe("a.wav", batch_size=16, word_timestamps=True)

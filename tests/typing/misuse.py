@@ -11,6 +11,8 @@ whisper_apr.load_model("digits", device="cuda")  # error: arg-type reportArgumen
 whisper_apr.load_model("digits", computetype="int8")  # error: call-arg reportCallIssue
 whisper_apr.load_model(5)  # error: arg-type reportArgumentType
 
+whisper_apr.load_modle("digits")  # error: attr-defined reportAttributeAccessIssue
+
 # ---- transcribe ----
 model.transcribe("a.wav", wrd_timestamps=True)  # error: call-arg reportCallIssue
 model.transcribe("a.wav", beam_size="5")  # error: arg-type reportArgumentType
@@ -34,9 +36,11 @@ for result in whisper_apr.transcribe_many(model, ["a.wav"], return_errors=True):
 
 # ---- decode ----
 mel = np.zeros((80, 3000), np.float32)
-whisper_apr.decode(model, mel, beamsize=5)  # error: call-arg reportCallIssue
-model.decode(mel, {"beam_size": 5})  # error: arg-type reportArgumentType
-model.decode(mel, without_timestamps="no")  # error: arg-type reportArgumentType
+whisper_apr.decode(model, mel, beamsize=5)  # error: call-overload reportCallIssue
+model.decode(mel, {"beam_size": 5})  # error: call-overload reportArgumentType,reportCallIssue
+print(model.decode(mel).segments)  # error: attr-defined reportAttributeAccessIssue
+print(whisper_apr.decode_audio("a.wav", split_stereo=True).shape)  # error: attr-defined reportAttributeAccessIssue
+model.decode(mel, without_timestamps="no")  # error: call-overload reportArgumentType,reportCallIssue
 DecodingOptions(beam_size="5")  # error: arg-type reportArgumentType
 DecodingOptions(beamsize=5)  # error: call-arg reportCallIssue
 
@@ -48,6 +52,7 @@ print(LiveTranscriber(model).push("a.wav").text)  # error: attr-defined reportAt
 
 # ---- faster-whisper's classes ----
 faster = WhisperModel("digits")
+WhisperModel("digits", devce="cpu")  # error: call-arg reportCallIssue
 WhisperModel("digits", compute_type="float")  # error: arg-type reportArgumentType
 faster.transcribe("a.wav", beam_size="5")  # error: arg-type reportArgumentType
 faster.transcribe("a.wav", wrd_timestamps=True)  # error: call-arg reportCallIssue

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .. import simd
 from ..errors import AudioError
-from ..option_values import Kind, boolean, number, optional, parse, parse_fields, whole
+from ..option_values import FloatLike, IntLike, Kind, boolean, number, optional, parse, parse_fields, whole
 from . import blocks
 from .blocks import MAX_RATE
 from .containers import AudioFile
@@ -46,9 +46,9 @@ class ReadingOptions:
         OptionError: A value is not allowed.
     """
 
-    sampling_rate: Annotated[float, RATE] = SAMPLE_RATE
+    sampling_rate: Annotated[FloatLike, RATE] = SAMPLE_RATE
     channel: Annotated[Channel, CHANNEL] = MIX
-    track: Annotated[int | None, optional(whole(0))] = None
+    track: Annotated[IntLike | None, optional(whole(0))] = None
     strict: Annotated[bool, boolean] = False
 
     def __post_init__(self) -> None:
@@ -83,7 +83,9 @@ class AudioReader:
         if isinstance(source, AudioFile):
             self._file = source
         elif isinstance(source, str | PathLike) or is_file_bytes(source) or hasattr(source, "read"):
-            self._file = AudioFile(cast(EncodedAudio, source), track=options.track, strict=options.strict)
+            self._file = AudioFile(
+                cast(EncodedAudio, source), track=cast(int | None, options.track), strict=options.strict
+            )
         elif is_samples(source):
             self._samples = as_array(source, "the array")
         elif isinstance(source, Iterable) and not isinstance(source, Mapping):
@@ -158,9 +160,9 @@ class AudioReader:
 def stream_audio(
     source: AudioLike,
     *,
-    sampling_rate: float = SAMPLE_RATE,
+    sampling_rate: FloatLike = SAMPLE_RATE,
     channel: Channel = MIX,
-    track: int | None = None,
+    track: IntLike | None = None,
     strict: bool = False,
 ) -> Iterator[FloatArray]:
     """Read a recording in blocks, so that memory use does not grow with its length.
@@ -187,9 +189,9 @@ def stream_audio(
 def load_audio(
     source: AudioLike,
     *,
-    sampling_rate: float = SAMPLE_RATE,
+    sampling_rate: FloatLike = SAMPLE_RATE,
     channel: Channel = MIX,
-    track: int | None = None,
+    track: IntLike | None = None,
     strict: bool = False,
 ) -> FloatArray:
     """Load a recording as float32 samples at 16 kHz, with full scale at 1.

@@ -60,7 +60,7 @@ def hann_window(n: int) -> FloatArray:
     return window
 
 
-class MelArray(np.ndarray):
+class MelArray(np.ndarray[tuple[int, int], np.dtype[np.float32]]):
     """The array that `log_mel_spectrogram` returns, with torch's `.to()`, which scripts for openai-whisper call."""
 
     def to(self, device: object = None) -> "MelArray":

@@ -1,11 +1,49 @@
 """decode_audio: a recording as samples."""
 
+from typing import Literal, overload
+
 import numpy as np
 
 from ..audio import SAMPLE_RATE, AudioLike, AudioReader, ReadingOptions, check_rate
 from ..audio.samples import EACH, MIX, Channel
 from ..errors import AudioError
 from ..simd import FloatArray
+
+
+@overload
+def decode_audio(
+    input_file: AudioLike,
+    sampling_rate: float = SAMPLE_RATE,
+    split_stereo: Literal[False] = False,
+    *,
+    channel: Channel = MIX,
+    track: int | None = None,
+    strict: bool = False,
+) -> FloatArray: ...
+
+
+@overload
+def decode_audio(
+    input_file: AudioLike,
+    sampling_rate: float = SAMPLE_RATE,
+    *,
+    split_stereo: Literal[True],
+    channel: Channel = MIX,
+    track: int | None = None,
+    strict: bool = False,
+) -> tuple[FloatArray, FloatArray]: ...
+
+
+@overload
+def decode_audio(
+    input_file: AudioLike,
+    sampling_rate: float,
+    split_stereo: Literal[True],
+    *,
+    channel: Channel = MIX,
+    track: int | None = None,
+    strict: bool = False,
+) -> tuple[FloatArray, FloatArray]: ...
 
 
 def decode_audio(

@@ -1,6 +1,6 @@
 """BatchedInferencePipeline: several windows of a recording decoded at once."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from ..audio import CHUNK_LENGTH, AudioLike, VadOptions, vad_kind
@@ -25,17 +25,17 @@ class BatchedKeywords(TypedDict, total=False):
     length_penalty: float
     repetition_penalty: float
     no_repeat_ngram_size: int
-    temperature: float | Sequence[float]
+    temperature: float | Iterable[float]
     compression_ratio_threshold: float | None
     log_prob_threshold: float | None
     no_speech_threshold: float | None
     condition_on_previous_text: bool
     prompt_reset_on_temperature: float
     initial_prompt: str | Iterable[int] | None
-    prefix: str | None
+    prefix: str | Iterable[int] | None
     suppress_blank: bool
-    suppress_tokens: Sequence[int] | None
-    max_initial_timestamp: float
+    suppress_tokens: Iterable[int] | None
+    max_initial_timestamp: float | None
     word_timestamps: bool
     prepend_punctuations: str
     append_punctuations: str
@@ -43,7 +43,7 @@ class BatchedKeywords(TypedDict, total=False):
     max_new_tokens: int | None
     chunk_length: int | None
     hallucination_silence_threshold: float | None
-    hotwords: str | None
+    hotwords: str | Sequence[str] | None
     language_detection_threshold: float | None
     language_detection_segments: int
     sampling_rate: float
@@ -69,7 +69,7 @@ class BatchedInferencePipeline:
         batch_size: int = 8,
         without_timestamps: bool = True,
         vad_filter: bool = True,
-        vad_parameters: VadOptions | dict[str, Any] | None = None,
+        vad_parameters: VadOptions | Mapping[str, Any] | None = None,
         clip_timestamps: Clips = None,
         **options: Unpack[BatchedKeywords],
     ) -> tuple[Iterator[Segment], TranscriptionInfo]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from .. import simd
 from ..audio import CHUNK_LENGTH, SAMPLE_RATE, AudioLike, VadOptions, vad_kind
@@ -21,7 +21,7 @@ from ..tokenizer import LANGUAGES, Task
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
-Clips = str | Sequence[float | Mapping[str, float]] | None
+Clips = str | Iterable[float | Mapping[str, float]] | None
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,20 @@ class TranscriptionInfo:
     vad_options: VadOptions | None
 
 
-def _expect_cached(name: str, root: str | None) -> None:
+def _expect_cached(name: str, root: str | PathLike[str] | None) -> None:
     model = find_model(name)
     if model is not None and cached_folder(model, root) is None and not converted_files(model, root):
         raise ModelNotFoundError(f"{name}: not in the cache; without local_files_only it would be downloaded")
+
+
+class UnsupportedKeywords(TypedDict, total=False):
+    """Arguments of faster-whisper's `WhisperModel` that must be None or empty here."""
+
+    files: Mapping[str, Any] | None
+    use_auth_token: str | bool | None
+    max_queued_batches: int
+    flash_attention: bool
+    tensor_parallel: bool
 
 
 class WhisperModel:
@@ -68,10 +78,10 @@ class WhisperModel:
         compute_type: ComputeType = "default",
         cpu_threads: int = 0,
         num_workers: int = 1,
-        download_root: str | None = None,
+        download_root: str | PathLike[str] | None = None,
         local_files_only: bool = False,
         revision: str | None = None,
-        **unsupported: Any,
+        **unsupported: Unpack[UnsupportedKeywords],
     ) -> None:
         """Load a model.
 
@@ -132,29 +142,29 @@ class WhisperModel:
         length_penalty: float = 1,
         repetition_penalty: float = 1,
         no_repeat_ngram_size: int = 0,
-        temperature: float | Sequence[float] = TEMPERATURES,
+        temperature: float | Iterable[float] = TEMPERATURES,
         compression_ratio_threshold: float | None = 2.4,
         log_prob_threshold: float | None = -1.0,
         no_speech_threshold: float | None = 0.6,
         condition_on_previous_text: bool = True,
         prompt_reset_on_temperature: float = 0.5,
         initial_prompt: str | Iterable[int] | None = None,
-        prefix: str | None = None,
+        prefix: str | Iterable[int] | None = None,
         suppress_blank: bool = True,
-        suppress_tokens: Sequence[int] | None = (-1,),
+        suppress_tokens: Iterable[int] | None = (-1,),
         without_timestamps: bool = False,
-        max_initial_timestamp: float = 1.0,
+        max_initial_timestamp: float | None = 1.0,
         word_timestamps: bool = False,
         prepend_punctuations: str = PREPENDED,
         append_punctuations: str = APPENDED,
         multilingual: bool = False,
         vad_filter: bool = False,
-        vad_parameters: VadOptions | dict[str, Any] | None = None,
+        vad_parameters: VadOptions | Mapping[str, Any] | None = None,
         max_new_tokens: int | None = None,
         chunk_length: int | None = None,
         clip_timestamps: Clips = "0",
         hallucination_silence_threshold: float | None = None,
-        hotwords: str | None = None,
+        hotwords: str | Sequence[str] | None = None,
         language_detection_threshold: float | None = 0.5,
         language_detection_segments: int = 1,
         batch_size: int | None = None,
@@ -293,7 +303,7 @@ class WhisperModel:
         audio: AudioLike | None = None,
         features: FloatArray | None = None,
         vad_filter: bool = False,
-        vad_parameters: VadOptions | dict[str, Any] | None = None,
+        vad_parameters: VadOptions | Mapping[str, Any] | None = None,
         language_detection_segments: int = 1,
         language_detection_threshold: float = 0.5,
         sampling_rate: float = SAMPLE_RATE,

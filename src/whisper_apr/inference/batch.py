@@ -47,7 +47,7 @@ class BatchDecoder:
         self,
         decoder: FallbackDecoder,
         size: int,
-        check_cancelled: Callable[[], None],
+        check_cancelled: Callable[[], object],
         detector: LanguageDetector | None = None,
         aligner: Aligner | None = None,
         journal: Journal | None = None,

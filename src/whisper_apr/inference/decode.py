@@ -6,7 +6,7 @@ Names, rules and defaults are those of openai-whisper's decoding.py.
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Unpack
+from typing import Any, Unpack, overload
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ..audio import CHUNK_LENGTH
 from ..errors import OptionError
 from ..model import Whisper
 from ..model.decoder import DecoderCache
+from ..model.layers import Window, WindowBatch
 from ..option_docs import list_options
 from ..option_values import refuse_unknown, shown
 from .hotwords import HotwordBias, hotword_prompt
@@ -213,7 +214,7 @@ class DecodingTask:
         prompts: list[list[int]],
         prefixes: list[tuple[int, ...]],
         sot_from_end: int,
-        check_cancelled: Callable[[], None],
+        check_cancelled: Callable[[], object],
     ) -> tuple[list[tuple[Candidates, list[float]]], FloatArray]:
         """Return each audio's candidates with their log-probabilities, and the no-speech probabilities `(n_audio,)`.
 
@@ -259,7 +260,7 @@ class DecodingTask:
     def run(
         self,
         mel: FloatArray,
-        check_cancelled: Callable[[], None] = lambda: None,
+        check_cancelled: Callable[[], object] = lambda: None,
         requests: Sequence[Request] | None = None,
     ) -> list[DecodingResult]:
         """Decode a batch of windows. A window's result does not depend on the rest of the batch.
@@ -328,6 +329,18 @@ class DecodingTask:
         return languages, probabilities
 
 
+@overload
+def decode(
+    model: Whisper, mel: Window, options: DecodingOptions | None = None, **changes: Unpack[DecodeKeywords]
+) -> DecodingResult: ...
+
+
+@overload
+def decode(
+    model: Whisper, mel: WindowBatch, options: DecodingOptions | None = None, **changes: Unpack[DecodeKeywords]
+) -> list[DecodingResult]: ...
+
+
 @list_options(DecodingOptions)
 def decode(
     model: Whisper, mel: FloatArray, options: DecodingOptions | None = None, **changes: Unpack[DecodeKeywords]
@@ -350,6 +363,7 @@ def decode(
     if options is not None and not isinstance(options, DecodingOptions):
         raise OptionError(f"options must be a DecodingOptions, or None, not {shown(options)}")
     refuse_unknown("decoding options", changes, DecodingOptions.__dataclass_fields__)
-    options = replace(options or DecodingOptions(), **changes)
+    given: dict[str, Any] = {**changes}
+    options = replace(options or DecodingOptions(), **given)
     results = DecodingTask(model, options).run(mel[None] if mel.ndim == 2 else mel)
     return results[0] if mel.ndim == 2 else results

@@ -56,7 +56,7 @@ class FallbackDecoder:
         return self._tasks[0].max_prompt_tokens
 
     def __call__(
-        self, features: FloatArray, requests: Sequence[Request], check_cancelled: Callable[[], None]
+        self, features: FloatArray, requests: Sequence[Request], check_cancelled: Callable[[], object]
     ) -> list[DecodingResult]:
         """Decode windows, and decode those that fail again together at the next temperature.
 

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from ..audio import VadOptions
 from ..audio.samples import Channel
+from ..option_values import FloatLike, IntLike
 from ..tokenizer import Task
 from .options import WordTiming
 from .results import Progress, Segment
@@ -20,51 +21,51 @@ class WindowKeywords(TypedDict, total=False):
 
     task: Task
     language: str | None
-    sample_len: int | None
-    best_of: int | None
-    beam_size: int | None
-    patience: float | None
-    length_penalty: float | None
-    prefix: str | Sequence[int] | None
-    suppress_tokens: str | Iterable[int] | None
+    sample_len: IntLike | None
+    best_of: IntLike | None
+    beam_size: IntLike | None
+    patience: FloatLike | None
+    length_penalty: FloatLike | None
+    prefix: str | Iterable[IntLike] | None
+    suppress_tokens: str | Iterable[IntLike] | None
     suppress_blank: bool
     without_timestamps: bool
-    max_initial_timestamp: float | None
+    max_initial_timestamp: FloatLike | None
     fp16: bool
-    repetition_penalty: float
-    no_repeat_ngram_size: int
+    repetition_penalty: FloatLike
+    no_repeat_ngram_size: IntLike
     hotwords: str | Sequence[str] | None
-    hotword_bias: float
-    seed: int | None
+    hotword_bias: FloatLike
+    seed: IntLike | None
 
 
 class DecodeKeywords(WindowKeywords, total=False):
     """Keyword arguments of `decode`: the fields of DecodingOptions."""
 
-    temperature: float
-    prompt: str | Sequence[int] | None
+    temperature: FloatLike
+    prompt: str | Iterable[IntLike] | None
 
 
 class SpeechKeywords(WindowKeywords, total=False):
     """Options that apply to recordings and to live speech."""
 
-    temperature: float | Sequence[float]
-    compression_ratio_threshold: float | None
-    logprob_threshold: float | None
-    no_speech_threshold: float | None
+    temperature: FloatLike | Iterable[FloatLike]
+    compression_ratio_threshold: FloatLike | None
+    logprob_threshold: FloatLike | None
+    no_speech_threshold: FloatLike | None
     condition_on_previous_text: bool
-    initial_prompt: str | Sequence[int] | None
+    initial_prompt: str | Iterable[IntLike] | None
     carry_initial_prompt: bool
     word_timestamps: bool
     word_timing: WordTiming
     clamp_times: bool
     prepend_punctuations: str
     append_punctuations: str
-    hallucination_silence_threshold: float | None
+    hallucination_silence_threshold: FloatLike | None
     languages: Sequence[str] | None
     multilingual: bool
-    language_detection_segments: int
-    language_detection_threshold: float
+    language_detection_segments: IntLike
+    language_detection_threshold: FloatLike
     vad_filter: bool
     vad_parameters: VadOptions | Mapping[str, Any] | None
 
@@ -72,28 +73,28 @@ class SpeechKeywords(WindowKeywords, total=False):
 class LiveKeywords(SpeechKeywords, total=False):
     """Options of LiveTranscriber besides its own."""
 
-    batch_size: int | None
+    batch_size: IntLike | None
 
 
 class RecordingKeywords(SpeechKeywords, total=False):
     """Options for recordings except `batch_size`, which differs between `transcribe` and `transcribe_many`."""
 
-    initial_prefix: str | Sequence[int] | None
-    clip_timestamps: str | Sequence[float | Mapping[str, float]] | None
+    initial_prefix: str | Iterable[IntLike] | None
+    clip_timestamps: str | Iterable[FloatLike | Mapping[str, FloatLike]] | None
 
 
 class OptionKeywords(RecordingKeywords, total=False):
     """All fields of TranscribeOptions, and those of DecodingOptions that are the same for all windows."""
 
-    batch_size: int | None
+    batch_size: IntLike | None
 
 
 class ReadingKeywords(TypedDict, total=False):
     """Fields of ReadingOptions."""
 
-    sampling_rate: float
+    sampling_rate: FloatLike
     channel: Channel
-    track: int | None
+    track: IntLike | None
     strict: bool
 
 
@@ -101,6 +102,6 @@ class TranscribeKeywords(OptionKeywords, ReadingKeywords, total=False):
     """Keyword arguments of `transcribe`."""
 
     verbose: bool | None
-    on_segment: Callable[[Segment], None] | None
-    on_progress: Callable[[Progress], None] | None
-    check_cancelled: Callable[[], None]
+    on_segment: Callable[[Segment], object] | None
+    on_progress: Callable[[Progress], object] | None
+    check_cancelled: Callable[[], object]

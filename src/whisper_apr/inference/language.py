@@ -1,7 +1,7 @@
 """Detect the language of speech."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from .. import simd
 from ..errors import OptionError
 from ..model import Whisper
+from ..model.layers import Window, WindowBatch
 from ..tokenizer import Task, Tokenizer, get_tokenizer, to_language_code
 from .search import check_logits
 
@@ -29,7 +30,7 @@ def tokenizer_of(model: Whisper, language: str | None = None, task: Task | None 
     )
 
 
-def encode(model: Whisper, mel: FloatArray, check_cancelled: Callable[[], None] = lambda: None) -> FloatArray:
+def encode(model: Whisper, mel: FloatArray, check_cancelled: Callable[[], object] = lambda: None) -> FloatArray:
     """Return features `(batch, 1500, n_state)` of `mel` `(batch, n_mels, 3000)`, which may be features already."""
     is_features = mel.shape[-2:] == (model.dims.n_audio_ctx, model.dims.n_audio_state)
     return mel if is_features else model.encoder(np.asarray(mel, np.float32), check_cancelled)
@@ -46,6 +47,18 @@ def start_probabilities(model: Whisper, features: FloatArray, tokenizer: Tokeniz
 def by_code(probabilities: FloatArray, tokenizer: Tokenizer) -> dict[str, float]:
     """Return the probabilities `(n_language,)` by the languages' codes."""
     return dict(zip(tokenizer.all_language_codes, map(float, probabilities), strict=True))
+
+
+@overload
+def detect_language(
+    model: Whisper, mel: Window, tokenizer: Tokenizer | None = None
+) -> tuple[int, dict[str, float]]: ...
+
+
+@overload
+def detect_language(
+    model: Whisper, mel: WindowBatch, tokenizer: Tokenizer | None = None
+) -> tuple[IntArray, list[dict[str, float]]]: ...
 
 
 def detect_language(

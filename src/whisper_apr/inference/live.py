@@ -21,7 +21,7 @@ from ..audio.samples import CHANNEL, EACH, MIX, Channel, ChannelSelector, as_arr
 from ..errors import OptionError
 from ..model import Whisper
 from ..option_docs import list_options
-from ..option_values import boolean, kinds_of, number, parse, parse_fields
+from ..option_values import FloatLike, boolean, kinds_of, number, parse, parse_fields
 from ..simd import FloatArray
 from .bounds import clamp_words
 from .keywords import LiveKeywords
@@ -112,12 +112,12 @@ class LiveTranscriber:
         self,
         model: Whisper,
         *,
-        sampling_rate: float = SAMPLE_RATE,
+        sampling_rate: FloatLike = SAMPLE_RATE,
         channel: Channel = MIX,
         strict: bool = False,
-        step: float = 1.0,
+        step: FloatLike = 1.0,
         vad_options: VadOptions | Mapping[str, Any] | None = None,
-        check_cancelled: Callable[[], None] = lambda: None,
+        check_cancelled: Callable[[], object] = lambda: None,
         **options: Unpack[LiveKeywords],
     ) -> None:
         """Prepare to transcribe live audio.

@@ -159,8 +159,8 @@ class DecodingOptions:
     beam_size: Annotated[int | None, optional(whole(1, MAX_GROUP))] = None
     patience: Annotated[float | None, optional(number(above=0, high=MAX_GROUP))] = None
     length_penalty: Annotated[float | None, optional(number(0, 1))] = None
-    prompt: Annotated[str | Sequence[int] | None, PROMPT] = None
-    prefix: Annotated[str | Sequence[int] | None, PROMPT] = None
+    prompt: Annotated[str | Iterable[int] | None, PROMPT] = None
+    prefix: Annotated[str | Iterable[int] | None, PROMPT] = None
     suppress_tokens: Annotated[str | Iterable[int] | None, SUPPRESSED] = "-1"
     suppress_blank: Annotated[bool, boolean] = True
     without_timestamps: Annotated[bool, boolean] = False
@@ -233,15 +233,15 @@ class TranscribeOptions:
         vad_parameters: With `vad_filter`, a VadOptions or a dictionary of its fields. None is the defaults.
     """
 
-    temperature: Annotated[float | Sequence[float], TEMPERATURES] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    temperature: Annotated[float | Iterable[float], TEMPERATURES] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     compression_ratio_threshold: Annotated[float | None, optional(number(infinite=True))] = 2.4
     logprob_threshold: Annotated[float | None, optional(number(infinite=True))] = -1.0
     no_speech_threshold: Annotated[float | None, optional(number(infinite=True))] = 0.6
     condition_on_previous_text: Annotated[bool, boolean] = True
-    initial_prompt: Annotated[str | Sequence[int] | None, PROMPT] = None
+    initial_prompt: Annotated[str | Iterable[int] | None, PROMPT] = None
     carry_initial_prompt: Annotated[bool, boolean] = False
-    initial_prefix: Annotated[str | Sequence[int] | None, PROMPT] = None
-    clip_timestamps: Annotated[str | Sequence[float | Mapping[str, float]] | None, CLIPS] = "0"
+    initial_prefix: Annotated[str | Iterable[int] | None, PROMPT] = None
+    clip_timestamps: Annotated[str | Iterable[float | Mapping[str, float]] | None, CLIPS] = "0"
     word_timestamps: Annotated[bool, boolean] = False
     word_timing: Annotated[WordTiming, choice(*WORD_TIMINGS)] = "default"
     clamp_times: Annotated[bool, boolean] = False
@@ -319,7 +319,7 @@ def split_options(options: dict[str, Any]) -> tuple[TranscribeOptions, tuple[Dec
     return recording, tuple(attempts)
 
 
-def prompt_tokens(name: str, value: str | Sequence[int] | None, tokenizer: Tokenizer, n_token: int) -> list[int]:
+def prompt_tokens(name: str, value: str | Iterable[int] | None, tokenizer: Tokenizer, n_token: int) -> list[int]:
     """Return the tokens of a prompt or prefix; text is encoded with one space before it.
 
     Args:

@@ -1,6 +1,7 @@
 """The results of a transcription. All times are seconds from the beginning of the recording."""
 
 import io
+from collections.abc import Iterator, KeysView
 from dataclasses import Field, asdict, dataclass
 from html import escape
 from os import PathLike
@@ -15,7 +16,10 @@ REPR_LENGTH = 60  # characters of the text in a transcription's repr
 
 
 class _Record:
-    """Access to fields as attributes and, as in openai-whisper's dictionaries, by key."""
+    """Access to fields as attributes and, as in openai-whisper's dictionaries, by key.
+
+    The keys that are listed are those of `to_dict`, which are openai-whisper's.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -23,6 +27,21 @@ class _Record:
         if key not in self.__dataclass_fields__:
             raise KeyError(key)
         return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
+    def keys(self) -> KeysView[str]:
+        """Return the keys of `to_dict`."""
+        return dict.fromkeys(name for name in self.__dataclass_fields__ if getattr(self, name) is not None).keys()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a field; `default` if it is None or there is no such field."""
+        value = getattr(self, key) if key in self.__dataclass_fields__ else None
+        return default if value is None else value
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dictionaries and lists of plain values, without the fields that are None."""
@@ -131,6 +150,10 @@ class Transcription(_Record):
             "segments": tuple(segment.to_dict() for segment in self.segments),
             "language": self.language,
         }
+
+    def keys(self) -> KeysView[str]:
+        """Return the keys of `to_dict`: text, segments and language."""
+        return dict.fromkeys(("text", "segments", "language")).keys()
 
     def to_srt(self, options: LineOptions | None = None) -> str:
         """Return SubRip subtitles.

@@ -22,7 +22,7 @@ class Spectrogram:
     every frame is limited by. Frames are then read forward by `read`, which starts another pass to go back.
     """
 
-    def __init__(self, blocks: Blocks, n_mels: int, check_cancelled: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, blocks: Blocks, n_mels: int, check_cancelled: Callable[[], object] = lambda: None) -> None:
         """Make a spectrogram.
 
         Args:

@@ -12,7 +12,7 @@ from ..audio.samples import EACH, MIX, Channel
 from ..errors import OptionError
 from ..model import Whisper
 from ..option_docs import list_options
-from ..option_values import boolean, function, optional, parse
+from ..option_values import FloatLike, IntLike, boolean, function, optional, parse
 from ..output import format_timestamp, prefix_speaker
 from .audio_source import Blocks, open_channels
 from .batch import BatchDecoder, split_clips
@@ -47,7 +47,7 @@ def _clips(seconds: tuple[float, ...] | None, content_frames: int) -> list[tuple
 class Pipeline:
     """A model and checked options, ready to transcribe any number of recordings."""
 
-    def __init__(self, model: Whisper, check_cancelled: Callable[[], None], options: dict[str, Any]) -> None:
+    def __init__(self, model: Whisper, check_cancelled: Callable[[], object], options: dict[str, Any]) -> None:
         """Check the options and prepare the decoder.
 
         Args:
@@ -59,7 +59,7 @@ class Pipeline:
             OptionError: An option is unknown, not allowed, or not supported by the model.
         """
         self.model = model
-        self.check_cancelled: Callable[[], None] = parse("check_cancelled", function, check_cancelled)
+        self.check_cancelled: Callable[[], object] = parse("check_cancelled", function, check_cancelled)
         self.options, attempts = split_options(options)
         self.decoder = FallbackDecoder(model, self.options, attempts)
         self.task, language = attempts[0].task, attempts[0].language
@@ -217,7 +217,7 @@ class TranscriptionJob:
         del channel  # releases the audio while the last sequence is decoded
         yield previous
 
-    def segments(self, on_progress: Callable[[Progress], None] | None = None) -> Iterator[Segment]:
+    def segments(self, on_progress: Callable[[Progress], object] | None = None) -> Iterator[Segment]:
         """Yield the segments as they are decoded. May be called once.
 
         Args:
@@ -241,12 +241,12 @@ def transcriber(
     model: Whisper,
     audio: AudioLike,
     *,
-    sampling_rate: float = SAMPLE_RATE,
+    sampling_rate: FloatLike = SAMPLE_RATE,
     channel: Channel = MIX,
-    track: int | None = None,
+    track: IntLike | None = None,
     strict: bool = False,
     allow_empty: bool = False,
-    check_cancelled: Callable[[], None] = lambda: None,
+    check_cancelled: Callable[[], object] = lambda: None,
     **options: Any,
 ) -> TranscriptionJob:
     """Open a recording, detect its language, and return a job whose `segments()` decodes it.
@@ -277,13 +277,13 @@ def transcribe(
     audio: AudioLike,
     *,
     verbose: bool | None = None,
-    sampling_rate: float = SAMPLE_RATE,
+    sampling_rate: FloatLike = SAMPLE_RATE,
     channel: Channel = MIX,
-    track: int | None = None,
+    track: IntLike | None = None,
     strict: bool = False,
-    on_segment: Callable[[Segment], None] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    check_cancelled: Callable[[], None] = lambda: None,
+    on_segment: Callable[[Segment], object] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
+    check_cancelled: Callable[[], object] = lambda: None,
     **options: Unpack[OptionKeywords],
 ) -> Transcription:
     """Transcribe a recording of any length, which is read in blocks.

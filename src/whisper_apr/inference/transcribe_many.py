@@ -10,7 +10,7 @@ from ..audio.samples import MIX, Channel
 from ..errors import AudioError, OptionError
 from ..model import Whisper
 from ..option_docs import list_options
-from ..option_values import boolean, function, optional, parse, shown, whole
+from ..option_values import FloatLike, IntLike, boolean, function, optional, parse, shown, whole
 from .journal import Journal
 from .keywords import ReadingKeywords, RecordingKeywords
 from .options import DecodingOptions, TranscribeOptions
@@ -25,11 +25,11 @@ Result = Transcription | AudioError
 class TranscribeManyKeywords(RecordingKeywords, ReadingKeywords, total=False):
     """Keyword arguments of `transcribe_many` besides `return_errors`."""
 
-    batch_size: int
+    batch_size: IntLike
     independent_windows: bool
-    on_segment: Callable[[int, Segment], None] | None
-    on_progress: Callable[[int, Progress], None] | None
-    check_cancelled: Callable[[], None]
+    on_segment: Callable[[int, Segment], object] | None
+    on_progress: Callable[[int, Progress], object] | None
+    check_cancelled: Callable[[], object]
     journal: Journal | None
 
 
@@ -54,24 +54,23 @@ def transcribe_many(
     model: Whisper,
     audios: Iterable[AudioLike],
     *,
-    batch_size: int = 8,
+    batch_size: IntLike = 8,
     independent_windows: bool = False,
     return_errors: bool = False,
-    sampling_rate: float = SAMPLE_RATE,
+    sampling_rate: FloatLike = SAMPLE_RATE,
     channel: Channel = MIX,
-    track: int | None = None,
+    track: IntLike | None = None,
     strict: bool = False,
-    on_segment: Callable[[int, Segment], None] | None = None,
-    on_progress: Callable[[int, Progress], None] | None = None,
-    check_cancelled: Callable[[], None] = lambda: None,
+    on_segment: Callable[[int, Segment], object] | None = None,
+    on_progress: Callable[[int, Progress], object] | None = None,
+    check_cancelled: Callable[[], object] = lambda: None,
     journal: Journal | None = None,
     **options: Unpack[RecordingKeywords],
 ) -> Iterator[Result]:
     """Transcribe several recordings together and yield their results in order.
 
     Every result equals that of `transcribe(model, audio, **options)`. A recording is opened when a place in the batch
-    is
-    free: `audios` may be a generator, and at most `batch_size` recordings are open.
+    is free: `audios` may be a generator, and at most `batch_size` recordings are open.
 
     Args:
         model: The model, from `load_model`.
@@ -113,7 +112,7 @@ def transcribe_many(
     batched = {"batch_size": batch_size} if independent_windows else {}
     pipeline = Pipeline(model, check_cancelled, {**options, **batched})
     reading = ReadingOptions(sampling_rate, channel, track, strict)
-    results = _ManyJob(pipeline, reading, on_segment, on_progress).results(audios, batch_size, journal)
+    results = _ManyJob(pipeline, reading, on_segment, on_progress).results(audios, int(batch_size), journal)
     return results if return_errors else map(_raise_error, results)
 
 
@@ -145,8 +144,8 @@ class _ManyJob:
         self,
         pipeline: Pipeline,
         reading: ReadingOptions,
-        on_segment: Callable[[int, Segment], None] | None,
-        on_progress: Callable[[int, Progress], None] | None,
+        on_segment: Callable[[int, Segment], object] | None,
+        on_progress: Callable[[int, Progress], object] | None,
     ) -> None:
         self._pipeline = pipeline
         self._reading = reading

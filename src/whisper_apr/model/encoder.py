@@ -96,7 +96,7 @@ class AudioEncoder:
         self.norm = LayerNorm(tensors, "encoder.ln_post")
         self.n_hidden = max(block.mlp.up.weight.shape[0] for block in self.blocks)
 
-    def __call__(self, mel: FloatArray, check_cancelled: Callable[[], None] = lambda: None) -> FloatArray:
+    def __call__(self, mel: FloatArray, check_cancelled: Callable[[], object] = lambda: None) -> FloatArray:
         """Return the features of windows, `(batch, n_audio_ctx, n_audio_state)`.
 
         Args:

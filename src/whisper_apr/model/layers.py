@@ -9,6 +9,9 @@ from .. import simd
 from ..errors import FormatError
 
 FloatArray = simd.FloatArray
+# the spectrogram or the features of one window and of a batch, for type checkers, which tell them apart by their shape
+Window = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+WindowBatch = np.ndarray[tuple[int, int, int], np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)

@@ -267,6 +267,8 @@ def write(result: Result, format: str, file: TextIO, options: LineOptions | None
     Raises:
         OptionError: The format does not exist, or the result has no segments or invalid times.
     """
+    if options is not None and not isinstance(options, LineOptions):
+        raise OptionError(f"options must be a LineOptions, or None, not {type(options).__name__}")
     output, plain = _output_format(format), _as_dict(result)
     checked = plain if output.takes_any else _check_result(plain, output.needs_times)
     output.write(checked, file, options or LineOptions())
@@ -306,7 +308,10 @@ def write_files(
 def write_file(result: Result, format: str, path: str | PathLike[str], options: LineOptions | None = None) -> None:
     """Write a transcription to a file with any name, in other respects as `write_files` does."""
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(path).parent
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{os.fspath(path)} cannot be written: '{folder}' is not a folder")
+        folder.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as raw:
             file = io.TextIOWrapper(raw, encoding="utf-8", newline="")  # the same bytes on every system
             write(result, format, file, options)

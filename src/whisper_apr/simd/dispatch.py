@@ -7,7 +7,7 @@ which has the same functions in NumPy.
 import os
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any
+from typing import Any, SupportsIndex
 
 from ..errors import BackendError
 from . import reference
@@ -86,7 +86,7 @@ def use_backend(name: str) -> _BackendSwitch:
     return switch
 
 
-def set_num_threads(n: int) -> None:
+def set_num_threads(n: SupportsIndex) -> None:
     """Set the number of threads that the compiled kernels use. No result depends on it.
 
     Args:

@@ -1,6 +1,6 @@
 """Matrix products and operations on rows; LZ4 decoding; and loops that measure the limits of the machine."""
 
-from typing import Literal, get_args
+from typing import Literal, SupportsFloat, SupportsIndex, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +29,10 @@ MAX_TASKS = 1 << 24  # of run_peak
 def linear(
     x: npt.ArrayLike,
     weight: PackedMatrix,
-    bias: FloatArray | None = None,
+    bias: npt.ArrayLike | None = None,
     *,
     gelu: bool = False,
-    residual: FloatArray | None = None,
+    residual: npt.ArrayLike | None = None,
     out: FloatArray | None = None,
 ) -> FloatArray:
     """Compute `gelu(x @ weight.T + bias) + residual`, where bias, GELU and residual are optional.
@@ -219,7 +219,7 @@ def argmax(x: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return out
 
 
-def top_k(x: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
+def top_k(x: npt.ArrayLike, k: SupportsIndex) -> npt.NDArray[np.int64]:
     """Return the indices of the k largest elements along the last axis.
 
     Args:
@@ -243,7 +243,12 @@ def top_k(x: npt.ArrayLike, k: int) -> npt.NDArray[np.int64]:
 
 
 def layer_norm(
-    x: npt.ArrayLike, weight: FloatArray, bias: FloatArray, eps: float = 1e-5, *, out: FloatArray | None = None
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike,
+    eps: SupportsFloat = 1e-5,
+    *,
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """Normalize the last axis: `(x - mean) / sqrt(variance + eps) * weight + bias`.
 
@@ -323,7 +328,7 @@ def lz4_decode(source: memoryview, target: memoryview) -> bool:
 # ---- limits of the machine ------------------------------------------------------------------------------------------
 
 
-def run_peak(n_task: int, kind: Operand = "float32") -> float:
+def run_peak(n_task: SupportsIndex, kind: Operand = "float32") -> float:
     """Run multiply-adds on registers only, on all threads, to measure the machine's peak arithmetic rate.
 
     Args:
@@ -348,7 +353,7 @@ def run_peak(n_task: int, kind: Operand = "float32") -> float:
     return float(out[:, 1].sum(dtype=np.float64))
 
 
-def read_all(x: FloatArray, times: int = 1) -> None:
+def read_all(x: npt.ArrayLike, times: SupportsIndex = 1) -> None:
     """Read every element of an array, on all threads, to measure memory bandwidth.
 
     Args:

@@ -216,7 +216,7 @@ def _in_panels(per_output: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return result
 
 
-def pack(weight: Weight) -> PackedMatrix:
+def pack(weight: Weight | npt.ArrayLike) -> PackedMatrix:
     """Pack a weight for `simd.linear`.
 
     Args:

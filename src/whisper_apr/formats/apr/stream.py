@@ -20,7 +20,7 @@ from .blocks import unpack_block
 from .header import BLOCK_SIZE, FIXED_SIZE, MAGIC, FixedHeader, Header, block_size, read_fixed_header, read_header
 from .reader import build_checkpoint, is_version_2
 
-Progress = Callable[[int, int], None]  # bytes received, bytes in total
+Progress = Callable[[int, int], object]  # bytes received, bytes in total
 
 HAS_THREADS = sys.platform != "emscripten"
 PIECE = 64 << 10  # bytes read from a feeder's source at a time
