@@ -11,7 +11,7 @@ import pytest
 import models
 import whisper_apr
 from recordings import DATA, speech
-from whisper_apr import Recognizer, WhisperModel, load_model
+from whisper_apr import Recognizer, WhisperModel, load_model, recognizer
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.apr import write_apr
 
@@ -24,6 +24,23 @@ def small(tmp_path: Path) -> Path:
 def test_repr_is_one_line_with_name_languages_size_and_type(model: Recognizer, small: Path) -> None:
     assert repr(model) == "Recognizer('digits', multilingual, 9M parameters, float32)"
     assert repr(load_model(small, compute_type="int8")).startswith(f"Recognizer({str(small)!r}, ")
+
+
+def test_repr_of_a_model_from_a_url_hides_the_query(small: Path) -> None:
+    model = Recognizer(open_checkpoint(small))
+    model._origin = recognizer._Origin("https://example.org/small.apr?token=secret", "default", None)
+    assert repr(model).startswith("Recognizer('https://example.org/small.apr', ")
+
+
+def test_reprs_are_short(model: Recognizer) -> None:
+    faster = WhisperModel("digits")
+    assert repr(faster) == f"WhisperModel({model!r})"
+    assert repr(whisper_apr.BatchedInferencePipeline(faster)) == f"BatchedInferencePipeline({faster!r})"
+    _, info = faster.transcribe(DATA / "en.wav")
+    decoded = model.decode(whisper_apr.log_mel_spectrogram(whisper_apr.pad_or_trim(speech("en"))))
+    for value in (info, decoded, whisper_apr.simd.pack(np.zeros((500, 500)))):
+        assert "\n" not in repr(value)
+        assert len(repr(value)) < 500
 
 
 def test_a_named_model_pickles_by_its_name(model: Recognizer) -> None:

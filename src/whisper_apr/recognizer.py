@@ -12,7 +12,7 @@ from . import simd
 from .audio import AudioLike
 from .checkpoint import Checkpoint, expected_shapes
 from .errors import AudioError, OptionError
-from .formats.urls import is_url
+from .formats.urls import is_url, redact_url
 from .hub import available_models, find_checkpoint
 from .inference.decode import DecodingResult
 from .inference.decode import decode as decode_windows  # the methods' overloads hide these names in the class
@@ -55,7 +55,10 @@ class Recognizer(Whisper):
         self._origin: _Origin | None = None  # set by `load_model` unless it read a file object
 
     def __repr__(self) -> str:
-        name = "" if self._origin is None else f"{self._origin.name!r}, "
+        name = ""
+        if self._origin is not None:
+            origin = self._origin.name
+            name = repr(redact_url(origin) if is_url(origin) else origin) + ", "
         languages = "multilingual" if self.is_multilingual else "English only"
         millions = sum(map(prod, expected_shapes(self.dims).values())) / 1e6
         return f"Recognizer({name}{languages}, {millions:.0f}M parameters, {self._compute_type})"

@@ -59,6 +59,9 @@ class BatchedInferencePipeline:
         """Use a model, which may be shared with other pipelines."""
         self.model = model
 
+    def __repr__(self) -> str:
+        return f"BatchedInferencePipeline({self.model!r})"
+
     @list_options(WhisperModel.transcribe)
     def transcribe(
         self,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any, TypedDict, Unpack
 
@@ -42,8 +42,8 @@ class TranscriptionInfo:
     language_probability: float
     duration: float
     duration_after_vad: float
-    all_language_probs: list[tuple[str, float]] | None
-    transcription_options: dict[str, Any]
+    all_language_probs: list[tuple[str, float]] | None = field(repr=False)
+    transcription_options: dict[str, Any] = field(repr=False)
     vad_options: VadOptions | None
 
 
@@ -119,6 +119,9 @@ class WhisperModel:
         self.recognizer: Recognizer = load_model(
             name, device=device, download_root=download_root, compute_type=compute_type
         )
+
+    def __repr__(self) -> str:
+        return f"WhisperModel({self.recognizer!r})"
 
     @property
     def is_multilingual(self) -> bool:

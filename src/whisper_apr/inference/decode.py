@@ -55,7 +55,7 @@ class DecodingResult:
 
     audio_features: FloatArray = field(repr=False)
     language: str
-    language_probs: dict[str, float] | None = None
+    language_probs: dict[str, float] | None = field(default=None, repr=False)
     tokens: tuple[int, ...] = ()
     text: str = ""
     avg_logprob: float = np.nan

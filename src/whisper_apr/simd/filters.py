@@ -5,7 +5,7 @@ phases to interpolate between. `PhaseTable` serves ratios with too many phases f
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -35,9 +35,9 @@ class FilterBank:
         ValueError: The arrays do not fit each other.
     """
 
-    panels: npt.NDArray[np.float32]
-    offsets: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.int32]
+    panels: npt.NDArray[np.float32] = field(repr=False)
+    offsets: npt.NDArray[np.int64] = field(repr=False)
+    starts: npt.NDArray[np.int32] = field(repr=False)
     n_tap: int
     n_in: int
 

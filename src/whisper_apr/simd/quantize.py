@@ -1,6 +1,6 @@
 """Quantization of weights to 8 or 4 bits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,8 @@ class QuantizedWeight:
     """
 
     dtype: str
-    values: npt.NDArray[np.int8]
-    scales: npt.NDArray[Any]
+    values: npt.NDArray[np.int8] = field(repr=False)
+    scales: npt.NDArray[Any] = field(repr=False)
 
     def __post_init__(self) -> None:
         for name in ("values", "scales"):

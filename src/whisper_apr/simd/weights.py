@@ -6,7 +6,7 @@ bytes, and `PackedMatrix.from_arrays` uses the memory-mapped file without copyin
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -86,9 +86,9 @@ class PackedMatrix:
 
     dtype: str
     shape: tuple[int, int]
-    panels: npt.NDArray[Any]
-    scales: npt.NDArray[Any] | None = None
-    sums: npt.NDArray[np.int32] | None = None
+    panels: npt.NDArray[Any] = field(repr=False)
+    scales: npt.NDArray[Any] | None = field(default=None, repr=False)
+    sums: npt.NDArray[np.int32] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = self.shape
