@@ -19,9 +19,12 @@ settings.load_profile("no deadline")
 
 
 def pytest_configure() -> None:
-    # A shell starts background jobs with SIGINT ignored, and child processes inherit it: tests of Ctrl-C would hang.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell's background jobs ignore SIGINT, and `nohup` ignores SIGHUP. Child processes inherit that, and tests that
+    # send them these signals would never end.
+    for name, handler in {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}.items():
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_report_header() -> str:
