@@ -11,7 +11,7 @@ import pytest
 import models
 import whisper_apr
 from recordings import DATA, speech
-from whisper_apr import Recognizer, WhisperModel, load_model, recognizer
+from whisper_apr import OptionError, Recognizer, WhisperModel, load_model, recognizer
 from whisper_apr.formats import open_checkpoint
 from whisper_apr.formats.apr import write_apr
 
@@ -93,3 +93,18 @@ def test_faster_whispers_models_pickle_too() -> None:
 def test_copies_share_the_weights(model: Recognizer) -> None:
     assert copy.copy(model) is model
     assert copy.deepcopy({"model": model})["model"] is model
+
+
+@pytest.mark.parametrize("wrong", ["digits", None, 5, WhisperModel])
+def test_what_is_no_model_is_refused(wrong: object) -> None:
+    audio, mel = np.zeros(16_000, np.float32), np.zeros((80, 3000), np.float32)
+    for call in (
+        lambda: whisper_apr.transcribe(wrong, audio),  # type: ignore[arg-type]
+        lambda: whisper_apr.transcribe_many(wrong, [audio]),  # type: ignore[call-overload]
+        lambda: whisper_apr.decode(wrong, mel),  # type: ignore[call-overload]
+        lambda: whisper_apr.detect_language(wrong, mel),  # type: ignore[call-overload]
+        lambda: whisper_apr.LiveTranscriber(wrong),  # type: ignore[arg-type]
+        lambda: whisper_apr.BatchedInferencePipeline(wrong),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(OptionError, match="model must be"):
+            call()

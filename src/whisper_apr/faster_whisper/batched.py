@@ -5,9 +5,10 @@ from typing import Any, TypedDict, Unpack
 
 from ..audio import CHUNK_LENGTH, AudioLike, VadOptions, vad_kind
 from ..audio.samples import Channel
+from ..errors import OptionError
 from ..inference.results import Segment
 from ..option_docs import list_options
-from ..option_values import parse, whole
+from ..option_values import parse, shown, whole
 from ..tokenizer import Task
 from .transcribe import Clips, TranscriptionInfo, WhisperModel
 
@@ -57,6 +58,8 @@ class BatchedInferencePipeline:
 
     def __init__(self, model: WhisperModel) -> None:
         """Use a model, which may be shared with other pipelines."""
+        if not isinstance(model, WhisperModel):
+            raise OptionError(f"model must be a WhisperModel, not {shown(model)}")
         self.model = model
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ from ..option_docs import list_options
 from ..option_values import refuse_unknown, shown
 from .hotwords import HotwordBias, hotword_prompt
 from .keywords import DecodeKeywords
-from .language import LanguageDetector, by_code, check_language, encode, tokenizer_of
+from .language import LanguageDetector, by_code, check_language, check_model, encode, tokenizer_of
 from .logit_filters import (
     LogitFilter,
     NoRepeatNgram,
@@ -360,6 +360,7 @@ def decode(
     Raises:
         OptionError: An option is unknown, has a value that is not allowed, or conflicts with another.
     """
+    check_model(model)
     if options is not None and not isinstance(options, DecodingOptions):
         raise OptionError(f"options must be a DecodingOptions, or None, not {shown(options)}")
     refuse_unknown("decoding options", changes, DecodingOptions.__dataclass_fields__)

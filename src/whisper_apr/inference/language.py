@@ -10,6 +10,7 @@ from .. import simd
 from ..errors import OptionError
 from ..model import Whisper
 from ..model.layers import Window, WindowBatch
+from ..option_values import shown
 from ..tokenizer import Task, Tokenizer, get_tokenizer, to_language_code
 from .search import check_logits
 
@@ -17,6 +18,12 @@ FloatArray = simd.FloatArray
 IntArray = npt.NDArray[np.integer[Any]]
 
 MAX_NO_SPEECH_PROB = 0.6  # a window with a higher no-speech probability is not used to detect the language
+
+
+def check_model(model: object) -> None:
+    """Raise OptionError if `model` is not a model."""
+    if not isinstance(model, Whisper):
+        raise OptionError(f"model must be what load_model returns, not {shown(model)}")
 
 
 def tokenizer_of(model: Whisper, language: str | None = None, task: Task | None = None) -> Tokenizer:
@@ -79,6 +86,7 @@ def detect_language(
     Raises:
         OptionError: The model is English-only.
     """
+    check_model(model)
     if not model.is_multilingual:
         raise OptionError("this model knows English only, so there is no language to detect; use a multilingual one")
     tokenizer = tokenizer or tokenizer_of(model)

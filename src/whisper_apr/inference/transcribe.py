@@ -20,7 +20,7 @@ from .decode import FloatArray
 from .fallback import FallbackDecoder
 from .journal import Journal
 from .keywords import OptionKeywords
-from .language import LanguageDetector, check_language, encode, tokenizer_of
+from .language import LanguageDetector, check_language, check_model, encode, tokenizer_of
 from .options import DecodingOptions, TranscribeOptions, prompt_tokens, split_options
 from .recording_info import MultichannelInfo, RecordingInfo
 from .results import Progress, Segment, Transcription
@@ -58,6 +58,7 @@ class Pipeline:
         Raises:
             OptionError: An option is unknown, not allowed, or not supported by the model.
         """
+        check_model(model)
         self.model = model
         self.check_cancelled: Callable[[], object] = parse("check_cancelled", function, check_cancelled)
         self.options, attempts = split_options(options)
