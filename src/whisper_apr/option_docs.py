@@ -15,9 +15,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _ENTRY = re.compile(r"    (\w+): (.*)")
 
 
-def documented(source: Callable[..., Any]) -> dict[str, str]:
-    """Return the entries of the Args or Attributes section of a function or class, by name, each as one line."""
-    section = re.split(r"\n(?:Args|Attributes):\n", inspect.cleandoc(source.__doc__ or "") + "\n", maxsplit=1)[-1]
+def documented(source: Callable[..., Any], sections: str = "Args|Attributes") -> dict[str, str]:
+    """Return the entries of a section of a function's or class's docstring, by name, each as one line."""
+    section = re.split(rf"\n(?:{sections}):\n", inspect.cleandoc(source.__doc__ or "") + "\n", maxsplit=1)[-1]
     docs: dict[str, str] = {}
     name = ""
     for line in section.splitlines():
