@@ -211,7 +211,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 def options_of(entry_point: str) -> set[str]:
     """The names of a function's options, and of those of `transcribe` that it refuses by name."""
     names = set(inspect.signature(FUNCTIONS[entry_point]).parameters)
-    refused = {"clip_timestamps", "initial_prefix"} if entry_point == "LiveTranscriber" else set()
+    refused = {"clip_timestamps", "initial_prefix", "word_timestamps"} if entry_point == "LiveTranscriber" else set()
     return names - {"self", "model", "audio", "audios", "mel", "options"} | refused
 
 

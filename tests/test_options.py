@@ -342,9 +342,10 @@ def test_keywords_are_the_fields_of_the_options(keywords, expected):
 
 
 def test_keywords_of_live_audio_are_those_of_recordings_without_positions():
+    """And without `word_timestamps`, which is always True."""
     known = get_type_hints(OptionKeywords)
     assert get_type_hints(LiveKeywords) == {
-        name: known[name] for name in known if name not in ("clip_timestamps", "initial_prefix")
+        name: known[name] for name in known if name not in ("clip_timestamps", "initial_prefix", "word_timestamps")
     }
 
 

@@ -56,7 +56,6 @@ class SpeechKeywords(WindowKeywords, total=False):
     condition_on_previous_text: bool
     initial_prompt: str | Iterable[IntLike] | None
     carry_initial_prompt: bool
-    word_timestamps: bool
     word_timing: WordTiming
     clamp_times: bool
     prepend_punctuations: str
@@ -79,6 +78,7 @@ class LiveKeywords(SpeechKeywords, total=False):
 class RecordingKeywords(SpeechKeywords, total=False):
     """Options for recordings except `batch_size`, which differs between `transcribe` and `transcribe_many`."""
 
+    word_timestamps: bool
     initial_prefix: str | Iterable[IntLike] | None
     clip_timestamps: str | Iterable[FloatLike | Mapping[str, FloatLike]] | None
 
