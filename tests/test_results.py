@@ -136,6 +136,11 @@ def test_save_below_a_file_says_what_is_no_folder(tmp_path: Path) -> None:
         TIMED.save(tmp_path / "file" / "a.srt")
 
 
+def test_save_refuses_a_path_with_a_null_character(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="null character"):
+        TIMED.save(tmp_path / "a\0.srt")
+
+
 def test_only_fields_are_keys() -> None:
     assert TIMED["duration"] == 2.5
     for name in ("to_dict", "save", "words", "__class__"):

@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any
 
 from .errors import OptionError
+from .option_values import refuse_unknown, shown
 from .output import ALL, FORMATS, LineOptions, format_timestamp, write_files
 from .output.writers import Result
 
@@ -40,10 +41,11 @@ def get_writer(output_format: str, output_dir: str | PathLike[str]) -> Callable[
     def write(
         result: Result, audio_path: str | PathLike[str], options: Mapping[str, Any] | None = None, **layout: Any
     ) -> None:
-        try:
-            lines = LineOptions(**{**(options or {}), **layout})
-        except TypeError as error:
-            raise OptionError(f"wrong options for the layout of lines: {error}") from None
+        if options is not None and not isinstance(options, Mapping):
+            raise OptionError(f"options for the layout of lines must be a dictionary, not {shown(options)}")
+        given = {**(options or {}), **layout}
+        refuse_unknown("options for the layout of lines", given, LineOptions.__dataclass_fields__)
+        lines = LineOptions(**given)
         name = os.path.splitext(os.path.basename(_path(audio_path, "audio_path")))[0]
         write_files(result, output_format, directory, name, lines)
 

@@ -131,9 +131,9 @@ class ByteSource:
     def _open_path(self) -> IO[bytes]:
         """Open the path; refuse devices, which may never end or may wait for a user's input."""
         assert self._path is not None
+        if os.path.isdir(self._path):
+            raise AudioError(f"{self.name}: a folder, not a recording; name the files in it")
         try:
-            if os.path.isdir(self._path):
-                raise AudioError(f"{self.name}: a folder, not a recording; name the files in it")
             file = open(self._path, "rb")  # noqa: SIM115
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error

@@ -308,6 +308,8 @@ def write_files(
 def write_file(result: Result, format: str, path: str | PathLike[str], options: LineOptions | None = None) -> None:
     """Write a transcription to a file with any name, in other respects as `write_files` does."""
     try:
+        if "\0" in os.fspath(path):
+            raise OutputError(f"{os.fspath(path)!r} cannot be written: it contains a null character")
         folder = Path(path).parent
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{os.fspath(path)} cannot be written: '{folder}' is not a folder")
