@@ -291,6 +291,6 @@ def test_download_command(hub, capsys, monkeypatch, tmp_path):
     folder = Path(capsys.readouterr().out.strip())
     assert json.loads((folder / "config.json").read_bytes())["model_type"] == "whisper"
     assert main(["models"]) == 0
-    assert "fetched" in capsys.readouterr().out
+    assert "downloaded" in capsys.readouterr().out
     assert main(["download", "no name"]) == 2
     assert main(["download", "nobody/nothing"]) == 1

@@ -130,7 +130,7 @@ def test_model_of_whispers_size(n_vocab):
 
 def test_inspect_reports_the_vocabulary(tmp_path, capsys):
     assert main(["inspect", str(as_apr(tmp_path / "model.apr", constant_output_tensors()))]) == 0
-    assert "its own, 259 tokens" in capsys.readouterr().out
+    assert "custom, 259 tokens" in capsys.readouterr().out
 
 
 def test_non_speech_tokens_of_a_byte_vocabulary():
