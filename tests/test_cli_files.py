@@ -146,7 +146,7 @@ def no_model(monkeypatch):
     def opened(*_: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("whisper_apr.cli.session.open_model", opened)
+    monkeypatch.setattr("whisper_apr.cli.transcription_run.model_from_args", opened)
 
 
 def test_inputs_are_checked_before_the_model_is_loaded(tmp_path, capsys, no_model) -> None:

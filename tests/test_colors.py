@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whisper_apr.cli.colors import COLORS, color, colorize, wants_colors
 from whisper_apr.inference.results import Word
-from whisper_apr.output.colors import COLORS, color, colorize, wants_colors
 from written import TEXT, any_segment, seen, segment
 
 SEQUENCE = re.compile(r"\x1b\[(?:38;5;(\d+)|39)m")

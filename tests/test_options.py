@@ -522,8 +522,8 @@ def test_any_value_of_a_flag_is_accepted_or_a_usage_error(command, monkeypatch, 
     def stop(_):
         raise WhisperAprError("the options were taken")
 
-    opener = {"transcribe": "session", "live": "live"}[command]
-    monkeypatch.setattr(f"whisper_apr.cli.{opener}.open_model", stop)
+    opener = {"transcribe": "transcription_run", "live": "live"}[command]
+    monkeypatch.setattr(f"whisper_apr.cli.{opener}.model_from_args", stop)
     monkeypatch.chdir(tmp_path)
     source = {"transcribe": [str(DATA / "en.wav")], "live": ["--input", "-"]}[command]
     opened = {"--model", "--model-dir", "--backend", "--compute-type"}  # checked when the model is opened

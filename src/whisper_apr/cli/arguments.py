@@ -131,12 +131,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_model(args: argparse.Namespace) -> Recognizer:
+def model_from_args(args: argparse.Namespace) -> Recognizer:
     """Load the model that the flags name, and set the backend and the number of threads.
 
     Raises:
-        BackendError: If the backend is unknown or cannot run on this CPU.
-        WhisperAprError: If the model cannot be loaded.
+        BackendError: The backend is unknown or cannot run on this CPU.
+        WhisperAprError: The model cannot be loaded.
     """
     if args.backend is not None:
         simd.use_backend(args.backend)

@@ -191,7 +191,7 @@ def decoding_options(args: argparse.Namespace, names: list[str]) -> dict[str, An
         The options by their names in Python.
 
     Raises:
-        OptionError: If a value is not allowed or options conflict, as far as that is known without a model.
+        OptionError: A value is not allowed or options conflict, as far as that is known without a model.
     """
     options = {name: getattr(args, name) for name in names if hasattr(args, name)}
     vad = {f.name: options.pop(f"vad_{f.name}") for f in fields(VadOptions) if f"vad_{f.name}" in options}

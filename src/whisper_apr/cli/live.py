@@ -17,7 +17,7 @@ from ..audio import SAMPLE_RATE
 from ..errors import OptionError, WhisperAprError
 from ..inference.live import LiveText, LiveTranscriber, live_options
 from ..inference.options import split_options
-from .arguments import add_model_options, channel, language, open_model, option, positive, switch
+from .arguments import add_model_options, channel, language, model_from_args, option, positive, switch
 from .inputs import check_stdin
 from .progress import Status
 from .terminal import print_message, write_stdout
@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
     split_options(decoding)  # check the options before the model is loaded
     with Status() as status:
         status.show(f"loading {args.model}")
-        stream = LiveTranscriber(open_model(args), sampling_rate=args.rate, step=args.step, **options)
+        stream = LiveTranscriber(model_from_args(args), sampling_rate=args.rate, step=args.step, **options)
         status.show(
             f"listening to {'the microphone; press Ctrl-C to end' if source == 'mic' else 'the standard input'}"
         )

@@ -8,13 +8,13 @@ from typing import Any
 
 from ..errors import OptionError
 from ..output import ALL, FORMATS, LineOptions
-from ..output.colors import wants_colors
 from .arguments import add_model_options, boolean, option, optional, switch
+from .colors import wants_colors
 from .decoding import add_decoding_options, decoding_options
 from .inputs import find_inputs, reason_unreadable
 from .outputs import Outputs
 from .progress import Status, Tally
-from .session import Session
+from .transcription_run import TranscriptionRun
 
 HELP = "transcribe recordings"
 
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         if pending:
             with Status() as status:
-                Session(
+                TranscriptionRun(
                     inputs=pending,
                     outputs=outputs,
                     format=args.output_format,

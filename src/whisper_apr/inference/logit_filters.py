@@ -1,7 +1,8 @@
 """Suppress tokens, or make them more or less probable, before the next one is chosen.
 
 A filter changes the logits in place; -infinity suppresses a token. `SuppressBlank`, `SuppressTokens` and
-`TimestampRules` are those of openai-whisper's decoding.py (there `ApplyTimestampRules`).
+`TimestampRules` are those of openai-whisper's decoding.py (there `ApplyTimestampRules`). To add a filter, write a class
+with `apply` here, and create it in `DecodingTask._logit_filters` in `decode.py`, which determines the order.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,12 @@
 """Options for decoding a window and for transcribing a recording.
 
 Names and defaults are openai-whisper's, and faster-whisper's for options that openai-whisper lacks. Each option is a
-field of one of the two classes; its annotation says which values are allowed. Only `temperature` is a field of both: of
-the temperatures in TranscribeOptions, each attempt at a window is given one.
+field of one of the two classes; its annotation says which values are allowed, by the kinds of `option_values.py`. Only
+`temperature` is a field of both: of the temperatures in TranscribeOptions, each attempt at a window is given one.
+
+To add an option, add a field with its description under Attributes, the same name and type in `keywords.py`, and a
+command-line flag in `cli/decoding.py`. Add rows to the tables of `tests/test_option_wiring.py` and
+`tests/test_flag_wiring.py`, which fail for an option that has no effect.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,5 +1,8 @@
 """Choose tokens from logits: greedy search, sampling, and beam search.
 
+`BeamSearch.update` ranks hypotheses at each step, by the sum of the log-probabilities of their tokens. `rank` chooses
+among the finished ones, by that sum divided by a length penalty.
+
 The rules are those of `GreedyDecoder`, `BeamSearchDecoder` and `MaximumLikelihoodRanker` in openai-whisper's
 decoding.py.
 """
@@ -89,7 +92,7 @@ class GreedySearch:
 
 
 class BeamSearch:
-    """Keeps the `beam_size` most probable sequences of each audio.
+    """Keeps the `beam_size` most probable sequences (hypotheses) of each audio.
 
     An audio is finished when `patience * beam_size` of its sequences have ended (Kasai et al., Beam Decoding with
     Controlled Patience, 2022).

@@ -9,8 +9,9 @@ its decoded text and moves `seek`. The rules, in the order in which `advance` ap
 1. A silent window is skipped as a whole (`fallback.is_silence`).
 2. Without word timestamps, the next window starts at the last timestamp if text follows it, otherwise after this window
    (`split_segments`).
-3. With word timestamps, the seek moves to the end of the last word if the text ends without a timestamp
-   (`_covered_frames`) or, with `word_timing="openai"`, if it does not end with a single one (`_openai_seek`).
+3. With word timestamps, the next window starts at the end of the last word if the text ends without a timestamp
+   (`_covered_frames`). With `word_timing="openai"`, it does so unless the text ends with a single timestamp, that is,
+   one that does not follow another (`_openai_seek`).
 4. `hallucination.filter_hallucinations` may move the seek to skip silence.
 """
 
@@ -34,10 +35,9 @@ from .word_timestamps.loudness import Loudness
 _log = logging.getLogger(__name__)
 
 SECONDS_PER_POSITION = TIME_STRIDE * HOP_LENGTH / SAMPLE_RATE  # 0.02 s: the step of a timestamp token
-MAX_PROMPT_TEMPERATURE = (
-    0.5  # text sampled at a higher temperature does not prompt the next window, as in openai-whisper
-)
-MIN_STEP = 20  # frames by which the seek advances at least where word times decide it
+# Text sampled at a higher temperature does not prompt the next window, as in openai-whisper.
+MAX_PROMPT_TEMPERATURE = 0.5
+MIN_STEP = 20  # frames: the least by which the seek advances if word times determine it
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ class CapturedStep:
         self.graph = simd.Graph()
 
 
-class Block:
+class DecoderBlock:
     """A decoder block: self-attention, cross-attention and MLP, each with layer normalization and a residual."""
 
     def __init__(self, tensors: Tensors, block: str) -> None:
@@ -189,7 +189,7 @@ class TextDecoder:
         self.cache_dtype = cache_dtype
         self.tokens = Linear(tensors.matrix("decoder.token_embedding"))  # also the output projection
         self.positions = tensors.array("decoder.positional_embedding")
-        self.blocks = [Block(tensors, f"decoder.blocks.{i}") for i in range(dims.n_text_layer)]
+        self.blocks = [DecoderBlock(tensors, f"decoder.blocks.{i}") for i in range(dims.n_text_layer)]
         self.norm = LayerNorm(tensors, "decoder.ln")
 
     def new_cache(self, features: FloatArray, beams: int = 1) -> DecoderCache:

@@ -36,7 +36,7 @@ class Convolution:
         return self.linear(windows, gelu=True, residual=residual, out=out)
 
 
-class Block:
+class EncoderBlock:
     """An encoder block: self-attention and MLP, each with layer normalization and a residual."""
 
     def __init__(self, tensors: Tensors, block: str, n_head: int) -> None:
@@ -92,7 +92,9 @@ class AudioEncoder:
         self.conv1 = Convolution(tensors, "encoder.conv1", 1)
         self.conv2 = Convolution(tensors, "encoder.conv2", TIME_STRIDE)
         self.positions = tensors.array("encoder.positional_embedding")
-        self.blocks = [Block(tensors, f"encoder.blocks.{i}", dims.n_audio_head) for i in range(dims.n_audio_layer)]
+        self.blocks = [
+            EncoderBlock(tensors, f"encoder.blocks.{i}", dims.n_audio_head) for i in range(dims.n_audio_layer)
+        ]
         self.norm = LayerNorm(tensors, "encoder.ln_post")
         self.n_hidden = max(block.mlp.up.weight.shape[0] for block in self.blocks)
 

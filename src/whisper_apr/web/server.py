@@ -314,7 +314,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_bytes(file, begin, end)
 
     def _send_bytes(self, file: BufferedReader, begin: int, end: int) -> None:
-        """Send bytes of a file. If it has shrunk, close the connection, so that the client notices the missing bytes."""
+        """Send bytes of a file. If it has shrunk, close the connection, so that the client notices missing bytes."""
         try:
             file.seek(begin)
             while begin < end and (piece := file.read(min(end - begin, PIECE))):

@@ -1,4 +1,4 @@
-"""A run of `whisper-apr transcribe`: transcribes the recordings, prints or writes the results, shows progress."""
+"""A run of `whisper-apr transcribe`: transcribe the recordings, print or write the results, show progress."""
 
 import argparse
 import io
@@ -11,10 +11,10 @@ from typing import Any
 from ..errors import AudioError, WhisperAprError
 from ..inference.results import Progress, Segment, Transcription
 from ..output import LineOptions, format_timestamp, prefix_speaker, write
-from ..output.colors import colorize
 from ..output.text import clean
 from ..recognizer import Recognizer
-from .arguments import open_model
+from .arguments import model_from_args
+from .colors import colorize
 from .inputs import STDIN, Input
 from .outputs import Outputs, list_paths
 from .partial import Partials, fingerprint
@@ -25,7 +25,7 @@ N_CHANNEL = 2  # channels decoded at once with `--channel each`: usually the two
 
 
 @dataclass
-class Session:
+class TranscriptionRun:
     """The recordings of a run, in order, and what to print and write of each.
 
     Attributes:
@@ -124,7 +124,7 @@ class Session:
             options: What `decoding_options` returned.
         """
         self.status.show(f"loading {args.model}")
-        model = open_model(args)
+        model = model_from_args(args)
         if self.outputs is not None:
             self._partials = Partials(self.outputs, self.inputs, fingerprint(args, options), model.dims.n_vocab)
         try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from ..inference.results import Segment
-from .text import clean, one_line
+from ..output.text import clean, one_line
 
 # Codes of xterm's 256-color palette along the edge from red through yellow to green of its 6 x 6 x 6 cube, in which the
 # color (r, g, b) has the code 16 + 36 r + 6 g + b.
