@@ -1,4 +1,4 @@
-"""Determine a model's vocabulary: the packaged one, or one of its own.
+"""Determine a model's vocabulary: the packaged one, or the model's own.
 
 Only the ordinary tokens of a model's own vocabulary are stored. The special tokens follow them, in Whisper's order; a
 model with another order is refused.

@@ -119,17 +119,17 @@ class BatchDecoder:
     def _take_decoded(self) -> Iterator[tuple[WindowSequence, list[Segment]]]:
         """Yield the segments of the first recording that has not ended, and remove the slots of sequences that have."""
         while self._slots:
-            recording, going_on = self._slots[0].sequence.recording, set()
+            recording, unfinished = self._slots[0].sequence.recording, set()
             for slot in [slot for slot in self._slots if slot.sequence.recording == recording]:
-                if slot.sequence.channel in going_on:
+                if slot.sequence.channel in unfinished:
                     continue
                 segments, slot.segments = slot.segments, []
                 yield slot.sequence, segments
                 if slot.window is None:
                     self._slots.remove(slot)
                 else:
-                    going_on.add(slot.sequence.channel)
-            if going_on:
+                    unfinished.add(slot.sequence.channel)
+            if unfinished:
                 return
 
 

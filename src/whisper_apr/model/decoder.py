@@ -39,7 +39,7 @@ class DecoderCache:
     """
 
     def __init__(self, storage: CacheStorage, lengths: Indices, pages: Indices, audio: Indices) -> None:
-        """Make a cache of rows; `allocate` makes one with storage of its own.
+        """Make a cache of rows; `allocate` makes one with new storage.
 
         Args:
             storage: Where the pages are; may be shared.

@@ -39,7 +39,8 @@ class Whisper:
             checkpoint: Must be complete, as `formats.open_checkpoint` ensures.
             compute_type: What float matrices are converted to: "float32" (stored as float16 or float32 like the
                 checkpoint, computed in float32), "float16" (computed in float32 too), "int8" or "int4" (quantized
-                here). Quantized matrices stay as they are. The KV cache is float32, float16, int8 and int8, respectively.
+                here). Quantized matrices stay as they are. The KV cache is float32, float16, int8 and int8,
+                respectively.
 
         Raises:
             OptionError: `compute_type` is another one.
