@@ -28,5 +28,5 @@ rm -rf build
 build CFLAGS=--coverage LDFLAGS=--coverage WHISPER_APR_CFLAGS="-O1 -fprofile-update=atomic"
 "$python" -m pytest -q -n auto -p no:cacheprovider tests/test_*kernels*.py tests/test_simd*.py tests/test_threads.py \
     tests/test_lz4.py tests/test_resample.py tests/test_weights.py tests/test_kv_cache.py tests/test_decoder.py
-"$python" -m gcovr --root src/whisper_apr/_simd --object-directory build --exclude '.*_kernels\.c' \
-    --gcov-ignore-errors=all --merge-mode-functions=merge-use-line-min --print-summary
+"$python" -m gcovr --root . --filter src/whisper_apr/_simd/ --exclude '.*_kernels\.c' --print-summary build \
+    --gcov-ignore-errors=source_not_found --merge-mode-functions=merge-use-line-min
