@@ -1,11 +1,14 @@
 """Decoding with libsndfile, through the package soundfile, block by block."""
 
+import atexit
 import os
 import re
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 
@@ -20,7 +23,31 @@ MAX_SAMPLES_PER_BYTE = 1024  # plausible compression; silence in ALAC reaches so
 
 # a message of libmpg123, such as "[src/libmpg123/layer3.c:INT123_do_layer3():1804] error: dequantization failed!"
 _MPG123_MESSAGE = re.compile(rb"(?m)^(?:\[[^\]\n]*mpg123[^\]\n]*\] (?:error|warning)|Note|Warning): .*\n?")
+MAX_CAPTURE = 1 << 20  # bytes of the file with captured messages, after which a new one is used
 _stderr_lock = threading.RLock()  # reentrant: a callback that reads the file may itself use this module
+
+
+@dataclass
+class _Capture:
+    """A temporary file to which a process redirects its standard error."""
+
+    file: IO[bytes]
+    pid: int  # a forked process needs a file of its own
+    position: int = 0  # up to which it was read
+
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        size = os.fstat(self.file.fileno()).st_size - self.position
+        if hasattr(os, "pread"):  # leaves the offset alone, at which another thread may be writing
+            text = os.pread(self.file.fileno(), size, self.position)
+        else:
+            self.file.seek(self.position)
+            text = self.file.read(size)
+        self.position += len(text)
+        return text
+
+
+_capture: _Capture | None = None
 
 
 class SndfileDecoder:
@@ -127,23 +154,30 @@ class SndfileDecoder:
 
 @contextmanager
 def _redirect_stderr() -> Iterator[list[bytes]]:
-    """Redirect file descriptor 2 to a temporary file; afterwards the yielded list contains what was written."""
+    """Redirect file descriptor 2 to a temporary file; afterwards the yielded list contains what was written.
+
+    The file is kept for the next call: another thread's write may still be in progress when the descriptor is restored,
+    and is returned then.
+    """
+    global _capture
     text = [b""]
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(tempfile.TemporaryFile(buffering=0))
-            original = os.dup(2)
-        except OSError:  # descriptor 2 is closed, or no temporary file can be created
-            yield text
-            return
-        stack.callback(os.close, original)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield text
-        finally:
-            os.dup2(original, 2)
-            file.seek(0)
-            text[0] = file.read()
+    try:
+        if _capture is None or _capture.pid != os.getpid() or _capture.position > MAX_CAPTURE:
+            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # kept until the process ends
+            atexit.register(file.close)
+            _capture = _Capture(file, os.getpid())
+        original = os.dup(2)
+    except OSError:  # descriptor 2 is closed, or no temporary file can be created
+        yield text
+        return
+    capture = _capture
+    os.dup2(capture.file.fileno(), 2)
+    try:
+        yield text
+    finally:
+        os.dup2(original, 2)
+        os.close(original)
+        text[0] = capture.take()
 
 
 def sound_blocks(file: SplicedFile, name: str, damage: DamageReport, *, quiet: bool = False) -> Iterator[Block]:
