@@ -133,6 +133,20 @@ def test_output_of_other_threads_is_kept(capfd: pytest.CaptureFixture[str]) -> N
     assert len(lines) > 20
 
 
+def test_captured_messages_keep_one_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the number of damaged recordings that a process reads."""
+    files = []
+    make = sndfile.tempfile.TemporaryFile
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: files.append(make(**options)) or files[-1])
+    monkeypatch.setattr(sndfile, "MAX_CAPTURE", 0)
+    for _ in range(3):
+        decoder = SndfileDecoder(pieces(damaged_mp3()), "it", quiet=True)
+        decoder.read()
+        decoder.close()
+    assert len(files) > 1
+    assert [file.closed for file in files[:-1]] == [True] * (len(files) - 1)
+
+
 def test_without_standard_error() -> None:
     """As in a program without a console."""
     saved = os.dup(2)

@@ -157,7 +157,7 @@ def ogg_blocks(
         content: The recording.
         start: Offset of the first page.
         track: The number of the audio stream among multiplexed ones, from 0; None for the first.
-        name: What the recording is called in messages.
+        name: Name of the recording in error messages.
         damage: Where damage is recorded.
         gap_filler: Limits the silence in place of missing audio.
 

@@ -143,7 +143,7 @@ class ChannelSelector:
         """Set up a selector.
 
         Args:
-            name: What the recording is called in messages.
+            name: Name of the recording in error messages.
             channel: A channel's number, "mix" for the mean, or "each" for all channels.
             diagnostics: Where problems are reported.
         """

@@ -34,6 +34,7 @@ class _Capture:
     file: IO[bytes]
     pid: int  # a forked process needs a file of its own
     position: int = 0  # up to which it was read
+    depth: int = 0  # calls that redirect to it; they may be nested
 
     def take(self) -> bytes:
         """Return what was written since the last call."""
@@ -65,7 +66,7 @@ class SndfileDecoder:
 
         Args:
             file: The encoded recording.
-            name: What it is called in messages.
+            name: Name of the recording in error messages.
             quiet: Capture what libmpg123 prints to standard error, and treat it as an error message.
 
         Raises:
@@ -162,8 +163,12 @@ def _redirect_stderr() -> Iterator[list[bytes]]:
     global _capture
     text = [b""]
     try:
-        if _capture is None or _capture.pid != os.getpid() or _capture.position > MAX_CAPTURE:
-            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # kept until the process ends
+        if _capture and not _capture.depth and (_capture.position > MAX_CAPTURE or _capture.pid != os.getpid()):
+            atexit.unregister(_capture.file.close)
+            _capture.file.close()
+            _capture = None
+        if _capture is None:
+            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # kept for the next call
             atexit.register(file.close)
             _capture = _Capture(file, os.getpid())
         original = os.dup(2)
@@ -171,12 +176,14 @@ def _redirect_stderr() -> Iterator[list[bytes]]:
         yield text
         return
     capture = _capture
+    capture.depth += 1
     os.dup2(capture.file.fileno(), 2)
     try:
         yield text
     finally:
         os.dup2(original, 2)
         os.close(original)
+        capture.depth -= 1
         text[0] = capture.take()
 
 

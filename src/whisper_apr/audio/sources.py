@@ -44,7 +44,7 @@ class ByteSource:
 
         Args:
             source: A path, the bytes of a file, or a binary file object, which is read from its current position.
-            name: What the recording is called in messages.
+            name: Name of the recording in error messages.
 
         Raises:
             AudioError: `source` is not one of these, is closed, or is opened as text.
