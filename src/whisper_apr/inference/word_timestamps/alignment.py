@@ -5,6 +5,7 @@ tokens, smoothed over time by a median filter of width 7, and averaged over the 
 the monotonic path through tokens and positions with the greatest sum of weights. The path is not constrained to a band.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from ...audio import FRAMES_PER_SECOND
 from ...model import Whisper
 from ...model.encoder import TIME_STRIDE
 from ...tokenizer import Tokenizer
+from ..results import Segment
 
 FloatArray = simd.FloatArray
 
@@ -95,6 +97,11 @@ def jump_times(matrix: FloatArray) -> npt.NDArray[np.float64]:
     rows, positions = simd.dtw(-matrix)
     times: npt.NDArray[np.float64] = positions[np.flatnonzero(np.diff(rows, prepend=-1))] / POSITIONS_PER_SECOND
     return times
+
+
+def text_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> list[list[int]]:
+    """Return each segment's tokens without timestamps and other special tokens."""
+    return [[token for token in segment.tokens if token < tokenizer.eot] for segment in segments]
 
 
 def mean_probability(probabilities: FloatArray, end: int, n: int) -> float:

@@ -20,7 +20,7 @@ from ..language import tokenizer_of
 from ..options import TranscribeOptions
 from ..results import Segment, Word
 from ..windows import SeekWindow
-from .alignment import WordTiming, align_attention, jump_times, mean_probability, merge_punctuations
+from .alignment import WordTiming, align_attention, jump_times, mean_probability, merge_punctuations, text_tokens
 
 SENTENCE_END_MARKS = ".。!！?？"  # noqa: RUF001
 MAX_MEDIAN_DURATION = 0.7  # seconds
@@ -40,7 +40,7 @@ def add_openai_words(
 ) -> list[Segment]:
     """Return the segments with openai-whisper's word times (its `add_word_timestamps`). See `windows.Aligner`."""
     tokenizer = tokenizer_of(model, result.language, tokenizer.task)
-    texts = [[token for token in segment.tokens if token < tokenizer.eot] for segment in segments]
+    texts = text_tokens(segments, tokenizer)
     tokens = [token for text in texts for token in text]
     timings = find_alignment(model, tokenizer, tokens, result.audio_features, window.size)
     median = _median_duration(timings)

@@ -26,6 +26,7 @@ from .alignment import (
     jump_times,
     mean_probability,
     merge_punctuations,
+    text_tokens,
 )
 from .loudness import Loudness
 
@@ -51,7 +52,7 @@ def add_words(
     since the sound after its words may not be in the text.
     """
     tokenizer = tokenizer_of(model, result.language, tokenizer.task)
-    texts = [[token for token in segment.tokens if token < tokenizer.eot] for segment in segments]
+    texts = text_tokens(segments, tokenizer)
     tokens = [token for text in texts for token in text]
     if not tokens:
         return [replace(segment, words=()) for segment in segments]
