@@ -21,7 +21,7 @@ build() {
 }
 
 build
-"$python" -m pytest -q -n auto -p no:cacheprovider --cov=whisper_apr --cov-report= tests
+"$python" -m pytest -q -n auto -p no:cacheprovider --cov=src/whisper_apr --cov-report= tests
 "$python" -m coverage report --skip-covered --sort=cover
 
 rm -rf build
