@@ -4,6 +4,7 @@ Each instruction set is compiled into a separate static library with its own com
 depends on the target platform, never on the CPU of the build machine.
 """
 
+import copy
 import glob
 import os
 import sysconfig
@@ -14,6 +15,8 @@ from setuptools.command.build_ext import build_ext
 
 SIMD = "src/whisper_apr/_simd"
 HEADERS = sorted(glob.glob(f"{SIMD}/**/*.h", recursive=True))
+RELAXED_SIMD = ["-msimd128", "-mrelaxed-simd"]
+RELAXED_EXTENSION = "whisper_apr._simd._kernels_relaxed"
 
 # The platform's name ends in its architecture: linux-x86_64, macosx-11.0-arm64, win-amd64, pyemscripten_2026_0_wasm32.
 platform = os.environ.get("_PYTHON_HOST_PLATFORM", sysconfig.get_platform())
@@ -32,7 +35,7 @@ if platform.endswith(("x86_64", "amd64")):
 elif platform.endswith(("aarch64", "arm64")):
     targets = {"neon": []} if msvc else {"neon": [], "neondot": ["-march=armv8.2-a+dotprod"]}
 elif platform.endswith("wasm32"):
-    targets = {"wasm128": ["-msimd128"]}
+    targets = {"wasm128": ["-msimd128"], "wasm128relaxed": RELAXED_SIMD}
 elif platform.endswith("universal2"):
     # One compiler call would build both architectures, but their flags differ.
     raise SystemExit(
@@ -56,6 +59,11 @@ else:
         if not platform.endswith("wasm32")
         else ["-fno-vectorize", "-fno-slp-vectorize"]
     )
+
+if platform.endswith("wasm32"):
+    # Pyodide has no threads, but web/static/threads.js adds some to the pool, which therefore needs atomic operations.
+    # These threads have no C library: the instructions for bulk memory replace its memcpy and memset.
+    common += ["-matomics", "-mbulk-memory"]
 
 common += os.environ.get("WHISPER_APR_CFLAGS", "").split()  # last, to override: see tests/sanitize.sh
 
@@ -92,6 +100,17 @@ extension = Extension(
 )
 
 
+extensions = cythonize([extension])
+if platform.endswith("wasm32"):
+    # An engine without relaxed SIMD refuses a module that uses it. So there is a second module, with these kernels too.
+    # It is loaded instead of the first where they are asked for (simd/dispatch.py).
+    relaxed = copy.deepcopy(extensions[0])
+    relaxed.name = RELAXED_EXTENSION
+    relaxed.define_macros += [("APR_RELAXED_SIMD", "1")]
+    relaxed.extra_link_args += RELAXED_SIMD
+    extensions.append(relaxed)
+
+
 class BuildExtension(build_ext):
     """Build the static libraries first, which `build_ext --inplace` alone does not do."""
 
@@ -99,10 +118,18 @@ class BuildExtension(build_ext):
         self.run_command("build_clib")
         super().run()
 
+    def get_ext_filename(self, fullname):
+        """Let the file of the module with relaxed SIMD not end in .so: Pyodide loads all those of a package."""
+        if fullname.endswith(RELAXED_EXTENSION.rpartition(".")[2]):
+            return os.path.join(*fullname.split(".")) + ".wasm"
+        return super().get_ext_filename(fullname)
+
 
 setup(
     libraries=libraries,
-    ext_modules=cythonize([extension]),
+    ext_modules=extensions,
     cmdclass={"build_ext": BuildExtension},
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited_api else {},
+    # a page downloads its model by itself
+    exclude_package_data={"whisper_apr": ["assets/digits.pt"]} if platform.endswith("wasm32") else {},
 )

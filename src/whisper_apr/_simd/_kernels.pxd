@@ -19,6 +19,7 @@ cdef extern from "kernels.h" nogil:
         int b_type
         const void *scales
         const int32_t *sums
+        float levels
         const float *bias
         int gelu
         const float *residual

@@ -10,7 +10,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 
 
-INTERFACE = 2  # version of the signatures below; simd/dispatch.py compares it with the version that it expects
+INTERFACE = 3  # version of the signatures below; simd/dispatch.py compares it with the version that it expects
 
 cdef const apr_table *tables[8]
 cdef int n_table = apr_tables(tables, 8)
@@ -170,7 +170,7 @@ cdef int call(const Operation *o, tuple arrays) except -1:
     return 0
 
 
-def gemm(x, panels, scales, sums, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
+def gemm(x, panels, scales, sums, float levels, ptrdiff_t n_out, bias, bint with_gelu, residual, out):
     cdef Buffers buffers
     cdef Operation o
     cdef apr_gemm *g = &o.arguments.gemm
@@ -186,6 +186,7 @@ def gemm(x, panels, scales, sums, ptrdiff_t n_out, bias, bint with_gelu, residua
         g.sums = NULL
         if sums is not None:
             g.sums = <const int32_t *>acquire(&buffers, sums, False).buf
+        g.levels = levels
         g.n = n_out
         g.bias = g.residual = NULL
         if bias is not None:

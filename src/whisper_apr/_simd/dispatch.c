@@ -19,6 +19,9 @@ void apr_attention_neondot(const apr_attention *a);
 #endif
 #elif defined(__wasm__)
 extern const apr_table apr_table_wasm128;
+#if defined(APR_RELAXED_SIMD) /* this build of the extension is only for engines that have it */
+extern const apr_table apr_table_wasm128relaxed;
+#endif
 #endif
 
 /* Derive a table from `base` with the kernels that an int8 dot-product instruction speeds up. */
@@ -75,6 +78,9 @@ int apr_tables(const apr_table **out, int capacity) {
 #endif
 #elif defined(__wasm__)
     APR_ADD(1, &apr_table_wasm128)
+#if defined(APR_RELAXED_SIMD)
+    APR_ADD(1, &apr_table_wasm128relaxed)
+#endif
 #endif
 #undef APR_ADD
     return n;

@@ -27,6 +27,7 @@ typedef struct apr_gemm {
     int b_type;
     const void *scales;  /* int8: (n_panel, 16) float32; int4: (n_panel, ceil(k / 32), 16) float16 */
     const int32_t *sums; /* int8: (n_panel, 16), the sum of each output's weights (zero-point compensation) */
+    float levels;        /* int8, int4: each row of a is quantized to integers from -levels to levels */
     const float *bias;   /* (n) or NULL */
     int gelu;
     const float *residual; /* (m, n) or NULL */
@@ -175,8 +176,23 @@ extern int apr_zen5;
  * bytes, 64-byte aligned, private to a task while it runs. Return 0, or -1 if out of memory (then no task was run). */
 typedef void apr_task(void *context, ptrdiff_t i, void *scratch);
 int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch_bytes);
+/* The same for tasks that call functions of the C library. In WebAssembly they run on this thread, because the library
+ * is part of another module, of which the pool's threads have no instance. */
+int apr_parallel_with_libc(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch_bytes);
 void apr_set_num_threads(int n);
 int apr_get_num_threads(void);
 int apr_take_failure(void); /* 1 if an apr_parallel of this thread ran out of memory since the last call */
+
+#if defined(__EMSCRIPTEN__)
+/* threads.c: what web/static/threads.js and thread.js call to add web workers to the pool. Each has an instance of this
+ * module, with its own static data and stack, on the same memory. */
+#pragma GCC visibility push(default)
+void *apr_pool(void);
+void *apr_function_address(void);       /* of some function: tells where the instance's functions are */
+void *apr_reserve(size_t size);         /* memory for a thread's static data and stack; NULL: out of memory */
+void apr_add_workers(int n);            /* slots 1 to n of the pool have workers */
+void apr_work(void *pool_at, int slot); /* in a worker: do tasks of the pool of another instance, forever */
+#pragma GCC visibility pop
+#endif
 
 #endif

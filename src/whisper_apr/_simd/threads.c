@@ -4,13 +4,19 @@
  * late therefore cannot claim a task of a finished job, and no one has to wait for it. Workers spin briefly before
  * they sleep, because the next kernel of a forward pass follows within microseconds. Only one job runs at a time; a
  * caller that finds the pool busy runs its tasks itself.
+ *
+ * In WebAssembly, a module cannot start threads; a page that is cross-origin isolated adds web workers
+ * (web/static/threads.js). Each has its own instance of this module, with static data of its own, so that it gets the
+ * address of the pool of Python's instance.
  */
 #include "kernels.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#if defined(_MSC_VER)
+#if defined(__EMSCRIPTEN__) /* only Python's instance of the module uses it */
+#define THREAD_LOCAL
+#elif defined(_MSC_VER)
 #define THREAD_LOCAL __declspec(thread)
 #else
 #define THREAD_LOCAL _Thread_local
@@ -52,18 +58,6 @@ static int run_serially(apr_task *task, void *context, ptrdiff_t n_task, buffer 
     return 0;
 }
 
-#if defined(__EMSCRIPTEN__)
-
-static buffer scratch;
-
-void apr_set_num_threads(int n) { (void)n; }
-int apr_get_num_threads(void) { return 1; }
-int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch_bytes) {
-    return run_serially(task, context, n_task, &scratch, scratch_bytes);
-}
-
-#else
-
 /* ---- the operating system's threads ------------------------------------------------------------------------------ */
 
 #if defined(_WIN32)
@@ -79,6 +73,38 @@ static void unlock(lock_type *l) { ReleaseSRWLockExclusive(l); }
 static void wait_condition(condition_type *s, lock_type *l) { SleepConditionVariableSRW(s, l, INFINITE, 0); }
 static void wake_all(condition_type *s) { WakeAllConditionVariable(s); }
 static void yield_thread(void) { SwitchToThread(); }
+#elif defined(__EMSCRIPTEN__)
+typedef atomic_int lock_type;      /* 1 while it is held */
+typedef atomic_int condition_type; /* incremented by each wake_all */
+#define LOCK_INITIAL 0
+#define CONDITION_INITIAL 0
+
+/* Sleep while a word has this value, at most `nanoseconds`; negative: without a limit. */
+static void sleep_while(atomic_int *word, int value, int64_t nanoseconds) {
+    __builtin_wasm_memory_atomic_wait32((int *)word, value, nanoseconds);
+}
+static void lock(lock_type *l) {
+    while (atomic_exchange(l, 1)) sleep_while(l, 1, -1);
+}
+static int try_lock(lock_type *l) { return !atomic_exchange(l, 1); }
+static void unlock(lock_type *l) {
+    atomic_store(l, 0);
+    __builtin_wasm_memory_atomic_notify((int *)l, 1);
+}
+static void wait_condition(condition_type *s, lock_type *l) {
+    int seen = atomic_load(s);
+    unlock(l);
+    sleep_while(s, seen, -1);
+    lock(l);
+}
+static void wake_all(condition_type *s) {
+    atomic_fetch_add(s, 1);
+    __builtin_wasm_memory_atomic_notify((int *)s, UINT32_MAX);
+}
+static void yield_thread(void) {
+    static atomic_int never;
+    sleep_while(&never, 0, 20000);
+}
 #else
 #include <pthread.h>
 #include <sched.h>
@@ -111,11 +137,16 @@ static void cpu_pause(void) {
 
 enum {
     MAX_THREADS = 256,
+#if defined(__EMSCRIPTEN__) /* has no instruction that pauses */
+    SPINS_BEFORE_SLEEP = 50000,
+    SPINS_BEFORE_YIELD = 100000,
+#else
     SPINS_BEFORE_SLEEP = 4000,  /* pauses before a worker sleeps: about 50 to 100 microseconds */
     SPINS_BEFORE_YIELD = 10000, /* pauses before a waiting caller yields its core */
+#endif
 };
 
-static struct {
+typedef struct thread_pool {
     lock_type busy;  /* held by the caller whose job runs; guards scratch, n_worker and the job's fields */
     lock_type sleep; /* guards wake */
     condition_type wake;
@@ -126,56 +157,63 @@ static struct {
     _Atomic(void *) context;
     atomic_int n_task, n_active;
     buffer scratch[MAX_THREADS];
-} pool = {.busy = LOCK_INITIAL, .sleep = LOCK_INITIAL, .wake = CONDITION_INITIAL, .n_thread = 1};
+} thread_pool;
+
+static thread_pool pool = {.busy = LOCK_INITIAL, .sleep = LOCK_INITIAL, .wake = CONDITION_INITIAL, .n_thread = 1};
 
 void apr_set_num_threads(int n) { atomic_store(&pool.n_thread, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n); }
-int apr_get_num_threads(void) { return atomic_load(&pool.n_thread); }
+int apr_get_num_threads(void) {
+    int n = atomic_load(&pool.n_thread);
+#if defined(__EMSCRIPTEN__)
+    if (n > pool.n_worker + 1) n = pool.n_worker + 1;
+#endif
+    return n;
+}
 
 /* Run tasks of job `number` until none is left. What is read before a claim belongs to this job if the claim succeeds:
  * the job cannot end while one of its tasks is claimed but not done. */
-static void work_on(uint32_t number, int slot) {
+static void work_on(thread_pool *p, uint32_t number, int slot) {
     for (;;) {
-        uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
+        uint64_t ticket = atomic_load_explicit(&p->ticket, memory_order_acquire);
         uint32_t next = (uint32_t)ticket;
-        apr_task *task = atomic_load_explicit(&pool.task, memory_order_relaxed);
-        void *context = atomic_load_explicit(&pool.context, memory_order_relaxed);
+        apr_task *task = atomic_load_explicit(&p->task, memory_order_relaxed);
+        void *context = atomic_load_explicit(&p->context, memory_order_relaxed);
         if ((uint32_t)(ticket >> 32) != number ||
-            next >= (uint32_t)atomic_load_explicit(&pool.n_task, memory_order_relaxed))
+            next >= (uint32_t)atomic_load_explicit(&p->n_task, memory_order_relaxed))
             return;
-        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket + 1, memory_order_acq_rel,
+        if (!atomic_compare_exchange_weak_explicit(&p->ticket, &ticket, ticket + 1, memory_order_acq_rel,
                                                    memory_order_relaxed))
             continue;
-        task(context, (ptrdiff_t)next, aligned(pool.scratch[slot].raw));
-        atomic_fetch_sub_explicit(&pool.n_left, 1, memory_order_release);
+        task(context, (ptrdiff_t)next, aligned(p->scratch[slot].raw));
+        atomic_fetch_sub_explicit(&p->n_left, 1, memory_order_release);
     }
 }
 
-static void worker(int slot) {
+static void worker(thread_pool *p, int slot) {
     uint32_t seen = 0;
     for (;;) {
         uint32_t number = 0;
         int spins = 0;
         while (spins < SPINS_BEFORE_SLEEP &&
-               (number = (uint32_t)(atomic_load_explicit(&pool.ticket, memory_order_acquire) >> 32)) == seen) {
+               (number = (uint32_t)(atomic_load_explicit(&p->ticket, memory_order_acquire) >> 32)) == seen) {
             cpu_pause();
             spins++;
         }
         if (number == seen) {
-            lock(&pool.sleep);
-            atomic_fetch_add(&pool.n_sleeping, 1);
-            while ((number = (uint32_t)(atomic_load(&pool.ticket) >> 32)) == seen)
-                wait_condition(&pool.wake, &pool.sleep);
-            atomic_fetch_sub(&pool.n_sleeping, 1);
-            unlock(&pool.sleep);
+            lock(&p->sleep);
+            atomic_fetch_add(&p->n_sleeping, 1);
+            while ((number = (uint32_t)(atomic_load(&p->ticket) >> 32)) == seen) wait_condition(&p->wake, &p->sleep);
+            atomic_fetch_sub(&p->n_sleeping, 1);
+            unlock(&p->sleep);
         }
         seen = number;
-        if (slot < atomic_load_explicit(&pool.n_active, memory_order_relaxed)) work_on(number, slot);
+        if (slot < atomic_load_explicit(&p->n_active, memory_order_relaxed)) work_on(p, number, slot);
     }
 }
 
 #if defined(_WIN32)
 static DWORD WINAPI worker_entry(LPVOID slot) {
-    worker((int)(intptr_t)slot);
+    worker(&pool, (int)(intptr_t)slot);
     return 0;
 }
 
@@ -185,9 +223,17 @@ static int start_worker(int slot) {
     CloseHandle(handle);
     return 0;
 }
+#elif defined(__EMSCRIPTEN__)
+static int start_worker(int slot) { return (void)slot, -1; } /* workers are added by apr_add_workers */
+
+void *apr_pool(void) { return &pool; }
+void *apr_function_address(void) { return (void *)(uintptr_t)worker; }
+void *apr_reserve(size_t size) { return malloc(size); }
+void apr_add_workers(int n) { pool.n_worker = n; }
+void apr_work(void *pool_at, int slot) { worker(pool_at, slot); }
 #else
 static void *worker_entry(void *slot) {
-    worker((int)(intptr_t)slot);
+    worker(&pool, (int)(intptr_t)slot);
     return NULL;
 }
 
@@ -255,7 +301,7 @@ int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch
             wake_all(&pool.wake);
             unlock(&pool.sleep);
         }
-        work_on(number, 0);
+        work_on(&pool, number, 0);
         for (int spins = 0; atomic_load_explicit(&pool.n_left, memory_order_acquire); spins++) {
             if (spins < SPINS_BEFORE_YIELD) cpu_pause();
             else yield_thread();
@@ -265,4 +311,10 @@ int apr_parallel(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch
     return result;
 }
 
+int apr_parallel_with_libc(apr_task *task, void *context, ptrdiff_t n_task, size_t scratch_bytes) {
+#if defined(__EMSCRIPTEN__)
+    return run_serially(task, context, n_task, &pool.scratch[0], scratch_bytes);
+#else
+    return apr_parallel(task, context, n_task, scratch_bytes);
 #endif
+}

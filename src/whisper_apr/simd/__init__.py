@@ -5,11 +5,12 @@ The kernels are compiled once for each **backend**:
 - `scalar`: plain C, available everywhere;
 - `sse2`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16`: x86-64;
 - `neon`, `neondot`: aarch64;
-- `wasm128`: WebAssembly;
+- `wasm128`, `wasm128relaxed`: WebAssembly, the second with relaxed SIMD;
 - `numpy`: the same operations in NumPy. It is slow, needs no compiled extension, and serves as the reference in tests.
 
 The fastest backend that this machine supports is selected at import. Set the environment variable
-`WHISPER_APR_BACKEND` or call `use_backend` to select another one. All backends raise the same errors and agree with
+`WHISPER_APR_BACKEND` or call `use_backend` to select another one; `wasm128relaxed` is there only if the variable is
+set to it before the import. All backends raise the same errors and agree with
 `scalar` within float32 rounding, including for NaN, infinities, subnormal numbers and -0.0. Integer results are
 identical. No result depends on the number of threads.
 
@@ -56,13 +57,14 @@ from .ops import (
     softmax,
     top_k,
 )
-from .quantize import QuantizedWeight, quantize_int4, quantize_int8
+from .quantize import ActivationBits, QuantizedWeight, quantize_int4, quantize_int8
 from .signal import dtw, interpolate, median_filter, mel_project, polyphase, power_spectrum
 from .weights import COMPUTE_TYPES, PackedMatrix, Weight, pack, prepare
 
 __all__ = [
     "COMPUTE_TYPES",
     "PAGE",
+    "ActivationBits",
     "BackendError",
     "FilterBank",
     "FloatArray",

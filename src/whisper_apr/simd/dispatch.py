@@ -5,7 +5,11 @@ which has the same functions in NumPy.
 """
 
 import os
-from importlib.util import find_spec
+from contextlib import suppress
+from importlib import import_module
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path
 from types import TracebackType
 from typing import Any, SupportsIndex
 
@@ -15,16 +19,35 @@ from .checks import as_index
 
 MAX_THREADS = 1 << 16  # larger numbers are clamped, so that they fit in a C int; threads.c has a lower limit
 
-INTERFACE = 2  # version of the compiled functions' signatures that this package calls
-kernels: Any
-try:
-    from .._simd import _kernels as _compiled
+INTERFACE = 3  # version of the compiled functions' signatures that this package calls
+RELAXED = "wasm128relaxed"  # the backend that is in a file of its own
+_EXTENSION = "whisper_apr._simd._kernels"
+# WebAssembly only: the extension with this backend. It is no module's file, as Pyodide would load it with the package,
+# which fails in engines without relaxed SIMD.
+_RELAXED_FILE = Path(__file__).parent.parent / "_simd" / "_kernels_relaxed.wasm"
 
-    kernels = _compiled
-except ImportError as error:
-    if find_spec("whisper_apr._simd._kernels"):  # it exists but cannot be loaded: a subinterpreter, another platform
-        raise BackendError(f"the compiled kernels cannot be loaded: {error}") from error
-    kernels = None  # not built for this interpreter: only NumPy is available
+
+def _import_kernels(wanted: str | None) -> Any:
+    """Import the compiled kernels among which a backend is, or None if none were built for this interpreter.
+
+    Raises:
+        BackendError: They exist but cannot be loaded: in a subinterpreter, or on another platform.
+    """
+    if wanted == RELAXED and _RELAXED_FILE.exists():
+        loader = ExtensionFileLoader(_EXTENSION, str(_RELAXED_FILE))
+        with suppress(ImportError):  # the engine lacks relaxed SIMD: use_backend() says so
+            module = module_from_spec(ModuleSpec(_EXTENSION, loader, origin=loader.path))
+            loader.exec_module(module)
+            return module
+    try:
+        return import_module(_EXTENSION)
+    except ImportError as error:
+        if find_spec(_EXTENSION):
+            raise BackendError(f"the compiled kernels cannot be loaded: {error}") from error
+        return None
+
+
+kernels: Any = _import_kernels(os.environ.get("WHISPER_APR_BACKEND"))
 if kernels is not None and getattr(kernels, "INTERFACE", 1) != INTERFACE:
     raise BackendError(
         "the compiled kernels do not match this version of the package; rebuild them with "

@@ -166,14 +166,14 @@ def new_kv_caches(
 
     Args:
         n_layer: Number of caches.
-        n_page: Number of pages of 16 positions of each cache.
-        n_head: Number of heads.
-        d_head: Dimensions of a head, at least 1.
-        dtype: float32, float16 or int8.
+        n_page: As for `new_kv_cache`, of each cache.
+        n_head: As for `new_kv_cache`.
+        d_head: As for `new_kv_cache`.
+        dtype: As for `new_kv_cache`.
 
     Raises:
-        TypeError: A size is not an integer, or the dtype is not supported.
-        ValueError: A size is out of range.
+        TypeError: As for `new_kv_cache`.
+        ValueError: As for `new_kv_cache`.
     """
     n_layer = as_index(n_layer, "n_layer", 0)
     n_page, n_head, d_head = _checked_sizes(n_page, n_head, d_head, dtype)

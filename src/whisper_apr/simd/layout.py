@@ -94,12 +94,12 @@ def huge_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]
     4 KiB pages, and address translation is faster. Arrays below 2 MiB, and other platforms, use ordinary pages.
 
     Args:
-        shape: Shape of the array.
-        dtype: A numeric dtype.
+        shape: As for `aligned_empty`.
+        dtype: As for `aligned_empty`.
 
     Raises:
-        TypeError: The shape is not a tuple of integers, or the dtype is not numeric.
-        ValueError: A size is negative, or the array would not fit in any memory.
+        TypeError: As for `aligned_empty`.
+        ValueError: As for `aligned_empty`.
     """
     shape, kind = _checked_shape(shape, dtype)
     size = math.prod(shape) * kind.itemsize

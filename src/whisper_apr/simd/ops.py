@@ -17,6 +17,7 @@ from .checks import (
     expect_type,
     result_array,
 )
+from .quantize import ActivationBits, activation_levels
 from .weights import PackedMatrix, pack
 
 Operand = Literal["float32", "int8", "bfloat16"]
@@ -33,15 +34,16 @@ def linear(
     *,
     gelu: bool = False,
     residual: npt.ArrayLike | None = None,
+    activation_bits: ActivationBits = 8,
     out: FloatArray | None = None,
 ) -> FloatArray:
     """Compute `gelu(x @ weight.T + bias) + residual`, where bias, GELU and residual are optional.
 
-    With an int8 or int4 weight, each row of x is quantized to 8 bits on the fly: `q = round(row / scale)`, half to
-    even, with `scale = max |row| / 127`. A row whose magnitudes are all at most 1e-30 counts as zeros; a row with an
-    infinity or NaN gives NaN. With int8 weights, the products are summed in int32, identically on every backend, and
-    then multiplied by both scales. With int4 weights, each group of 32 inputs is computed in this way, and the groups
-    are summed in float32, in order.
+    With an int8 or int4 weight, each row of x is quantized on the fly: `q = round(row / scale)`, half to even, with
+    `scale = max |row| / levels`. A row whose magnitudes are all at most 1e-30 counts as zeros; a row with an infinity
+    or NaN gives NaN. With int8 weights, the products are summed in int32, identically on every backend, and then
+    multiplied by both scales. With int4 weights, each group of 32 inputs is computed in this way, and the groups are
+    summed in float32, in order.
 
     Args:
         x: `(..., n_in)`. A 2-D view with any row stride is not copied, not even if its rows overlap, as the windows of
@@ -50,6 +52,9 @@ def linear(
         bias: `(n_out,)`, or None.
         gelu: Whether to apply `gelu`.
         residual: `(..., n_out)`, added last, or None.
+        activation_bits: How finely x is quantized, if the weight is: 8 for 127 levels; 12 for 2047, or fewer if a sum
+            of more than 8,196 products could exceed an int32. 12 bits take about as long with few rows, and up to twice
+            as long with many rows on CPUs that multiply bytes.
         out: Array for the result, or None.
 
     Returns:
@@ -57,7 +62,7 @@ def linear(
 
     Raises:
         TypeError: `weight` is not packed, or another argument is not an array of real numbers.
-        ValueError: The shapes do not fit, or `out` is unsuitable.
+        ValueError: The shapes do not fit, `activation_bits` is neither 8 nor 12, or `out` is unsuitable.
     """
     a = as_rows(x, "x")
     expect_type(weight, "weight", PackedMatrix, "; pack it once with simd.pack")
@@ -71,10 +76,12 @@ def linear(
         residual = as_float32(residual, "residual")
         expect(residual.shape == shape, f"residual must have shape {shape}, not {residual.shape}")
         residual = residual.reshape(-1, n_out)
+    levels = activation_levels(activation_bits, n_in)
     out = result_array(out, shape, a, bias, residual, weight.panels, weight.scales, weight.sums)
     if out.size:
         rows, result = a if a.ndim == 2 else a.reshape(-1, n_in), out.reshape(-1, n_out)
-        dispatch.impl.gemm(rows, weight.panels, weight.scales, weight.sums, n_out, bias, gelu, residual, result)
+        parts = weight.panels, weight.scales, weight.sums
+        dispatch.impl.gemm(rows, *parts, levels, n_out, bias, gelu, residual, result)
     return out
 
 
@@ -165,14 +172,14 @@ def log_softmax(x: npt.ArrayLike) -> FloatArray:
     """Compute the logarithm of the softmax over the last axis: `x - log(sum(exp(x)))`.
 
     Args:
-        x: `(..., n)`. Elements may be -inf; a row of only -inf gives NaN.
+        x: As for `softmax`.
 
     Returns:
         An array of the shape of x.
 
     Raises:
-        TypeError: x is not an array of real numbers.
-        ValueError: x has no dimensions.
+        TypeError: As for `softmax`.
+        ValueError: As for `softmax`.
     """
     return _softmax(x, True)
 

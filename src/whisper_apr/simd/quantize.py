@@ -1,16 +1,19 @@
 """Quantization of weights to 8 or 4 bits."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .checks import FloatArray
+from .checks import FloatArray, as_float32, expect
 from .layout import GROUP, div_up
 
 MAX_INPUTS = 1 << 17  # of a quantized weight: the sum of 2^17 products of 127 * 127 fits in an int32
 LARGEST_INT8 = 127  # the range is symmetric: -128 is not used
+LARGEST_INT12 = 2047
+ActivationBits = Literal[8, 12]
+"""Bits that `linear` quantizes its input to."""
 LOWEST_INT4, HIGHEST_INT4 = -8, 7
 SMALLEST = 1e-30  # a row with no larger magnitude counts as zeros: the reciprocal of its scale could overflow
 
@@ -18,7 +21,24 @@ SMALLEST = 1e-30  # a row with no larger magnitude counts as zeros: the reciproc
 # squared error. -8 is the end of the range; -9 clips that element, so that the others are rounded more finely; -7
 # rounds them differently.
 _INT4_EXTREMES = (-8.0, -9.0, -7.0)
+# Of an input, relative to the mean: the weights of an input that seems to be unused may matter after all
+_LEAST_IMPORTANCE = np.float32(1e-3)
 _BLOCK = 1 << 18  # elements that are quantized at a time, which bounds the memory of temporaries
+
+
+def activation_levels(bits: ActivationBits, n_in: int) -> int:
+    """Return the largest integer that the inputs of a product are quantized to.
+
+    Args:
+        bits: 8 or 12.
+        n_in: Inputs of an output. With 12 bits, a sum of more than 8,196 products of 2047 and -128 could exceed an
+            int32, so that there are fewer levels.
+
+    Raises:
+        ValueError: `bits` is neither 8 nor 12.
+    """
+    expect(bits in (8, 12), f"activation_bits must be 8 or 12, not {bits!r:.40}")
+    return LARGEST_INT8 if bits == 8 else min(LARGEST_INT12, np.iinfo(np.int32).max // (128 * max(1, n_in)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +157,20 @@ def _round_to_float16(scale: FloatArray) -> FloatArray:
     return np.clip(scale, -limit, limit).astype(np.float16).astype(np.float32)
 
 
-def quantize_int4(weight: npt.NDArray[Any]) -> QuantizedWeight:
+def _importance_groups(power: npt.ArrayLike | None, n_in: int, n_group: int) -> FloatArray:
+    """Check the mean squares of the inputs, and return them relative to their mean, `(n_group, 32)`."""
+    groups = np.ones(n_group * GROUP, np.float32)
+    if power is not None:
+        squares = as_float32(power, "power", 1)
+        if squares.shape != (n_in,) or not np.isfinite(squares).all() or (squares < 0).any():
+            raise ValueError(f"power must be ({n_in},) finite numbers of at least 0, not of shape {squares.shape}")
+        mean = squares.mean(dtype=np.float64)
+        if mean > 0:
+            groups[:n_in] = np.maximum(squares / mean, _LEAST_IMPORTANCE)
+    return groups.reshape(n_group, GROUP)
+
+
+def quantize_int4(weight: npt.NDArray[Any], power: npt.ArrayLike | None = None) -> QuantizedWeight:
     """Quantize a weight to int4, with one scale for each group of 32 inputs of an output.
 
     The scale, of either sign, is the one with the least squared error among three candidates. For each candidate, the
@@ -145,15 +178,18 @@ def quantize_int4(weight: npt.NDArray[Any]) -> QuantizedWeight:
     values by least squares, and the group is quantized again.
 
     Args:
-        weight: `(n_out, n_in)`, finite floats of any precision; at most 2^17 inputs.
+        weight: As for `quantize_int8`.
+        power: The mean square of each input, `(n_in,)`, by which the squared errors of its weights are weighted; None
+            if all are the same.
 
     Raises:
-        TypeError: The weight is not an array.
-        ValueError: The weight is not a matrix of finite floats, or has too many inputs.
+        TypeError: As for `quantize_int8`.
+        ValueError: As for `quantize_int8`, or `power` has another shape, or is not finite or negative.
     """
     blocks = _row_blocks(weight)
     n_out, n_in = weight.shape
     n_group = div_up(n_in, GROUP)
+    importance = _importance_groups(power, n_in, n_group)
     values = np.empty((n_out, n_in), np.int8)
     scales = np.empty((n_out, n_group), np.float16)
     for rows in blocks:
@@ -166,11 +202,12 @@ def quantize_int4(weight: npt.NDArray[Any]) -> QuantizedWeight:
         best, best_scale = np.zeros_like(groups), np.zeros_like(extreme)
         for target in _INT4_EXTREMES:
             quantized = _round_to_int4(groups, _round_to_float16(extreme / np.float32(target)))
-            squares = np.maximum(np.einsum("rgi,rgi->rg", quantized, quantized), 1)[..., None]
-            scale = _round_to_float16(np.einsum("rgi,rgi->rg", groups, quantized)[..., None] / squares)
+            weighted = quantized * importance
+            squares = np.maximum(np.einsum("rgi,rgi->rg", quantized, weighted), _LEAST_IMPORTANCE)[..., None]
+            scale = _round_to_float16(np.einsum("rgi,rgi->rg", groups, weighted)[..., None] / squares)
             quantized = _round_to_int4(groups, scale)
             difference = quantized * scale - groups
-            error = np.einsum("rgi,rgi->rg", difference, difference)[..., None]
+            error = np.einsum("rgi,rgi->rg", difference, difference * importance)[..., None]
             better = error < least
             least, best_scale = np.where(better, error, least), np.where(better, scale, best_scale)
             np.copyto(best, quantized, where=better)

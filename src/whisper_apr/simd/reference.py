@@ -28,8 +28,8 @@ FOLD = 1024  # columns that `top_k` folds a row into
 SMALLEST = np.float32(1e-30)  # a row with no larger magnitude counts as zeros
 
 
-def quantize_rows(x):
-    """Quantize each row of x to integers from -127 to 127, half to even, with the scale `max |row| / 127`.
+def quantize_rows(x, levels=127):
+    """Quantize each row of x to integers from -levels to levels, half to even, with the scale `max |row| / levels`.
 
     Returns the integers `(n_row, n)` as float64, and the scales `(n_row, 1)`; the scale of a row that holds an infinity
     or NaN is NaN.
@@ -37,13 +37,13 @@ def quantize_rows(x):
     largest = np.abs(x).max(axis=1, initial=0)
     finite = np.isfinite(x).all(axis=1)
     used = finite & (largest > SMALLEST)
-    inverse = np.where(used, np.float32(127) / largest, np.float32(0))
-    scales = np.where(used, largest / np.float32(127), np.where(finite, np.float32(0), np.float32(np.nan)))
+    inverse = np.where(used, np.float32(levels) / largest, np.float32(0))
+    scales = np.where(used, largest / np.float32(levels), np.where(finite, np.float32(0), np.float32(np.nan)))
     return np.rint(np.where(used[:, None], x, np.float32(0)) * inverse[:, None]).astype(np.float64), scales[:, None]
 
 
 @_quiet
-def gemm(x, panels, scales, sums, n_out, bias, with_gelu, residual, out):
+def gemm(x, panels, scales, sums, levels, n_out, bias, with_gelu, residual, out):
     """Multiply by float panels (no scales), int8 panels (scales and sums) or int4 panels (scales only).
 
     float64 holds the integer sums exactly.
@@ -52,11 +52,11 @@ def gemm(x, panels, scales, sums, n_out, bias, with_gelu, residual, out):
     if scales is None:
         y = x @ unpack_panels(panels, n_out).astype(np.float32).T
     elif sums is not None:
-        values, row_scales = quantize_rows(x)
+        values, row_scales = quantize_rows(x, levels)
         total = values @ unpack_int8(panels, n_out, n_in).astype(np.float64).T
         y = total.astype(np.float32) * row_scales * scales.reshape(-1)[:n_out]
     else:
-        values, row_scales = quantize_rows(x)
+        values, row_scales = quantize_rows(x, levels)
         weight = unpack_int4(panels, n_out, n_in).astype(np.float64)
         n_panel, n_group, _ = scales.shape
         group_scales = scales.astype(np.float64).swapaxes(1, 2).reshape(n_panel * PANEL, n_group)[:n_out]

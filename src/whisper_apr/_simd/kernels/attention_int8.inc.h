@@ -18,11 +18,15 @@
 #if !defined(VQ_KEY_ZERO_POINT) /* the zero point that vq_load_key adds where the dot product requires unsigned keys */
 #define VQ_KEY_ZERO_POINT 0
 APR_INLINE vq vq_load_key(const int8_t *p, int part) { return vq_load_weight(p, part); }
-APR_INLINE vi vq_dot_key(vi acc, vq key, vq x) { return vq_dot(acc, key, x); }
+APR_INLINE vi vq_dot_key(vi acc, vq key, vq_input x) { return vq_dot(acc, key, x); }
+#endif
+
+#if !defined(VQ_HAS_STORE_DIGIT)
+APR_INLINE void vq_store_digit(vq_element *p, vf x) { vf_store_int8((int8_t *)p, x); }
 #endif
 
 enum {
-    DIGITS = sizeof(vq_element) == 1 ? 2 : 1,
+    DIGITS = VQ_INPUT_BITS == 8 ? 2 : 1,
     KEY_BASE = 255, /* queries: two digits from -127 to 127 */
     KEY_MAX = 127 * 255 + 127,
     WEIGHT_BASE = 128, /* weights: two digits from 0 to 127, the same signed and unsigned */
@@ -54,8 +58,8 @@ APR_INLINE void store_digits(vf x, int key, vq_element *out) {
     /* For keys, round to the nearest multiple of the base, which is odd, so that there are no ties; for weights, round
      * down, which is rounding to nearest after subtracting (base - 1) / 2. */
     vf high = vf_round(vf_fma(x, vf_set1(1.0f / base), vf_set1(key ? 0.0f : 0.5f / base - 0.5f)));
-    vf_store_int8((int8_t *)out, high);
-    vf_store_int8((int8_t *)out + APR_PANEL, vf_fma(high, vf_set1(-base), x));
+    vq_store_digit(out, high);
+    vq_store_digit(out + APR_PANEL, vf_fma(high, vf_set1(-base), x));
 }
 
 /* Quantize n numbers (a multiple of 16) of query or weight row i into out (n / 16, rows, DIGITS, 16). Return the
@@ -63,7 +67,7 @@ APR_INLINE void store_digits(vf x, int key, vq_element *out) {
 APR_NOINLINE static float quantize_digits(const float *x, ptrdiff_t n, int key, ptrdiff_t i, ptrdiff_t rows,
                                           vq_element *out) {
     const float visible_step = (float)(key ? KEY_MAX : WEIGHT_MAX) / 127.0f;
-    float inverse_scale, scale = quantization_scale(x, n, &inverse_scale);
+    float inverse_scale, scale = quantization_scale(x, n, 127.0f, &inverse_scale);
     for (ptrdiff_t at = 0; at < n; at += LANES) {
         vf whole = inverse_scale == 0.0f ? vf_zero()
                                          : vf_round(vf_mul(vf_load(x + at), vf_set1(inverse_scale * visible_step)));
@@ -100,7 +104,7 @@ APR_INLINE void int8_microkernel(vi acc[][INT8_VECTORS][VQ_PARTS], const int sum
             }
             APR_UNROLL
             for (int i = 0; i < sums; i++) {
-                vq input = vq_load_input(x + i * APR_PANEL + q * APR_QUAD);
+                vq_input input = vq_load_input(x + i * APR_PANEL + q * APR_QUAD);
                 APR_UNROLL
                 for (int j = 0; j < vectors; j++) {
                     APR_UNROLL
@@ -127,7 +131,7 @@ APR_INLINE void int8_scores(const int8_head *h, const int rows, const int vector
     const ptrdiff_t n_block = h->d_head / APR_PANEL, prefetch_bytes = apr_zen5 ? CACHE_LINE : 0;
     int32_t compensation[INT8_ROWS * DIGITS] = {0};
     vi acc[INT8_ROWS * DIGITS][INT8_VECTORS][VQ_PARTS];
-    if (VQ_KEY_ZERO_POINT) { /* measure the zero point's contribution with an all-zero key */
+    if (VQ_KEY_ZERO_POINT || VQ_INPUT_BIAS) { /* measure their contribution with an all-zero key */
         static const int8_t zeros[APR_PANEL * APR_QUAD];
         int32_t lanes[LANES];
         int8_init(acc, rows * DIGITS, 1, compensation);

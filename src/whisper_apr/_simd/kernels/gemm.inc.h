@@ -243,18 +243,16 @@ static void large_m_columns(const gemm_work *work, ptrdiff_t column0, ptrdiff_t 
 static void large_m_task(void *context, ptrdiff_t index, void *scratch) {
     const gemm_work *work = context;
     const apr_gemm *g = work->g;
-    ptrdiff_t row_task = index / work->n_column_task, column_task = index % work->n_column_task;
-    ptrdiff_t tile = row_task * work->n_tile / work->n_row_task,
-              end_tile = (row_task + 1) * work->n_tile / work->n_row_task;
-    ptrdiff_t column_block = column_task * work->n_column_block / work->n_column_task,
-              end_column_block = (column_task + 1) * work->n_column_block / work->n_column_task;
+    range tiles = task_range(index / work->n_column_task, work->n_row_task, work->n_tile);
+    range blocks = task_range(index % work->n_column_task, work->n_column_task, work->n_column_block);
     ptrdiff_t tile_floats = TILE_ROWS * work->k_block * GEMM_SPLAT_COPIES;
-    float *rows = scratch, *converted = rows + (end_tile - tile) * tile_floats;
+    float *rows = scratch, *converted = rows + (tiles.end - tiles.begin) * tile_floats;
     for (ptrdiff_t k0 = 0; k0 < g->k; k0 += work->k_block) {
         ptrdiff_t k = min_size(work->k_block, g->k - k0);
-        for (ptrdiff_t t = tile; t < end_tile; t++) pack_rows(g, t * TILE_ROWS, k0, k, rows + (t - tile) * tile_floats);
-        for (ptrdiff_t u = column_block; u < end_column_block; u++)
-            large_m_columns(work, u * GEMM_COLUMN_BLOCK, k0, k, tile, end_tile, rows, converted);
+        for (ptrdiff_t t = tiles.begin; t < tiles.end; t++)
+            pack_rows(g, t * TILE_ROWS, k0, k, rows + (t - tiles.begin) * tile_floats);
+        for (ptrdiff_t u = blocks.begin; u < blocks.end; u++)
+            large_m_columns(work, u * GEMM_COLUMN_BLOCK, k0, k, tiles.begin, tiles.end, rows, converted);
     }
 }
 

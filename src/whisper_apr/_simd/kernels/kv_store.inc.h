@@ -79,7 +79,7 @@ static void store_int8_page(const apr_store *s, const float *k, const float *v, 
           inverse_scale;
     int8_t *keys = s->keys, *values = s->values, quantized[APR_PANEL];
     for (ptrdiff_t t = slot; t < slot + n; t++, k += s->k_time) {
-        key_scales[t] = quantization_scale(k, d_head, &inverse_scale);
+        key_scales[t] = quantization_scale(k, d_head, 127.0f, &inverse_scale);
         for (ptrdiff_t d = 0; d < d_head; d += APR_PANEL) {
             quantize_panel(k, d, d_head, inverse_scale, quantized);
             for (ptrdiff_t i = 0; i < APR_PANEL && d + i < d_head; i += APR_QUAD)
@@ -90,7 +90,7 @@ static void store_int8_page(const apr_store *s, const float *k, const float *v, 
         n_taken = t % APR_QUAD == 0 && t + APR_QUAD <= slot + n && d_head % APR_QUAD == 0 ? APR_QUAD : 1;
         float inverse_scales[APR_PANEL]; /* of the four positions, repeated */
         for (ptrdiff_t i = 0; i < n_taken; i++)
-            value_scales[t + i] = quantization_scale(v + i * s->v_time, d_head, &inverse_scales[i]);
+            value_scales[t + i] = quantization_scale(v + i * s->v_time, d_head, 127.0f, &inverse_scales[i]);
         if (n_taken == 1) {
             for (ptrdiff_t d = 0; d < d_head; d += APR_PANEL) {
                 quantize_panel(v, d, d_head, inverse_scales[0], quantized);

@@ -1,12 +1,15 @@
-/* Matrix product with int8 or int4 weights. The rows of a are quantized to int8 on the fly, once per call and task.
+/* Matrix product with int8 or int4 weights. The rows of a are quantized on the fly, once per call and task, to integers
+ * up to apr_gemm.levels.
  *
  * int8: products are summed in int32, exactly and alike on every backend, then dequantized with the scale of the row
  * and of the output. int4: the same within each group of 32 inputs; the groups are summed in float32, in order. Rows
- * are split into tiles stored as (k / 4, rows, 4), so that a register block reads them and the panels sequentially. k
- * is not blocked: the operands are small enough that L1 misses hit L2 in time.
+ * are split into tiles stored as (k / 4, lines, 4), so that a register block reads them and the panels sequentially. A
+ * line is a row, or one of its two digits if its integers do not fit in the elements: 128 high + low, with which the
+ * weights are multiplied in the same pass. k is not blocked: the operands are small enough that L1 misses hit L2 in
+ * time.
  *
  * qgemm divides the product into tasks (q_task). Each quantizes its rows (quantize_tile) and multiplies them with the
- * panels: q8_stream for one row, as when a token is decoded, q8_block for more rows, and q4_block for int4.
+ * panels: q8_stream for one line, q8_block for more lines, and q4_block for int4.
  */
 #ifndef WHISPER_APR_KERNELS_QGEMM_INC_H
 #define WHISPER_APR_KERNELS_QGEMM_INC_H
@@ -26,7 +29,10 @@ enum {
     Q_SMALL_M_VECTORS = LANES == 4 || (VQ_PARTS == 1 && LANES > 1) ? 4 : 2,
     Q_TILE_ROWS = VQ_TILE_ROWS > V4_TILE_ROWS ? VQ_TILE_ROWS : V4_TILE_ROWS,
     Q_ACCUMULATORS = 4, /* most accumulators per output, and quads per loop iteration */
-    Q_STREAM_ROWS = APR_PANEL / LANES * VQ_PARTS == 1 ? 8 : 1, /* rows that may be computed one panel at a time */
+    Q_DIGIT_BITS = 7,
+    Q_MAX_DIGITS = 2,
+    /* Lines that may be computed one panel at a time. */
+    Q_STREAM_LINES = APR_PANEL / LANES * VQ_PARTS == 1 ? 8 : 1,
     /* Bytes per memory page. A sequential stream prefetches either every line, or one line per page to load its TLB
      * entry. */
     Q_MEMORY_PAGE = 4096,
@@ -42,48 +48,76 @@ enum {
 
 typedef struct q_tile {
     ptrdiff_t row;
-    int rows;
-    const void *quantized;       /* (n_quad, rows, 4) vq_element or v4_element, n_quad a multiple of 8 */
-    const int32_t *compensation; /* int4: (n_group, rows), -8 times each group's sum: the weights' zero point */
-    const float *row_scales;     /* (rows) */
-    int single_tile;             /* no other tile reads the same panels */
+    int rows, digits, lines; /* lines = rows * digits; a row's high digit is before the low one */
+    const void *quantized;   /* (n_quad, lines, 4) vq_element or v4_element, n_quad a multiple of 8 */
+    /* int4: (n_group, rows), -8 times each group's sum: the weights' zero point. int8: (lines), minus their bias. */
+    const int32_t *compensation;
+    const float *row_scales; /* (rows) */
+    int single_tile;         /* no other tile reads the same panels */
 } q_tile;
 
-/* Quantize row `row` of a, zero-padded to a multiple of 32. Return its scale: NaN if an element is infinite or NaN. */
-APR_INLINE float quantize_row(const apr_gemm *g, ptrdiff_t row, const int int4, void *out) {
+APR_INLINE void q_store(void *out, ptrdiff_t at, vf x, const int int4) {
+    if (int4) v4_store((v4_element *)out + at, x);
+    else vq_store((vq_element *)out + at, x);
+}
+
+/* Quantize row `row` of a, zero-padded to a multiple of 32, to out (digits, padded). Return its scale: NaN if an
+ * element is infinite or NaN. */
+APR_INLINE float quantize_row(const apr_gemm *g, ptrdiff_t row, const int int4, int digits, void *out) {
+    const float base = 1 << Q_DIGIT_BITS;
     const float *a = g->a + row * g->a_stride;
     ptrdiff_t whole = g->k / LANES * LANES, padded = div_up(g->k, GROUP) * GROUP;
-    float inverse_scale, scale = quantization_scale(a, g->k, &inverse_scale);
+    float inverse_scale, scale = quantization_scale(a, g->k, g->levels, &inverse_scale);
     int usable = inverse_scale != 0.0f;
     for (ptrdiff_t s = 0; s < padded; s += LANES) {
         vf x = vf_zero();
         if (usable && s < g->k)
             x = vf_mul(s < whole ? vf_load(a + s) : vf_load_n(a + s, g->k - s), vf_set1(inverse_scale));
-        if (int4) v4_store((v4_element *)out + s, x);
-        else vq_store((vq_element *)out + s, x);
+        if (digits == Q_MAX_DIGITS) {
+            vf rounded = vf_round(x), high = vf_round(vf_mul(rounded, vf_set1(1.0f / base)));
+            q_store(out, s, high, int4);
+            q_store(out, padded + s, vf_fma(high, vf_set1(-base), rounded), int4);
+        } else q_store(out, s, x, int4);
     }
     return scale;
 }
 
-/* Fill in a tile's elements, row scales and compensation. row_buffer holds one quantized row. */
+/* Return what vq_dot adds for a line of quantized inputs, whatever the weights are. */
+static int32_t input_bias(const vq_element *x, ptrdiff_t n_quad) {
+    static const int8_t zeros[APR_PANEL * QUAD];
+    int32_t lanes[LANES];
+    vi acc = vi_set1(0);
+    for (ptrdiff_t q = 0; q < n_quad; q++) acc = vq_dot(acc, vq_load_weight(zeros, 0), vq_load_input(x + q * QUAD));
+    vi_store(lanes, acc);
+    return lanes[0];
+}
+
+/* Fill in a tile's elements, row scales and compensation. row_buffer holds the digits of one quantized row. */
 static void quantize_tile(const apr_gemm *g, const int int4, const q_tile *t, char *quantized, int32_t *compensation,
                           float *row_scales, void *row_buffer) {
     size_t quad_bytes = QUAD * (int4 ? sizeof(v4_element) : sizeof(vq_element));
-    ptrdiff_t n_group = div_up(g->k, GROUP);
+    ptrdiff_t n_group = div_up(g->k, GROUP), n_quad = n_group * QUADS, lines = t->lines;
     for (int i = 0; i < t->rows; i++) {
-        row_scales[i] = int4 ? quantize_row(g, t->row + i, 1, row_buffer) : quantize_row(g, t->row + i, 0, row_buffer);
-        const char *from = row_buffer;
-        char *to = quantized + (size_t)i * quad_bytes;
-        if (quad_bytes == 4)
-            for (ptrdiff_t q = 0; q < n_group * QUADS; q++) memcpy(to + (size_t)(q * t->rows) * 4, from + q * 4, 4);
-        else
-            for (ptrdiff_t q = 0; q < n_group * QUADS; q++) memcpy(to + (size_t)(q * t->rows) * 8, from + q * 8, 8);
-        if (int4) {
-            for (ptrdiff_t group = 0; group < n_group; group++) {
-                int32_t sum = 0;
-                for (int s = 0; s < GROUP; s++) sum += ((const v4_element *)row_buffer)[group * GROUP + s];
-                compensation[group * t->rows + i] = -8 * sum;
+        row_scales[i] = int4 ? quantize_row(g, t->row + i, 1, t->digits, row_buffer)
+                             : quantize_row(g, t->row + i, 0, t->digits, row_buffer);
+        for (int d = 0; d < t->digits; d++) {
+            const char *from = (const char *)row_buffer + (size_t)(d * n_quad) * quad_bytes;
+            char *to = quantized + (size_t)(i * t->digits + d) * quad_bytes;
+            if (quad_bytes == 4)
+                for (ptrdiff_t q = 0; q < n_quad; q++) memcpy(to + (size_t)(q * lines) * 4, from + q * 4, 4);
+            else
+                for (ptrdiff_t q = 0; q < n_quad; q++) memcpy(to + (size_t)(q * lines) * 8, from + q * 8, 8);
+            if (!int4 && VQ_INPUT_BIAS)
+                compensation[i * t->digits + d] = -input_bias((const vq_element *)(const void *)from, n_quad);
+        }
+        for (ptrdiff_t group = 0; int4 && group < n_group; group++) {
+            int32_t sum = 0;
+            for (int d = 0; d < t->digits; d++) {
+                const v4_element *x = (const v4_element *)row_buffer + (d * n_group + group) * GROUP;
+                sum *= 1 << Q_DIGIT_BITS;
+                for (int s = 0; s < GROUP; s++) sum += x[s];
             }
+            compensation[group * t->rows + i] = -8 * sum;
         }
     }
 }
@@ -93,16 +127,33 @@ APR_INLINE const char *q_panel(const void *panels, ptrdiff_t column, ptrdiff_t p
     return (const char *)panels + column / APR_PANEL * panel_bytes + column % APR_PANEL * QUAD;
 }
 
-/* Dequantize one vector of sums. */
-APR_INLINE void q8_dequantize(const apr_gemm *g, const q_tile *t, int row, ptrdiff_t column, const vi *acc,
-                              float *out) {
-    vi sum = vq_undo_zero_point(vq_merge_parts(acc[0], acc[VQ_PARTS - 1]), g->sums + column);
-    vf_store(out,
-             vf_mul(vf_mul(vf_from_int(sum), vf_set1(t->row_scales[row])), vf_load((const float *)g->scales + column)));
+/* Return the sum of a row, given those of its digits. */
+APR_INLINE vi q_join_digits(vi high, vi low) { return vi_add(vi_shift_left(high, Q_DIGIT_BITS), low); }
+
+/* Dequantize the sums of a tile's lines for one vector of outputs. acc[i * stride] are those of line i; row r is
+ * written to out + r * out_stride. */
+APR_INLINE void q8_dequantize(const apr_gemm *g, const q_tile *t, const int lines, ptrdiff_t column,
+                              const vi (*acc)[VQ_PARTS], const int stride, float *out, const int out_stride) {
+    vf scales = vf_load((const float *)g->scales + column);
+    vi high = vi_set1(0);
+    APR_UNROLL
+    for (int i = 0; i < lines; i++) {
+        vi sum =
+            vq_undo_zero_point(vq_merge_parts(acc[i * stride][0], acc[i * stride][VQ_PARTS - 1]), g->sums + column);
+        int row = i;
+        if (VQ_INPUT_BITS == 8 && t->digits == Q_MAX_DIGITS) {
+            row = i / Q_MAX_DIGITS;
+            vi low = q_join_digits(high, sum);
+            high = sum;
+            if (i % Q_MAX_DIGITS == 0) continue;
+            sum = low;
+        }
+        vf_store(out + row * out_stride, vf_mul(vf_mul(vf_from_int(sum), vf_set1(t->row_scales[row])), scales));
+    }
 }
 
-/* Compute rows x vectors of the product, before the epilogue. */
-APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, const int vectors, ptrdiff_t column,
+/* Compute the rows of these lines x vectors of the product, before the epilogue. */
+APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int lines, const int vectors, ptrdiff_t column,
                          float *out) {
     vi acc[VQ_TILE_ROWS][Q_SMALL_M_VECTORS][VQ_PARTS];
     const int8_t *w[Q_SMALL_M_VECTORS];
@@ -114,11 +165,11 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
     for (int j = 0; j < vectors; j++)
         w[j] = (const int8_t *)q_panel(g->b, min_size(column + j * LANES, last), n_quad * APR_PANEL * QUAD);
     APR_UNROLL
-    for (int i = 0; i < rows; i++) {
+    for (int i = 0; i < lines; i++) {
         APR_UNROLL
         for (int j = 0; j < vectors; j++) {
             APR_UNROLL
-            for (int p = 0; p < VQ_PARTS; p++) acc[i][j][p] = vi_set1(0);
+            for (int p = 0; p < VQ_PARTS; p++) acc[i][j][p] = vi_set1(VQ_INPUT_BIAS ? t->compensation[i] : 0);
         }
     }
     for (ptrdiff_t q = 0; q < n_quad; q++) {
@@ -132,8 +183,8 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
         APR_UNROLL
         for (int j = 0; j < width; j += APR_PANEL) APR_PREFETCH_L2(w[0] + (ahead + q * width + j) * QUAD);
         APR_UNROLL
-        for (int i = 0; i < rows; i++) {
-            vq input = vq_load_input(x + (q * rows + i) * QUAD);
+        for (int i = 0; i < lines; i++) {
+            vq_input input = vq_load_input(x + (q * lines + i) * QUAD);
             APR_UNROLL
             for (int j = 0; j < vectors; j++) {
                 APR_UNROLL
@@ -142,15 +193,13 @@ APR_INLINE void q8_block(const apr_gemm *g, const q_tile *t, const int rows, con
         }
     }
     APR_UNROLL
-    for (int i = 0; i < rows; i++) {
-        APR_UNROLL
-        for (int j = 0; j < vectors; j++)
-            q8_dequantize(g, t, i, min_size(column + j * LANES, last), acc[i][j], out + (i * vectors + j) * LANES);
-    }
+    for (int j = 0; j < vectors; j++)
+        q8_dequantize(g, t, lines, min_size(column + j * LANES, last), &acc[0][j], Q_SMALL_M_VECTORS, out + j * LANES,
+                      vectors * LANES);
 }
 
-/* Add one quad of each row times one quad of a panel to accumulator `sum`. */
-APR_INLINE void q8_fma(vi acc[][Q_ACCUMULATORS][APR_PANEL / LANES][VQ_PARTS], const int rows, const int sum,
+/* Add one quad of each line times one quad of a panel to accumulator `sum`. */
+APR_INLINE void q8_fma(vi acc[][Q_ACCUMULATORS][APR_PANEL / LANES][VQ_PARTS], const int lines, const int sum,
                        const int8_t *w, const vq_element *x) {
     vq weights[APR_PANEL / LANES][VQ_PARTS];
     APR_UNROLL
@@ -159,8 +208,8 @@ APR_INLINE void q8_fma(vi acc[][Q_ACCUMULATORS][APR_PANEL / LANES][VQ_PARTS], co
         for (int p = 0; p < VQ_PARTS; p++) weights[j][p] = vq_load_weight(w + j * LANES * QUAD, p);
     }
     APR_UNROLL
-    for (int i = 0; i < rows; i++) {
-        vq input = vq_load_input(x + i * QUAD);
+    for (int i = 0; i < lines; i++) {
+        vq_input input = vq_load_input(x + i * QUAD);
         APR_UNROLL
         for (int j = 0; j < APR_PANEL / LANES; j++) {
             APR_UNROLL
@@ -169,22 +218,23 @@ APR_INLINE void q8_fma(vi acc[][Q_ACCUMULATORS][APR_PANEL / LANES][VQ_PARTS], co
     }
 }
 
-/* Multiply few rows with one panel. Memory bandwidth is the limit, so the panel is read sequentially. `sums`
+/* Multiply few lines with one panel. Memory bandwidth is the limit, so the panel is read sequentially. `sums`
  * accumulators per output, used in turn, hide the instruction's latency; integers may be summed in any order. */
-APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, const int sums, ptrdiff_t column,
+APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int lines, const int sums, ptrdiff_t column,
                           float *out) {
     enum { VECTORS = APR_PANEL / LANES };
-    vi acc[Q_STREAM_ROWS][Q_ACCUMULATORS][VECTORS][VQ_PARTS];
+    vi acc[Q_STREAM_LINES][Q_ACCUMULATORS][VECTORS][VQ_PARTS];
     const vq_element *x = t->quantized;
     ptrdiff_t n_quad = div_up(g->k, QUAD), q = 0;
     const int prefetch_lines = apr_zen5;
     const int8_t *w = (const int8_t *)q_panel(g->b, column, n_quad * APR_PANEL * QUAD);
     APR_UNROLL
-    for (int i = 0; i < rows; i++) {
+    for (int i = 0; i < lines; i++) {
         APR_UNROLL
         for (int u = 0; u < sums; u++) {
             APR_UNROLL
-            for (int j = 0; j < VECTORS * VQ_PARTS; j++) acc[i][u][j / VQ_PARTS][j % VQ_PARTS] = vi_set1(0);
+            for (int j = 0; j < VECTORS * VQ_PARTS; j++)
+                acc[i][u][j / VQ_PARTS][j % VQ_PARTS] = vi_set1(VQ_INPUT_BIAS && u == 0 ? t->compensation[i] : 0);
         }
     }
     for (; q + Q_ACCUMULATORS <= n_quad; q += Q_ACCUMULATORS) {
@@ -193,11 +243,11 @@ APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, co
             APR_PREFETCH_L2(w + q * APR_PANEL * QUAD + Q_PREFETCH_PAGES * Q_MEMORY_PAGE);
         APR_UNROLL
         for (int u = 0; u < Q_ACCUMULATORS; u++)
-            q8_fma(acc, rows, u % sums, w + (q + u) * APR_PANEL * QUAD, x + (q + u) * rows * QUAD);
+            q8_fma(acc, lines, u % sums, w + (q + u) * APR_PANEL * QUAD, x + (q + u) * lines * QUAD);
     }
-    for (; q < n_quad; q++) q8_fma(acc, rows, 0, w + q * APR_PANEL * QUAD, x + q * rows * QUAD);
+    for (; q < n_quad; q++) q8_fma(acc, lines, 0, w + q * APR_PANEL * QUAD, x + q * lines * QUAD);
     APR_UNROLL
-    for (int i = 0; i < rows; i++) {
+    for (int i = 0; i < lines; i++) {
         APR_UNROLL
         for (int j = 0; j < VECTORS; j++) {
             APR_UNROLL
@@ -205,13 +255,17 @@ APR_INLINE void q8_stream(const apr_gemm *g, const q_tile *t, const int rows, co
                 APR_UNROLL
                 for (int p = 0; p < VQ_PARTS; p++) acc[i][0][j][p] = vi_add(acc[i][0][j][p], acc[i][u][j][p]);
             }
-            q8_dequantize(g, t, i, column + j * LANES, acc[i][0][j], out + (i * VECTORS + j) * LANES);
         }
     }
+    APR_UNROLL
+    for (int j = 0; j < VECTORS; j++)
+        q8_dequantize(g, t, lines, column + j * LANES, &acc[0][0][j], Q_ACCUMULATORS * VECTORS, out + j * LANES,
+                      APR_PANEL);
 }
 
-/* Compute rows of one vector of the product, before the epilogue. */
-APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptrdiff_t column, float *out) {
+/* Compute the rows of these lines for one vector of the product, before the epilogue. */
+APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int lines, const int digits, ptrdiff_t column,
+                         float *out) {
     vf total[V4_TILE_ROWS];
     const v4_element *x = t->quantized;
     ptrdiff_t n_group = div_up(g->k, GROUP), group_bytes = APR_PANEL * GROUP / 2;
@@ -219,13 +273,13 @@ APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptr
     const uint16_t *scales =
         (const uint16_t *)g->scales + column / APR_PANEL * n_group * APR_PANEL + column % APR_PANEL;
     APR_UNROLL
-    for (int i = 0; i < rows; i++) total[i] = vf_zero();
+    for (int i = 0; i < lines / digits; i++) total[i] = vf_zero();
     const int prefetch_lines = t->single_tile && apr_zen5;
     for (ptrdiff_t group = 0; group < n_group; group++) {
         vi acc[V4_TILE_ROWS][V4_PARTS];
         if (prefetch_lines) prefetch_stream(w, APR_PANEL * GROUP / 2);
         APR_UNROLL
-        for (int i = 0; i < rows * V4_PARTS; i++) acc[i / V4_PARTS][i % V4_PARTS] = vi_set1(0);
+        for (int i = 0; i < lines * V4_PARTS; i++) acc[i / V4_PARTS][i % V4_PARTS] = vi_set1(0);
         APR_UNROLL
         for (int v = 0; v < QUADS / 2; v++) {
             APR_UNROLL
@@ -233,24 +287,28 @@ APR_INLINE void q4_block(const apr_gemm *g, const q_tile *t, const int rows, ptr
                 v4 low = v4_load_weight(w + v * APR_PANEL * QUAD, p, 0),
                    high = v4_load_weight(w + v * APR_PANEL * QUAD, p, 1);
                 APR_UNROLL
-                for (int i = 0; i < rows; i++) {
-                    acc[i][p] = v4_dot(acc[i][p], low, v4_load_input(x + (v * rows + i) * QUAD));
-                    acc[i][p] = v4_dot(acc[i][p], high, v4_load_input(x + ((v + QUADS / 2) * rows + i) * QUAD));
+                for (int i = 0; i < lines; i++) {
+                    acc[i][p] = v4_dot(acc[i][p], low, v4_load_input(x + (v * lines + i) * QUAD));
+                    acc[i][p] = v4_dot(acc[i][p], high, v4_load_input(x + ((v + QUADS / 2) * lines + i) * QUAD));
                 }
             }
         }
         vf scale = vf_load_half(scales + group * APR_PANEL);
+        vi high_digit = vi_set1(0);
         APR_UNROLL
-        for (int i = 0; i < rows; i++) {
-            vi sum =
-                vi_add(v4_merge_parts(acc[i][0], acc[i][V4_PARTS - 1]), vi_set1(t->compensation[group * rows + i]));
-            total[i] = vf_fma(vf_from_int(sum), scale, total[i]);
+        for (int i = 0; i < lines; i++) {
+            vi sum = v4_merge_parts(acc[i][0], acc[i][V4_PARTS - 1]);
+            if (i % digits) sum = q_join_digits(high_digit, sum);
+            high_digit = sum;
+            if (i % digits < digits - 1) continue;
+            sum = vi_add(sum, vi_set1(t->compensation[group * lines / digits + i / digits]));
+            total[i / digits] = vf_fma(vf_from_int(sum), scale, total[i / digits]);
         }
         w += group_bytes;
-        x += QUADS * rows * QUAD;
+        x += QUADS * lines * QUAD;
     }
     APR_UNROLL
-    for (int i = 0; i < rows; i++) vf_store(out + i * LANES, vf_mul(total[i], vf_set1(t->row_scales[i])));
+    for (int i = 0; i < lines / digits; i++) vf_store(out + i * LANES, vf_mul(total[i], vf_set1(t->row_scales[i])));
 }
 
 /* Compute a tile's rows at a column; return the number of vectors done. */
@@ -259,17 +317,19 @@ static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *
 #define VECTORS(R) ((R) * Q_SMALL_M_VECTORS <= VQ_TILE_ROWS * VQ_TILE_VECTORS ? Q_SMALL_M_VECTORS : VQ_TILE_VECTORS)
 #define Q_CASE(R) \
     case R: \
-        if (R == 1 || (R <= Q_STREAM_ROWS && t->single_tile && apr_zen5)) { \
-            q8_stream(g, t, R <= Q_STREAM_ROWS ? R : 1, SUMS(R), column, out); \
+        if (R == 1 || (R <= Q_STREAM_LINES && t->single_tile && apr_zen5)) { \
+            q8_stream(g, t, R <= Q_STREAM_LINES ? R : 1, SUMS(R), column, out); \
             return APR_PANEL / LANES; \
         } \
         q8_block(g, t, R, VECTORS(R), column, out); \
         return VECTORS(R);
-    switch (t->rows) {
+    switch (t->lines) {
         Q_CASE(1)
         Q_CASE(2)
+#if VQ_TILE_ROWS > 2
         Q_CASE(3)
         Q_CASE(4)
+#endif
 #if VQ_TILE_ROWS > 4
         Q_CASE(5)
         Q_CASE(6)
@@ -291,8 +351,12 @@ static int q8_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *
 
 static int q4_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *out) {
 #define Q_CASE(R) \
-    case R: q4_block(g, t, R, column, out); break;
-    switch (t->rows) {
+    case R: \
+        if (R % Q_MAX_DIGITS == 0 && sizeof(v4_element) == 1 && t->digits == Q_MAX_DIGITS) \
+            q4_block(g, t, R, R % Q_MAX_DIGITS == 0 ? Q_MAX_DIGITS : 1, column, out); \
+        else q4_block(g, t, R, 1, column, out); \
+        break;
+    switch (t->lines) {
         Q_CASE(1)
         Q_CASE(2)
         Q_CASE(3)
@@ -319,7 +383,9 @@ static int q4_rows(const apr_gemm *g, const q_tile *t, ptrdiff_t column, float *
 typedef struct q_work {
     const apr_gemm *g;
     int int4;
-    size_t row_bytes;                          /* bytes of one quantized row */
+    int digits;                                /* of each row's integers */
+    size_t row_bytes;                          /* bytes of one quantized row, with all digits */
+    ptrdiff_t n_compensation;                  /* numbers of q_tile.compensation for each row */
     ptrdiff_t n_group, n_tile, n_column_block; /* groups of k, tiles of rows, blocks of columns */
     ptrdiff_t n_row_task, n_column_task;
 } q_work;
@@ -327,30 +393,30 @@ typedef struct q_work {
 static void q_task(void *context, ptrdiff_t index, void *scratch) {
     const q_work *work = context;
     const apr_gemm *g = work->g;
-    ptrdiff_t row_task = index / work->n_column_task, column_task = index % work->n_column_task;
-    ptrdiff_t tile = row_task * work->n_tile / work->n_row_task,
-              end_tile = (row_task + 1) * work->n_tile / work->n_row_task;
-    ptrdiff_t column_block = column_task * work->n_column_block / work->n_column_task,
-              end_column_block = (column_task + 1) * work->n_column_block / work->n_column_task;
-    ptrdiff_t row0 = tile * g->m / work->n_tile, n_row = end_tile * g->m / work->n_tile - row0;
+    range tiles = task_range(index / work->n_column_task, work->n_row_task, work->n_tile);
+    range blocks = task_range(index % work->n_column_task, work->n_column_task, work->n_column_block);
+    ptrdiff_t row0 = tiles.begin * g->m / work->n_tile, n_row = tiles.end * g->m / work->n_tile - row0;
     char *row_buffer = scratch, *quantized = row_buffer + work->row_bytes;
     float *row_scales = (float *)(void *)(quantized + (size_t)n_row * work->row_bytes);
     int32_t *compensation = (int32_t *)(void *)(row_scales + n_row);
     float out[Q_TILE_ROWS * Q_COLUMN_BLOCK];
-    for (int first = 1; column_block < end_column_block; column_block++, first = 0) {
-        for (ptrdiff_t i = tile; i < end_tile; i++) {
-            q_tile t = {.row = i * g->m / work->n_tile};
+    for (ptrdiff_t block = blocks.begin; block < blocks.end; block++) {
+        for (ptrdiff_t i = tiles.begin; i < tiles.end; i++) {
+            range tile_rows = task_range(i, work->n_tile, g->m);
+            q_tile t = {.row = tile_rows.begin};
             ptrdiff_t at = t.row - row0;
-            t.single_tile = end_tile - tile == 1;
-            t.rows = (int)((i + 1) * g->m / work->n_tile - t.row);
+            t.single_tile = tiles.end - tiles.begin == 1;
+            t.rows = (int)(tile_rows.end - t.row);
+            t.digits = work->digits;
+            t.lines = t.rows * t.digits;
             t.quantized = quantized + (size_t)at * work->row_bytes;
             t.row_scales = row_scales + at;
-            t.compensation = compensation + at * work->n_group;
-            prefetch_residual(g, t.row, column_block * Q_COLUMN_BLOCK, t.rows, Q_COLUMN_BLOCK);
-            if (first)
+            t.compensation = compensation + at * work->n_compensation;
+            prefetch_residual(g, t.row, block * Q_COLUMN_BLOCK, t.rows, Q_COLUMN_BLOCK);
+            if (block == blocks.begin)
                 quantize_tile(g, work->int4, &t, quantized + (size_t)at * work->row_bytes,
-                              compensation + at * work->n_group, row_scales + at, row_buffer);
-            for (ptrdiff_t column = column_block * Q_COLUMN_BLOCK, end = min_size(column + Q_COLUMN_BLOCK, g->n);
+                              compensation + at * work->n_compensation, row_scales + at, row_buffer);
+            for (ptrdiff_t column = block * Q_COLUMN_BLOCK, end = min_size(column + Q_COLUMN_BLOCK, g->n);
                  column < end;) {
                 int vectors = work->int4 ? q4_rows(g, &t, column, out) : q8_rows(g, &t, column, out);
                 epilogue_block(g, t.row, column, t.rows, vectors * LANES, out);
@@ -362,11 +428,15 @@ static void q_task(void *context, ptrdiff_t index, void *scratch) {
 
 static void qgemm(const apr_gemm *g) {
     q_work work = {.g = g, .int4 = g->b_type == APR_INT4, .n_row_task = 1, .n_column_task = 1};
-    ptrdiff_t tile_rows = work.int4 ? V4_TILE_ROWS : VQ_TILE_ROWS, n_thread = apr_get_num_threads();
+    size_t element_bytes = work.int4 ? sizeof(v4_element) : sizeof(vq_element);
+    int in_bytes = work.int4 ? element_bytes == 1 : VQ_INPUT_BITS == 8;
+    work.digits = g->levels > 127.0f && in_bytes ? Q_MAX_DIGITS : 1;
+    ptrdiff_t tile_rows = (work.int4 ? V4_TILE_ROWS : VQ_TILE_ROWS) / work.digits, n_thread = apr_get_num_threads();
     work.n_group = div_up(g->k, GROUP);
+    work.n_compensation = work.int4 ? work.n_group : VQ_INPUT_BIAS * work.digits;
     work.n_tile = div_up(g->m, tile_rows);
     work.n_column_block = div_up(g->n, Q_COLUMN_BLOCK);
-    work.row_bytes = (size_t)(work.n_group * GROUP) * (work.int4 ? sizeof(v4_element) : sizeof(vq_element));
+    work.row_bytes = (size_t)(work.n_group * GROUP * work.digits) * element_bytes;
     ptrdiff_t cached_rows = max_size(tile_rows, Q_ROW_BYTES / max_size(1, (ptrdiff_t)work.row_bytes));
     work.n_row_task = div_up(g->m, cached_rows);
     if (n_thread > 1 && g->m * g->n >= Q_SERIAL_PRODUCTS / max_size(1, g->k)) {
@@ -375,7 +445,8 @@ static void qgemm(const apr_gemm *g) {
     }
     work.n_row_task = min_size(work.n_row_task, work.n_tile);
     size_t rows = (size_t)(div_up(work.n_tile, work.n_row_task) * tile_rows);
-    size_t scratch = (rows + 1) * work.row_bytes + rows * (sizeof(float) + (size_t)work.n_group * sizeof(int32_t));
+    size_t scratch =
+        (rows + 1) * work.row_bytes + rows * (sizeof(float) + (size_t)work.n_compensation * sizeof(int32_t));
     apr_parallel(q_task, &work, work.n_row_task * work.n_column_task, scratch);
 }
 

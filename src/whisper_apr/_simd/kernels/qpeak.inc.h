@@ -26,7 +26,7 @@ static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
         chain[j] = vi_set1(j);
     }
     for (int step = 0; step < QPEAK_STEPS; step++) {
-        vq input = vq_load_input(inputs + step % 2 * 4);
+        vq_input input = vq_load_input(inputs + step % 2 * 4);
         APR_UNROLL
         for (int j = 0; j < QPEAK_CHAINS; j++) chain[j] = vq_dot(chain[j], weight[j], input);
     }
@@ -34,7 +34,7 @@ static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
     for (int j = 1; j < QPEAK_CHAINS; j++) chain[0] = vi_add(chain[0], chain[j]);
     vi_store(lanes, chain[0]);
     out[0] = (float)lanes[0];
-    out[1] = 2.0f * QPEAK_CHAINS * QPEAK_STEPS * (float)(sizeof(vq) / sizeof(vq_element));
+    out[1] = 2.0f * QPEAK_CHAINS * QPEAK_STEPS * (LANES * APR_QUAD / VQ_PARTS);
 }
 
 static void dot_peak(float *out, ptrdiff_t n_task) { apr_parallel(dot_peak_task, out, n_task, 0); }

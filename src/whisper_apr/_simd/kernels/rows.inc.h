@@ -22,6 +22,7 @@ struct rows_work {
     ptrdiff_t n_row, n, k, rows_per_task;
     float eps;
     int log;
+    int with_libc; /* row calls the C library */
 };
 
 static void rows_task(void *context, ptrdiff_t i, void *scratch) {
@@ -33,7 +34,9 @@ static void rows_task(void *context, ptrdiff_t i, void *scratch) {
 
 static void rows_parallel(rows_work *work) {
     work->rows_per_task = max_size(1, ROWS_CHUNK / max_size(1, work->n));
-    apr_parallel(rows_task, work, div_up(work->n_row, work->rows_per_task), 0);
+    ptrdiff_t n_task = div_up(work->n_row, work->rows_per_task);
+    if (work->with_libc) apr_parallel_with_libc(rows_task, work, n_task, 0);
+    else apr_parallel(rows_task, work, n_task, 0);
 }
 
 static void gelu_task(void *context, ptrdiff_t i, void *scratch) {
@@ -100,6 +103,7 @@ static void softmax_one(const rows_work *work, ptrdiff_t row) {
 
 static void softmax(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n, int log_form) {
     rows_work work = {.row = softmax_one, .x = x, .out = out, .n_row = n_row, .n = n, .log = log_form};
+    work.with_libc = log_form;
     rows_parallel(&work);
 }
 
@@ -131,7 +135,7 @@ static void logsumexp_one(const rows_work *work, ptrdiff_t row) {
 }
 
 static void logsumexp(const float *x, float *out, ptrdiff_t n_row, ptrdiff_t n) {
-    rows_work work = {.row = logsumexp_one, .x = x, .out = out, .n_row = n_row, .n = n};
+    rows_work work = {.row = logsumexp_one, .with_libc = 1, .x = x, .out = out, .n_row = n_row, .n = n};
     rows_parallel(&work);
 }
 

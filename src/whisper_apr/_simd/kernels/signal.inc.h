@@ -207,7 +207,8 @@ static void spectrum(const apr_spectrum *s) {
     ptrdiff_t half = s->n_fft / 2;
     spectrum_work work = {.s = s, .n_group = div_up(s->n_frame, LANES)};
     work.n_task = min_size(div_up(s->n_frame, SPECTRUM_TASK), 2 * apr_get_num_threads());
-    apr_parallel(spectrum_task, &work, work.n_task, (size_t)(4 * half * LANES + 4 * half + 2) * sizeof(float));
+    size_t scratch = (size_t)(4 * half * LANES + 4 * half + 2) * sizeof(float);
+    apr_parallel_with_libc(spectrum_task, &work, work.n_task, scratch);
 }
 
 /* ---- mel bands --------------------------------------------------------------------------------------------------- */

@@ -12,6 +12,14 @@
 #include "../kernels.h"
 #include "../vec/default.h"
 
+#if !defined(VQ_INPUT_BIAS) /* whether vq_dot adds a number that depends on the inputs alone */
+#define VQ_INPUT_BIAS 0
+#endif
+
+#if !defined(VQ_INPUT_BITS) /* of an integer that vq_store takes */
+#define VQ_INPUT_BITS (8 * sizeof(vq_element))
+#endif
+
 enum {
     LANES = VF_LANES,
     TILE_ROWS = VF_TILE_ROWS,
@@ -26,6 +34,14 @@ enum {
 APR_INLINE ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 APR_INLINE ptrdiff_t max_size(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 APR_INLINE ptrdiff_t div_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+/* Items begin to end - 1: those of one task, when n items are divided as evenly as possible among n_task tasks. */
+typedef struct range {
+    ptrdiff_t begin, end;
+} range;
+APR_INLINE range task_range(ptrdiff_t task, ptrdiff_t n_task, ptrdiff_t n) {
+    return (range){task * n / n_task, (task + 1) * n / n_task};
+}
 
 /* Size and address of elements of a panel or page: APR_FLOAT32, APR_FLOAT16 or, in pages only, APR_INT8. */
 APR_INLINE ptrdiff_t type_size(int type) { return type == APR_FLOAT32 ? 4 : type == APR_FLOAT16 ? 2 : 1; }

@@ -8,10 +8,10 @@
 
 #define LOG2_E 1.44269504088896340736f
 
-/* Return the scale that quantizes n > 0 numbers to [-127, 127] (the largest magnitude / 127), and the inverse scale.
- * If no magnitude exceeds 1e-30, the numbers count as zeros and both are 0. If one is infinite or NaN, the scale is
- * NaN and the inverse scale 0. */
-APR_INLINE float quantization_scale(const float *x, ptrdiff_t n, float *inverse_scale) {
+/* Return the scale that quantizes n > 0 numbers to [-levels, levels] (the largest magnitude / levels), and the inverse
+ * scale. If no magnitude exceeds 1e-30, the numbers count as zeros and both are 0. If one is infinite or NaN, the scale
+ * is NaN and the inverse scale 0. */
+APR_INLINE float quantization_scale(const float *x, ptrdiff_t n, float levels, float *inverse_scale) {
     vf maximum = vf_zero(), nonfinite = vf_zero();
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         vf part = i + LANES <= n ? vf_load(x + i) : vf_load_n(x + i, n - i);
@@ -20,8 +20,8 @@ APR_INLINE float quantization_scale(const float *x, ptrdiff_t n, float *inverse_
     }
     float largest = vf_reduce_max(maximum), nonfinite_sum = vf_reduce_add(nonfinite);
     int usable = nonfinite_sum == 0.0f && largest > 1e-30f;
-    *inverse_scale = usable ? 127.0f / largest : 0.0f;
-    return usable ? largest / 127.0f : nonfinite_sum;
+    *inverse_scale = usable ? levels / largest : 0.0f;
+    return usable ? largest / levels : nonfinite_sum;
 }
 
 /* 2^x for x <= 126; 0 below 2^-126 (2^-149 where the hardware scales).

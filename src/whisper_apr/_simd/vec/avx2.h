@@ -83,7 +83,7 @@ APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdif
  * int4: 0..15 times -127..127, with pairs summed by pmaddubsw: the 16 products of a group in an int16 lane stay below
  * 16 * 15 * 127. */
 
-typedef __m256i vi, vq, v4;
+typedef __m256i vi, vq, vq_input, v4;
 typedef int16_t vq_element;
 typedef int8_t v4_element;
 #define VQ_TILE_ROWS 6
@@ -96,9 +96,10 @@ APR_INLINE vi vi_set1(int32_t x) { return _mm256_set1_epi32(x); }
 APR_INLINE vi vi_load(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
 APR_INLINE void vi_store(int32_t *p, vi x) { _mm256_storeu_si256((__m256i *)(void *)p, x); }
 APR_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+APR_INLINE vi vi_shift_left(vi x, int n) { return _mm256_slli_epi32(x, n); }
 APR_INLINE vf vf_from_int(vi x) { return _mm256_cvtepi32_ps(x); }
 APR_INLINE void vq_store(vq_element *p, vf x) { _mm_storeu_si128((__m128i *)(void *)p, vf_to_int16(x)); }
-APR_INLINE vq vq_load_input(const vq_element *p) {
+APR_INLINE vq_input vq_load_input(const vq_element *p) {
     int64_t quad;
     memcpy(&quad, p, 8);
     return _mm256_set1_epi64x(quad);
@@ -106,7 +107,7 @@ APR_INLINE vq vq_load_input(const vq_element *p) {
 APR_INLINE vq vq_load_weight(const int8_t *p, int part) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * part)));
 }
-APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm256_add_epi32(acc, _mm256_madd_epi16(w, x)); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq_input x) { return _mm256_add_epi32(acc, _mm256_madd_epi16(w, x)); }
 APR_INLINE vi vq_merge_parts(vi a, vi b) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8); }
 APR_INLINE vi vq_undo_zero_point(vi sum, const int32_t *sums) { return (void)sums, sum; }
 APR_INLINE void v4_store(v4_element *p, vf x) { vf_store_int8(p, x); }

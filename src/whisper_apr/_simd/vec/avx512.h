@@ -79,7 +79,7 @@ APR_INLINE vb vb_interleave(vf first, vf second) {
  * become unsigned by adding a zero point of 128, whose contribution the row sums of the weights cancel; int4 weights
  * are stored unsigned. Without VNNI: as avx2.h. */
 
-typedef __m512i vi, vq, v4;
+typedef __m512i vi, vq, vq_input, v4;
 typedef int8_t v4_element;
 #define VQ_TILE_ROWS 12
 #define V4_TILE_ROWS 12
@@ -89,6 +89,7 @@ APR_INLINE vi vi_set1(int32_t x) { return _mm512_set1_epi32(x); }
 APR_INLINE vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 APR_INLINE void vi_store(int32_t *p, vi x) { _mm512_storeu_si512(p, x); }
 APR_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+APR_INLINE vi vi_shift_left(vi x, int n) { return _mm512_slli_epi32(x, (unsigned)n); }
 APR_INLINE vf vf_from_int(vi x) { return _mm512_cvtepi32_ps(x); }
 APR_INLINE void v4_store(v4_element *p, vf x) { vf_store_int8(p, x); }
 APR_INLINE v4 v4_load_input(const v4_element *p) {
@@ -108,19 +109,19 @@ APR_INLINE void vq_store(vq_element *p, vf x) {
     __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(128));
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(whole));
 }
-APR_INLINE vq vq_load_input(const vq_element *p) {
+APR_INLINE vq_input vq_load_input(const vq_element *p) {
     int32_t quad;
     memcpy(&quad, p, 4);
     return _mm512_set1_epi32(quad);
 }
 APR_INLINE vq vq_load_weight(const int8_t *p, int part) { return _mm512_loadu_si512(p + 64 * part); }
-APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm512_dpbusd_epi32(acc, x, w); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq_input x) { return _mm512_dpbusd_epi32(acc, x, w); }
 /* Keys have no row sums, so the zero point is added to the keys and the input stays signed. */
 #define VQ_KEY_ZERO_POINT 128
 APR_INLINE vq vq_load_key(const int8_t *p, int part) {
     return _mm512_xor_si512(vq_load_weight(p, part), _mm512_set1_epi8(-128));
 }
-APR_INLINE vi vq_dot_key(vi acc, vq key, vq x) { return _mm512_dpbusd_epi32(acc, key, x); }
+APR_INLINE vi vq_dot_key(vi acc, vq key, vq_input x) { return _mm512_dpbusd_epi32(acc, key, x); }
 APR_INLINE vi vq_merge_parts(vi a, vi b) { return (void)b, a; }
 APR_INLINE vi vq_undo_zero_point(vi sum, const int32_t *sums) {
     return _mm512_sub_epi32(sum, _mm512_slli_epi32(vi_load(sums), 7));
@@ -134,7 +135,7 @@ typedef int16_t vq_element;
 APR_INLINE void vq_store(vq_element *p, vf x) {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)));
 }
-APR_INLINE vq vq_load_input(const vq_element *p) {
+APR_INLINE vq_input vq_load_input(const vq_element *p) {
     int64_t quad;
     memcpy(&quad, p, 8);
     return _mm512_set1_epi64(quad);
@@ -142,7 +143,7 @@ APR_INLINE vq vq_load_input(const vq_element *p) {
 APR_INLINE vq vq_load_weight(const int8_t *p, int part) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * part)));
 }
-APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm512_add_epi32(acc, _mm512_madd_epi16(w, x)); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq_input x) { return _mm512_add_epi32(acc, _mm512_madd_epi16(w, x)); }
 APR_INLINE vi vq_merge_parts(vi a, vi b) {
     __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));

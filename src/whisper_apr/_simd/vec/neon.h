@@ -81,38 +81,39 @@ APR_INLINE vi vi_set1(int32_t x) { return vdupq_n_s32(x); }
 APR_INLINE vi vi_load(const int32_t *p) { return vld1q_s32(p); }
 APR_INLINE void vi_store(int32_t *p, vi x) { vst1q_s32(p, x); }
 APR_INLINE vi vi_add(vi a, vi b) { return vaddq_s32(a, b); }
+APR_INLINE vi vi_shift_left(vi x, int n) { return vshlq_s32(x, vdupq_n_s32(n)); }
 APR_INLINE vf vf_from_int(vi x) { return vcvtq_f32_s32(x); }
 APR_INLINE void vq_store(vq_element *p, vf x) { vf_store_int8(p, x); }
 APR_INLINE void v4_store(v4_element *p, vf x) { vq_store(p, x); }
 #if defined(__ARM_FEATURE_DOTPROD)
-typedef int8x16_t vq, v4;
+typedef int8x16_t vq, vq_input, v4;
 #define VQ_TILE_VECTORS 2
 #define VQ_PARTS 1
 #define V4_PARTS 1
-APR_INLINE vq vq_load_input(const vq_element *p) {
+APR_INLINE vq_input vq_load_input(const vq_element *p) {
     int32_t quad;
     memcpy(&quad, p, 4);
     return vreinterpretq_s8_s32(vdupq_n_s32(quad));
 }
 APR_INLINE vq vq_load_weight(const int8_t *p, int part) { return vld1q_s8(p + 16 * part); }
-APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return vdotq_s32(acc, w, x); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq_input x) { return vdotq_s32(acc, w, x); }
 APR_INLINE vi vq_merge_parts(vi a, vi b) { return (void)b, a; }
 APR_INLINE v4 v4_load_weight(const uint8_t *p, int part, int high) {
     uint8x16_t x = vld1q_u8(p + 16 * part);
     return vreinterpretq_s8_u8(high ? vshrq_n_u8(x, 4) : vandq_u8(x, vdupq_n_u8(15)));
 }
 #else
-typedef int8x8_t vq, v4;
+typedef int8x8_t vq, vq_input, v4;
 #define VQ_TILE_VECTORS 1
 #define VQ_PARTS 2
 #define V4_PARTS 2
-APR_INLINE vq vq_load_input(const vq_element *p) {
+APR_INLINE vq_input vq_load_input(const vq_element *p) {
     int32_t quad;
     memcpy(&quad, p, 4);
     return vreinterpret_s8_s32(vdup_n_s32(quad));
 }
 APR_INLINE vq vq_load_weight(const int8_t *p, int part) { return vld1_s8(p + 8 * part); }
-APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return vpadalq_s16(acc, vmull_s8(w, x)); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq_input x) { return vpadalq_s16(acc, vmull_s8(w, x)); }
 APR_INLINE vi vq_merge_parts(vi a, vi b) { return vpaddq_s32(a, b); }
 APR_INLINE v4 v4_load_weight(const uint8_t *p, int part, int high) {
     uint8x8_t x = vld1_u8(p + 8 * part);

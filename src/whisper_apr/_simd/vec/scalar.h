@@ -47,7 +47,7 @@ APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdif
 typedef int32_t vi;
 typedef struct {
     int8_t at[4];
-} vq, v4;
+} vq, vq_input, v4;
 typedef int8_t vq_element, v4_element;
 #define VQ_TILE_ROWS 4
 #define VQ_TILE_VECTORS 1
@@ -59,15 +59,16 @@ APR_INLINE vi vi_set1(int32_t x) { return x; }
 APR_INLINE vi vi_load(const int32_t *p) { return *p; }
 APR_INLINE void vi_store(int32_t *p, vi x) { *p = x; }
 APR_INLINE vi vi_add(vi a, vi b) { return a + b; }
+APR_INLINE vi vi_shift_left(vi x, int n) { return x * (1 << n); }
 APR_INLINE vf vf_from_int(vi x) { return (float)x; }
 APR_INLINE void vq_store(vq_element *p, vf x) { vf_store_int8(p, x); }
-APR_INLINE vq vq_load_input(const vq_element *p) {
+APR_INLINE vq_input vq_load_input(const vq_element *p) {
     vq x;
     memcpy(&x, p, 4);
     return x;
 }
 APR_INLINE vq vq_load_weight(const int8_t *p, int part) { return (void)part, vq_load_input(p); }
-APR_INLINE vi vq_dot(vi acc, vq w, vq x) {
+APR_INLINE vi vq_dot(vi acc, vq w, vq_input x) {
     return acc + w.at[0] * x.at[0] + w.at[1] * x.at[1] + w.at[2] * x.at[2] + w.at[3] * x.at[3];
 }
 APR_INLINE vi vq_merge_parts(vi a, vi b) { return (void)b, a; }

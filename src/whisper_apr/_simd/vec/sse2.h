@@ -86,7 +86,7 @@ APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdif
 /* ---- quantized products ----
  * Widened to int16 for pmaddwd, which leaves each output's sum in two adjacent lanes. */
 
-typedef __m128i vi, vq, v4;
+typedef __m128i vi, vq, vq_input, v4;
 typedef int16_t vq_element, v4_element;
 #define VQ_TILE_ROWS 6
 #define VQ_TILE_VECTORS 1
@@ -98,12 +98,13 @@ APR_INLINE vi vi_set1(int32_t x) { return _mm_set1_epi32(x); }
 APR_INLINE vi vi_load(const int32_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
 APR_INLINE void vi_store(int32_t *p, vi x) { _mm_storeu_si128((__m128i *)(void *)p, x); }
 APR_INLINE vi vi_add(vi a, vi b) { return _mm_add_epi32(a, b); }
+APR_INLINE vi vi_shift_left(vi x, int n) { return _mm_slli_epi32(x, n); }
 APR_INLINE vf vf_from_int(vi x) { return _mm_cvtepi32_ps(x); }
 APR_INLINE void vq_store(vq_element *p, vf x) {
     __m128i whole = _mm_cvtps_epi32(x);
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi32(whole, whole));
 }
-APR_INLINE vq vq_load_input(const vq_element *p) {
+APR_INLINE vq_input vq_load_input(const vq_element *p) {
     __m128i x = _mm_loadl_epi64((const __m128i *)(const void *)p);
     return _mm_unpacklo_epi64(x, x);
 }
@@ -111,7 +112,7 @@ APR_INLINE vq vq_load_weight(const int8_t *p, int part) {
     __m128i x = _mm_loadl_epi64((const __m128i *)(const void *)(p + 8 * part));
     return _mm_srai_epi16(_mm_unpacklo_epi8(x, x), 8);
 }
-APR_INLINE vi vq_dot(vi acc, vq w, vq x) { return _mm_add_epi32(acc, _mm_madd_epi16(w, x)); }
+APR_INLINE vi vq_dot(vi acc, vq w, vq_input x) { return _mm_add_epi32(acc, _mm_madd_epi16(w, x)); }
 APR_INLINE vi vq_merge_parts(vi a, vi b) {
     __m128 x = _mm_castsi128_ps(a), y = _mm_castsi128_ps(b);
     return _mm_add_epi32(_mm_castps_si128(_mm_shuffle_ps(x, y, 0x88)), _mm_castps_si128(_mm_shuffle_ps(x, y, 0xdd)));
