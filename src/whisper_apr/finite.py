@@ -1,12 +1,13 @@
 """Reject weights with infinity or NaN, whatever format they are read from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import FormatError
+from .mapped import MappedOnAccess
 from .simd import PackedMatrix, QuantizedWeight, Weight
 
 CHUNK = 1 << 18  # numbers that are read twice in succession, so that the second time they are in the cache
@@ -52,7 +53,7 @@ def check_finite(weight: Weight, name: str, where: str) -> None:
         )
 
 
-class FiniteTensors(Mapping[str, Weight]):
+class FiniteTensors(MappedOnAccess[Mapping[str, Weight], Weight]):
     """A read-only mapping that checks a tensor on access; a tensor that is not used is not read.
 
     Args:
@@ -61,18 +62,10 @@ class FiniteTensors(Mapping[str, Weight]):
     """
 
     def __init__(self, tensors: Mapping[str, Weight], where: str) -> None:
-        self._tensors, self._where = tensors, where
+        super().__init__(tensors)
+        self._where = where
 
     def __getitem__(self, name: str) -> Weight:
-        weight = self._tensors[name]
+        weight = self.source[name]
         check_finite(weight, name, self._where)
         return weight
-
-    def __contains__(self, name: object) -> bool:  # Mapping's own version would read the tensor
-        return name in self._tensors
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)

@@ -26,6 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checkpoint import (
+    EMBEDDING,
+    OUTPUT,
     Checkpoint,
     ModelDimensions,
     check_shapes,
@@ -38,7 +40,7 @@ from ..errors import FormatError
 from ..finite import FiniteTensors
 from ..simd import QuantizedWeight, Weight
 from .byte_reader import ByteReader
-from .files import map_bytes, read_json
+from .files import map_bytes, read_optional_json
 from .lazy_tensors import LazyTensors
 from .model_card import read_license
 from .vocabulary import read_vocabulary
@@ -48,6 +50,7 @@ SPEC = b"WhisperSpec\0"
 SIGNATURE = struct.pack("<IH", VERSION, len(SPEC)) + SPEC
 MAX_VARIABLES = 20_000  # large-v3 has fewer than 2,000
 MAX_DIMENSIONS = 4
+MIN_SCALE = 2**16 / float(np.finfo(np.float32).max)  # an integer of 16 bits divided by it is finite
 
 _DTYPES = ("<f4", "i1", "<i2", "<i4", "<f2", "bfloat16")
 
@@ -153,6 +156,14 @@ class _Part:
         # if the rows cannot be divided, return a shape that never matches, for check_shapes to report
         return (n // self.count, *self.variable.shape[1:]) if n % self.count == 0 else (n,) * 5
 
+    def is_same(self, other: "_Part") -> bool:
+        """Return whether another part has the same numbers; CTranslate2 stores matrices that are equal once."""
+        scales = self.scales if self.scales is not None else other.scales  # those of an alias may be left out
+        return all(
+            a is b or (a is not None and b is not None and a.dtype == b.dtype and np.array_equal(a.raw, b.raw))
+            for a, b in ((self.variable, other.variable), (scales, other.scales))
+        )
+
     def weight(self) -> Weight:
         """Decode the tensor; int8 stays int8. Raises ValueError for invalid scales."""
         n = self.variable.shape[0] // self.count
@@ -164,8 +175,8 @@ class _Part:
             scales = self.scales.rows(begin, end).astype(np.float32)
         else:  # int16 has one scale for the whole matrix
             scales = np.full(n, np.frombuffer(self.scales.raw.tobytes(), "<f4")[0], np.float32)
-        if not (np.isfinite(scales).all() and (np.abs(scales) > np.finfo(np.float32).tiny).all()):
-            raise ValueError("its scales must be finite and not zero")
+        if not (np.isfinite(scales).all() and (np.abs(scales) > MIN_SCALE).all()):
+            raise ValueError(f"its scales must be finite and at least {MIN_SCALE:.0e}")
         if values.dtype != np.int8:
             return values.astype(np.float32) / scales.reshape(-1, *[1] * (values.ndim - 1))
         if values.ndim == 3:  # a convolution kernel as a matrix, position-major (im2col)
@@ -188,6 +199,7 @@ def _sources(dims: ModelDimensions) -> Iterator[tuple[str, str, int, int]]:
     yield "encoder.ln_post", "encoder/layer_norm", 0, 1
     yield "decoder.ln", "decoder/layer_norm", 0, 1
     yield "decoder.token_embedding", "decoder/embeddings", 0, 1
+    yield "decoder.output", "decoder/projection", 0, 1
 
 
 def _find_parts(variables: Mapping[str, _Variable], dims: ModelDimensions) -> dict[str, _Part]:
@@ -272,17 +284,23 @@ def read_ctranslate2(path: str | PathLike[str]) -> Checkpoint:
     variables = _read_variables(file)
     dims = _infer_dimensions(variables, where)
     parts = _find_parts(variables, dims)
+    if OUTPUT in parts and EMBEDDING in parts and parts[OUTPUT].is_same(parts[EMBEDDING]):
+        del parts[OUTPUT]
+    if "decoder.output.bias" in parts:
+        raise FormatError(f"{where}: the output projection has a bias, which Whisper's does not have")
+    shapes = expected_shapes(dims, OUTPUT in parts)
     check_shapes(dims, {name: part.shape for name, part in parts.items()}, where)
-    for name in expected_shapes(dims):
+    for name in shapes:
         _check_scales(name, parts[name], where)
-    tensors = LazyTensors({name: parts[name].weight for name in expected_shapes(dims)}, where)
-    config_path = file.with_name("config.json")
-    config = read_json(config_path) if config_path.exists() else {}
+    tensors = LazyTensors({name: parts[name].weight for name in shapes}, where)
+    config = read_optional_json(file.with_name("config.json"))
+    vocabulary, special_tokens = read_vocabulary(file.parent, dims, config)
     return Checkpoint(
         dims,
         FiniteTensors(tensors, where),
         parse_alignment_heads(config.get("alignment_heads"), dims),
         parse_suppress_tokens(config.get("suppress_ids"), dims),
-        vocabulary=read_vocabulary(file.parent, dims),
+        vocabulary=vocabulary,
+        special_tokens=special_tokens,
         license=read_license(file.with_name("README.md")),
     )

@@ -9,13 +9,11 @@ All numbers are little-endian, and integers are int32. A file consists of
 - up to the end of the file, the tensors: number of dimensions, length of the name, type; the dimensions, innermost
   first; the name; the data.
 
-The quantized types are those of ggml's `ggml-quants.c`: blocks of 32 numbers with a float16 scale, and a float16
-minimum in q4_1 and q5_1.
+`ggml_types.py` has the types of tensors.
 """
 
 import math
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -33,87 +31,27 @@ from ..checkpoint import (
 )
 from ..finite import FiniteTensors
 from ..simd import QuantizedWeight, Weight, quantize_int8
+from ..tokenizer.special_tokens import END_OF_TEXT, SpecialTokens
 from .byte_reader import ByteReader, Bytes
 from .files import map_bytes
+from .ggml_types import TYPES, GgmlType, nibbles_at
 from .lazy_tensors import LazyTensors
+from .special_tokens import find_special_tokens
 from .vocabulary import pack_model_vocabulary
 
 MAGIC = struct.pack("<I", 0x67676D6C)
-BLOCK_SIZE = 32  # numbers that share a scale in the quantized types
 MAX_DIMENSIONS = 4
 MAX_NAME = 256  # bytes
 MIN_VOCABULARY = 256  # tokens; fewer cannot encode every byte
 
 _HEADER_FIELDS = (*BINARY_DIMENSION_ORDER, "ftype")  # ftype is ignored: each tensor has its own type
 
-Floats = npt.NDArray[np.float32]
-
-
-def _float16_at(blocks: Bytes, offset: int) -> Floats:
-    """Return the float16 at an offset of each block, `(n_block, 1)`."""
-    return np.ascontiguousarray(blocks[:, offset : offset + 2]).view("<f2").astype(np.float32)
-
-
-def _nibbles_at(blocks: Bytes, offset: int) -> Bytes:
-    """Unpack 16 bytes of each block to 32 numbers, the low halves of all bytes first."""
-    packed = blocks[:, offset : offset + 16]
-    return np.concatenate([packed & 15, packed >> 4], axis=1)
-
-
-def _fifth_bits_at(blocks: Bytes, offset: int) -> Bytes:
-    """Unpack 4 bytes of each block to 32 numbers, 0 or 16."""
-    return np.unpackbits(blocks[:, offset : offset + 4], axis=1, bitorder="little") * np.uint8(16)
-
-
-def _decode_q4_0(blocks: Bytes) -> Floats:
-    return (_nibbles_at(blocks, 2).astype(np.float32) - 8) * _float16_at(blocks, 0)
-
-
-def _decode_q4_1(blocks: Bytes) -> Floats:
-    return _nibbles_at(blocks, 4).astype(np.float32) * _float16_at(blocks, 0) + _float16_at(blocks, 2)
-
-
-def _decode_q5_0(blocks: Bytes) -> Floats:
-    values = _nibbles_at(blocks, 6) | _fifth_bits_at(blocks, 2)
-    return (values.astype(np.float32) - 16) * _float16_at(blocks, 0)
-
-
-def _decode_q5_1(blocks: Bytes) -> Floats:
-    values = _nibbles_at(blocks, 8) | _fifth_bits_at(blocks, 4)
-    return values.astype(np.float32) * _float16_at(blocks, 0) + _float16_at(blocks, 2)
-
-
-def _decode_q8_0(blocks: Bytes) -> Floats:
-    return np.ascontiguousarray(blocks[:, 2:]).view(np.int8).astype(np.float32) * _float16_at(blocks, 0)
-
-
-@dataclass(frozen=True)
-class _Type:
-    """One of ggml's tensor types."""
-
-    name: str
-    size: int  # bytes of one block
-    count: int = BLOCK_SIZE  # numbers in one block
-    # uint8 (n_block, size) -> float32 (n_block, count); None for plain floats
-    decode: Callable[[Bytes], Floats] | None = None
-
-
-_TYPES = {
-    0: _Type("float32", 4, 1),
-    1: _Type("float16", 2, 1),
-    2: _Type("q4_0", 18, decode=_decode_q4_0),
-    3: _Type("q4_1", 20, decode=_decode_q4_1),
-    6: _Type("q5_0", 22, decode=_decode_q5_0),
-    7: _Type("q5_1", 24, decode=_decode_q5_1),
-    8: _Type("q8_0", 34, decode=_decode_q8_0),
-}
-
 
 @dataclass(frozen=True)
 class _StoredTensor:
     """A tensor as it is stored in the file."""
 
-    kind: _Type
+    kind: GgmlType
     shape: tuple[int, ...]
     raw: Bytes
 
@@ -127,11 +65,11 @@ class _StoredTensor:
 
     def weight(self) -> Weight:
         """Decode to the nearest supported type: q4_0 to int4 exactly, other quantized matrices to int8."""
-        if self.kind.decode is None or len(self.shape) != 2:
+        if self.kind.decode is None or len(self.shape) != 2 or self.kind.count == 1:
             return self.floats()
         if self.kind.name == "q4_0":
             blocks = self.raw.reshape(-1, self.kind.size)
-            values = _nibbles_at(blocks, 2).astype(np.int8) - np.int8(8)
+            values = nibbles_at(blocks, 2).astype(np.int8) - np.int8(8)
             scales = np.ascontiguousarray(blocks[:, :2]).view("<f2").astype(np.float16)
             return QuantizedWeight("int4", values.reshape(self.shape), scales.reshape(self.shape[0], -1))
         return quantize_int8(self.floats())
@@ -152,10 +90,10 @@ def _read_tensor(reader: ByteReader) -> tuple[str, _StoredTensor]:
         reader.fail(f"damaged: a tensor has {n_dim} dimensions and a name of {length} bytes; load the file again")
     shape = reader.unpack(f"{n_dim}i", "a tensor's shape")[::-1]
     name = reader.read(length, "a tensor's name").tobytes().decode("utf-8", "replace")
-    if type_number not in _TYPES:
-        supported = ", ".join(kind.name for kind in _TYPES.values())
+    if type_number not in TYPES:
+        supported = ", ".join(kind.name for kind in TYPES.values())
         reader.fail(f"tensor {name!r} is of ggml type {type_number}, which is not supported; convert it to {supported}")
-    kind = _TYPES[type_number]
+    kind = TYPES[type_number]
     if min(shape) < 1 or shape[-1] % kind.count:
         reader.fail(f"damaged: tensor {name!r} of type {kind.name} cannot have the shape {shape}")
     size = math.prod(shape) // kind.count * kind.size
@@ -166,8 +104,8 @@ def read_ggml(path: str | PathLike[str], *, exact: bool = False) -> Checkpoint:
     """Read a whisper.cpp model file.
 
     Quantized matrices stay small. q4_0 becomes int4 exactly. The other types become int8, which rounds once more,
-    because ggml has a scale for each 32 inputs and int8 has one for each output. For normally distributed weights this
-    adds an error of 0.7 % (relative RMS), where q8_0 itself has 0.5 %, q5 4 % and q4 8 %.
+    because ggml has a scale for each 16 to 32 inputs and int8 has one for each output. For normally distributed weights
+    this adds an error of 0.7 % (relative RMS), where q8_0 itself has 0.5 %, q5 4 % and q4 8 %.
 
     Args:
         path: The file.
@@ -197,8 +135,22 @@ def read_ggml(path: str | PathLike[str], *, exact: bool = False) -> Checkpoint:
     expected = _select_expected(stored, dims, where)
     decoders = {name: tensor.floats if exact else tensor.weight for name, tensor in expected.items()}
     # whisper.cpp's own test files have a vocabulary of a few tokens
-    vocabulary = pack_model_vocabulary(tokens, dims, where) if len(tokens) >= MIN_VOCABULARY else b""
-    return Checkpoint(dims, FiniteTensors(LazyTensors(decoders, where), where), vocabulary=vocabulary)
+    vocabulary, special = b"", None
+    if len(tokens) >= MIN_VOCABULARY:
+        special = _find_special_tokens(tokens, dims, where)
+        vocabulary = pack_model_vocabulary(tokens, dims, where, special)
+    return Checkpoint(
+        dims, FiniteTensors(LazyTensors(decoders, where), where), vocabulary=vocabulary, special_tokens=special
+    )
+
+
+def _find_special_tokens(tokens: list[bytes], dims: ModelDimensions, where: str) -> SpecialTokens | None:
+    """Return the special tokens, if they are among the tokens in the file's head; most files end before them."""
+    if END_OF_TEXT.encode() not in tokens:
+        return None
+    end = tokens.index(END_OF_TEXT.encode())
+    names = {token.decode("utf-8", "replace"): end + i for i, token in enumerate(tokens[end:]) if token}
+    return find_special_tokens(names, set(), {}, dims.n_vocab, end, where)
 
 
 def _select_expected(stored: dict[str, _StoredTensor], dims: ModelDimensions, where: str) -> dict[str, _StoredTensor]:

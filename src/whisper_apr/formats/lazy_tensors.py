@@ -1,14 +1,15 @@
 """Tensors that are decoded on access, so that a whole model is never in memory as floats at once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from ..errors import FormatError
+from ..mapped import MappedOnAccess
 
 _Tensor = TypeVar("_Tensor", covariant=True)
 
 
-class LazyTensors(Mapping[str, _Tensor]):
+class LazyTensors(MappedOnAccess[Mapping[str, Callable[[], _Tensor]], _Tensor]):
     """A read-only mapping that decodes a tensor each time it is accessed.
 
     Args:
@@ -17,24 +18,15 @@ class LazyTensors(Mapping[str, _Tensor]):
     """
 
     def __init__(self, decoders: Mapping[str, Callable[[], _Tensor]], where: str) -> None:
-        self._decoders = decoders
+        super().__init__(decoders)
         self._where = where
 
     def __getitem__(self, name: str) -> _Tensor:
         """Decode a tensor. Raises FormatError if its values cannot be represented."""
-        decode = self._decoders[name]
+        decode = self.source[name]
         try:
             return decode()
         except FormatError:
             raise
         except ValueError as error:
             raise FormatError(f"{self._where}: tensor {name!r}: {error}") from error
-
-    def __contains__(self, name: object) -> bool:  # Mapping's own version would decode the tensor
-        return name in self._decoders
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._decoders)
-
-    def __len__(self) -> int:
-        return len(self._decoders)

@@ -20,8 +20,8 @@ import numpy as np
 from ..checkpoint import Checkpoint, make_checkpoint, make_dimensions
 from ..errors import FormatError
 from .pickle_guard import check_pickle
+from .state_dict import openai_names
 
-ZIP_MAGIC = b"PK\x03\x04"
 MAX_PICKLE = 3 << 18  # bytes; large-v3's has 0.2 MiB, and a loaded pickle can take 80 times its size in memory
 MAX_INFLATION = 4  # the members may unpack to this many times the file's size, plus MAX_INFLATION_BYTES
 MAX_INFLATION_BYTES = 48 << 20
@@ -168,6 +168,19 @@ class _Dict(dict[Any, Any]):
     def __setstate__(self, state: object) -> None: ...
 
 
+class _Fields:
+    """Replaces a class of which only the attributes are used, such as `whisper.model.ModelDimensions`."""
+
+    def __new__(cls, *_: object, **__: object) -> "_Fields":
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.values: dict[Any, Any] = {}
+
+    def __setstate__(self, state: object) -> None:
+        self.values = state if isinstance(state, dict) else {}
+
+
 class _Unpickler(pickle.Unpickler):
     """Loads a checkpoint's pickle, without any global but those that a checkpoint needs."""
 
@@ -182,7 +195,11 @@ class _Unpickler(pickle.Unpickler):
             ("torch._utils", "_rebuild_tensor_v2"): self.archive.rebuild_tensor,
             ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
             ("collections", "OrderedDict"): _Dict,
+            ("argparse", "Namespace"): _Fields,
+            ("types", "SimpleNamespace"): _Fields,
         }
+        if name == "ModelDimensions":  # of openai-whisper, or of a copy of it
+            return _Fields
         if (module, name) not in allowed:
             raise FormatError(
                 f"{self.archive.path}: its pickle asks for {module}.{name}, which no checkpoint needs; it was not run"
@@ -195,13 +212,7 @@ class _Unpickler(pickle.Unpickler):
         return self.archive.find_storage(identity)
 
 
-def is_archive(path: str | PathLike[str]) -> bool:
-    """Return whether a file begins like a zip archive, the format of `torch.save`."""
-    with open(path, "rb") as file:
-        return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
-
-
-def _load(where: str) -> Any:
+def load_archive(where: str) -> Any:
     """Load the object that was saved by `torch.save`, tensors as memory-mapped arrays. Raises FormatError."""
     try:
         archive = _Archive(where)
@@ -220,25 +231,38 @@ def _select_arrays(content: dict[Any, Any]) -> dict[str, np.ndarray]:
 
 def read_archive_tensors(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     """Read a file of named tensors, such as Hugging Face's `pytorch_model.bin`. Raises FormatError."""
-    content = _load(str(path))
+    content = load_archive(str(path))
     if not isinstance(content, dict):
         raise FormatError(f"{path}: not a model's weights: it is not a dictionary of tensors")
     return _select_arrays(content)
 
 
+def is_openai(path: str | PathLike[str]) -> bool:
+    """Return whether an archive is an openai-whisper checkpoint, and not only named tensors. Raises FormatError."""
+    content = load_archive(str(path))
+    return isinstance(content, dict) and "dims" in content
+
+
 def read_openai(path: str | PathLike[str]) -> Checkpoint:
     """Read an openai-whisper checkpoint, `{"dims": ..., "model_state_dict": ...}`.
+
+    `dims` may be a dictionary, or an object with the dimensions as its attributes.
 
     Raises:
         FormatError: The file is damaged, incomplete, or not such a checkpoint.
     """
     where = str(path)
-    content = _load(where)
-    if not isinstance(content, dict) or not isinstance(content.get("dims"), dict):
-        raise FormatError(f"{where}: not an openai-whisper checkpoint: it has no 'dims'")
+    content = load_archive(where)
+    dims = content.get("dims") if isinstance(content, dict) else None
+    dims = getattr(dims, "values", None) if isinstance(dims, _Fields) else dims
+    if not isinstance(dims, dict):
+        raise FormatError(
+            f"{where}: not an openai-whisper checkpoint: it has no 'dims'; weights of Hugging Face's need config.json "
+            "beside them"
+        )
     state = content.get("model_state_dict")
     if not isinstance(state, dict):
         raise FormatError(f"{where}: not an openai-whisper checkpoint: it has no 'model_state_dict'")
-    dims = make_dimensions(content["dims"], where)
     # openai-whisper keeps alignment heads in its code, by model name; other checkpoints may contain them
-    return make_checkpoint(dims, _select_arrays(state), where, content.get("alignment_heads"))
+    tensors = openai_names(_select_arrays(state))
+    return make_checkpoint(make_dimensions(dims, where), tensors, where, content.get("alignment_heads"))

@@ -66,7 +66,7 @@ def check_pickle(data: bytes, where: str) -> None:
             stack.append(memo[argument])
         elif name in ("APPENDS", "SETITEMS"):
             pop_to_mark()
-        elif name in ("REDUCE", "STACK_GLOBAL"):
+        elif name in ("REDUCE", "STACK_GLOBAL", "NEWOBJ"):
             stack.append(1 + max(stack.pop(), stack.pop()))
         elif name in _DROP:
             for _ in range(_DROP[name]):

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import Checkpoint, make_checkpoint, make_dimensions, parse_suppress_tokens
+from ..checkpoint import EMBEDDING, OUTPUT, Checkpoint, make_checkpoint, make_dimensions, parse_suppress_tokens
 from ..errors import FormatError
-from .files import MAX_JSON, read_json
+from .files import MAX_JSON, is_archive, read_json, read_optional_json
 from .model_card import read_license
-from .openai import is_archive, read_archive_tensors
+from .signatures import refuse_others
+from .state_dict import openai_names
 from .vocabulary import read_vocabulary
 
 MAX_HEADER = MAX_JSON  # bytes of the JSON header; large-v3's has 0.14 MiB
@@ -31,7 +33,10 @@ WEIGHTS = (
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    "model.fp16.safetensors",
+    "model.safetensors.index.fp16.json",
 )
+_SHARD = re.compile(r".*-\d{5}-of-\d{5}\.(safetensors|bin)")
 
 _DTYPES = {
     "F64": "<f8",
@@ -57,34 +62,6 @@ _DIMENSIONS = {
     "n_text_head": "decoder_attention_heads",
     "n_text_layer": "decoder_layers",
 }
-
-# Substitutions that turn Hugging Face's tensor names into openai-whisper's, applied in order
-_PARTS = (
-    (r"^model\.", ""),
-    (r"\.layers\.", ".blocks."),
-    (r"\.self_attn_layer_norm\.", ".attn_ln."),
-    (r"\.encoder_attn_layer_norm\.", ".cross_attn_ln."),
-    (r"\.final_layer_norm\.", ".mlp_ln."),
-    (r"\.self_attn\.", ".attn."),
-    (r"\.encoder_attn\.", ".cross_attn."),
-    (r"\.q_proj\.", ".query."),
-    (r"\.k_proj\.", ".key."),
-    (r"\.v_proj\.", ".value."),
-    (r"\.out_proj\.", ".out."),
-    (r"\.fc1\.", ".mlp.0."),
-    (r"\.fc2\.", ".mlp.2."),
-    (r"^encoder\.layer_norm\.", "encoder.ln_post."),
-    (r"^decoder\.layer_norm\.", "decoder.ln."),
-    (r"\.embed_positions\.weight$", ".positional_embedding"),
-    (r"\.embed_tokens\.", ".token_embedding."),
-)
-
-
-def openai_name(name: str) -> str:
-    """Translate Hugging Face's name of a tensor to openai-whisper's."""
-    for pattern, replacement in _PARTS:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def _view_tensor(path: Path, name: str, entry: Any, data: np.ndarray) -> np.ndarray:
@@ -165,51 +142,84 @@ def shard_names(index: Path) -> list[str]:
     return names
 
 
-def _find_weights(folder: Path) -> list[Path]:
-    """Return the files that hold a folder's weights."""
-    for name in WEIGHTS:
-        path = folder / name
-        if not path.exists():
-            continue
-        if path.suffix != ".json":
+def _shards(index: Path) -> list[Path]:
+    """Return the files that an index lists. Raises FormatError if one is missing."""
+    files = [index.parent / shard for shard in shard_names(index)]
+    for file in files:
+        if not os.path.isfile(file):  # Path.exists raises OSError if the name is too long
+            raise FormatError(f"{index.parent}: {file.name} is missing, which {index.name} refers to")
+    return files
+
+
+def _find_weights(path: Path) -> list[Path]:
+    """Return the files that hold a model's weights.
+
+    Args:
+        path: The model's folder, its file of weights, an index of shards, or one of the shards.
+    """
+    if path.is_file():
+        if path.suffix == ".json":
+            return _shards(path)
+        if not _SHARD.fullmatch(path.name):
             return [path]
-        files = [folder / shard for shard in shard_names(path)]
-        for file in files:
-            if not os.path.isfile(file):  # Path.exists raises OSError if the name is too long
-                raise FormatError(f"{folder}: {file.name} is missing, which {name} refers to")
-        return files
-    raise FormatError(f"{folder}: no {WEIGHTS[0]} in it; a Hugging Face model has that file and config.json")
+        for name in WEIGHTS:
+            index = path.with_name(name)
+            if name.endswith(".json") and index.is_file() and path.name in shard_names(index):
+                return _shards(index)
+        raise FormatError(f"{path}: one of several shards, whose index ({WEIGHTS[1]}) is missing; give the folder")
+    for name in WEIGHTS:
+        if (path / name).exists():
+            return _shards(path / name) if name.endswith(".json") else [path / name]
+    raise FormatError(f"{path}: no {WEIGHTS[0]} in it; a Hugging Face model has that file and config.json")
+
+
+def _tie(tensors: dict[str, np.ndarray], config: Mapping[str, Any]) -> None:
+    """Drop an output projection that is the token embedding, or make it that if the file has no other."""
+    if OUTPUT in tensors and EMBEDDING not in tensors and config.get("tie_word_embeddings") is not False:
+        tensors[EMBEDDING] = tensors[OUTPUT]
+    # as in transformers from release 5 on, different matrices are kept, whatever the configuration says
+    if OUTPUT in tensors and EMBEDDING in tensors and np.array_equal(tensors[OUTPUT], tensors[EMBEDDING]):
+        del tensors[OUTPUT]
 
 
 def read_safetensors(path: str | PathLike[str]) -> Checkpoint:
     """Read a Hugging Face model.
 
-    Tensors that are not part of the network are ignored; `proj_out.weight` is a second copy of the token embedding.
+    Tensors that are not part of the network are ignored.
 
     Args:
-        path: The folder, or a file of weights with config.json beside it. `generation_config.json`, the vocabulary and
-            README.md are optional.
+        path: The folder; or a file of weights, an index of shards or one of the shards, with config.json beside it.
+            `generation_config.json`, the vocabulary and README.md are optional.
 
     Raises:
         FormatError: The model is damaged, incomplete, or not a Whisper model.
     """
-    folder = Path(path)
-    files = [folder] if folder.is_file() else _find_weights(folder)
-    folder = folder.parent if folder.is_file() else folder
+    place = Path(path)
+    files = _find_weights(place)
+    folder = place.parent if place.is_file() else place
     config = read_json(folder / "config.json")
     dims = make_dimensions(
         {ours: config.get(theirs) for ours, theirs in _DIMENSIONS.items()}, str(folder / "config.json")
     )
-    tensors: dict[str, np.ndarray] = {}
+    saved: dict[str, np.ndarray] = {}
     for file in files:
-        content = read_archive_tensors(file) if is_archive(file) else read_tensors(file)
-        tensors |= {openai_name(name): value for name, value in content.items()}
-    generation_path = folder / "generation_config.json"
-    generation = read_json(generation_path) if generation_path.exists() else {}
+        refuse_others(file)
+        if is_archive(file):
+            from .openai import read_archive_tensors  # imported here, as it imports pickle and zipfile
+
+            content = read_archive_tensors(file)
+        else:
+            content = read_tensors(file)
+        saved |= content
+    tensors = openai_names(saved)
+    _tie(tensors, config)
+    generation = read_optional_json(folder / "generation_config.json")
     checkpoint = make_checkpoint(dims, tensors, str(path), generation.get("alignment_heads"))
+    vocabulary, special_tokens = read_vocabulary(folder, dims, generation)
     return replace(
         checkpoint,
         suppress_tokens=parse_suppress_tokens(generation.get("suppress_tokens"), dims),
-        vocabulary=read_vocabulary(folder, dims),
+        vocabulary=vocabulary,
+        special_tokens=special_tokens,
         license=read_license(folder / "README.md"),
     )

@@ -20,6 +20,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from whisper_apr.errors import FormatError, OptionError
+from whisper_apr.option_values import shown
 
 _ASSETS = Path(__file__).parent.parent / "assets"
 _MAX_BYTES = 8 << 20  # of an unpacked vocabulary; Whisper's has 0.4 MiB
@@ -104,19 +105,34 @@ class Encoding:
 
     Args:
         tokens: The bytes of each ordinary token, in the order of their ranks, every single byte among them.
-        special_tokens: Names of the tokens that do not stand for text, such as `<|endoftext|>`, in order.
+        special_tokens: The ids of the tokens that do not stand for text, such as `<|endoftext|>`, by name and in order.
         ranks: The ranks of the ordinary tokens, if the caller has them already.
+        added: The ids of tokens of text that were added behind them, by their text.
+        n_vocab: Number of tokens, if some at the end have no name; they stand for nothing.
 
     Attributes:
         special_tokens: The ids of the special tokens by name.
+        added: The ids of the added tokens of text.
     """
 
     def __init__(
-        self, tokens: Sequence[bytes], special_tokens: Sequence[str], ranks: Mapping[bytes, int] | None = None
+        self,
+        tokens: Sequence[bytes],
+        special_tokens: Mapping[str, int],
+        ranks: Mapping[bytes, int] | None = None,
+        added: Mapping[str, int] | None = None,
+        n_vocab: int = 0,
     ) -> None:
-        self.special_tokens: dict[str, int] = {name: len(tokens) + i for i, name in enumerate(special_tokens)}
+        self.special_tokens = dict(special_tokens)
+        self.added = dict(added or {})
         self._ranks = ranks or {token: rank for rank, token in reversed([*enumerate(tokens)])}
-        self._bytes = [*tokens, *(name.encode() for name in special_tokens)]
+        named = self.special_tokens | self.added
+        size = max(n_vocab, len(tokens), *(token + 1 for token in named.values()))
+        self._bytes = [*tokens, *[b""] * (size - len(tokens))]
+        for name, token in named.items():
+            self._bytes[token] = name.encode()
+        longest_first = sorted(self.added, key=len, reverse=True)
+        self._added_pattern = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if self.added else None
 
     @property
     def n_vocab(self) -> int:
@@ -126,13 +142,28 @@ class Encoding:
     def encode(self, text: str) -> list[int]:
         """Encode a text, exactly as tiktoken's `encode_ordinary` does.
 
-        The name of a special token, such as `<|endoftext|>`, is encoded as ordinary text. A surrogate pair is encoded
-        as its character, and a lone surrogate as U+FFFD, as in tiktoken.
+        The text of an added token becomes that token, the longest one if several begin at the same place. The name of a
+        special token, such as `<|endoftext|>`, is encoded as ordinary text. A surrogate pair is encoded as its
+        character, and a lone surrogate as U+FFFD, as in tiktoken.
+
+        Raises:
+            OptionError: `text` is not a string.
         """
+        if not isinstance(text, str):
+            raise OptionError(f"text must be a string, not {shown(text)}")
         try:
             text.encode()
         except UnicodeEncodeError:
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if self._added_pattern is None:
+            return self._encode_ordinary(text)
+        tokens: list[int] = []
+        for part in self._added_pattern.split(text):
+            tokens += [self.added[part]] if part in self.added else self._encode_ordinary(part)
+        return tokens
+
+    def _encode_ordinary(self, text: str) -> list[int]:
+        """Encode a text with ordinary tokens only."""
         tokens: list[int] = []
         for piece in split(text):
             data = piece.encode()

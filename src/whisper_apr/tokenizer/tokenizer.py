@@ -10,12 +10,11 @@ from whisper_apr.errors import OptionError
 
 from .bpe import Encoding, load_ranks, unpack_vocabulary
 from .languages import LANGUAGES, to_language_code
+from .special_tokens import END_OF_TEXT, N_TIMESTAMPS, NO_TIMESTAMPS, START, SpecialTokens, language_name
 
 Task = Literal["transcribe", "translate"]
 
 TASKS: tuple[Task, ...] = ("transcribe", "translate")
-TIME_STEP = 0.02  # seconds between timestamp tokens: two mel frames, one position of the encoder
-N_TIMESTAMPS = 1501  # from 0.00 to 30.00 s
 
 # Languages that are written without spaces between words; every character counts as a word.
 _WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
@@ -37,12 +36,16 @@ class Tokenizer:
     Attributes:
         encoding: The vocabulary.
         num_languages: Number of languages in the vocabulary.
+        timestamp_begin: The timestamp 0.00 s. Each following token is a timestamp, 0.02 s later.
+        timestamp_end: The token after the last timestamp; `timestamp_begin` if the vocabulary has no timestamps.
         language: A language code; None for an English-only model.
         task: "transcribe" or "translate"; None for an English-only model.
     """
 
     encoding: Encoding
     num_languages: int
+    timestamp_begin: int
+    timestamp_end: int
     language: str | None = None
     task: Task | None = None
 
@@ -50,20 +53,48 @@ class Tokenizer:
         """Encode a text, see `Encoding.encode`. The name of a special token is encoded as ordinary text."""
         return self.encoding.encode(text)
 
-    def decode(self, tokens: Iterable[int]) -> str:
-        """Decode tokens to text, without timestamps; other special tokens appear by name.
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Decode tokens to text, without timestamps and added special tokens; OpenAI's appear by name.
 
         Decode all tokens of a text together: one token may end within a character, which then becomes U+FFFD.
         """
-        return self.encoding.decode([token for token in tokens if token < self.timestamp_begin])
+        return self.encoding.decode([token for token in token_ids if not self._is_hidden(token)])
 
-    def decode_with_timestamps(self, tokens: Iterable[int]) -> str:
+    def decode_with_timestamps(self, token_ids: Iterable[int]) -> str:
         """Decode tokens to text, with timestamps such as `<|1.08|>`.
 
         Raises:
             OptionError: An id is not in the vocabulary.
         """
-        return self.encoding.decode(tokens)
+        return self.encoding.decode(token_ids)
+
+    # ---- kinds of tokens ----
+
+    @cached_property
+    def added_text(self) -> frozenset[int]:
+        """The tokens of text that were added to the vocabulary, behind the special tokens."""
+        return frozenset(self.encoding.added.values())
+
+    @cached_property
+    def text_ids(self) -> slice | list[int]:
+        """The tokens of text, as an index of an axis of all tokens."""
+        return [*range(self.eot), *sorted(self.added_text)] if self.added_text else slice(self.eot)
+
+    def is_text(self, token: int) -> bool:
+        """Return whether a token is text, and not a special token."""
+        return token < self.eot or token in self.added_text
+
+    def _is_hidden(self, token: int) -> bool:
+        return self.is_timestamp(token) or (token >= self.timestamp_end and token not in self.added_text)
+
+    @property
+    def has_timestamps(self) -> bool:
+        """Whether the vocabulary has timestamps."""
+        return self.timestamp_end > self.timestamp_begin
+
+    def is_timestamp(self, token: int) -> bool:
+        """Return whether a token is a timestamp."""
+        return self.timestamp_begin <= token < self.timestamp_end
 
     # ---- special tokens ----
 
@@ -75,12 +106,12 @@ class Tokenizer:
     @cached_property
     def eot(self) -> int:
         """End of text: 50257, or 50256 in English-only models."""
-        return self.special_tokens["<|endoftext|>"]
+        return self.special_tokens[END_OF_TEXT]
 
     @cached_property
     def sot(self) -> int:
         """Start of transcript."""
-        return self.special_tokens["<|startoftranscript|>"]
+        return self.special_tokens[START]
 
     @cached_property
     def translate(self) -> int:
@@ -110,12 +141,7 @@ class Tokenizer:
     @cached_property
     def no_timestamps(self) -> int:
         """The transcript has no timestamps."""
-        return self.special_tokens["<|notimestamps|>"]
-
-    @cached_property
-    def timestamp_begin(self) -> int:
-        """The timestamp 0.00 s. Each following token is a timestamp, `TIME_STEP` seconds later."""
-        return self.special_tokens["<|0.00|>"]
+        return self.special_tokens[NO_TIMESTAMPS]
 
     # ---- languages ----
 
@@ -135,17 +161,17 @@ class Tokenizer:
         code = to_language_code(language)
         if code not in self.all_language_codes:
             raise OptionError(f"language {language!r} is not among the {self.num_languages} that this model knows")
-        return self.special_tokens[f"<|{code}|>"]
+        return self.special_tokens[language_name(code)]
 
     @cached_property
     def all_language_codes(self) -> tuple[str, ...]:
         """The codes of this vocabulary's languages, in the order of their tokens."""
-        return tuple(LANGUAGES)[: self.num_languages]
+        return tuple(name[2:-2] for name in self.special_tokens if name[2:-2] in LANGUAGES)
 
     @cached_property
     def all_language_tokens(self) -> tuple[int, ...]:
         """The tokens of this vocabulary's languages, in the order of `all_language_codes`."""
-        return tuple(self.special_tokens[f"<|{code}|>"] for code in self.all_language_codes)
+        return tuple(self.special_tokens[language_name(code)] for code in self.all_language_codes)
 
     # ---- the start of a transcript, and suppressed tokens ----
 
@@ -219,7 +245,7 @@ class Tokenizer:
         words: list[str] = []
         word_tokens: list[list[int]] = []
         for part, part_tokens in zip(*self.split_tokens_on_unicode(tokens), strict=True):
-            special = part_tokens[0] >= self.eot
+            special = not self.is_text(part_tokens[0])
             # `in` is a substring test: white space alone, and a run such as "()", also count as punctuation.
             if not words or special or part.startswith(" ") or part.strip() in string.punctuation:
                 words.append(part)
@@ -230,30 +256,17 @@ class Tokenizer:
         return words, word_tokens
 
 
-def special_names(num_languages: int) -> list[str]:
-    """Return the names of the special tokens in the order of their ids, which follow those of the ordinary tokens."""
-    return [
-        "<|endoftext|>",
-        "<|startoftranscript|>",
-        *(f"<|{code}|>" for code in tuple(LANGUAGES)[:num_languages]),
-        "<|translate|>",
-        "<|transcribe|>",
-        "<|startoflm|>",
-        "<|startofprev|>",
-        "<|nospeech|>",
-        "<|notimestamps|>",
-        *(f"<|{i * TIME_STEP:.2f}|>" for i in range(N_TIMESTAMPS)),
-    ]
-
-
 @lru_cache(maxsize=4)
-def get_encoding(name: str = "gpt2", num_languages: int = 99, vocabulary: bytes = b"") -> Encoding:
+def get_encoding(
+    name: str = "gpt2", num_languages: int = 99, vocabulary: bytes = b"", special_tokens: SpecialTokens | None = None
+) -> Encoding:
     """Return an encoding, cached.
 
     Args:
         name: "gpt2" (English-only, 51,864 tokens) or "multilingual" (51,865 tokens; 51,866 with 100 languages).
         num_languages: Number of language tokens.
         vocabulary: A model's own ordinary tokens instead of the packaged ones, see `bpe.pack_vocabulary`.
+        special_tokens: A model's own special tokens; None has OpenAI's, in their order.
 
     Raises:
         OptionError: The name or the number of languages is not supported.
@@ -263,10 +276,11 @@ def get_encoding(name: str = "gpt2", num_languages: int = 99, vocabulary: bytes 
         raise OptionError(f"vocabulary {name!r} is unknown: it must be 'gpt2' or 'multilingual'")
     if not 1 <= num_languages <= len(LANGUAGES):
         raise OptionError(f"num_languages is {num_languages}: it must be 1 to {len(LANGUAGES)}")
-    if vocabulary:
-        return Encoding(unpack_vocabulary(vocabulary), special_names(num_languages))
-    ranks = load_ranks(name)
-    return Encoding(list(ranks), special_names(num_languages), ranks)
+    ranks = None if vocabulary else load_ranks(name)
+    tokens = unpack_vocabulary(vocabulary) if ranks is None else list(ranks)
+    special = special_tokens or SpecialTokens.in_order(len(tokens), num_languages, name == "multilingual")
+    added = {token.text: token.id for token in special.added if not token.is_special}
+    return Encoding(tokens, special.names(), ranks, added, special.n_vocab)
 
 
 def get_tokenizer(
@@ -276,6 +290,7 @@ def get_tokenizer(
     language: str | None = None,
     task: Task | None = None,
     vocabulary: bytes = b"",
+    special_tokens: SpecialTokens | None = None,
 ) -> Tokenizer:
     """Return the tokenizer of a model, cached.
 
@@ -286,6 +301,7 @@ def get_tokenizer(
             validated but not used.
         task: "transcribe" or "translate"; None is "transcribe". For an English-only model it is validated but not used.
         vocabulary: A model's own ordinary tokens, see `get_encoding`.
+        special_tokens: A model's own special tokens, see `get_encoding`; the languages are then theirs.
 
     Raises:
         OptionError: The language or the task is unknown, or the model does not have the language.
@@ -294,13 +310,29 @@ def get_tokenizer(
         raise OptionError(f"task {task!r} is unknown: it must be 'transcribe' or 'translate'")
     code = None if language is None else to_language_code(language)
     if not multilingual:
-        return _tokenizer("gpt2", num_languages, None, None, vocabulary)
-    return _tokenizer("multilingual", num_languages, code or "en", task or "transcribe", vocabulary)
+        return _tokenizer("gpt2", num_languages, None, None, vocabulary, special_tokens)
+    return _tokenizer("multilingual", num_languages, code or "en", task or "transcribe", vocabulary, special_tokens)
 
 
 @lru_cache(maxsize=2 * 2 * len(LANGUAGES))
-def _tokenizer(name: str, num_languages: int, language: str | None, task: Task | None, vocabulary: bytes) -> Tokenizer:
-    tokenizer = Tokenizer(get_encoding(name, num_languages, vocabulary), num_languages, language, task)
+def _tokenizer(
+    name: str,
+    num_languages: int,
+    language: str | None,
+    task: Task | None,
+    vocabulary: bytes,
+    special: SpecialTokens | None,
+) -> Tokenizer:
+    if special is None:
+        encoding = get_encoding(name, num_languages, vocabulary)
+        begin = encoding.special_tokens["<|0.00|>"]
+        end = begin + N_TIMESTAMPS
+    else:
+        own = special.n_ordinary == len(load_ranks("gpt2"))
+        encoding = get_encoding("gpt2" if own else "multilingual", 1, vocabulary, special)
+        num_languages = len(special.languages)
+        begin, end = special.timestamp_begin, special.timestamp_begin + special.n_timestamps
+    tokenizer = Tokenizer(encoding, num_languages, begin, end, language, task)
     if language is not None:
         tokenizer.to_language_token(language)  # raises OptionError if this vocabulary does not have it
     return tokenizer

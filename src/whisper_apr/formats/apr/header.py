@@ -5,10 +5,13 @@ The fixed part, 64 bytes, little-endian:
     0x00  4 B  "APR1"                     0x18  u64  length of the unpacked data
     0x04  u16  version, 2                 0x20  u64  offset of the data in the file
     0x06  u16  size of this part, 64      0x28  u64  length of the file
-    0x08  u32  flags: 1 = LZ4 blocks      0x30  u32  CRC32 of the JSON
+    0x08  u32  flags, see below           0x30  u32  CRC32 of the JSON
     0x0C  u32  block size, 65536          0x34  u32  CRC32 of the block table
     0x10  u32  number of blocks           0x38  u32  0
     0x14  u32  length of the JSON         0x3C  u32  CRC32 of the 60 bytes before it
+
+The flags are 1 for blocks that may be LZ4, 2 for a model whose output projection is not the token embedding, and 4 for
+one that has columns of the output projection in a tensor of their own.
 """
 
 import json
@@ -22,10 +25,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...checkpoint import ModelDimensions, make_dimensions, parse_suppress_tokens
+from ...checkpoint import OUTLIERS, OUTPUT, ModelDimensions, make_dimensions, parse_suppress_tokens
 from ...errors import FormatError
 from ...simd.weights import array_layouts
+from ...tokenizer.special_tokens import SpecialTokens
 from .schema import MATRIX_DTYPES, VECTOR_DTYPES, model_parts
+from .tokens import read_special_tokens
 
 MAGIC = b"APR1"
 VERSION = 2
@@ -38,7 +43,7 @@ VOCABULARY = "tokenizer.vocabulary"  # name of the tensor that holds the tokens'
 
 _FIXED = struct.Struct("<4sHHIIIIQQQIIII")
 FIXED_SIZE = _FIXED.size
-_LZ4 = 1  # bit of the flags
+_LZ4, _UNTIED, _OUTLIERS = 1, 2, 4  # bits of the flags
 _LZ4_BLOCK = 1 << 31  # bit of a block's length in the table
 _ITEM_SIZES = {"float32": 4, "float16": 2, "int32": 4, "int8": 1, "uint8": 1}
 
@@ -83,6 +88,8 @@ class FixedHeader:
     """The fixed part of the header, the first 64 bytes. Lengths and offsets are in bytes."""
 
     is_compressed: bool  # blocks may be LZ4
+    is_untied: bool  # the output projection is a tensor of its own
+    has_outliers: bool  # columns of the output projection are a tensor of their own
     n_block: int
     json_length: int
     data_length: int
@@ -93,8 +100,9 @@ class FixedHeader:
 
     def pack(self) -> bytes:
         """Return the 64 bytes."""
+        flags = _LZ4 * self.is_compressed | _UNTIED * self.is_untied | _OUTLIERS * self.has_outliers
         fields = _FIXED.pack(
-            MAGIC, VERSION, FIXED_SIZE, _LZ4 if self.is_compressed else 0, BLOCK_SIZE, self.n_block, self.json_length,
+            MAGIC, VERSION, FIXED_SIZE, flags, BLOCK_SIZE, self.n_block, self.json_length,
             self.data_length, self.data_begin, self.file_length, self.json_crc, self.table_crc, 0, 0,
         )[:-4]  # fmt: skip
         return fields + struct.pack("<I", zlib.crc32(fields))
@@ -113,13 +121,16 @@ def read_fixed_header(raw: bytes, where: str) -> FixedHeader:
         raise FormatError(f"{where}: .apr version {version} is not supported, only versions 1 and 2 are")
     if zlib.crc32(raw[: FIXED_SIZE - 4]) != crc:
         raise FormatError(f"{where}: damaged: the checksum of its header does not match; load it again from its source")
-    if size != FIXED_SIZE or block != BLOCK_SIZE or zero or flags & ~_LZ4:
+    if size != FIXED_SIZE or block != BLOCK_SIZE or zero or flags & ~(_LZ4 | _UNTIED | _OUTLIERS):
         raise FormatError(f"{where}: it needs features that this version of whisper_apr lacks; install a newer version")
     if n_json > MAX_JSON or n_block != -(-n_data // BLOCK_SIZE) or begin != align_up(FIXED_SIZE + n_json + 8 * n_block):
         raise FormatError(f"{where}: damaged: the sizes in its header contradict each other")
     if n_data > MAX_INFLATION * n_file + MAX_INFLATION_BYTES:
         raise FormatError(f"{where}: not a model: its {n_file} bytes would unpack to {n_data} bytes")
-    return FixedHeader(bool(flags & _LZ4), n_block, n_json, n_data, begin, n_file, json_crc, table_crc)
+    return FixedHeader(
+        bool(flags & _LZ4), bool(flags & _UNTIED), bool(flags & _OUTLIERS),
+        n_block, n_json, n_data, begin, n_file, json_crc, table_crc,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,6 +142,7 @@ class Header:
     alignment_heads: tuple[tuple[int, int], ...]
     suppress_tokens: tuple[int, ...] | None
     languages: tuple[str, ...]
+    special_tokens: SpecialTokens | None
     license: str
     provenance: Mapping[str, str]
     entries: Mapping[str, TensorEntry] = field(repr=False)
@@ -196,6 +208,7 @@ def _read_json(fixed: FixedHeader, text: bytes, where: str, *blocks: npt.NDArray
         entries = _read_entries(content["tensors"], where)
         alignment_heads = tuple((int(layer), int(head)) for layer, head in content["alignment_heads"])
         languages = tuple(map(str, content["tokenizer"]["languages"]))
+        special = read_special_tokens(content["tokenizer"], dims, where)
         provenance = {str(key): str(value) for key, value in content["provenance"].items()}
         license = str(content["license"])
         suppress_tokens = parse_suppress_tokens(content.get("suppress_tokens"), dims)
@@ -203,11 +216,13 @@ def _read_json(fixed: FixedHeader, text: bytes, where: str, *blocks: npt.NDArray
         raise
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise FormatError(f"{where}: a field of its JSON header is missing or invalid ({error!r})") from error
-    _check_entries(entries, dims, fixed.data_length, where)
+    _check_entries(entries, dims, fixed, where)
     existing_heads = {(layer, head) for layer in range(dims.n_text_layer) for head in range(dims.n_text_head)}
     if not existing_heads.issuperset(alignment_heads):
         raise FormatError(f"{where}: its header names alignment heads that the model does not have")
-    return Header(fixed, dims, alignment_heads, suppress_tokens, languages, license, provenance, entries, *blocks)
+    return Header(
+        fixed, dims, alignment_heads, suppress_tokens, languages, special, license, provenance, entries, *blocks
+    )
 
 
 def _read_entries(items: Iterable[Any], where: str) -> dict[str, TensorEntry]:
@@ -230,9 +245,9 @@ def _read_entries(items: Iterable[Any], where: str) -> dict[str, TensorEntry]:
     return entries
 
 
-def _check_entries(entries: Mapping[str, TensorEntry], dims: ModelDimensions, data_length: int, where: str) -> None:
+def _check_entries(entries: Mapping[str, TensorEntry], dims: ModelDimensions, fixed: FixedHeader, where: str) -> None:
     """Raise FormatError unless the arrays fill the data without gaps, and the model's tensors are complete."""
-    end = 0
+    end, data_length = 0, fixed.data_length
     for entry in entries.values():
         for array in entry.arrays.values():
             if array.offset != align_up(end):
@@ -245,7 +260,10 @@ def _check_entries(entries: Mapping[str, TensorEntry], dims: ModelDimensions, da
                 raise FormatError(f"{where}: tensor {entry.name!r} reaches beyond the {data_length} bytes of data")
     if end != data_length:
         raise FormatError(f"{where}: its tensors end at {end}, but its data at {data_length}")
-    for part in model_parts(dims):
+    for name, is_there in ((OUTPUT, fixed.is_untied), (OUTLIERS, fixed.has_outliers)):
+        if name in entries and not is_there:
+            raise FormatError(f"{where}: it has a tensor {name!r}, which contradicts its flags")
+    for part in model_parts(dims, fixed.is_untied, fixed.has_outliers):
         found = entries.get(part.name)
         if found is None:
             raise FormatError(f"{where}: incomplete: tensor {part.name!r} is missing")

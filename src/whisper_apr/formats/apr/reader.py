@@ -85,12 +85,12 @@ def build_checkpoint(header: Header, data: DataSource, where: str) -> Checkpoint
         if entry.layout != "zlib" or [array.dtype for array in entry.arrays.values()] != ["uint8"]:
             raise FormatError(f"{where}: tensor {VOCABULARY!r} must be one array of uint8 in the layout 'zlib'")
         (values,) = read_arrays(entry, data).values()
-        vocabulary = validate_vocabulary(values.tobytes(), header.dims, where)
-    _, languages = tokenizer_kind(header.dims.n_vocab, vocabulary, where)
+        vocabulary = validate_vocabulary(values.tobytes(), header.dims, where, header.special_tokens)
+    _, languages = tokenizer_kind(header.dims.n_vocab, vocabulary, where, header.special_tokens)
     if header.languages != languages:
         raise FormatError(
-            f"{where}: its header lists {len(header.languages)} languages, but a model of {header.dims.n_vocab} tokens "
-            f"has Whisper's first {len(languages)}; convert the model again"
+            f"{where}: its header lists {len(header.languages)} languages, but the tokens of a model of "
+            f"{header.dims.n_vocab} are {len(languages)} languages; convert the model again"
         )
     return Checkpoint(
         header.dims,
@@ -98,6 +98,7 @@ def build_checkpoint(header: Header, data: DataSource, where: str) -> Checkpoint
         header.alignment_heads,
         header.suppress_tokens,
         vocabulary=vocabulary,
+        special_tokens=header.special_tokens,
         license=header.license,
         provenance=header.provenance,
     )

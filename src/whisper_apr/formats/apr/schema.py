@@ -7,17 +7,20 @@ Projections of the same input are fused into one matrix and one bias, such as
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...checkpoint import ModelDimensions, expected_shapes
+from ...checkpoint import OUTLIERS, OUTPUT, ModelDimensions, expected_shapes
 from ...errors import FormatError
+from ...mixed import as_floats, input_power, merged_output, outlier_count, output_name
 from ...simd import PackedMatrix, QuantizedWeight, Weight, pack, prepare
 from ...simd.weights import cast, convert
+from ..lazy_tensors import LazyTensors
 
 MATRIX_DTYPES = ("float32", "float16", "int8", "int4")
 VECTOR_DTYPES = ("float32", "float16")
@@ -36,9 +39,15 @@ class Part:
     is_matrix: bool  # False for biases, layer norms and positional embeddings, which the kernels use in float32
 
 
-def model_parts(dims: ModelDimensions) -> list[Part]:
-    """Return every tensor of the file for a model of these dimensions, in order."""
-    shapes = expected_shapes(dims)
+def model_parts(dims: ModelDimensions, untied: bool = False, outliers: bool = False) -> list[Part]:
+    """Return every tensor of the file for a model of these dimensions, in order.
+
+    Args:
+        dims: The model's dimensions.
+        untied: See `expected_shapes`.
+        outliers: Whether the model has `OUTLIERS`.
+    """
+    shapes = expected_shapes(dims, untied)
     parts = []
     for name, shape in shapes.items():
         found = _PROJECTION.fullmatch(name)
@@ -54,6 +63,9 @@ def model_parts(dims: ModelDimensions) -> list[Part]:
         is_matrix = name.endswith(".weight") and len(shape) > 1
         stored_shape = (shape[0], math.prod(shape[1:])) if is_matrix else shape
         parts.append(Part(name, stored_shape, (name,), is_matrix))
+    if outliers:
+        extents = (dims.n_vocab, outlier_count(dims.n_text_state))
+        parts.append(Part(OUTLIERS, extents, (OUTLIERS,), is_matrix=True))
     return parts
 
 
@@ -62,12 +74,6 @@ def _as_matrix(weight: Weight) -> Weight:
     if isinstance(weight, np.ndarray) and weight.ndim == 3:
         return weight.transpose(0, 2, 1).reshape(len(weight), -1)
     return weight
-
-
-def _to_floats(weight: Weight) -> npt.NDArray[Any]:
-    """Unpack and dequantize a weight."""
-    plain = weight.unpack() if isinstance(weight, PackedMatrix) else weight
-    return plain.dequantize() if isinstance(plain, QuantizedWeight) else plain
 
 
 def _read_sources(tensors: Mapping[str, Weight], part: Part) -> list[Weight]:
@@ -84,24 +90,38 @@ def _read_sources(tensors: Mapping[str, Weight], part: Part) -> list[Weight]:
     ]
 
 
-def part_dtype(tensors: Mapping[str, Weight], part: Part, dtype: str | None) -> str:
+def _fits_float16(weights: list[Weight]) -> bool:
+    """Return whether float16 represents arrays exactly."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return all(
+            isinstance(weight, np.ndarray) and np.array_equal(weight, weight.astype(np.float16)) for weight in weights
+        )
+
+
+def part_dtype(
+    tensors: Mapping[str, Weight], part: Part, dtype: str | None, sensitive: Container[str] = frozenset()
+) -> str:
     """Return the dtype in which a part is stored.
 
     Args:
         tensors: The checkpoint's tensors.
         part: The part.
         dtype: The dtype for matrices; None keeps each as it is in the checkpoint.
+        sensitive: The matrices that have 8 bits in an int4 model, see `mixed.int8_matrices`.
 
     Returns:
-        `dtype` for matrices, float32 for biases and layer norms; for positional embeddings float32 if `dtype` is
-        float32, else float16.
+        `dtype` for matrices, but int8 for the sensitive ones of an int4 model; float32 for biases and layer norms;
+        for positional embeddings float16 if that represents them exactly and `dtype` is not float32, else float32.
     """
     if part.is_matrix and dtype is not None:
+        if dtype == "int4" and part.sources[0] in sensitive:
+            # more bits would bring back nothing
+            return "int4" if all(weight.dtype == "int4" for weight in _read_sources(tensors, part)) else "int8"
         return dtype
     if not part.is_matrix and len(part.shape) == 1:
         return "float32"
     if dtype is not None:
-        return "float32" if dtype == "float32" else "float16"
+        return "float16" if dtype != "float32" and _fits_float16(_read_sources(tensors, part)) else "float32"
     found = {str(weight.dtype) for weight in _read_sources(tensors, part)}
     only = found.pop() if len(found) == 1 else ""
     return only if only in MATRIX_DTYPES else "float32"
@@ -109,7 +129,7 @@ def part_dtype(tensors: Mapping[str, Weight], part: Part, dtype: str | None) -> 
 
 def _concatenate(weights: list[Weight]) -> npt.NDArray[Any]:
     """Concatenate weights along the first axis, as floats."""
-    floats = [_to_floats(weight) for weight in weights]
+    floats = [as_floats(weight) for weight in weights]
     return np.concatenate(floats) if len(floats) > 1 else floats[0]
 
 
@@ -135,9 +155,19 @@ def make_matrix(tensors: Mapping[str, Weight], part: Part, dtype: str) -> Packed
         return prepare(weights)
     floats = _concatenate(weights)
     try:
-        return pack(convert(floats, dtype))
+        return pack(convert(floats, dtype, input_power(tensors, part.sources[0]) if dtype == "int4" else None))
     except ValueError as error:
         raise FormatError(f"{part.name}: {error}") from error
+
+
+def merge_outliers(tensors: Mapping[str, Weight]) -> Mapping[str, Weight]:
+    """Return a model's tensors without `OUTLIERS`, whose columns are put back into the output projection, in floats."""
+    if OUTLIERS not in tensors:
+        return tensors
+    readers: dict[str, Callable[[], Weight]] = {
+        name: partial(tensors.__getitem__, name) for name in tensors if name != OUTLIERS
+    }
+    return LazyTensors(readers | {output_name(tensors): partial(merged_output, tensors)}, "the model")
 
 
 def plain_tensor(dims: ModelDimensions, tensors: Mapping[str, Weight], name: str) -> npt.NDArray[Any]:
@@ -151,12 +181,14 @@ def plain_tensor(dims: ModelDimensions, tensors: Mapping[str, Weight], name: str
     Raises:
         KeyError: The checkpoint does not have the tensor.
     """
-    shape = expected_shapes(dims)[name]
-    if name in tensors:
-        values, first = _to_floats(tensors[name]), 0
+    shape = expected_shapes(dims, OUTPUT in tensors)[name]
+    if name == output_name(tensors):
+        values, first = merged_output(tensors), 0
+    elif name in tensors:
+        values, first = as_floats(tensors[name]), 0
     else:
         part = next(part for part in model_parts(dims) if name in part.sources)
-        values, first = _to_floats(tensors[part.name]), part.sources.index(name) * shape[0]
+        values, first = as_floats(tensors[part.name]), part.sources.index(name) * shape[0]
     values = values[first : first + shape[0]]
     if len(shape) == 3 and values.ndim == 2:  # a convolution kernel, stored as its im2col matrix
         return values.reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)

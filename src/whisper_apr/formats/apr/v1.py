@@ -29,6 +29,7 @@ import numpy.typing as npt
 from ...atomic import write_atomically
 from ...checkpoint import (
     BINARY_DIMENSION_ORDER,
+    OUTPUT,
     Checkpoint,
     ModelDimensions,
     expected_shapes,
@@ -253,9 +254,14 @@ def write_apr_v1(
         filterbank: The mel filterbank, `(n_mels, 201)`.
 
     Raises:
+        FormatError: The model has special tokens or an output projection of its own; the format has no place for them.
         KeyError: The checkpoint lacks a tensor.
         OSError: The file cannot be written.
     """
+    if checkpoint.special_tokens is not None:
+        raise FormatError("version 1 files cannot hold special tokens that are not in OpenAI's order; write version 2")
+    if OUTPUT in checkpoint.tensors:
+        raise FormatError("version 1 files cannot hold an output projection of their own; write version 2")
     dims = checkpoint.dims
     shapes = expected_shapes(dims)
     flags = (_VOCABULARY if vocabulary else 0) | (_FILTERBANK if filterbank is not None else 0)

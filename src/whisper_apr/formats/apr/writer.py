@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...atomic import write_atomically
-from ...checkpoint import Checkpoint
+from ...checkpoint import OUTLIERS, OUTPUT, Checkpoint
 from ...errors import OptionError
+from ...mixed import SplitOutliers, int8_matrices
+from ...simd import Weight
 from ...tokenizer.bpe import packed_vocabulary
-from ...tokenizer.kind import tokenizer_kind
+from ...tokenizer.kind import packaged_name, tokenizer_kind
 from .header import (
     BLOCK_SIZE,
     FIXED_SIZE,
@@ -29,7 +31,8 @@ from .header import (
     pack_block_entry,
     tensor_layout,
 )
-from .schema import MATRIX_DTYPES, Part, make_matrix, make_vector, model_parts, part_dtype
+from .schema import MATRIX_DTYPES, Part, make_matrix, make_vector, merge_outliers, model_parts, part_dtype
+from .tokens import describe_special_tokens
 
 _HC_LEVEL = 9  # of LZ4's high-compression mode; higher levels gain nothing on weights
 
@@ -48,7 +51,7 @@ def write_apr(
         checkpoint: The model.
         path: The file to write.
         dtype: Of the matrices: "float32", "float16", "int8", "int4", or None to keep each as it is. Biases and layer
-            norms are float32, positional embeddings float16 unless `dtype` is "float32".
+            norms are float32, positional embeddings too unless float16 represents them exactly.
         compress: Compress blocks with LZ4, which needs the `lz4` package. The file is smaller, but its data is unpacked
             into memory instead of mapped.
         provenance: Texts that say where the model came from; None takes the checkpoint's.
@@ -62,15 +65,21 @@ def write_apr(
     if dtype is not None and dtype not in MATRIX_DTYPES:
         raise OptionError(f"dtype must be {', '.join(MATRIX_DTYPES)}, not {dtype!r}")
     compressor = _make_compressor() if compress else None
-    tensors, dims = checkpoint.tensors, checkpoint.dims
-    kind, languages = tokenizer_kind(dims.n_vocab, checkpoint.vocabulary)
-    packaged = b"" if kind == "unknown" else packed_vocabulary(kind)
+    dims, tensors = checkpoint.dims, checkpoint.tensors
+    if dtype is not None:
+        tensors = SplitOutliers(tensors) if dtype == "int4" else merge_outliers(tensors)
+    special = checkpoint.special_tokens
+    kind, languages = tokenizer_kind(dims.n_vocab, checkpoint.vocabulary, special=special)
+    name = packaged_name(special.n_ordinary) if special else kind
+    packaged = b"" if name == "unknown" else packed_vocabulary(name)
     vocabulary = np.frombuffer(checkpoint.vocabulary or packaged, np.uint8)
-    parts = [(part, part_dtype(tensors, part, dtype)) for part in model_parts(dims)]
+    untied, outliers = OUTPUT in tensors, OUTLIERS in tensors
+    sensitive = int8_matrices(dims, untied) if dtype == "int4" else frozenset()
+    parts = [(part, part_dtype(tensors, part, dtype, sensitive)) for part in model_parts(dims, untied, outliers)]
     entries = _lay_out(parts, len(vocabulary))
     content: dict[str, Any] = {
         "dims": asdict(dims),
-        "tokenizer": {"kind": kind, "languages": languages},
+        "tokenizer": {"kind": kind, "languages": languages, **describe_special_tokens(special)},
         "alignment_heads": checkpoint.alignment_heads,
         "license": checkpoint.license if license is None else license,
         "provenance": dict(checkpoint.provenance if provenance is None else provenance),
@@ -81,7 +90,8 @@ def write_apr(
     text = json.dumps(content, separators=(",", ":")).encode()
     if len(text) > MAX_JSON:
         raise OptionError(
-            f"provenance and license are too long: the header would have {len(text)} bytes, at most {MAX_JSON}"
+            f"provenance, license and added tokens are too long: the header would have {len(text)} bytes, at most "
+            f"{MAX_JSON}"
         )
     data_length = entries[-1].end
     n_block = -(-data_length // BLOCK_SIZE)
@@ -93,7 +103,7 @@ def write_apr(
             file.truncate()
             file.write(bytes(begin))
             table, lengths = bytearray(), 0
-            for block in _blocks(entries, parts, checkpoint, vocabulary):
+            for block in _blocks(entries, parts, tensors, vocabulary):
                 compressed = compress_block(block) if compress_block else block
                 is_lz4 = len(compressed) < len(block)
                 stored = compressed if is_lz4 else block
@@ -104,6 +114,8 @@ def write_apr(
                 break
         fixed = FixedHeader(
             compress_block is not None,
+            untied,
+            outliers,
             n_block,
             len(text),
             data_length,
@@ -156,7 +168,10 @@ def _describe(entry: TensorEntry) -> dict[str, Any]:
 
 
 def _pieces(
-    entries: list[TensorEntry], parts: list[tuple[Part, str]], checkpoint: Checkpoint, vocabulary: npt.NDArray[np.uint8]
+    entries: list[TensorEntry],
+    parts: list[tuple[Part, str]],
+    tensors: Mapping[str, Weight],
+    vocabulary: npt.NDArray[np.uint8],
 ) -> Iterator[memoryview]:
     """Yield the data in order: arrays, and the zeros between them. One tensor is in memory at a time."""
     part_of = {part.name: (part, dtype) for part, dtype in parts}
@@ -167,9 +182,9 @@ def _pieces(
         else:
             part, dtype = part_of[entry.name]
             if part.is_matrix:
-                arrays = make_matrix(checkpoint.tensors, part, dtype).arrays()
+                arrays = make_matrix(tensors, part, dtype).arrays()
             else:
-                arrays = {"values": make_vector(checkpoint.tensors, part, dtype)}
+                arrays = {"values": make_vector(tensors, part, dtype)}
         for name, stored in entry.arrays.items():
             yield memoryview(bytes(stored.offset - end))
             array = np.ascontiguousarray(arrays[name], np.dtype(stored.dtype).newbyteorder("<"))
