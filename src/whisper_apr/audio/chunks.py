@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import pcm
 from .blocks import Block, block_frames, check_format
 from .diagnostics import DamageReport
 from .sources import ByteRange, DecodeError, RandomAccessBytes, SplicedFile
@@ -21,7 +22,8 @@ from .sources import ByteRange, DecodeError, RandomAccessBytes, SplicedFile
 MAX_CHUNKS = 10_000  # visited in one file
 MAX_PADDING = 1 << 20  # bytes of zeros after the samples that do not count as samples
 
-PCM, FLOAT, MPEG_LAYER_2, MPEG_LAYER_3, EXTENSIBLE = 0x0001, 0x0003, 0x0050, 0x0055, 0xFFFE  # WAVE format tags
+PCM, FLOAT = pcm.PCM, pcm.FLOAT
+MPEG_LAYER_2, MPEG_LAYER_3, EXTENSIBLE = 0x0050, 0x0055, 0xFFFE  # more WAVE format tags
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,13 @@ class AudioSection:
     file: ByteRange  # the whole file, header included; a recording may consist of several files
     samples: ByteRange
     patches: list[tuple[int, bytes]]  # offsets and the correct bytes there
-    format: bytes = b""  # the content of a WAVE file's "fmt " chunk
-    order: str = "<"  # byte order, as struct writes it
+    format: bytes = b""  # the content of a WAVE file's "fmt " chunk, or another header's translation to one
+    order: str = "<"  # byte order of the format and the samples, as struct writes it
+    has_signed_bytes: bool = False  # samples of 8 bits are signed, unlike those of WAVE files
 
     @property
     def format_tag(self) -> int:
-        """The WAVE format tag (1 is integer PCM, 3 floats); 0 for other formats."""
+        """The WAVE format tag (1 is integer PCM, 3 floats); 0 for compressed samples in other formats."""
         if len(self.format) < 16:
             return 0
         tag = self._number("H", 0)
@@ -99,7 +102,7 @@ class AudioSection:
         return SplicedFile(content, [*pieces, (at, max(at, end))])
 
     def blocks(self, content: RandomAccessBytes, name: str) -> Iterator[Block]:
-        """Yield the samples of a PCM or FLOAT section.
+        """Yield the samples of a section whose format is PCM or FLOAT.
 
         Raises:
             DecodeError: The samples have an unknown size.
@@ -109,7 +112,10 @@ class AudioSection:
         width = -(-self._number("H", 14) // 8)
         if align % channels == 0 and align > width * channels:  # a larger container, such as 20 bits in four bytes
             width = align // channels
-        types = {PCM: {1: "u1", 2: "i2", 3: "i4", 4: "i4"}, FLOAT: {2: "f2", 4: "f4", 8: "f8"}}[self.format_tag]
+        types = {
+            PCM: {1: "i1" if self.has_signed_bytes else "u1", 2: "i2", 3: "i4", 4: "i4"},
+            FLOAT: {2: "f2", 4: "f4", 8: "f8"},
+        }[self.format_tag]
         if width not in types:
             raise DecodeError(f"WAV samples of {width} bytes")
         begin, end = self.samples
@@ -153,13 +159,19 @@ def _find_samples(
     content: RandomAccessBytes, start: int, chunk_format: _ChunkFormat, damage: DamageReport
 ) -> AudioSection | None:
     """Find the samples of the file that begins at offset `start`; None if it has none."""
-    fmt, long_length = b"", 0  # long_length: offset of RF64's 64-bit length
+    fmt, order, long_length = b"", chunk_format.length[0], 0  # long_length: offset of RF64's 64-bit length
+    has_signed_bytes = chunk_format in (_AIFF, _CAF)
     for identifier, position, length in _chunks(content, start, start + chunk_format.start, chunk_format):
         payload = position + chunk_format.header_size
         if identifier == chunk_format.data:
             break
         if identifier == b"fmt ":
             fmt = content.read(payload, min(length, 40))
+        elif chunk_format is _AIFF and identifier == b"COMM":
+            is_aifc = content.read(start + 8, 4) == b"AIFC"
+            fmt, order = pcm.from_aiff(content.read(payload, min(length, 22)), is_aifc) or (b"", order)
+        elif chunk_format is _CAF and identifier == b"desc":
+            fmt, order = pcm.from_caf(content.read(payload, min(length, 32))) or (b"", order)
         elif identifier == b"ds64":
             long_length = payload + 8
     else:
@@ -176,7 +188,7 @@ def _find_samples(
     if chunk_format.file_length:
         at, uncounted = chunk_format.file_length
         patches.append((start + at, _pack_length(chunk_format.length, next_file - start - uncounted)))
-    return AudioSection((start, next_file), (begin, end), patches, fmt, chunk_format.length[0])
+    return AudioSection((start, next_file), (begin, end), patches, fmt, order, has_signed_bytes)
 
 
 def _chunks(
@@ -211,7 +223,9 @@ def _find_au_samples(content: RandomAccessBytes, start: int, damage: DamageRepor
     if offset < 24 or begin > content.size:
         return None
     end, next_file = _find_end(content, begin, stated, False, start, None, damage)
-    return AudioSection((start, next_file), (begin, end), [(start + 8, _pack_length(order + "I", end - begin))])
+    patches = [(start + 8, _pack_length(order + "I", end - begin))]
+    fmt, order = pcm.from_au(head) or (b"", order)
+    return AudioSection((start, next_file), (begin, end), patches, fmt, order, has_signed_bytes=True)
 
 
 # ---- the samples' length --------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from ..errors import AudioError
 from .blocks import Block, GapFiller, check_format
 from .chunks import FLOAT, MPEG_LAYER_2, MPEG_LAYER_3, PCM, find_audio_sections, is_chunked
 from .diagnostics import DamageReport, Diagnostics
-from .ffmpeg import ffmpeg_blocks
 from .flac import flac_blocks
 from .mpeg import is_mpeg, mpeg_blocks, skip_tags
 from .ogg import ogg_blocks
@@ -92,6 +91,8 @@ class AudioFile:
                 f"{self.name}: not a WAV, FLAC, OGG or MP3 recording that can be read ({problem}); "
                 "other formats need the program ffmpeg, which is not on PATH"
             )
+        from .ffmpeg import ffmpeg_blocks  # imported here, as it imports subprocess, which most programs do without
+
         yield from ffmpeg_blocks(program, self._source, self.track, content.size, damage)
 
 

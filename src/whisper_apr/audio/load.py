@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import simd
-from ..errors import AudioError
-from ..option_values import FloatLike, IntLike, Kind, boolean, number, optional, parse, parse_fields, whole
+from ..errors import AudioError, OptionError
+from ..option_values import FloatLike, IntLike, Kind, boolean, number, optional, parse, parse_fields, shown, whole
 from . import blocks
 from .blocks import MAX_RATE
 from .containers import AudioFile
@@ -72,7 +72,10 @@ class AudioReader:
 
         Raises:
             AudioError: `source` is not audio, or has no such track.
+            OptionError: `options` is not a ReadingOptions.
         """
+        if not isinstance(options, ReadingOptions):
+            raise OptionError(f"options must be a ReadingOptions, not {shown(options)}")
         self.options = options
         self.name = source.name if isinstance(source, AudioFile) else source_name(source)
         self.is_stream = False  # an iterable of blocks, which can be read only once
@@ -231,8 +234,15 @@ def pad_or_trim(array: npt.NDArray[Any], length: int = N_SAMPLES, *, axis: int =
 
     Returns:
         A view of `array` if it is long enough, otherwise a padded copy.
+
+    Raises:
+        OptionError: `array` is not an array or has no such axis, or `length` is not a size.
     """
-    axis %= array.ndim
+    if not hasattr(array, "__array__") or not np.ndim(array):
+        raise OptionError(f"array must be an array of at least one dimension, not {shown(array)}; see numpy.asarray")
+    array = np.asarray(array)
+    length = parse("length", whole(0), length)
+    axis = parse("axis", whole(-array.ndim, array.ndim - 1), axis) % array.ndim
     n = array.shape[axis]
     if n >= length:
         return array[(slice(None),) * axis + (slice(length),)]

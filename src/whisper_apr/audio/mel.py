@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import simd
-from ..errors import AudioError
+from ..errors import AudioError, OptionError
+from ..option_values import parse, shown, whole
 from .load import N_SAMPLES, SAMPLE_RATE, load_audio
-from .samples import as_array, scale_to_float32
+from .samples import as_array, as_mono, scale_to_float32
 
 FloatArray = simd.FloatArray
 
@@ -21,6 +22,7 @@ N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3000 frames in a window of 30 s
 MIN_POWER = 1e-10  # of a mel band, before the logarithm
 DYNAMIC_RANGE = 8  # log10 units below the recording's maximum, 80 dB
 
+N_MELS = whole(1, 1024)  # far more bands than any model's
 BLOCK_FRAMES = 512  # frames transformed at once, few enough that their power spectra stay in the L2 cache
 
 
@@ -29,7 +31,6 @@ def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
 
 
-@lru_cache(maxsize=2)
 def mel_filters(n_mels: int) -> FloatArray:
     """Return the mel filterbank, equivalent to `librosa.filters.mel(sr=16000, n_fft=400, n_mels=n_mels)`.
 
@@ -40,7 +41,15 @@ def mel_filters(n_mels: int) -> FloatArray:
 
     Returns:
         A read-only float32 array `(n_mels, 201)`, one column per FFT bin.
+
+    Raises:
+        OptionError: `n_mels` is not a whole number from 1 to 1024.
     """
+    return _mel_filters(parse("n_mels", N_MELS, n_mels))
+
+
+@lru_cache(maxsize=2)
+def _mel_filters(n_mels: int) -> FloatArray:
     highest = 15 + 27 * np.log(SAMPLE_RATE / 2 / 1000) / np.log(6.4)
     corners = _mel_to_hz(np.linspace(0, highest, n_mels + 2))
     frequencies = np.arange(N_FFT // 2 + 1) * SAMPLE_RATE / N_FFT
@@ -89,7 +98,9 @@ def log_mel_spectrogram(
 
     Raises:
         AudioError: The file cannot be read, or the samples are not numbers `(n,)`.
+        OptionError: `n_mels` or `padding` is not allowed.
     """
+    n_mels, padding = parse("n_mels", N_MELS, n_mels), parse("padding", whole(0), padding)
     is_path = isinstance(audio, str | PathLike)
     samples = load_audio(audio) if is_path else scale_to_float32(as_array(audio, "the samples"))
     if samples.ndim != 1:
@@ -113,7 +124,7 @@ def _log_mel_power(samples: FloatArray, n_mels: int) -> FloatArray:
     for begin in range(0, n_frame, BLOCK_FRAMES):
         end = min(begin + BLOCK_FRAMES, n_frame)
         power = simd.power_spectrum(samples[begin * HOP_LENGTH : (end - 1) * HOP_LENGTH + N_FFT], window, HOP_LENGTH)
-        mel[:, begin:end] = simd.mel_project(power, mel_filters(n_mels))
+        mel[:, begin:end] = simd.mel_project(power, _mel_filters(n_mels))
     return np.log10(np.maximum(mel, MIN_POWER, out=mel), out=mel)
 
 
@@ -126,7 +137,12 @@ def normalize_log_mel(log_mel: FloatArray, maximum: float) -> FloatArray:
 
     Returns:
         `log_mel`.
+
+    Raises:
+        OptionError: `log_mel` is not a float32 array.
     """
+    if not isinstance(log_mel, np.ndarray) or log_mel.dtype != np.float32:
+        raise OptionError(f"log_mel must be a float32 array, not {shown(log_mel)}")
     np.maximum(log_mel, np.float32(maximum) - DYNAMIC_RANGE, out=log_mel)
     log_mel += 4
     log_mel /= 4
@@ -141,8 +157,8 @@ class MelStream:
     """
 
     def __init__(self, n_mels: int = 80) -> None:
-        """Start a recording, for `n_mels` mel bands."""
-        self.n_mels = n_mels
+        """Start a recording, for `n_mels` mel bands. Raises OptionError for an impossible number."""
+        self.n_mels: int = parse("n_mels", N_MELS, n_mels)
         # samples that later frames need, preceded by the reflection at the beginning
         self._kept = np.zeros(0, np.float32)
         self._begun = False
@@ -157,7 +173,11 @@ class MelStream:
 
         Returns:
             log10 of the mel bands' power, `(n_mels, n_frame)`.
+
+        Raises:
+            AudioError: `samples` is not an array of numbers `(n,)`.
         """
+        samples = as_mono(samples)
         self._n_in += len(samples)
         self._kept = np.concatenate([self._kept, samples])
         if not self._begun:
@@ -169,7 +189,7 @@ class MelStream:
 
     def finish(self, padding: int = 0) -> FloatArray:
         """Append `padding` zeros and return the remaining frames, `(n_mels, n_frame)`."""
-        first = self.push(np.zeros(padding, np.float32))
+        first = self.push(np.zeros(parse("padding", whole(0), padding), np.float32))
         self._kept = np.pad(self._kept, (0, N_FFT // 2), mode="reflect")
         return np.concatenate([first, self._frames(self._n_in // HOP_LENGTH - self._n_out)], axis=1)
 

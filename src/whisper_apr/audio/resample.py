@@ -11,22 +11,26 @@ ratio.
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from importlib.resources import files
 from numbers import Integral, Real
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import simd
 from ..errors import AudioError
+from ..option_values import parse, shown, whole
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 FloatArray = simd.FloatArray
 
 FILTER_LENGTH = 124  # samples of the lower rate; LENGTH in tests/make_lowpass.py, which designs the filter
 MAX_RATE = 1e12  # Hz, far above any recording's
+AXIS = whole(-64, 63)  # NumPy's arrays have at most 64 dimensions
 MAX_RATIO = 1024  # of the two rates; for a larger one, a filter would be longer than many recordings
 MAX_BANK_SIZE = 1 << 20  # coefficients in a bank with a filter for each phase
 # Phases of the table per sample of the lower rate. Linear interpolation leaves images of a frequency f (in cycles per
@@ -44,9 +48,11 @@ def _output_length(n: int, up: int, down: int) -> int:
     return -(-n * up // down)
 
 
-def _as_fraction(value: float, name: str) -> Fraction:
+def _as_fraction(value: float, name: str) -> "Fraction":
+    from fractions import Fraction  # imported here, as it imports decimal
+
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= MAX_RATE:
-        raise AudioError(f"{name} must be a number of Hz above 0 and at most {MAX_RATE:g}, not {value!r:.40}")
+        raise AudioError(f"{name} must be a number of Hz above 0 and at most {MAX_RATE:g}, not {shown(value)}")
     return Fraction(int(value) if isinstance(value, Integral) else float(value))
 
 
@@ -206,10 +212,11 @@ class Resampler:
 
         Raises:
             AudioError: A rate is not a positive number, or the rates are too far apart.
+            OptionError: `axis` is not a whole number.
         """
         self._up, self._down = _ratio(rate_in, rate_out)
         self._filter = _make_filter(self._up, self._down) if self._up != self._down else None
-        self._axis = axis
+        self._axis: int = parse("axis", AXIS, axis)
         self._other_axes: tuple[int, ...] | None = None  # the blocks' shape without the time axis
         self._kept: list[FloatArray] = []  # for each channel, the samples from number _origin on
         self._origin = 0
@@ -357,5 +364,6 @@ def resample(x: npt.ArrayLike, rate_in: float, rate_out: float, *, axis: int = -
 
     Raises:
         AudioError: A rate is not a positive number, the rates are too far apart, or `x` does not hold real numbers.
+        OptionError: `axis` is not a whole number.
     """
     return Resampler(rate_in, rate_out, axis=axis).whole(x)

@@ -59,7 +59,7 @@ def is_samples(source: object) -> bool:
 
 def _is_array_like(value: object) -> bool:
     if isinstance(value, memoryview) or any(
-        hasattr(value, name) for name in ("__array__", "__array_interface__", "__dlpack__")
+        hasattr(value, name) for name in ("__array__", "__array_interface__", "__dlpack__", "detach")
     ):
         return True
     try:
@@ -72,11 +72,22 @@ def _is_block(value: object) -> bool:
     return not isinstance(value, np.generic) and _is_array_like(value) and getattr(value, "ndim", 1) > 0
 
 
+def detached(value: Any) -> Any:
+    """Return a tensor of torch as an array, also one that requires gradients; any other value as it is."""
+    if not hasattr(value, "detach"):
+        return value
+    value = value.detach().cpu()
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # a type that NumPy lacks
+        value = value.float()
+    return value.numpy()
+
+
 def as_array(samples: object, name: str) -> npt.NDArray[Any]:
     """Convert samples to an array of integers or floats without changing their dtype, and without copying if possible.
 
     Args:
-        samples: An array, nested lists of numbers, or an object that exports a buffer, `__array__` or `__dlpack__`.
+        samples: An array, nested lists of numbers, a tensor, or an object that exports a buffer, `__array__` or
+            `__dlpack__`.
         name: What the samples are called in error messages.
 
     Returns:
@@ -88,6 +99,7 @@ def as_array(samples: object, name: str) -> npt.NDArray[Any]:
     if isinstance(samples, str | bytes | bytearray | Mapping):
         raise AudioError(f"{name}: samples must be an array or a list of numbers, not {type(samples).__name__}")
     try:
+        samples = detached(samples)
         is_only_dlpack = hasattr(samples, "__dlpack__") and not hasattr(samples, "__array__")
         array = np.from_dlpack(cast(Any, samples)) if is_only_dlpack else np.asarray(samples)
     except Exception as error:  # foreign code: a tensor on another device, rows of unequal length, ...
@@ -120,6 +132,16 @@ def scale_to_float32(samples: npt.NDArray[Any]) -> FloatArray:
         return (samples.astype(np.float32) - middle) / np.float32(int(info.max) + 1 - middle)
     with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite, which the caller rejects
         return samples.astype(np.float32, copy=False)
+
+
+def as_mono(samples: object) -> FloatArray:
+    """Return samples `(n,)` as float32, with their values. Raises AudioError if they are not numbers `(n,)`."""
+    if isinstance(samples, np.ndarray) and samples.dtype == np.float32 and samples.ndim == 1:
+        return samples
+    array = as_array(samples, "the samples")
+    if array.ndim != 1:
+        raise AudioError(f"the samples: one channel (n,) is needed, not an array of shape {array.shape}")
+    return array.astype(np.float32)
 
 
 # ---- channels -------------------------------------------------------------------------------------------------------

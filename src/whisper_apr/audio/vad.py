@@ -9,15 +9,16 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import simd
 from ..errors import OptionError
-from ..option_values import Kind, Refused, kinds_of, number, optional, parse_fields, refuse_unknown, whole
+from ..option_values import Kind, Refused, kinds_of, number, optional, parse, parse_fields, refuse_unknown, shown, whole
 from .load import SAMPLE_RATE
+from .samples import as_mono
 from .silero import FRAME, SpeechProbabilities
 
 FloatArray = simd.FloatArray
@@ -87,15 +88,21 @@ class Span(NamedTuple):
     end: int
 
 
+def _check_span(span: object) -> None:
+    if not isinstance(span, tuple) or list(map(type, span)) != [int, int]:
+        raise OptionError(f"a span must be a Span, of two numbers of samples, not {shown(span)}")
+
+
 class SpeechDetector:
     """Detects spans of speech in a stream. Memory use is constant.
 
     The spans do not depend on how the recording is divided into blocks. They are in order and do not overlap.
     """
 
-    def __init__(self, options: VadOptions | None = None) -> None:
-        """Start a recording; None for the default options."""
-        self.options = options = options or VadOptions()
+    def __init__(self, options: VadOptions | Mapping[str, Any] | None = None) -> None:
+        """Start a recording; None for the default options. Raises OptionError if they are of another type."""
+        options = cast(VadOptions, parse("options", vad_kind(), options))
+        self.options = options
         self._probabilities = SpeechProbabilities()
         self._pad = SAMPLE_RATE * options.speech_pad_ms // 1000
         self._min_speech = SAMPLE_RATE * options.min_speech_duration_ms / 1000
@@ -114,8 +121,12 @@ class SpeechDetector:
         self._last_start = 0  # its start, with padding
 
     def push(self, samples: npt.ArrayLike) -> list[Span]:
-        """Append samples `(n,)` at 16 kHz and return the spans that no later sample can change."""
-        x = np.asarray(samples, np.float32)
+        """Append samples `(n,)` at 16 kHz and return the spans that no later sample can change.
+
+        Raises:
+            AudioError: `samples` is not an array of numbers `(n,)`.
+        """
+        x = as_mono(samples)
         self.n_samples += len(x)
         return self._add_frames(self._probabilities.push(x))
 
@@ -224,7 +235,9 @@ class SpeechMap:
             self.add(span)
 
     def add(self, span: Span) -> None:
-        """Append a span, which must begin at or after the end of the last one."""
+        """Append a span, which must begin at or after the end of the last one. Raises OptionError for anything else."""
+        _check_span(span)
+        span = Span(*span)
         if not self._start or span.start != self._start[-1] + self.n_joined - self._joined[-1]:
             self._joined.append(self.n_joined)
             self._start.append(span.start)
@@ -254,8 +267,8 @@ class SpeechFilter:
     Memory use is constant, or proportional to a finite max_speech_duration_s.
     """
 
-    def __init__(self, options: VadOptions | None = None) -> None:
-        """Start a recording; None for the default options."""
+    def __init__(self, options: VadOptions | Mapping[str, Any] | None = None) -> None:
+        """Start a recording; None for the default options. Raises OptionError if they are of another type."""
         self._detector = SpeechDetector(options)
         self.map = SpeechMap()
         self._kept = np.zeros(0, np.float32)  # samples from number _first on
@@ -268,8 +281,12 @@ class SpeechFilter:
         return self._detector.n_samples
 
     def push(self, samples: npt.ArrayLike) -> FloatArray:
-        """Append samples `(n,)` at 16 kHz and return the speech that is certain by now, which continues the last."""
-        x = np.asarray(samples, np.float32)
+        """Append samples `(n,)` at 16 kHz and return the speech that is certain by now, which continues the last.
+
+        Raises:
+            AudioError: `samples` is not an array of numbers `(n,)`.
+        """
+        x = as_mono(samples)
         self._kept = np.concatenate([self._kept, x])
         return self._pass(self._detector.push(x))
 
@@ -293,12 +310,16 @@ class SpeechFilter:
         return joined
 
 
-def speech_timestamps(samples: npt.ArrayLike, options: VadOptions | None = None) -> list[Span]:
+def speech_timestamps(samples: npt.ArrayLike, options: VadOptions | Mapping[str, Any] | None = None) -> list[Span]:
     """Return the spans of speech in a recording, in order and without overlap.
 
     Args:
         samples: `(n,)` at 16 kHz.
-        options: None for the defaults.
+        options: A VadOptions or a dictionary of its fields; None for the defaults.
+
+    Raises:
+        AudioError: `samples` is not an array of numbers `(n,)`.
+        OptionError: An option is unknown or has a value that is not allowed.
     """
     detector = SpeechDetector(options)
     return [*detector.push(samples), *detector.finish()]
@@ -310,5 +331,12 @@ def join_spans(samples: FloatArray, spans: Sequence[Span]) -> FloatArray:
     Args:
         samples: `(n,)` at 16 kHz.
         spans: In order.
+
+    Raises:
+        AudioError: `samples` is not an array of numbers `(n,)`.
+        OptionError: A span is not a Span.
     """
+    samples = as_mono(samples)
+    for span in spans:
+        _check_span(span)
     return np.concatenate([np.zeros(0, np.float32), *(samples[start:end] for start, end in spans)])

@@ -1,0 +1,1 @@
+"""Weights of whisper-apr's speaker networks: `segmentation.npz` and `embedding.npz`."""

@@ -1,0 +1,248 @@
+"""Diarization: find who speaks when in a recording of any length.
+
+Windows of ten seconds overlap by half. In each, the segmentation network tells up to three voices apart; the embedding
+network describes each of them by a vector; clustering the vectors tells which voices of different windows are the same
+speaker. The windows' activities are then averaged for each speaker.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from ..audio import SAMPLE_RATE
+from ..audio.fbank import FRAME, HOP, fbank
+from .clustering import agglomerate, assign, normalized
+from .embedding import N_BANDS, N_EMBEDDING, EmbeddingModel
+from .layers import FloatArray
+from .segmentation import FIRST_CENTER, FRAME_HOP, N_FRAMES, N_SPEAKERS, POWERSET, WINDOW, SegmentationModel
+from .turns import MAX_SPEAKERS, Diarization, Turn
+
+STEP_FRAMES = 296  # from window to window: 4.995 s
+BATCH = 16  # windows that are computed at once
+VOICE_BATCH = 4  # voices; few, so that their activations stay in the cache
+ACTIVE = 0.5  # least probability of a voice that speaks, for its embedding
+ONSET = 0.4  # least mean probability of a speaker who speaks
+SHORTEST_PAUSE = 0.3  # seconds; a speaker's turns with shorter pauses between them are one
+
+# Frames of 10 ms that an embedding is computed from. Times of one batch are equal, so they are rounded.
+MIN_FRAMES, MAX_FRAMES, ROUNDING = 40, 400, 20
+RELIABLE_FRAMES = 100  # voices of fewer frames are assigned to the speakers that longer ones define
+
+SIMILARITY = 0.4  # least mean cosine similarity of two clusters of one speaker
+LOCAL_SIMILARITY = 0.6  # for the clusters of MAX_CLUSTERED voices, which are then clustered
+MAX_CLUSTERED = 2000
+ENROLLED_SIMILARITY = 0.4  # least cosine similarity of a speaker with a known voice
+
+
+@dataclass
+class _Voices:
+    """The voices of all windows."""
+
+    activities: list[FloatArray]  # of each window `(frames, 3)`, float16
+    window: list[int]
+    slot: list[int]  # of the window's three
+    n_frames: list[int]
+    embeddings: list[FloatArray]
+
+
+class Diarizer:
+    """Tells the speakers of recordings apart.
+
+    Args:
+        segmentation: The segmentation network.
+        embedding: The embedding network.
+    """
+
+    def __init__(self, segmentation: SegmentationModel, embedding: EmbeddingModel) -> None:
+        self._segmentation = segmentation
+        self._embedding = embedding
+
+    def __call__(
+        self,
+        blocks: Iterable[FloatArray],
+        lowest: int = 1,
+        highest: int = MAX_SPEAKERS,
+        known: Mapping[str, FloatArray] | None = None,
+    ) -> Diarization:
+        """Find the turns of a recording.
+
+        Args:
+            blocks: Its samples at 16 kHz.
+            lowest: Fewest speakers, unless there are fewer voices.
+            highest: Most speakers.
+            known: Embeddings of known voices by their names.
+        """
+        voices = self._find_voices(blocks)
+        embeddings = np.array(voices.embeddings, np.float32).reshape(-1, N_EMBEDDING)
+        sizes = np.minimum(np.array(voices.n_frames, np.float32), MAX_FRAMES)
+        has_embedding = sizes >= MIN_FRAMES
+        reliable = np.flatnonzero(has_embedding & (sizes >= RELIABLE_FRAMES))
+        if len(reliable) < 2:
+            reliable = np.flatnonzero(has_embedding)
+        labels = _cluster(embeddings[reliable], sizes[reliable], lowest, highest)
+        speakers = _centroids(embeddings[reliable], sizes[reliable], labels)
+        if not len(speakers):
+            speakers = np.zeros((min(1, len(sizes)), N_EMBEDDING), np.float32)
+        active = _active_frames(voices, embeddings, speakers)
+        return _name(active, speakers, known or {})
+
+    def embed(self, samples: FloatArray) -> FloatArray:
+        """Return the embedding of one voice, of length one, from the parts of a recording in which it speaks."""
+        vector: FloatArray = normalized(self._embedding(_centered(fbank(samples, N_BANDS))[None]))[0]
+        return vector
+
+    def _find_voices(self, blocks: Iterable[FloatArray]) -> _Voices:
+        voices = _Voices([], [], [], [], [])
+        waiting: dict[int, list[tuple[int, FloatArray]]] = {}
+
+        def embed(n: int) -> None:
+            rows = waiting.pop(n)
+            for (index, _), vector in zip(rows, self._embedding(np.stack([x for _, x in rows])), strict=True):
+                voices.embeddings[index] = normalized(vector)
+
+        for windows in _batches(_windows(blocks)):
+            for samples, log_probabilities in zip(windows, self._segmentation(np.stack(windows)), strict=True):
+                activity = np.exp(log_probabilities) @ POWERSET
+                features = fbank(samples, N_BANDS)
+                for slot in range(N_SPEAKERS):
+                    chosen = _voice_frames(activity > ACTIVE, slot, len(features))
+                    if not chosen.any():
+                        continue
+                    voices.window.append(len(voices.activities))
+                    voices.slot.append(slot)
+                    voices.n_frames.append(int(chosen.sum()))
+                    voices.embeddings.append(np.zeros(N_EMBEDDING, np.float32))
+                    n = min(voices.n_frames[-1], MAX_FRAMES) // ROUNDING * ROUNDING
+                    if n >= MIN_FRAMES:
+                        row = _centered(_middle(features[chosen], n))
+                        waiting.setdefault(n, []).append((len(voices.embeddings) - 1, row))
+                        if len(waiting[n]) == VOICE_BATCH:
+                            embed(n)
+                voices.activities.append(activity.astype(np.float16))
+        for n in list(waiting):
+            embed(n)
+        return voices
+
+
+def _windows(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
+    """Yield windows of ten seconds, the last one padded with zeros."""
+    step = STEP_FRAMES * FRAME_HOP
+    kept, is_first = np.zeros(0, np.float32), True
+    for block in blocks:
+        kept = np.concatenate([kept, block])
+        while len(kept) >= WINDOW:
+            yield kept[:WINDOW]
+            kept, is_first = kept[step:], False
+    overlap = 0 if is_first else WINDOW - step
+    if len(kept) > overlap:  # there are samples that no window has
+        yield np.pad(kept, (0, WINDOW - len(kept)))
+
+
+def _batches(windows: Iterator[FloatArray]) -> Iterator[list[FloatArray]]:
+    batch: list[FloatArray] = []
+    for window in windows:
+        batch.append(window)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _voice_frames(active: npt.NDArray[np.bool_], slot: int, n: int) -> npt.NDArray[np.bool_]:
+    """Return the feature frames of a voice: those in which it speaks alone, or all of them if these are few."""
+    centers = (np.arange(n) * HOP + FRAME / 2 - FIRST_CENTER) / FRAME_HOP
+    index = np.clip(np.round(centers).astype(np.intp), 0, N_FRAMES - 1)
+    alone = (active[:, slot] & (active.sum(axis=1) == 1))[index]
+    return alone if alone.sum() >= MIN_FRAMES else active[:, slot][index]
+
+
+def _middle(x: FloatArray, n: int) -> FloatArray:
+    begin = (len(x) - n) // 2
+    return x[begin : begin + n]
+
+
+def _centered(features: FloatArray) -> FloatArray:
+    centered: FloatArray = features - features.mean(axis=0)
+    return centered
+
+
+# ---- from voices to speakers ----------------------------------------------------------------------------------------
+
+
+def _cluster(embeddings: FloatArray, sizes: FloatArray, lowest: int, highest: int) -> npt.NDArray[np.intp]:
+    """Return the speaker of each voice. Of very many voices, parts are clustered first, which bounds the memory."""
+    if len(embeddings) <= MAX_CLUSTERED:
+        return agglomerate(embeddings, sizes, SIMILARITY, lowest, highest)
+    labels = np.empty(len(embeddings), np.intp)
+    n = 0
+    for begin in range(0, len(embeddings), MAX_CLUSTERED):
+        part = slice(begin, begin + MAX_CLUSTERED)
+        labels[part] = n + agglomerate(embeddings[part], sizes[part], LOCAL_SIMILARITY, 1, MAX_CLUSTERED)
+        n = int(labels[part].max()) + 1
+    masses = np.bincount(labels, sizes).astype(np.float32)
+    return _cluster(_centroids(embeddings, sizes, labels), masses, lowest, highest)[labels]
+
+
+def _centroids(embeddings: FloatArray, sizes: FloatArray, labels: npt.NDArray[np.intp]) -> FloatArray:
+    sums = np.zeros((int(labels.max(initial=-1)) + 1, N_EMBEDDING), np.float32)
+    np.add.at(sums, labels, embeddings * sizes[:, None])
+    return normalized(sums)
+
+
+def _active_frames(voices: _Voices, embeddings: FloatArray, speakers: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return who speaks in each frame of the recording, `(frames, speakers)`.
+
+    The number of speakers of a frame is the mean over its windows; they are the most active ones.
+    """
+    n_window = len(voices.activities)
+    total = np.zeros((STEP_FRAMES * (n_window - 1) + N_FRAMES if n_window else 0, len(speakers)), np.float32)
+    coverage = np.zeros((len(total), 1), np.float32)
+    numbers = iter(range(len(voices.window)))
+    by_window = {window: list(group) for window, group in groupby(numbers, key=voices.window.__getitem__)}
+    for window, activity in enumerate(voices.activities):
+        part = slice(STEP_FRAMES * window, STEP_FRAMES * window + N_FRAMES)
+        coverage[part] += 1
+        mine = by_window.get(window, [])
+        if mine:
+            for number, speaker in zip(mine, assign(embeddings[mine] @ speakers.T), strict=True):
+                if speaker >= 0:
+                    total[part, speaker] += activity[:, voices.slot[number]]
+    total /= np.maximum(coverage, 1)
+    count = np.floor(total.sum(axis=1) + 1 - ONSET)
+    ranks = np.argsort(np.argsort(-total, axis=1, kind="stable"), axis=1)
+    active: npt.NDArray[np.bool_] = (ranks < count[:, None]) & (total > 0.1 * ONSET)
+    return active
+
+
+def _name(active: npt.NDArray[np.bool_], speakers: FloatArray, known: Mapping[str, FloatArray]) -> Diarization:
+    """Return the turns, with names by first appearance, or those of known voices."""
+    spans = [list(_spans(active[:, i])) for i in range(len(speakers))]
+    order = sorted((span[0][0], i) for i, span in enumerate(spans) if span)
+    names = _match([i for _, i in order], speakers, known)
+    turns = sorted(Turn(*times, names[i]) for _, i in order for times in spans[i])
+    return Diarization(tuple(turns), {names[i]: speakers[i] for _, i in order})
+
+
+def _match(order: list[int], speakers: FloatArray, known: Mapping[str, FloatArray]) -> dict[int, str]:
+    """Return a name for each speaker: the known voice that is most similar, each for one speaker, or a number."""
+    names: dict[int, str] = {}
+    pairs = [(float(speakers[i] @ vector), i, name) for i in order for name, vector in known.items()]
+    for similarity, i, name in sorted(pairs, reverse=True):
+        if similarity >= ENROLLED_SIMILARITY and i not in names and name not in names.values():
+            names[i] = name
+    numbers = iter(f"SPEAKER_{n:02}" for n in range(len(order)))
+    return {i: names.get(i) or next(numbers) for i in order}
+
+
+def _spans(active: npt.NDArray[np.bool_]) -> Iterator[tuple[float, float]]:
+    """Yield the seconds at which a speaker begins and ends."""
+    edges = np.flatnonzero(np.diff(active, prepend=False, append=False)).reshape(-1, 2)
+    seconds = (FIRST_CENTER + (edges - 0.5) * FRAME_HOP) / SAMPLE_RATE
+    begins_turn = np.append(True, seconds[1:, 0] - seconds[:-1, 1] >= SHORTEST_PAUSE)[: len(seconds)]
+    starts = np.flatnonzero(begins_turn)
+    for first, after in zip(starts, [*starts[1:], len(seconds)], strict=True):
+        yield float(seconds[first, 0]), float(seconds[after - 1, 1])

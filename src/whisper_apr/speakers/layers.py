@@ -1,0 +1,62 @@
+"""Layers that the speaker networks share. Activations are `(..., time, channel)`."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import simd
+
+FloatArray = simd.FloatArray
+Tensors = Mapping[str, npt.NDArray[np.floating[Any]]]
+
+
+class Linear(NamedTuple):
+    """A matrix `(n_out, n_in)` with a bias `(n_out,)`."""
+
+    weight: simd.PackedMatrix
+    bias: FloatArray | None = None
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        return simd.linear(x, self.weight, self.bias)
+
+
+def pack_kernel(kernel: FloatArray) -> simd.PackedMatrix:
+    """Pack the kernel of a convolution, `(n_out, n_in, ...)`, for rows of `(..., n_in)`."""
+    last = np.moveaxis(kernel.astype(np.float32), 1, -1)
+    return simd.pack(np.ascontiguousarray(last).reshape(len(kernel), -1))
+
+
+def windows(x: FloatArray, width: int, stride: int = 1) -> FloatArray:
+    """Return the rows of a convolution without copying: `(time, channel)` -> `(positions, width * channel)`."""
+    time, channel = x.shape
+    n = 1 + (time - width) // stride
+    step, item = x.strides
+    return np.lib.stride_tricks.as_strided(x, (n, width * channel), (stride * step, item), writeable=False)
+
+
+def max_pool(x: FloatArray, width: int) -> FloatArray:
+    """Return the maximum of each `width` positions, `(time, channel)` -> `(time // width, channel)`."""
+    n = len(x) // width
+    parts = x[: n * width].reshape(n, width, -1)
+    pooled: FloatArray = np.maximum(parts[:, 0], parts[:, 1])
+    for i in range(2, width):
+        np.maximum(pooled, parts[:, i], out=pooled)
+    return pooled
+
+
+def instance_norm(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
+    """Normalize each channel of `(time, channel)` over time; variances as PyTorch's, with its epsilon of 1e-5."""
+    mean = x.mean(axis=0)
+    centered: FloatArray = x - mean
+    scale = weight / np.sqrt(np.square(centered).mean(axis=0) + np.float32(1e-5))
+    centered *= scale
+    centered += bias
+    return centered
+
+
+def leaky_relu(x: FloatArray) -> FloatArray:
+    """Multiply negative numbers by 0.01, in place."""
+    result: FloatArray = np.maximum(x, x * np.float32(0.01), out=x)
+    return result
