@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from os import PathLike
 from time import perf_counter
-from typing import Any, BinaryIO, Literal, NamedTuple, Unpack, overload
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar, Unpack, overload
 
 from . import simd
 from .audio import AudioLike
@@ -150,6 +150,9 @@ _COMPUTE_TYPES: dict[ComputeType, tuple[str | None, str]] = {
 }
 
 
+R = TypeVar("R", bound=Recognizer)
+
+
 def load_model(
     name: str | PathLike[str] | BinaryIO,
     device: Device | None = None,
@@ -183,7 +186,8 @@ def load_model(
             - "float16": weights and KV cache stored in float16, which halves the bytes read per token.
             - "int8" or "auto": float weights quantized to 8 bits, and an 8-bit KV cache; also for quantized files.
             - "int8_float32", "int8_float16": faster-whisper's names of "int8".
-            - "int4": float weights quantized to 4 bits in groups of 32, and an 8-bit KV cache.
+            - "int4": float weights quantized to 4 bits in groups of 32, the most sensitive ones to 8 bits (5.3 bits on
+              average), and an 8-bit KV cache.
         on_progress: Called with the bytes that have arrived and the size in bytes of a model from a URL or a file
             object, in the thread that reads it.
 
@@ -195,6 +199,22 @@ def load_model(
         FormatError: The file is damaged or is not a Whisper model.
         OptionError: An argument has a value that is not allowed.
     """
+    return load_as(
+        Recognizer, name, device, download_root, in_memory, compute_type=compute_type, on_progress=on_progress
+    )
+
+
+def load_as(
+    kind: type[R],
+    name: str | PathLike[str] | BinaryIO,
+    device: Device | None = None,
+    download_root: str | PathLike[str] | None = None,
+    in_memory: bool = False,
+    *,
+    compute_type: ComputeType = "default",
+    on_progress: Callable[[int, int], object] | None = None,
+) -> R:
+    """Load a model as an instance of `kind`, which is made from a checkpoint and a compute type. See `load_model`."""
     if device is not None and (not isinstance(device, str) or device not in ("cpu", "auto")):
         raise OptionError(f"device must be 'cpu', the only one that whisper_apr supports, not {shown(device)}")
     compute_type = parse("compute_type", choice(*_COMPUTE_TYPES), compute_type)
@@ -205,9 +225,9 @@ def load_model(
         raise OptionError(f"name must be a model's name, path or URL, or a binary file, not {shown(name)}")
     started = perf_counter()
     if isinstance(name, PathLike) or (isinstance(name, str) and not is_url(name)):
-        model = _load_file(name, compute_type, download_root)
+        model = _load_file(kind, name, compute_type, download_root)
     else:
-        model = _load_stream(name, compute_type, on_progress)
+        model = _load_stream(kind, name, compute_type, on_progress)
     if isinstance(name, str | PathLike):
         root = None if download_root is None else os.path.abspath(download_root)
         model._origin = _Origin(_resolved(name), compute_type, root)
@@ -216,24 +236,29 @@ def load_model(
     return model
 
 
-def _load_file(name: str | PathLike[str], compute_type: ComputeType, root: str | PathLike[str] | None) -> Recognizer:
+def _load_file(
+    kind: type[R], name: str | PathLike[str], compute_type: ComputeType, root: str | PathLike[str] | None
+) -> R:
     stored, computed = _COMPUTE_TYPES[compute_type]
-    model = Recognizer(find_checkpoint(name, stored, root, exact=compute_type == "float32"), computed)
+    model = kind(find_checkpoint(name, stored, root, exact=compute_type == "float32"), computed)
     _ = model.decoder  # made now, so that damaged weights are found at once
     return model
 
 
 def _load_stream(
-    source: str | BinaryIO, compute_type: ComputeType, on_progress: Callable[[int, int], object] | None
-) -> Recognizer:
+    kind: type[R],
+    source: str | BinaryIO,
+    compute_type: ComputeType,
+    on_progress: Callable[[int, int], object] | None,
+) -> R:
     # imported here, as it imports urllib and ssl, which most programs do without
     from .formats.apr.http import ChangedError, open_stream
 
     computed = _COMPUTE_TYPES[compute_type][1]
     try:
-        return Recognizer(open_stream(source, on_progress=on_progress).checkpoint, computed)
+        return kind(open_stream(source, on_progress=on_progress).checkpoint, computed)
     except ChangedError:  # the file changed on the server while it was read: start again, once
-        return Recognizer(open_stream(source, on_progress=on_progress).checkpoint, computed)
+        return kind(open_stream(source, on_progress=on_progress).checkpoint, computed)
 
 
 def _resolved(name: str | PathLike[str]) -> str:

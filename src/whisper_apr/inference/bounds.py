@@ -1,15 +1,15 @@
 """Hold segments and words in order, without overlap, and within the sound. All times are in seconds."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import inf
 
+from .record import changed
 from .results import Segment, Word
 
 
 def clear_segment(segment: Segment, at: float) -> Segment:
     """Return the segment without text, tokens and words, starting and ending at `at`."""
-    return replace(segment, start=at, end=at, text="", tokens=(), words=None if segment.words is None else ())
+    return changed(segment, start=at, end=at, text="", tokens=[], words=None if segment.words is None else [])
 
 
 def clamp_segments(segments: Sequence[Segment], low: float, high: float) -> list[Segment]:
@@ -24,7 +24,7 @@ def clamp_segments(segments: Sequence[Segment], low: float, high: float) -> list
             continue
         start = min(max(segment.start, low), high)
         low = min(max(segment.end, start), high)
-        clamped.append(replace(segment, start=start, end=low))
+        clamped.append(changed(segment, start=start, end=low))
     return clamped
 
 
@@ -34,7 +34,7 @@ def clamp_words(words: Sequence[Word], low: float, high: float = inf) -> list[Wo
     for word in words:
         start = min(max(word.start, low), high)
         low = min(max(word.end, start), high)
-        clamped.append(replace(word, start=start, end=low))
+        clamped.append(changed(word, start=start, end=low))
     return clamped
 
 
@@ -45,7 +45,7 @@ def clamp_timed_segments(segments: Sequence[Segment], low: float, high: float) -
         if segment.words:
             words = clamp_words(segment.words, low, high)
             low = words[-1].end
-            clamped.append(replace(segment, words=tuple(words), start=words[0].start, end=low))
+            clamped.append(changed(segment, words=words, start=words[0].start, end=low))
         else:
             clamped += clamp_segments([segment], low, high)
             low = clamped[-1].end

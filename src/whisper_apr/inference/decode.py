@@ -14,24 +14,25 @@ from .. import simd
 from ..audio import CHUNK_LENGTH
 from ..errors import OptionError
 from ..model import Whisper
-from ..model.decoder import DecoderCache
+from ..model.decoder_cache import AudioSlot
 from ..model.layers import Window, WindowBatch
 from ..option_docs import list_options
 from ..option_values import refuse_unknown, shown
+from .generation import ContinuousBatch, Decoding, Generation, Prompt
 from .hotwords import HotwordBias, hotword_prompt
 from .keywords import DecodeKeywords
-from .language import LanguageDetector, by_code, check_language, check_model, encode, tokenizer_of
+from .language import LanguageDetector, as_batch, by_code, check_language, check_model, encode, tokenizer_of
 from .logit_filters import (
+    ContinueUntil,
     LogitFilter,
     NoRepeatNgram,
     RepetitionPenalty,
     SuppressBlank,
     SuppressTokens,
     TimestampRules,
-    Tokens,
 )
 from .options import DecodingOptions, prompt_tokens
-from .search import BeamSearch, Candidates, GreedySearch, Search, group_rows, rank
+from .search import BeamSearch, Candidates, GreedySearch, Search, rank
 
 FloatArray = simd.FloatArray
 
@@ -56,7 +57,7 @@ class DecodingResult:
     audio_features: FloatArray = field(repr=False)
     language: str
     language_probs: dict[str, float] | None = field(default=None, repr=False)
-    tokens: tuple[int, ...] = ()
+    tokens: list[int] = field(default_factory=list)
     text: str = ""
     avg_logprob: float = np.nan
     no_speech_prob: float = np.nan
@@ -72,6 +73,9 @@ class Request:
     prompt: Sequence[int] = ()  # tokens of the previous text
     language: str | None = None  # a code; None to detect it
     prefix: tuple[int, ...] = ()  # text that the result begins with, unlike the prefix of DecodingOptions
+    draft: tuple[int, ...] = ()  # tokens that the result is expected to begin with; changes only the time it takes
+    text_until: int | None = None  # encoder position before which the text must not end, see `ContinueUntil`
+    max_tokens: int | None = None  # fewer tokens than `sample_len`, at which the text is cut
 
 
 def compression_ratio(text: str) -> float:
@@ -89,6 +93,8 @@ class DecodingTask:
         self.options = options
         self.language = None if options.language is None else check_language(model, options.language)
         self.tokenizer = tokenizer_of(model, self.language or "en", options.task)
+        # a vocabulary may have no timestamps
+        self.without_timestamps = options.without_timestamps or not self.tokenizer.has_timestamps
         self.n_ctx = model.dims.n_text_ctx
         self.sample_len = options.sample_len or self.n_ctx // 2
         self.n_group = options.beam_size or options.best_of or 1
@@ -127,25 +133,38 @@ class DecodingTask:
         """
         options = self.options
         tokenizer = tokenizer_of(self.model, language, options.task)
-        without = options.without_timestamps
+        without = self.without_timestamps
         tokens = list(tokenizer.sot_sequence_including_notimestamps if without else tokenizer.sot_sequence)
         max_prefix = max(0, self.n_ctx // 2 - self.sample_len)
         prefix = self.prefix[-max_prefix:]  # the whole prefix if that is 0, as in openai-whisper
         return tokens + prefix[max(0, len(prefix) - (self.n_ctx - n_before - len(tokens))) :]
 
+    def initial_tokens(self) -> tuple[int, ...]:
+        """Return the tokens before the text of a window, as far as the options say: English unless they name another.
+
+        `run` puts the language of each window in the place of English.
+        """
+        before = self._previous_text(Request(self.prompt))
+        return (*before, *self._initial_tokens(self.language or "en", len(before)))
+
     def _forced_tokens(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
         """Return the tokens that a result with this prefix begins with: as in faster-whisper, it starts at 0.00 s."""
-        with_time = prefix and not self.options.without_timestamps
+        with_time = prefix and not self.without_timestamps
         return (self.tokenizer.timestamp_begin, *prefix) if with_time else prefix
 
-    def _max_tokens(self, prompt: Sequence[int], prefix: Sequence[int]) -> int:
-        """Return the most tokens that a result may have, including its prefix."""
+    def _max_tokens(self, prompt: Sequence[int], prefix: Sequence[int], limit: int | None = None) -> int:
+        """Return the most tokens that a result may have, including its prefix: `sample_len`, or a lower limit."""
+        sample_len = self.sample_len if limit is None else min(limit, self.sample_len)
         # the last token may lie beyond the context, since it is not read again
-        return min(len(prefix) + self.sample_len, self.n_ctx + 1 - len(prompt))
+        return min(len(prefix) + sample_len, self.n_ctx + 1 - len(prompt))
 
     # ---- filters and search ----------------------------------------------------------------------------------------
 
-    def _suppressed_tokens(self) -> tuple[int, ...]:
+    @property
+    def suppressed_tokens(self) -> tuple[int, ...]:
+        """The tokens that are never chosen, in order; empty if `suppress_tokens` is."""
+        if not self.options.suppress_tokens:
+            return ()
         assert isinstance(self.options.suppress_tokens, tuple)  # parsed
         tokens = list(self.options.suppress_tokens)
         special, n_vocab = self.tokenizer, self.model.dims.n_vocab
@@ -168,94 +187,118 @@ class DecodingTask:
             filters.append(HotwordBias(options.hotwords, options.hotword_bias, self.tokenizer))
         if options.suppress_blank:
             filters.append(SuppressBlank(self.tokenizer))
-        if options.suppress_tokens:
-            filters.append(SuppressTokens(self._suppressed_tokens()))
-        if not options.without_timestamps:
+        if suppressed := self.suppressed_tokens:
+            filters.append(SuppressTokens(suppressed))
+        if not self.without_timestamps:
             precision = CHUNK_LENGTH / self.model.dims.n_audio_ctx
             latest = options.max_initial_timestamp
             filters.append(TimestampRules(self.tokenizer, round(latest / precision) if latest else None))
         return filters
 
-    def _search(self, n_audio: int) -> Search:
+    def _search(self) -> Search:
         options, eot = self.options, self.tokenizer.eot
         if options.beam_size is not None:
             patience = 1.0 if options.patience is None else options.patience
-            return BeamSearch(n_audio, options.beam_size, eot, patience)
-        return GreedySearch(n_audio, self.n_group, eot, options.temperature, options.seed)
+            return BeamSearch(1, options.beam_size, eot, patience)
+        return GreedySearch(1, self.n_group, eot, options.temperature, options.seed)
 
-    # ---- the decoding loop -----------------------------------------------------------------------------------------
+    # ---- decoding --------------------------------------------------------------------------------------------------
 
-    def _read_prompts(
-        self, prompts: list[list[int]], sot_from_end: int, cache: DecoderCache
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return the logits after the prompts, `(n_row, n_vocab)`, and the no-speech probabilities, `(n_audio,)`.
+    def generate(
+        self,
+        slot: AudioSlot,
+        tokens: Sequence[int],
+        n_from_sot: int,
+        prefix: tuple[int, ...],
+        draft: tuple[int, ...] = (),
+        text_until: int | None = None,
+        max_tokens: int | None = None,
+    ) -> Decoding[tuple[Candidates, list[float], float]]:
+        """Generate a window's candidates, and return them, their log-probabilities and the no-speech probability.
 
-        The prompt of an audio is read once, by its first row, and then shared with its other rows.
+        A candidate begins with the prefix, which does not count in its log-probability.
 
         Args:
-            prompts: Of each audio.
-            sot_from_end: The number of tokens from `<|startoftranscript|>` to the end, the same in all prompts.
-            cache: Empty.
+            slot: Where the window's audio is.
+            tokens: The prompt, ending with the initial tokens.
+            n_from_sot: The number of tokens from `<|startoftranscript|>` to the end.
+            prefix: Tokens that every candidate begins with.
+            draft: Tokens that are expected after the prefix. It has no effect unless decoding is greedy.
+            text_until: Encoder position before which the text must not end, if it has timestamps; see `ContinueUntil`.
+            max_tokens: The most tokens after the prefix, unless `sample_len` is less.
         """
-        lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-        tokens = np.zeros((len(prompts), lengths.max()), np.int64)
-        for row, prompt in zip(tokens, prompts, strict=True):
-            row[len(row) - len(prompt) :] = prompt
-        first_rows = np.arange(len(prompts)) * self.n_group
-        counts = None if (lengths == lengths[0]).all() else lengths
-        logits = self.model.decoder(tokens, cache.view(first_rows), (-sot_from_end, -1), counts)
-        cache.share_first_rows(lengths)
-        no_speech = simd.softmax(logits[:, 0])[:, self.tokenizer.no_speech]
-        return np.repeat(logits[:, 1], self.n_group, axis=0), no_speech
+        is_greedy = self.options.beam_size is None and self.options.temperature == 0
+        prompt = Prompt((*tokens, *prefix), n_from_sot + len(prefix), len(prefix), draft if is_greedy else ())
+        max_tokens = self._max_tokens(tokens, prefix, max_tokens)
+        filters = self.logit_filters
+        if text_until is not None and not self.without_timestamps:
+            filters = [*filters, ContinueUntil(self.tokenizer, text_until)]
+        generation = Generation(slot, prompt, self._search(), self.n_group, filters, max_tokens)
+        yield generation
+        assert slot.prompt_logits is not None
+        no_speech = simd.softmax(slot.prompt_logits[:1])[0, self.tokenizer.no_speech]
+        return *generation.finish(), float(no_speech)
 
-    def _sample(
+    def decoding(self, slot: AudioSlot, features: FloatArray, request: Request) -> Decoding[DecodingResult]:
+        """Decode a window.
+
+        Args:
+            slot: Where the window's audio is.
+            features: `(n_ctx, n_audio_state)`, for the result.
+            request: With a language.
+        """
+        language = request.language or "en"
+        before = self._previous_text(request)
+        initial = self._initial_tokens(language, len(before))
+        prompt, forced = [*before, *initial], self._forced_tokens(request.prefix)
+        candidates, scores, no_speech = yield from self.generate(
+            slot, prompt, len(initial), forced, request.draft, request.text_until, request.max_tokens
+        )
+        options = self.options
+        chosen = [tokens[len(forced) :] for tokens in candidates]
+        best = rank(chosen, scores, options.length_penalty, options.length_exponent)
+        text = self.tokenizer.decode(candidates[best]).strip()
+        return DecodingResult(
+            audio_features=features,
+            language=language,
+            tokens=list(candidates[best]),
+            text=text,
+            avg_logprob=scores[best] / (len(chosen[best]) + 1),
+            no_speech_prob=no_speech,
+            temperature=options.temperature,
+            compression_ratio=compression_ratio(text),
+            is_cut=len(candidates[best]) >= self._max_tokens(prompt, forced, request.max_tokens),
+        )
+
+    def _batch(self, n_window: int, check_cancelled: Callable[[], object]) -> ContinuousBatch[Any]:
+        return ContinuousBatch(self.model.decoder, n_window, self.n_group, check_cancelled)
+
+    def sample_prompts(
         self,
         features: FloatArray,
-        prompts: list[list[int]],
-        prefixes: list[tuple[int, ...]],
-        sot_from_end: int,
-        check_cancelled: Callable[[], object],
-    ) -> tuple[list[tuple[Candidates, list[float]]], FloatArray]:
-        """Return each audio's candidates with their log-probabilities, and the no-speech probabilities `(n_audio,)`.
-
-        A candidate begins with its audio's prefix, which does not count in its log-probability. An audio that is
-        finished leaves the batch.
+        prompts: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+        prefixes: Sequence[tuple[int, ...]],
+        check_cancelled: Callable[[], object] = lambda: None,
+    ) -> list[tuple[Candidates, list[float], float]]:
+        """Return each audio's candidates, their log-probabilities and the no-speech probability.
 
         Args:
-            features: `(n_audio, 1500, n_audio_state)`.
-            prompts: Of each audio, ending with its initial tokens.
-            prefixes: Of each audio, all of the same length.
-            sot_from_end: As for `_read_prompts`, without the prefix.
+            features: `(n_audio, n_ctx, n_audio_state)`.
+            prompts: Of each audio.
+            lengths: Of each prompt, the number of tokens from `<|startoftranscript|>` to the end.
+            prefixes: Of each audio, tokens that its candidates begin with.
             check_cancelled: Called before every token.
         """
-        n_audio, group = len(features), self.n_group
-        cache = self.model.decoder.new_cache(features, group)
-        search = self._search(n_audio)
-        found: list[tuple[Candidates, list[float]]] = [([], [])] * n_audio
-        active = np.arange(n_audio)
-        n_prefix = len(prefixes[0])
-        limits = np.array([self._max_tokens(prompt, prefix) for prompt, prefix in zip(prompts, prefixes, strict=True)])
-        sampled: Tokens = np.repeat(np.array(prefixes, np.int64).reshape(n_audio, n_prefix), group, axis=0)
-        check_cancelled()
-        prefixed = [[*prompt, *prefix] for prompt, prefix in zip(prompts, prefixes, strict=True)]
-        logits, no_speech = self._read_prompts(prefixed, sot_from_end + n_prefix, cache)
-        while True:
-            for logit_filter in self.logit_filters:
-                logit_filter.apply(logits, sampled)
-            sampled, done = search.update(sampled, logits, cache)
-            done |= limits[active] <= sampled.shape[1]
-            for i in np.flatnonzero(done):
-                found[active[i]] = search.finish(int(i), sampled[i * group : (i + 1) * group])
-            if done.any():
-                left = np.flatnonzero(~done)
-                if not len(left):
-                    return found, no_speech
-                active, rows = active[left], group_rows(left, group)
-                sampled = sampled[rows]
-                search.keep(left)
-                cache.keep(rows)
-            check_cancelled()
-            logits = self.model.decoder(sampled[:, -1:], cache)[:, 0]
+        batch: ContinuousBatch[tuple[Candidates, list[float], float]] = self._batch(len(features), check_cancelled)
+
+        def decoding(
+            window: FloatArray, prompt: Sequence[int], n_from_sot: int, prefix: tuple[int, ...]
+        ) -> Decoding[tuple[Candidates, list[float], float]]:
+            with batch.slot(window) as slot:
+                return (yield from self.generate(slot, prompt, n_from_sot, prefix))
+
+        return batch.run(list(map(decoding, features, prompts, lengths, prefixes)))
 
     def run(
         self,
@@ -270,50 +313,30 @@ class DecodingTask:
             check_cancelled: Called before every token; an exception that it raises is passed on.
             requests: Prompt, language and prefix of each window; None for the options' prompt and language.
         """
-        options, model = self.options, self.model
-        features = encode(model, mel, check_cancelled)
-        n_audio = len(features)
-        if not n_audio:
+        return self.run_features(encode(self.model, mel, check_cancelled), check_cancelled, requests)
+
+    def run_features(
+        self,
+        features: FloatArray,
+        check_cancelled: Callable[[], object] = lambda: None,
+        requests: Sequence[Request] | None = None,
+    ) -> list[DecodingResult]:
+        """Decode windows as `run` does, given their features `(batch, n_ctx, n_audio_state)`."""
+        if not len(features):
             return []
-        requests = requests or [Request(self.prompt, self.language)] * n_audio
+        requests = requests or [Request(self.prompt, self.language)] * len(features)
         languages, language_probs = self._languages(features, requests)
-        previous = [self._previous_text(request) for request in requests]
-        initial = [self._initial_tokens(code, len(before)) for code, before in zip(languages, previous, strict=True)]
-        prompts = [[*before, *tokens] for before, tokens in zip(previous, initial, strict=True)]
-        forced = [self._forced_tokens(request.prefix) for request in requests]
-        # the rows of a batch must have equally many tokens from `<|startoftranscript|>` on: prefixes divide the batch
-        batches: dict[tuple[int, int], list[int]] = {}
-        for i, (tokens, prefix) in enumerate(zip(initial, forced, strict=True)):
-            batches.setdefault((len(tokens), len(prefix)), []).append(i)
-        found: dict[int, tuple[Candidates, list[float]]] = {}
-        no_speech = np.zeros(n_audio, np.float32)
-        for (n_initial, _), members in batches.items():
-            part = features if len(members) == n_audio else features[np.array(members)]
-            sampled, no_speech[members] = self._sample(
-                part, [prompts[i] for i in members], [forced[i] for i in members], n_initial, check_cancelled
-            )
-            found |= dict(zip(members, sampled, strict=True))
-        results = []
-        for i in range(n_audio):
-            candidates, scores = found[i]
-            chosen = [tokens[len(forced[i]) :] for tokens in candidates]
-            best = rank(chosen, scores, options.length_penalty)
-            text = self.tokenizer.decode(candidates[best]).strip()
-            results.append(
-                DecodingResult(
-                    audio_features=features[i],
-                    language=languages[i],
-                    language_probs=language_probs[i],
-                    tokens=candidates[best],
-                    text=text,
-                    avg_logprob=scores[best] / (len(chosen[best]) + 1),
-                    no_speech_prob=float(no_speech[i]),
-                    temperature=options.temperature,
-                    compression_ratio=compression_ratio(text),
-                    is_cut=len(candidates[best]) >= self._max_tokens(prompts[i], forced[i]),
-                )
-            )
-        return results
+        batch: ContinuousBatch[DecodingResult] = self._batch(len(features), check_cancelled)
+
+        def decoding(window: FloatArray, request: Request, language: str) -> Decoding[DecodingResult]:
+            with batch.slot(window) as slot:
+                return (yield from self.decoding(slot, window, replace(request, language=language)))
+
+        results = batch.run(list(map(decoding, features, requests, languages)))
+        return [
+            replace(result, language_probs=probabilities)
+            for result, probabilities in zip(results, language_probs, strict=True)
+        ]
 
     def _languages(
         self, features: FloatArray, requests: Sequence[Request]
@@ -358,7 +381,8 @@ def decode(
         The result of the window, or a list of results for a batch.
 
     Raises:
-        OptionError: An option is unknown, has a value that is not allowed, or conflicts with another.
+        OptionError: An option is unknown, has a value that is not allowed, or conflicts with another; or `mel` is not
+            such an array.
     """
     check_model(model)
     if options is not None and not isinstance(options, DecodingOptions):
@@ -366,5 +390,5 @@ def decode(
     refuse_unknown("decoding options", changes, DecodingOptions.__dataclass_fields__)
     given: dict[str, Any] = {**changes}
     options = replace(options or DecodingOptions(), **given)
-    results = DecodingTask(model, options).run(mel[None] if mel.ndim == 2 else mel)
+    results = DecodingTask(model, options).run(as_batch(mel))
     return results[0] if mel.ndim == 2 else results

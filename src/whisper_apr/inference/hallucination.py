@@ -48,7 +48,13 @@ class FilteredSegments:
 
 
 def filter_hallucinations(
-    segments: list[Segment], start: float, duration: float, previous_end: float, recording_end: float, threshold: float
+    segments: list[Segment],
+    start: float,
+    duration: float,
+    previous_end: float,
+    recording_end: float,
+    threshold: float,
+    chunk_length: float = CHUNK_LENGTH,
 ) -> FilteredSegments:
     """Drop a window's segments from the first that was probably hallucinated.
 
@@ -61,8 +67,9 @@ def filter_hallucinations(
         previous_end: End of the last word before the window.
         recording_end: End of the recording.
         threshold: The silence that must surround text for it to count as hallucinated.
+        chunk_length: Longest duration of a window.
     """
-    window_end = start + CHUNK_LENGTH
+    window_end = start + chunk_length
     first = _first_with_words(segments)
     if first is not None and is_anomalous(first) and first.start - start > threshold:
         return FilteredSegments([], first.start, is_rejected=True)  # skip the leading silence and decode again

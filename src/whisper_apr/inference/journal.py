@@ -14,13 +14,14 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from ..audio import N_FRAMES
+from ..model.encoder import TIME_STRIDE
 from ..tokenizer import LANGUAGES
 from .decode import DecodingResult
 from .results import Segment, Word
 from .windows import Aligner, SeekWindow, WindowSequence
 
 MAX_SECONDS = 1e9  # of any time: 30 years
-NO_FEATURES = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,45 @@ class _Decoded:
     temperature: float
     compression_ratio: float
     is_cut: bool
+    n_ctx: int  # positions that were encoded
+
+
+@dataclass(frozen=True)
+class _Word:
+    """A Word."""
+
+    word: str
+    start: float
+    end: float
+    probability: float
+    speaker: str | None = None
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A Segment."""
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: tuple[_Word, ...] | None = None
+    language: str | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
 class _Entry:
+    """A window. Its content is copied, because a program may change its results."""
+
     decoded: _Decoded
-    segments: tuple[Segment, ...] | None = None  # with words; None if they were not aligned
+    segments: tuple[_Segment, ...] | None = None  # with words; None if they were not aligned
 
 
 class Journal:
@@ -98,11 +132,13 @@ class JournalEntry:
 
     @property
     def result(self) -> DecodingResult | None:
-        """The decoded window, without audio features; None if it was not decoded before."""
+        """The decoded window, with audio features `(n_ctx, 0)`; None if it was not decoded before."""
         entry = self._entries.get(self._key)
         if entry is None:
             return None
-        return DecodingResult(NO_FEATURES, **{f.name: getattr(entry.decoded, f.name) for f in fields(_Decoded)})
+        values = {field.name: getattr(entry.decoded, field.name) for field in fields(_Decoded)}
+        features = np.zeros((values.pop("n_ctx"), 0), np.float32)
+        return DecodingResult(features, **(values | {"tokens": list(entry.decoded.tokens)}))
 
     @property
     def has_words(self) -> bool:
@@ -112,10 +148,11 @@ class JournalEntry:
 
     def keep(self, result: DecodingResult) -> None:
         """Store the decoded window, unless it has numbers that JSON lacks."""
-        values = {field.name: getattr(result, field.name) for field in fields(_Decoded)}
+        values = {field.name: getattr(result, field.name) for field in fields(_Decoded) if field.name != "n_ctx"}
+        values["n_ctx"] = len(result.audio_features)
         numbers = {name: float(value) for name, value in values.items() if isinstance(value, float | np.floating)}
         if all(map(isfinite, numbers.values())):
-            self._entries[self._key] = _Entry(_Decoded(**(values | numbers)))
+            self._entries[self._key] = _Entry(_Decoded(**(values | numbers | {"tokens": tuple(result.tokens)})))
 
     def aligner(self, aligner: Aligner) -> Aligner:
         """Return an aligner that returns the stored segments, or calls `aligner` and stores its result."""
@@ -123,13 +160,26 @@ class JournalEntry:
         def aligned(segments: list[Segment], *rest: Any) -> list[Segment]:
             entry = self._entries.get(self._key)
             if entry is not None and entry.segments is not None:
-                return list(entry.segments)
+                return list(map(_to_segment, entry.segments))
             found = aligner(segments, *rest)
             if entry is not None:
-                self._entries[self._key] = replace(entry, segments=tuple(found))
+                self._entries[self._key] = replace(entry, segments=tuple(map(_from_segment, found)))
             return found
 
         return cast(Aligner, aligned)
+
+
+def _from_segment(segment: Segment) -> _Segment:
+    values: dict[str, Any] = {**segment, "tokens": tuple(segment.tokens)}
+    if segment.words is not None:
+        values["words"] = tuple(_Word(**word) for word in segment.words)
+    return _Segment(**values)
+
+
+def _to_segment(segment: _Segment) -> Segment:
+    values = {field.name: getattr(segment, field.name) for field in fields(_Segment)}
+    words = None if segment.words is None else [Word(**asdict(word)) for word in segment.words]
+    return Segment(**(values | {"words": words}))
 
 
 def _key(sequence: WindowSequence, window: SeekWindow) -> str:
@@ -146,12 +196,14 @@ def _key(sequence: WindowSequence, window: SeekWindow) -> str:
 def _check(entry: _Entry, n_vocab: int) -> None:
     """Raise ValueError for values that the rest of the package assumes not to occur."""
     segments = entry.segments or ()
+    if not 0 < entry.decoded.n_ctx <= N_FRAMES // TIME_STRIDE:
+        raise ValueError(f"a journal has a window of {entry.decoded.n_ctx} positions")
     if entry.decoded.language not in LANGUAGES:
         raise ValueError(f"a journal has the unknown language {entry.decoded.language!r}")
     for tokens in (entry.decoded.tokens, *(segment.tokens for segment in segments)):
         if any(not 0 <= token < n_vocab for token in tokens):
             raise ValueError("a journal has tokens that are not in the model's vocabulary")
-    spans: list[Segment | Word] = [*segments, *(word for segment in segments for word in segment.words or ())]
+    spans: list[_Segment | _Word] = [*segments, *(word for segment in segments for word in segment.words or ())]
     for span in spans:
         if not 0 <= span.start <= span.end <= MAX_SECONDS:
             raise ValueError(f"a journal has the impossible times {span.start} to {span.end}")

@@ -2,7 +2,7 @@
 
 Functions that take options declare `**options: Unpack[...]` of one of these dictionaries. The names and types repeat
 the fields of DecodingOptions, TranscribeOptions and ReadingOptions, which document them and hold the defaults;
-tests/test_options.py compares the two.
+tests/test_option_signatures.py compares the two.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from ..audio import VadOptions
 from ..audio.samples import Channel
 from ..option_values import FloatLike, IntLike
 from ..tokenizer import Task
-from .options import WordTiming
+from .options import AudioContext, SpeakersLike, WordTiming
 from .results import Progress, Segment
 
 
@@ -26,6 +26,7 @@ class WindowKeywords(TypedDict, total=False):
     beam_size: IntLike | None
     patience: FloatLike | None
     length_penalty: FloatLike | None
+    length_exponent: FloatLike | None
     prefix: str | Iterable[IntLike] | None
     suppress_tokens: str | Iterable[IntLike] | None
     suppress_blank: bool
@@ -54,6 +55,8 @@ class SpeechKeywords(WindowKeywords, total=False):
     logprob_threshold: FloatLike | None
     no_speech_threshold: FloatLike | None
     condition_on_previous_text: bool
+    prompt_reset_on_temperature: FloatLike
+    chunk_length: FloatLike
     initial_prompt: str | Iterable[IntLike] | None
     carry_initial_prompt: bool
     word_timing: WordTiming
@@ -67,6 +70,7 @@ class SpeechKeywords(WindowKeywords, total=False):
     language_detection_threshold: FloatLike
     vad_filter: bool
     vad_parameters: VadOptions | Mapping[str, Any] | None
+    audio_context: AudioContext
 
 
 class LiveKeywords(SpeechKeywords, total=False):
@@ -81,6 +85,7 @@ class RecordingKeywords(SpeechKeywords, total=False):
     word_timestamps: bool
     initial_prefix: str | Iterable[IntLike] | None
     clip_timestamps: str | Iterable[FloatLike | Mapping[str, FloatLike]] | None
+    speakers: SpeakersLike | None
 
 
 class OptionKeywords(RecordingKeywords, total=False):

@@ -34,18 +34,30 @@ def tokenizer_of(model: Whisper, language: str | None = None, task: Task | None 
         language=language,
         task=task,
         vocabulary=model.vocabulary,
+        special_tokens=model.special_tokens,
     )
+
+
+def as_batch(mel: FloatArray) -> FloatArray:
+    """Return one window, or a batch of windows, as a batch. Raises OptionError if `mel` is neither."""
+    if getattr(mel, "ndim", None) not in (2, 3):
+        raise OptionError(
+            "mel must be a spectrogram (n_mels, 3000) or (batch, n_mels, 3000), or its features, as an array, "
+            f"not {shown(mel)}"
+        )
+    return mel[None] if mel.ndim == 2 else mel
 
 
 def encode(model: Whisper, mel: FloatArray, check_cancelled: Callable[[], object] = lambda: None) -> FloatArray:
     """Return features `(batch, 1500, n_state)` of `mel` `(batch, n_mels, 3000)`, which may be features already."""
     is_features = mel.shape[-2:] == (model.dims.n_audio_ctx, model.dims.n_audio_state)
-    return mel if is_features else model.encoder(np.asarray(mel, np.float32), check_cancelled)
+    return mel if is_features else model.encode(np.asarray(mel, np.float32), check_cancelled)
 
 
 def start_probabilities(model: Whisper, features: FloatArray, tokenizer: Tokenizer) -> tuple[FloatArray, FloatArray]:
     """Return the probabilities before any text: of languages `(batch, n_language)`, of no speech `(batch,)`."""
-    logits = model.logits(np.full((len(features), 1), tokenizer.sot), features)[:, 0]
+    decoder = model.decoder
+    logits = decoder(np.full((len(features), 1), tokenizer.sot), decoder.new_cache(features))[:, 0]
     check_logits(simd.logsumexp(logits))
     languages = simd.softmax(logits[:, list(tokenizer.all_language_tokens)])
     return languages, simd.softmax(logits)[:, tokenizer.no_speech]
@@ -84,13 +96,15 @@ def detect_language(
         of tokens and a list of dictionaries.
 
     Raises:
-        OptionError: The model is English-only.
+        OptionError: The model is English-only, or an argument is of another type.
     """
     check_model(model)
     if not model.is_multilingual:
         raise OptionError("this model knows English only, so there is no language to detect; use a multilingual one")
+    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
+        raise OptionError(f"tokenizer must be what get_tokenizer returns, or None, not {shown(tokenizer)}")
     tokenizer = tokenizer or tokenizer_of(model)
-    languages, _ = start_probabilities(model, encode(model, mel[None] if mel.ndim == 2 else mel), tokenizer)
+    languages, _ = start_probabilities(model, encode(model, as_batch(mel)), tokenizer)
     tokens = np.array(tokenizer.all_language_tokens)[languages.argmax(axis=1)]
     probabilities = [by_code(row, tokenizer) for row in languages]
     return (int(tokens[0]), probabilities[0]) if mel.ndim == 2 else (tokens, probabilities)

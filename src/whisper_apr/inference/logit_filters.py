@@ -88,6 +88,7 @@ class TimestampRules:
 
     def __init__(self, tokenizer: Tokenizer, max_initial: int | None) -> None:
         self.begin = tokenizer.timestamp_begin
+        self.end = tokenizer.timestamp_end
         self.eot = tokenizer.eot
         self.no_timestamps = tokenizer.no_timestamps
         self.max_initial = max_initial
@@ -96,26 +97,55 @@ class TimestampRules:
         logits[:, self.no_timestamps] = -np.inf
         if sampled.shape[1] == 0:
             logits[:, : self.begin] = -np.inf
-            if self.max_initial is not None:
-                logits[:, self.begin + self.max_initial + 1 :] = -np.inf
+            last = self.end if self.max_initial is None else min(self.end, self.begin + self.max_initial + 1)
+            logits[:, last:] = -np.inf
             return
         for row, chosen in zip(logits, sampled, strict=True):
             self._apply_order(row, chosen)
-            text, stamps = row[: self.begin], row[self.begin :]
+            # `added` are the tokens behind the timestamps, if there are any
+            text, stamps, added = row[: self.begin], row[self.begin : self.end], row[self.end :]
+            most = max(float(part[simd.argmax(part)]) for part in (text, added) if len(part))
             # sum of the timestamps' probabilities against the most probable text token; both lack the same divisor
-            if float(simd.logsumexp(stamps)) > text[simd.argmax(text)]:
-                text[:] = -np.inf
+            if float(simd.logsumexp(stamps)) > most:
+                text[:] = added[:] = -np.inf
 
     def _apply_order(self, logits: FloatArray, sampled: Tokens) -> None:
-        begin = self.begin
-        last = sampled[-1] >= begin
-        before = len(sampled) < 2 or sampled[-2] >= begin
+        begin, end = self.begin, self.end
+        is_stamp = (sampled >= begin) & (sampled < end)
+        last = is_stamp[-1]
+        before = len(sampled) < 2 or is_stamp[-2]
         if last and before:
-            logits[begin:] = -np.inf  # the pair is complete, or the text starts: text must follow
+            logits[begin:end] = -np.inf  # the pair is complete, or the text starts: text must follow
             return
         if last:
-            logits[: self.eot] = -np.inf  # half a pair: the other half or the end of text must follow
-        stamps = sampled[sampled >= begin]
+            # half a pair: the other half or the end of text must follow
+            logits[: self.eot] = logits[end:] = -np.inf
+        stamps = sampled[is_stamp]
         if len(stamps):
             # a segment may start where the one before it ends, but must not be empty
             logits[begin : stamps[-1] if last else stamps[-1] + 1] = -np.inf
+
+
+class ContinueUntil:
+    """Suppresses the end of text after a pair of timestamps before a given time, if it is the most probable token.
+
+    There the model leaves the rest of the window, in which speech begins but may not end, to the next window. If the
+    window ends with a pause and no other window has its rest, the text has to go on. Where it does so anyway, its
+    probabilities are not changed.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, position: int) -> None:
+        """Make a filter for texts that go on until an encoder position of 0.02 s."""
+        self.begin = tokenizer.timestamp_begin
+        self.end = tokenizer.timestamp_end
+        self.eot = tokenizer.eot
+        self.position = position
+
+    def apply(self, logits: FloatArray, sampled: Tokens) -> None:
+        if sampled.shape[1] < 2:
+            return
+        before, last = sampled[:, -2], sampled[:, -1]
+        is_pair = (self.begin <= before) & (before < self.end) & (self.begin <= last) & (last < self.end)
+        for row in np.flatnonzero(is_pair & (last < self.begin + self.position)):
+            if simd.argmax(logits[row]) == self.eot:
+                logits[row, self.eot] = -np.inf

@@ -12,9 +12,10 @@ command-line flag in `cli/decoding.py`. Add rows to the tables of `tests/test_op
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
+from os import PathLike
 from typing import Annotated, Any, Literal, cast, get_args
 
-from ..audio import VadOptions, vad_kind
+from ..audio import CHUNK_LENGTH, FRAMES_PER_SECOND, VadOptions, vad_kind
 from ..errors import OptionError
 from ..option_values import (
     Kind,
@@ -33,6 +34,7 @@ from ..option_values import (
     text,
     whole,
 )
+from ..speakers.turns import SPEAKERS, Diarization, Turn
 from ..tokenizer import TASKS, Task, Tokenizer, to_language_code
 
 # punctuation that belongs to the word after it, and to the word before it
@@ -41,6 +43,12 @@ APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
 
 WordTiming = Literal["default", "openai"]
 WORD_TIMINGS: tuple[WordTiming, ...] = get_args(WordTiming)
+
+AudioContext = Literal["full", "auto"]
+AUDIO_CONTEXTS: tuple[AudioContext, ...] = get_args(AudioContext)
+
+# Values of `speakers`
+SpeakersLike = bool | int | str | PathLike[str] | Diarization | Iterable[tuple[float, float, str] | Turn]
 
 MAX_GROUP = 1000  # beams or samples per window; each has its own rows in the KV cache
 
@@ -147,6 +155,8 @@ class DecodingOptions:
             loses the rest of the window, unless `word_timestamps` finds where it stopped.
         max_initial_timestamp: Latest time of a window's first timestamp, in seconds. None and 0 are no limit.
         fp16: Accepted for scripts written for openai-whisper; it has no effect, as the model's compute type decides.
+        length_exponent: Exponent e, 0 to 100: candidates are ranked by log-probability over length^e, as by
+            faster-whisper's `length_penalty`; above 1 favors longer texts. None is 1.
         repetition_penalty: Factor that lowers the logits of tokens chosen before; 1 is none, above 1 repeats less.
         no_repeat_ngram_size: Length in tokens of sequences that must not occur twice in a window; 0 is no limit.
         hotwords: Words to expect, as text with commas between or as a sequence. They are put before the prompt.
@@ -170,6 +180,7 @@ class DecodingOptions:
     without_timestamps: Annotated[bool, boolean] = False
     max_initial_timestamp: Annotated[float | None, optional(number(0))] = 1.0
     fp16: Annotated[bool, boolean] = True
+    length_exponent: Annotated[float | None, optional(number(0, 100))] = None
     repetition_penalty: Annotated[float, number(0.001, 1000)] = 1.0
     no_repeat_ngram_size: Annotated[int, whole(0)] = 0
     hotwords: Annotated[str | Sequence[str] | None, WORDS] = None
@@ -188,6 +199,8 @@ class DecodingOptions:
             raise OptionError(f"patience * beam_size must be at least 1, not {self.patience} * {self.beam_size}")
         if self.hotword_bias and not self.hotwords:
             raise OptionError("hotword_bias needs hotwords")
+        if self.length_penalty is not None and self.length_exponent is not None:
+            raise OptionError("length_penalty and length_exponent cannot be given together")
 
 
 @dataclass(frozen=True)
@@ -207,6 +220,8 @@ class TranscribeOptions:
             `logprob_threshold`, is silence and has no text. None turns the check off.
         condition_on_previous_text: Whether each window is given the text before it as a prompt. Ignored with
             `batch_size`.
+        prompt_reset_on_temperature: Text that was decoded at a temperature above this does not prompt the next window.
+        chunk_length: Length of a window in seconds, 1 to 30. A shorter window is padded to 30 s.
         initial_prompt: Text or tokens given to the first window as the text before it.
         carry_initial_prompt: Whether to give `initial_prompt` to every window.
         initial_prefix: Text or tokens with which the first window's text begins; they are part of the result. This is
@@ -225,8 +240,8 @@ class TranscribeOptions:
         append_punctuations: With `word_timestamps`, punctuation that belongs to the word before it.
         hallucination_silence_threshold: With `word_timestamps`, seconds of silence around improbable text above which
             the text is dropped as a hallucination. None keeps it.
-        batch_size: Number of windows decoded at once. The recording is cut where it is quiet, and no window is given
-            the text before it. None decodes window after window.
+        batch_size: Number of windows decoded at once, at most 64. The recording is cut where it is quiet, and no window
+            is given the text before it. None decodes window after window.
         languages: Languages among which to detect, as codes or English names. None is all that the model knows.
         multilingual: Whether to detect the language of every window anew.
         language_detection_segments: Most windows used to detect the language.
@@ -235,6 +250,14 @@ class TranscribeOptions:
         vad_filter: Whether to leave out parts without speech before transcribing, by voice activity detection. Ignored
             with `clip_timestamps`.
         vad_parameters: With `vad_filter`, a VadOptions or a dictionary of its fields. None is the defaults.
+        audio_context: "full" pads a window that is shorter than 30 s to 30 s, as openai-whisper does. "auto" encodes
+            the sound and 4 s of padding, at least 8 s, which is several times as fast for short recordings, and does so
+            again with 30 s if the text does not end, is repetitive or improbable, or is taken for silence. Texts may
+            differ from openai-whisper's.
+        speakers: Who speaks: True to find out, which needs the extra `speakers`, a number of speakers, what
+            `whisper_apr.speakers.diarize` returned, turns (start, end, speaker) in seconds, or the path of an RTTM
+            file. Words and segments then have a `speaker`; with `word_timestamps`, a segment is split where the speaker
+            changes. None leaves speakers out.
     """
 
     temperature: Annotated[float | Iterable[float], TEMPERATURES] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -242,6 +265,8 @@ class TranscribeOptions:
     logprob_threshold: Annotated[float | None, optional(number(infinite=True))] = -1.0
     no_speech_threshold: Annotated[float | None, optional(number(infinite=True))] = 0.6
     condition_on_previous_text: Annotated[bool, boolean] = True
+    prompt_reset_on_temperature: Annotated[float, number(0, infinite=True)] = 0.5
+    chunk_length: Annotated[float, number(1, CHUNK_LENGTH)] = CHUNK_LENGTH
     initial_prompt: Annotated[str | Iterable[int] | None, PROMPT] = None
     carry_initial_prompt: Annotated[bool, boolean] = False
     initial_prefix: Annotated[str | Iterable[int] | None, PROMPT] = None
@@ -261,6 +286,8 @@ class TranscribeOptions:
     language_detection_threshold: Annotated[float, number(infinite=True)] = 0.5
     vad_filter: Annotated[bool, boolean] = False
     vad_parameters: Annotated[VadOptions | Mapping[str, Any] | None, vad_kind()] = None
+    audio_context: Annotated[AudioContext, choice(*AUDIO_CONTEXTS)] = "full"
+    speakers: Annotated[SpeakersLike | None, SPEAKERS] = None
 
     def __post_init__(self) -> None:
         parse_fields(self)
@@ -276,6 +303,11 @@ class TranscribeOptions:
         """Whether times are kept within the recording."""
         words_clamp = self.word_timestamps and self.word_timing == "default"
         return self.clamp_times or words_clamp or self.vad_filter or self.batch_size is not None
+
+    @property
+    def window_frames(self) -> int:
+        """The most frames of a window."""
+        return round(self.chunk_length * FRAMES_PER_SECOND)
 
     @property
     def temperatures(self) -> tuple[float, ...]:

@@ -1,13 +1,14 @@
 """Per-recording metadata: numbers segments, converts their times to the recording's, and merges channels."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from heapq import heappop, heappush
 from math import inf
 
 from ..audio import FRAMES_PER_SECOND
 from ..tokenizer import Tokenizer
+from .record import changed
 from .results import Progress, Segment, Transcription
+from .speaker_labels import SpeakerLabeler
 from .vad_filter import SpeechTimeMap
 from .windows import WindowSequence
 
@@ -22,6 +23,7 @@ class RecordingInfo:
         language: str,
         language_probability: float,
         time_map: SpeechTimeMap | None,
+        labeler: SpeakerLabeler | None = None,
     ) -> None:
         """Make the metadata of a channel.
 
@@ -31,12 +33,14 @@ class RecordingInfo:
             language: Its code.
             language_probability: 1 if the language was given.
             time_map: Converts times, if only the speech was transcribed.
+            labeler: Tells who speaks, if that is known.
         """
         self.duration = duration
         self.tokenizer = tokenizer
         self.language = language
         self.language_probability = language_probability
         self._time_map = time_map
+        self._labeler = labeler
         self._n_segment = 0
         self._clip = 0  # index of the clip whose segments are returned as they come
         self._waiting: dict[int, list[Segment]] = {}  # segments of later clips
@@ -51,13 +55,14 @@ class RecordingInfo:
         return self.number_segments(self._in_clip_order(sequence, self.restore_times(segments)))
 
     def restore_times(self, segments: Sequence[Segment]) -> list[Segment]:
-        """Return the segments with times in the recording."""
-        return list(map(self._time_map.restore_times, segments) if self._time_map else segments)
+        """Return the segments with times in the recording, and with speakers if they are known."""
+        restored = list(map(self._time_map.restore_times, segments) if self._time_map else segments)
+        return self._labeler.label(restored) if self._labeler else restored
 
     def number_segments(self, segments: Sequence[Segment]) -> list[Segment]:
         """Return the segments with the next ids."""
         first, self._n_segment = self._n_segment, self._n_segment + len(segments)
-        return [replace(segment, id=first + i) for i, segment in enumerate(segments)]
+        return [changed(segment, id=first + i) for i, segment in enumerate(segments)]
 
     def _in_clip_order(self, sequence: WindowSequence, segments: list[Segment]) -> list[Segment]:
         self._waiting.setdefault(sequence.clip_number, []).extend(segments)
@@ -80,7 +85,7 @@ class RecordingInfo:
     def result(self, segments: Sequence[Segment]) -> Transcription:
         """Return the recording's segments as a transcription."""
         text = self.tokenizer.decode([token for segment in segments for token in segment.tokens])
-        return Transcription(text, tuple(segments), self.language, self.duration, self.language_probability)
+        return Transcription(text, segments, self.language, self.duration, self.language_probability)
 
 
 class MultichannelInfo(RecordingInfo):
@@ -108,17 +113,19 @@ class MultichannelInfo(RecordingInfo):
             heappush(self._held, (segment.start, channel, segment.id, self._with_speaker(segment, channel)))
         self._decoded_until[channel] = inf if sequence.ended and sequence.is_last else info.progress(sequence).done
         ready = []
-        while self._held and self._held[0][0] <= min(self._decoded_until):
+        # of segments with the same start, that of the first channel comes first, whichever was decoded first
+        certain = min((until, index) for index, until in enumerate(self._decoded_until))
+        while self._held and self._held[0][:2] <= certain:
             ready.append(heappop(self._held)[-1])
         return self.number_segments(ready)
 
     def _with_speaker(self, segment: Segment, channel: int) -> Segment:
         speaker = str(channel)
-        words = None if segment.words is None else tuple(replace(word, speaker=speaker) for word in segment.words)
+        words = None if segment.words is None else [changed(word, speaker=speaker) for word in segment.words]
         language = segment.language
         if self._languages_differ and language is None:
             language = self._channels[channel].language
-        return replace(segment, speaker=speaker, words=words, language=language)
+        return changed(segment, speaker=speaker, words=words, language=language)
 
     def progress(self, sequence: WindowSequence) -> Progress:
         """Return the mean of the channels' progress. Call it after `add_segments`."""

@@ -1,51 +1,25 @@
-"""The results of a transcription. All times are seconds from the beginning of the recording."""
+"""The results of a transcription. All times are seconds from the beginning of the recording.
+
+`Transcription`, `Segment` and `Word` are openai-whisper's dictionaries, with the same keys in the same order, and have
+an attribute for each key. What openai-whisper does not return is an attribute only (`Transcription.duration` and
+`language_probability`), or a key that exists only if an option asks for it (`speaker` and `language` of a segment).
+"""
 
 import io
-from collections.abc import Iterator, KeysView
-from dataclasses import Field, asdict, dataclass
-from html import escape
+from collections.abc import Iterable
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from ..errors import OptionError
+from ..option_values import parse
+from ..option_values import path as a_path
 from ..output import FORMATS, LineOptions, format_timestamp, write
 from ..output.writers import write_file
+from .record import Item, OptionalItem, Record
 
 REPR_LENGTH = 60  # characters of the text in a transcription's repr
-
-
-class _Record:
-    """Access to fields as attributes and, as in openai-whisper's dictionaries, by key.
-
-    The keys that are listed are those of `to_dict`, which are openai-whisper's.
-    """
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self.__dataclass_fields__:
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.keys())
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.keys()
-
-    def keys(self) -> KeysView[str]:
-        """Return the keys of `to_dict`."""
-        return dict.fromkeys(name for name in self.__dataclass_fields__ if getattr(self, name) is not None).keys()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a field; `default` if it is None or there is no such field."""
-        value = getattr(self, key) if key in self.__dataclass_fields__ else None
-        return default if value is None else value
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return nested dictionaries and lists of plain values, without the fields that are None."""
-        return asdict(self, dict_factory=lambda pairs: {k: v for k, v in pairs if v is not None})
 
 
 @dataclass(frozen=True)
@@ -61,28 +35,46 @@ class Progress:
     total: float
 
 
-@dataclass(frozen=True)
-class Word(_Record):
-    """A word with its times, as `word_timestamps=True` finds them.
+class Word(Record):
+    """A word with its times, as `word_timestamps=True` finds them. A dictionary; every item is also an attribute.
 
     Attributes:
         word: The text, including the space before it if there is one.
         start: Seconds at which the word begins.
         end: Seconds at which the word ends.
         probability: Mean probability of the word's tokens, 0 to 1.
-        speaker: Number of the word's channel, as text, for `channel="each"`; otherwise None.
+        speaker: With `speakers`, who speaks; with `channel="each"`, the number of the channel, as text; otherwise None,
+            and no item.
     """
 
-    word: str
-    start: float
-    end: float
-    probability: float
-    speaker: str | None = None
+    __slots__ = ()
+
+    word = Item[str]()
+    start = Item[float]()
+    end = Item[float]()
+    probability = Item[float]()
+    speaker = OptionalItem[str]()
+
+    def __init__(self, word: str, start: float, end: float, probability: float, speaker: str | None = None) -> None:
+        super().__init__(word=word, start=start, end=end, probability=probability)
+        if speaker is not None:
+            self["speaker"] = speaker
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, key: Literal["word", "speaker"], /) -> str: ...
+        @overload
+        def __getitem__(self, key: Literal["start", "end", "probability"], /) -> float: ...
+        @overload
+        def __getitem__(self, key: str, /) -> Any: ...
+        def __getitem__(self, key: str, /) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Segment(_Record):
-    """A stretch of a recording with its text. The fields are openai-whisper's, except `language` and `speaker`.
+class Segment(Record):
+    """A stretch of a recording with its text. A dictionary; every item is also an attribute.
+
+    The items are openai-whisper's, and `language` and `speaker` if they are not None.
 
     Attributes:
         id: Number of the segment, from 0.
@@ -96,64 +88,135 @@ class Segment(_Record):
         compression_ratio: Length of the window's text divided by its length after zlib compression. Repetitive text
             has a high ratio.
         no_speech_prob: Probability that nobody speaks in the window, 0 to 1.
-        words: Words with their times, or None without `word_timestamps`.
+        words: Words with their times; without `word_timestamps` None, and no item.
         language: Language code of the window if it can differ from the recording's (`multilingual=True`, or
-            `channel="each"` with channels in different languages); otherwise None.
-        speaker: Number of the segment's channel, from 0, as text, for `channel="each"`; otherwise None.
+            `channel="each"` with channels in different languages); otherwise None, and no item.
+        speaker: With `speakers`, who speaks; with `channel="each"`, the number of the channel, from 0, as text;
+            otherwise None, and no item.
     """
 
-    id: int
-    seek: int
-    start: float
-    end: float
-    text: str
-    tokens: tuple[int, ...]
-    temperature: float
-    avg_logprob: float
-    compression_ratio: float
-    no_speech_prob: float
-    words: tuple[Word, ...] | None = None
-    language: str | None = None
-    speaker: str | None = None
+    __slots__ = ()
+
+    id = Item[int]()
+    seek = Item[int]()
+    start = Item[float]()
+    end = Item[float]()
+    text = Item[str]()
+    tokens = Item[list[int]]()
+    temperature = Item[float]()
+    avg_logprob = Item[float]()
+    compression_ratio = Item[float]()
+    no_speech_prob = Item[float]()
+    words = OptionalItem[list[Word]]()
+    language = OptionalItem[str]()
+    speaker = OptionalItem[str]()
+
+    def __init__(
+        self,
+        id: int,
+        seek: int,
+        start: float,
+        end: float,
+        text: str,
+        tokens: Iterable[int],
+        temperature: float,
+        avg_logprob: float,
+        compression_ratio: float,
+        no_speech_prob: float,
+        words: Iterable[Word] | None = None,
+        language: str | None = None,
+        speaker: str | None = None,
+    ) -> None:
+        super().__init__(
+            id=id,
+            seek=seek,
+            start=start,
+            end=end,
+            text=text,
+            tokens=list(tokens),
+            temperature=temperature,
+            avg_logprob=avg_logprob,
+            compression_ratio=compression_ratio,
+            no_speech_prob=no_speech_prob,
+        )
+        self.words = None if words is None else list(words)
+        self.language = language
+        self.speaker = speaker
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, key: Literal["id", "seek"], /) -> int: ...
+        @overload
+        def __getitem__(
+            self,
+            key: Literal["start", "end", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"],
+            /,
+        ) -> float: ...
+        @overload
+        def __getitem__(self, key: Literal["text", "language", "speaker"], /) -> str: ...
+        @overload
+        def __getitem__(self, key: Literal["tokens"], /) -> list[int]: ...
+        @overload
+        def __getitem__(self, key: Literal["words"], /) -> list[Word]: ...
+        @overload
+        def __getitem__(self, key: str, /) -> Any: ...
+        def __getitem__(self, key: str, /) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Transcription(_Record):
-    """The text of a recording.
+class Transcription(Record):
+    """The text of a recording. A dictionary with the items text, segments and language, which are also attributes.
 
-    `to_dict()` returns openai-whisper's dictionary: text, segments and language only.
+    Transcriptions with equal items are equal, whatever their `duration` and `language_probability`.
 
     Attributes:
         text: The text of all segments.
         segments: The segments in order.
         language: Language code, for example "en".
-        duration: Length of the recording in seconds; 0 in a result that was made without one.
+        duration: Length of the recording in seconds; 0 in a result that was made without one. Not an item.
         language_probability: Probability of `language`, 0 to 1; 1 if the language was given or the model knows English
-            only.
+            only. Not an item.
     """
 
-    text: str
-    segments: tuple[Segment, ...]
-    language: str
-    duration: float = 0.0
-    language_probability: float = 1.0
+    __slots__ = ("duration", "language_probability")
+
+    text = Item[str]()
+    segments = Item[list[Segment]]()
+    language = Item[str]()
+    duration: float
+    language_probability: float
+
+    def __init__(
+        self,
+        text: str,
+        segments: Iterable[Segment],
+        language: str,
+        duration: float = 0.0,
+        language_probability: float = 1.0,
+    ) -> None:
+        super().__init__(text=text, segments=list(segments), language=language)
+        self.duration = duration
+        self.language_probability = language_probability
+
+    def __copy__(self) -> Self:
+        made = super().__copy__()
+        made.duration, made.language_probability = self.duration, self.language_probability
+        return made
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, key: Literal["text", "language"], /) -> str: ...
+        @overload
+        def __getitem__(self, key: Literal["segments"], /) -> list[Segment]: ...
+        @overload
+        def __getitem__(self, key: str, /) -> Any: ...
+        def __getitem__(self, key: str, /) -> Any: ...
 
     @property
     def words(self) -> tuple[Word, ...]:
         """The words of all segments; empty without `word_timestamps`."""
         return tuple(word for segment in self.segments for word in segment.words or ())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return openai-whisper's dictionary: text, segments and language. Segments lack fields that are None."""
-        return {
-            "text": self.text,
-            "segments": tuple(segment.to_dict() for segment in self.segments),
-            "language": self.language,
-        }
-
-    def keys(self) -> KeysView[str]:
-        """Return the keys of `to_dict`: text, segments and language."""
-        return dict.fromkeys(("text", "segments", "language")).keys()
 
     def to_srt(self, options: LineOptions | None = None) -> str:
         """Return SubRip subtitles.
@@ -181,10 +244,10 @@ class Transcription(_Record):
             options: How to break text into lines and cues in srt, vtt and ass; it needs word times.
 
         Raises:
-            OptionError: The suffix names no format.
+            OptionError: The suffix names no format, or `path` is not a path.
             OutputError: The file cannot be written.
         """
-        suffix = Path(path).suffix[1:].lower()
+        suffix = Path(parse("path", a_path, path)).suffix[1:].lower()
         if suffix not in FORMATS:
             known = ", ".join(f".{name}" for name in FORMATS)
             raise OptionError(f"{path}: the suffix must name an output format; use one of {known}")
@@ -204,6 +267,8 @@ class Transcription(_Record):
 
     def _repr_html_(self) -> str:
         """Return an HTML table of the segments, for notebooks."""
+        from html import escape  # imported here, as only notebooks need it
+
         has_speakers = any(segment.speaker is not None for segment in self.segments)
         names = ["Start", "End", *(["Speaker"] if has_speakers else []), "Text"]
         rows = [[f"<th>{name}</th>" for name in names]]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .. import simd
 from ..errors import FormatError, OptionError
-from ..model.decoder import DecoderCache
+from ..model.decoder_cache import DecoderCache
 
 FloatArray = simd.FloatArray
 Tokens = npt.NDArray[np.integer[Any]]
@@ -39,9 +39,6 @@ class Search(Protocol):
 
     def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
         """Return the candidates of an audio and their log-probabilities. `sampled` `(group, n)` are its rows."""
-
-    def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
-        """Keep only these audios, in this order."""
 
 
 class GreedySearch:
@@ -83,12 +80,6 @@ class GreedySearch:
         rows = sampled.tolist()
         candidates = [tuple(row[: row.index(self.eot)] if self.eot in row else row) for row in rows]
         return candidates, self.sums[audio * self.group : (audio + 1) * self.group].tolist()
-
-    def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
-        """Keep only these audios, in this order."""
-        rows = group_rows(audios, self.group)
-        self.sums = self.sums[rows]
-        self.random = [self.random[i] for i in rows]
 
 
 class BeamSearch:
@@ -152,11 +143,6 @@ class BeamSearch:
             done[tuple(sampled[i].tolist())] = float(sums[i])
         return list(done), list(done.values())
 
-    def keep(self, audios: npt.NDArray[np.integer[Any]]) -> None:
-        """Keep only these audios, in this order."""
-        self.sums = self.sums[group_rows(audios, self.beam_size)]
-        self.finished = [self.finished[i] for i in audios]
-
 
 def check_logits(values: FloatArray) -> None:
     """Raise FormatError if one of `values`, which were computed from logits, is NaN or +infinity.
@@ -177,18 +163,16 @@ def check_token_available(total: FloatArray) -> None:
         raise OptionError("suppress_tokens and the other options leave no token to choose; suppress fewer")
 
 
-def group_rows(audios: npt.NDArray[np.integer[Any]], group: int) -> npt.NDArray[np.int64]:
-    """Return the indices of the rows of these audios, `group` of each."""
-    return (np.asarray(audios, np.int64)[:, None] * group + np.arange(group)).reshape(-1)
-
-
-def rank(candidates: Candidates, scores: list[float], length_penalty: float | None) -> int:
+def rank(
+    candidates: Candidates, scores: list[float], length_penalty: float | None, length_exponent: float | None = None
+) -> int:
     """Return the index of the best candidate, by log-probability divided by a penalty.
 
-    The penalty is the candidate's length or, with `length_penalty`, ((5 + length) / 6) ** length_penalty (Wu et al.,
-    Google's Neural Machine Translation System, 2016, equation 14).
+    The penalty is the candidate's length; with `length_penalty`, ((5 + length) / 6) ** length_penalty (Wu et al.,
+    Google's Neural Machine Translation System, 2016, equation 14); with `length_exponent`, length ** length_exponent.
     """
     lengths = [len(tokens) for tokens in candidates]
-    penalties = [n if length_penalty is None else ((5 + n) / 6) ** length_penalty for n in lengths]
+    exponent = 1.0 if length_exponent is None else length_exponent
+    penalties = [n**exponent if length_penalty is None else ((5 + n) / 6) ** length_penalty for n in lengths]
     with np.errstate(divide="ignore", invalid="ignore"):  # an empty candidate has length 0
         return int(np.argmax(np.array(scores) / np.array(penalties)))

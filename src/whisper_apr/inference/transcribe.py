@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from heapq import merge
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from ..audio import FRAMES_PER_SECOND, N_FRAMES, SAMPLE_RATE, AudioLike, ReadingOptions, pad_or_trim
 from ..audio.samples import EACH, MIX, Channel
@@ -14,19 +14,25 @@ from ..model import Whisper
 from ..option_docs import list_options
 from ..option_values import FloatLike, IntLike, boolean, function, optional, parse
 from ..output import format_timestamp, prefix_speaker
+from ..speakers import Turn
+from ..speakers.weights import load_diarizer
+from .audio_context import context_frames
 from .audio_source import Blocks, open_channels
-from .batch import BatchDecoder, split_clips
+from .batch import BatchDecoder
 from .decode import FloatArray
 from .fallback import FallbackDecoder
 from .journal import Journal
 from .keywords import OptionKeywords
-from .language import LanguageDetector, check_language, check_model, encode, tokenizer_of
+from .language import LanguageDetector, check_language, check_model, tokenizer_of
 from .options import DecodingOptions, TranscribeOptions, prompt_tokens, split_options
+from .prompts import PromptContext
 from .recording_info import MultichannelInfo, RecordingInfo
 from .results import Progress, Segment, Transcription
+from .slices import slice_frames, split_clips
+from .speaker_labels import SpeakerLabeler
 from .spectrogram import Spectrogram
 from .vad_filter import SpeechTimeMap, filter_speech
-from .windows import Aligner, PromptContext, WindowSequence
+from .windows import Aligner, EncodedWindow, WindowSequence
 from .word_timestamps.openai_timing import add_openai_words
 from .word_timestamps.words import add_words
 
@@ -42,6 +48,19 @@ def _clips(seconds: tuple[float, ...] | None, content_frames: int) -> list[tuple
         points.append(content_frames)
     clips = [(start, min(end, content_frames)) for start, end in zip(points[::2], points[1::2], strict=True)]
     return [(start, end) for start, end in clips if start < end]
+
+
+def _speaker_labeler(blocks: Blocks, options: TranscribeOptions) -> SpeakerLabeler | None:
+    """Return what tells the speakers of a recording, which it reads if they are to be found."""
+    speakers = options.speakers
+    if speakers is None:
+        return None
+    if isinstance(speakers, tuple):
+        return SpeakerLabeler(cast(tuple[Turn, ...], speakers))
+    if speakers is True:
+        return SpeakerLabeler(load_diarizer()(blocks()).turns)
+    number = cast(int, speakers)
+    return SpeakerLabeler(load_diarizer()(blocks(), number, number).turns)
 
 
 class Pipeline:
@@ -76,12 +95,17 @@ class Pipeline:
         self.prefix = prefix[: model.dims.n_text_ctx // 2 - 1]
 
     def decode(
-        self, sequences: Iterator[WindowSequence], size: int, journal: Journal | None = None
+        self,
+        sequences: Iterator[WindowSequence],
+        size: int,
+        journal: Journal | None = None,
+        *,
+        in_order: bool = True,
     ) -> Iterator[tuple[WindowSequence, list[Segment]]]:
         """Decode sequences in batches of `size` windows. See `BatchDecoder.run`."""
         # `multilingual` asks for detection in each window, even if a language is given
         detector = self.detector if self.options.multilingual else None
-        batch = BatchDecoder(self.decoder, size, self.check_cancelled, detector, self._aligner(), journal)
+        batch = BatchDecoder(self.decoder, size, self.check_cancelled, detector, self._aligner(), journal, in_order)
         return batch.run(sequences)
 
     def _aligner(self) -> Aligner | None:
@@ -95,12 +119,34 @@ class Pipeline:
         return WindowSequence(None, (), tokenizer_of(self.model), self.options, PromptContext((), (), 0), 0)
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """What is known of audio before it is transcribed, because it continues other audio or was transcribed before.
+
+    Attributes:
+        text: Tokens of the text before it, which prompt its first window.
+        language: Its language, as a code; None to detect it, unless the options name it.
+        draft: Tokens that the text of its first window is expected to begin with. They change only the time it takes.
+        is_provisional: Its text is only a guess: decoded once, and dropped if it repeats itself.
+    """
+
+    text: tuple[int, ...] = ()
+    language: str | None = None
+    draft: tuple[int, ...] = ()
+    is_provisional: bool = False
+
+
+FROM_START = Continuation()  # nothing is known
+
+
 class ChannelJob:
     """The transcription of one channel: its language is known, its segments are not decoded yet."""
 
-    def __init__(self, pipeline: Pipeline, blocks: Blocks) -> None:
+    def __init__(self, pipeline: Pipeline, blocks: Blocks, continued: Continuation) -> None:
         self.pipeline = pipeline
+        self._continued = continued
         self.options = pipeline.options
+        labeler = _speaker_labeler(blocks, self.options)
         time_map = SpeechTimeMap() if pipeline.vad else None
         if pipeline.vad and time_map:
             blocks = filter_speech(blocks, pipeline.vad, time_map)
@@ -110,14 +156,17 @@ class ChannelJob:
         self.duration = time_map.n_samples / SAMPLE_RATE if time_map else self.spectrogram.duration
         self.clips = _clips(self.options.clips, self.spectrogram.content_frames)
         self.language_probabilities: dict[str, float] | None = None  # by code; None if the language was given
-        language = pipeline.language
+        self._first_window: EncodedWindow | None = None
+        language = pipeline.language or continued.language
         if language is None and pipeline.detector is not None:
             self.language_probabilities = self._detect(pipeline.detector)
             language = max(self.language_probabilities, key=self.language_probabilities.__getitem__)
             _log.info("detected language %r with probability %.3f", language, self.language_probabilities[language])
         self.language = language or "en"  # a code
         self.tokenizer = tokenizer_of(pipeline.model, self.language, pipeline.task)
-        self.info = RecordingInfo(self.duration, self.tokenizer, self.language, self.language_probability, time_map)
+        self.info = RecordingInfo(
+            self.duration, self.tokenizer, self.language, self.language_probability, time_map, labeler
+        )
 
     @property
     def language_probability(self) -> float:
@@ -126,17 +175,39 @@ class ChannelJob:
 
     def _detect(self, detector: LanguageDetector) -> dict[str, float]:
         def windows() -> Iterator[FloatArray]:
-            for i in range(self.options.language_detection_segments):
-                if i == 0 or i * N_FRAMES < self.spectrogram.content_frames:
-                    mel = pad_or_trim(self.spectrogram.read(i * N_FRAMES, N_FRAMES), N_FRAMES)
-                    yield encode(self.pipeline.model, mel[None], self.pipeline.check_cancelled)
+            n, size = self.spectrogram.content_frames, self.options.window_frames
+            for seek in range(0, self.options.language_detection_segments * size, size):
+                if 0 < n <= seek:
+                    return
+                yield self._encode_for_detection(seek, min(size, n - seek))[None]
 
         return detector.detect_recording(windows(), self.options.language_detection_threshold)
+
+    def _encode_for_detection(self, seek: int, size: int) -> FloatArray:
+        """Return the features of a window with `size` frames of sound, `(n_ctx, n_audio_state)`."""
+        pipeline = self.pipeline
+        clip_end = next((end for start, end in self.clips if start == 0), 0)
+        is_slice = seek == 0 and self.options.batch_size is not None and clip_end > 0
+        if is_slice:  # the first slice, which then is not encoded again
+            size = min(clip_end, self.options.window_frames)
+            if size < clip_end:
+                size = slice_frames(self.spectrogram.read(0, size))
+        if self.options.audio_context == "auto":
+            mel = pad_or_trim(self.spectrogram.read(seek, size), context_frames(size))
+        elif is_slice:
+            mel = pad_or_trim(self.spectrogram.read(seek, size), N_FRAMES)
+        else:  # the silence after the recording is part of the window, as in openai-whisper
+            mel = pad_or_trim(self.spectrogram.read(seek, self.options.window_frames), N_FRAMES)
+        features: FloatArray = pipeline.model.encoder(mel[None], pipeline.check_cancelled)[0]
+        if seek == 0 and (size == N_FRAMES or is_slice or self.options.audio_context == "auto"):
+            self._first_window = EncodedWindow(seek, size, features)
+        return features
 
     def _context(self, is_first: bool) -> PromptContext:
         pipeline = self.pipeline
         always, before = (pipeline.prompt, []) if self.options.carry_initial_prompt else ([], pipeline.prompt)
         if is_first:
+            before = [*before, *self._continued.text]
             return PromptContext(always, before, pipeline.decoder.max_prompt_tokens, pipeline.prefix)
         return PromptContext(always, [], pipeline.decoder.max_prompt_tokens)
 
@@ -145,12 +216,16 @@ class ChannelJob:
         n = self.spectrogram.content_frames
         make = partial(WindowSequence, tokenizer=self.tokenizer, content_frames=n)
         if self.options.batch_size is None:
-            yield make(self.spectrogram, self.clips, options=self.options, context=self._context(True))
+            sequence = make(self.spectrogram, self.clips, options=self.options, context=self._context(True))
+            sequence.encoded = self._first_window
+            sequence.draft, sequence.is_provisional = self._continued.draft, self._continued.is_provisional
+            yield sequence
             return
         independent = replace(self.options, condition_on_previous_text=False)
-        for part in split_clips(self.spectrogram, self.clips):
+        for part in split_clips(self.spectrogram, self.clips, self.options.window_frames):
             is_first = part.clip == 0 and part.start == self.clips[0][0]
             sequence = make(part, [(part.start, part.end)], options=independent, context=self._context(is_first))
+            sequence.encoded = self._first_window if part.start == 0 else None
             sequence.clip_number, sequence.ends_clip, sequence.next_start = part.clip, part.ends_clip, part.next_start
             yield sequence
 
@@ -169,16 +244,24 @@ class TranscriptionJob:
         info: Numbers and merges the segments.
     """
 
-    def __init__(self, pipeline: Pipeline, channels: Sequence[Blocks], *, is_each: bool = False) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        channels: Sequence[Blocks],
+        *,
+        is_each: bool = False,
+        continued: Continuation = FROM_START,
+    ) -> None:
         """Make a job, which reads each channel once.
 
         Args:
             pipeline: Model and options.
             channels: The audio to transcribe.
             is_each: `channels` are the channels of a recording, and segments are labeled with them.
+            continued: What is known of the audio.
         """
         self.pipeline = pipeline
-        self._channels = [ChannelJob(pipeline, blocks) for blocks in channels]
+        self._channels = [ChannelJob(pipeline, blocks, continued) for blocks in channels]
         surest = max(self._channels, key=lambda channel: channel.language_probability)
         self.language = surest.language
         self.language_probability = surest.language_probability
@@ -192,7 +275,9 @@ class TranscriptionJob:
     def open(
         cls, pipeline: Pipeline, audio: AudioLike, reading: ReadingOptions, *, allow_empty: bool = False
     ) -> "TranscriptionJob":
-        """Open a recording. Raises AudioError if it cannot be read."""
+        """Open a recording. Raises AudioError if it cannot be read, OptionError if `speakers` conflicts with "each"."""
+        if pipeline.options.speakers is not None and reading.channel == EACH:
+            raise OptionError("speakers conflicts with channel='each', with which each channel is a speaker")
         channels = open_channels(audio, reading, allow_empty=allow_empty)
         return cls(pipeline, channels, is_each=reading.channel == EACH)
 

@@ -1,11 +1,11 @@
 """Leave out what is not speech, and convert times in the remaining speech to times in the recording."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from .. import simd
 from ..audio import FRAMES_PER_SECOND, SAMPLE_RATE, SpeechFilter, SpeechMap, VadOptions
 from .audio_source import Blocks
+from .record import changed
 from .results import Segment, Word
 
 FloatArray = simd.FloatArray
@@ -27,15 +27,18 @@ class SpeechTimeMap:
 
         def restored(word: Word) -> Word:
             start = self.original_time(word.start)
-            return replace(word, start=start, end=max(start, self.original_time(word.end, True)))
+            return changed(word, start=start, end=max(start, self.original_time(word.end, True)))
 
         start = self.original_time(segment.start)
-        return replace(
+        words = None if segment.words is None else list(map(restored, segment.words))
+        # a word that lies between two stretches of speech begins with the second, where its segment then ends
+        end = max([start, self.original_time(segment.end, True), *(word.end for word in (words or ())[-1:])])
+        return changed(
             segment,
             seek=round(self.original_time(segment.seek / FRAMES_PER_SECOND) * FRAMES_PER_SECOND),
             start=start,
-            end=max(start, self.original_time(segment.end, True)),
-            words=None if segment.words is None else tuple(map(restored, segment.words)),
+            end=end,
+            words=words,
         )
 
 

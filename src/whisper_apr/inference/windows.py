@@ -1,7 +1,7 @@
 """Windows decoded in sequence: the seek loop of openai-whisper's transcribe.py.
 
-A window is at most 30 s of a recording. Its text decides where the next one starts, so the windows of one sequence are
-decoded one after another; `batch` decodes windows of several sequences together.
+A window is at most 30 s of a recording (`chunk_length`). Its text decides where the next one starts, so the windows of
+one sequence are decoded one after another; `batch` decodes windows of several sequences together.
 
 Where the seek is decided: `WindowSequence.next_window` returns the window at `seek`, and `WindowSequence.advance` takes
 its decoded text and moves `seek`. The rules, in the order in which `advance` applies them:
@@ -13,14 +13,15 @@ its decoded text and moves `seek`. The rules, in the order in which `advance` ap
    (`_covered_frames`). With `word_timing="openai"`, it does so unless the text ends with a single timestamp, that is,
    one that does not follow another (`_openai_seek`).
 4. `hallucination.filter_hallucinations` may move the seek to skip silence.
+5. In a batch of slices of one recording, the next window does not start in the last 0.3 s of this one (`REST`).
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from ..audio import CHUNK_LENGTH, FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, SAMPLE_RATE, pad_or_trim
+from ..audio import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, SAMPLE_RATE, pad_or_trim
 from ..errors import AudioError
 from ..model.encoder import TIME_STRIDE
 from ..tokenizer import Tokenizer
@@ -29,14 +30,15 @@ from .decode import DecodingResult, FloatArray
 from .fallback import is_silence
 from .hallucination import FilteredSegments, filter_hallucinations
 from .options import TranscribeOptions
+from .prompts import PromptContext
+from .record import changed
 from .results import Segment
 from .word_timestamps.loudness import Loudness
 
 _log = logging.getLogger(__name__)
 
 SECONDS_PER_POSITION = TIME_STRIDE * HOP_LENGTH / SAMPLE_RATE  # 0.02 s: the step of a timestamp token
-# Text sampled at a higher temperature does not prompt the next window, as in openai-whisper.
-MAX_PROMPT_TEMPERATURE = 0.5
+REST = 30  # frames at the end of a slice that are not decoded again by themselves: 0.3 s
 MIN_STEP = 20  # frames: the least by which the seek advances if word times determine it
 
 
@@ -49,6 +51,9 @@ class SeekWindow:
     mel: FloatArray  # (n_mels, 3000)
     prompt: tuple[int, ...]  # tokens of the text before it
     prefix: tuple[int, ...] = ()  # tokens that its text must begin with
+    features: FloatArray | None = None  # (n_ctx, n_audio_state) if it was encoded already
+    draft: tuple[int, ...] = ()  # tokens that its text is expected to begin with
+    text_until: int | None = None  # encoder position before which its text must not end, see `ContinueUntil`
 
     @property
     def start(self) -> float:
@@ -66,46 +71,20 @@ class SeekWindow:
         return (self.seek + self.size) * HOP_LENGTH / SAMPLE_RATE
 
 
+@dataclass(frozen=True)
+class EncodedWindow:
+    """The features of a window, from the detection of the language."""
+
+    seek: int  # as in SeekWindow
+    size: int
+    features: FloatArray  # (n_ctx, n_audio_state)
+
+
 class FrameReader(Protocol):
     """A log-mel spectrogram that is read forward."""
 
     def read(self, start: int, size: int) -> FloatArray:
         """Return frames `start` to `start + size`, `(n_mels, size)`. Frames before `start` may be discarded."""
-
-
-class PromptContext:
-    """The prompt and prefix of each window of a sequence.
-
-    Args:
-        always: Tokens that begin every window's prompt.
-        before: Tokens that follow them in the first window's prompt; the text of each window is appended to these.
-        max_tokens: The most tokens that a prompt may have; a prefix counts too.
-        prefix: Tokens that the first window's text begins with.
-    """
-
-    def __init__(
-        self, always: Sequence[int], before: Sequence[int], max_tokens: int, prefix: Sequence[int] = ()
-    ) -> None:
-        self.always = list(always)
-        self.recent = list(before)
-        self.max_tokens = max_tokens
-        self._prefix = tuple(prefix)
-
-    def next_prompt(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the next window's prompt and prefix. Only the first window has a prefix, which shortens its prompt."""
-        prefix, self._prefix = self._prefix, ()
-        max_tokens = max(0, self.max_tokens - len(prefix))
-        always = self.always[max(0, len(self.always) - max_tokens) :]
-        recent = self.recent[max(0, len(self.recent) - (max_tokens - len(always))) :]
-        return (*always, *recent), prefix
-
-    def add(self, tokens: Sequence[int]) -> None:
-        """Append a window's text."""
-        self.recent = [*self.recent, *tokens][-max(1, self.max_tokens) :]
-
-    def clear(self) -> None:
-        """Forget the text of all windows so far."""
-        self.recent = []
 
 
 class WindowSequence:
@@ -142,9 +121,15 @@ class WindowSequence:
         self.content_frames = content_frames
         self.clip = 0  # index in `clips`
         self.seek = self.clips[0][0] if self.clips else 0
+        self.encoded: EncodedWindow | None = None  # if it is one of the sequence's windows, it is not encoded again
+        self.draft: tuple[int, ...] = ()  # tokens that the text of the next window is expected to begin with
+        # its text is only a guess, which is decoded once, and dropped if it repeats itself
+        self.is_provisional = False
         self.last_word_end = 0.0  # seconds: end of the last word before the window
         self.last_segment_end = 0.0  # seconds: end of the last segment before the window
         self.error: AudioError | None = None
+        # called by `advance` with the window, its text and its segments
+        self.on_decoded: Callable[[SeekWindow, DecodingResult, list[Segment]], object] | None = None
         # where the sequence belongs among those of its recording, see `RecordingInfo`
         self.recording = 0  # index of the recording, if several are transcribed together
         self.channel = 0  # index of the channel, if channels are transcribed separately
@@ -158,6 +143,10 @@ class WindowSequence:
         """Whether there are no more windows."""
         return self.frames is None
 
+    def cancel(self) -> None:
+        """Let the sequence end before its next window."""
+        self.frames = None
+
     def next_window(self) -> SeekWindow | None:
         """Return the window at `seek`, or None at the end or after a read error. Takes the context's next prompt."""
         while self.clip < len(self.clips) and self.seek >= min(self.clips[self.clip][1], self.content_frames):
@@ -167,13 +156,20 @@ class WindowSequence:
         if self.frames is None or self.clip == len(self.clips):
             self.frames = None
             return None
-        size = min(N_FRAMES, self._clip_end - self.seek)
+        size = min(self.options.window_frames, self._clip_end - self.seek)
         try:
             mel = pad_or_trim(self.frames.read(self.seek, size), N_FRAMES)
         except AudioError as error:
             self.error, self.frames = error, None
             return None
-        return SeekWindow(self.seek, size, mel, *self.context.next_prompt())
+        encoded, self.encoded = self.encoded, None
+        is_encoded = encoded is not None and (encoded.seek, encoded.size) == (self.seek, size)
+        features = encoded.features if encoded is not None and is_encoded else None
+        draft, self.draft = self.draft, ()
+        # the end of a slice is a pause, so that the text can go on until there
+        is_slice = self.options.batch_size is not None
+        text_until = (size - REST) // TIME_STRIDE if is_slice else None
+        return SeekWindow(self.seek, size, mel, *self.context.next_prompt(), features, draft, text_until)
 
     @property
     def _clip_end(self) -> int:
@@ -201,14 +197,19 @@ class WindowSequence:
         else:
             placed = self._place_by_words(window, result, aligner)
         self.seek = placed.seek
+        if window.text_until is not None and self.seek >= window.seek + TIME_STRIDE * window.text_until:
+            self.seek = window.seek + window.size
         if placed.is_rejected:
             return []
         segments = placed.segments
         if segments:
             self.last_segment_end = segments[-1].end
         self.context.add([token for segment in segments for token in segment.tokens])
-        if not self.options.condition_on_previous_text or result.temperature > MAX_PROMPT_TEMPERATURE:
+        is_unsure = result.temperature > self.options.prompt_reset_on_temperature
+        if is_unsure or not self.options.condition_on_previous_text:
             self.context.clear()
+        if self.on_decoded is not None:
+            self.on_decoded(window, result, segments)
         return segments
 
     def _place(self, window: SeekWindow, result: DecodingResult) -> "PlacedSegments":
@@ -265,7 +266,7 @@ class WindowSequence:
         if end <= window.start:
             return seek
         threshold = self.options.hallucination_silence_threshold
-        if threshold is not None and window.start + CHUNK_LENGTH - end <= threshold:
+        if threshold is not None and window.start + self.options.chunk_length - end <= threshold:
             return window.seek + window.size
         return round(end * FRAMES_PER_SECOND)
 
@@ -280,7 +281,13 @@ class WindowSequence:
             return FilteredSegments(segments)
         recording_end = self.content_frames / FRAMES_PER_SECOND
         return filter_hallucinations(
-            segments, window.start, window.duration, self.last_word_end, recording_end, threshold
+            segments,
+            window.start,
+            window.duration,
+            self.last_word_end,
+            recording_end,
+            threshold,
+            self.options.chunk_length,
         )
 
 
@@ -321,7 +328,7 @@ def _clear_if_empty(segment: Segment) -> Segment:
     """Remove the text and words of a segment that has no duration or only whitespace, as openai-whisper does."""
     if segment.start != segment.end and segment.text.strip():
         return segment
-    return replace(segment, text="", tokens=(), words=None if segment.words is None else ())
+    return changed(segment, text="", tokens=[], words=None if segment.words is None else [])
 
 
 def _last_end(segments: Sequence[Segment]) -> float:
@@ -366,7 +373,7 @@ def split_segments(
         continues: Speech follows even though the text ends with a single timestamp, because it was cut at `sample_len`.
     """
     begin, tokens = tokenizer.timestamp_begin, result.tokens
-    is_timestamp = [token >= begin for token in tokens]
+    is_timestamp = [tokenizer.is_timestamp(token) for token in tokens]
 
     def segment(start: float, end: float, part: Sequence[int]) -> Segment:
         return Segment(
@@ -374,8 +381,8 @@ def split_segments(
             seek=window.seek,
             start=start,
             end=end,
-            text=tokenizer.decode([token for token in part if token < tokenizer.eot]),
-            tokens=tuple(part),
+            text=tokenizer.decode([token for token in part if tokenizer.is_text(token)]),
+            tokens=part,
             temperature=result.temperature,
             avg_logprob=result.avg_logprob,
             compression_ratio=result.compression_ratio,

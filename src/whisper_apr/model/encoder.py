@@ -99,29 +99,31 @@ class AudioEncoder:
         self.n_hidden = max(block.mlp.up.weight.shape[0] for block in self.blocks)
 
     def __call__(self, mel: FloatArray, check_cancelled: Callable[[], object] = lambda: None) -> FloatArray:
-        """Return the features of windows, `(batch, n_audio_ctx, n_audio_state)`.
+        """Return the features of windows, `(batch, n_ctx, n_audio_state)`.
 
         Args:
-            mel: Log-mel spectrogram, `(batch, n_mels, 2 * n_audio_ctx)`.
+            mel: Log-mel spectrogram, `(batch, n_mels, 2 * n_ctx)`. `n_ctx` is `n_audio_ctx`, or less to encode only the
+                beginning of windows.
             check_cancelled: Called before every layer; an exception that it raises is passed on.
 
         Raises:
             ValueError: `mel` has another shape.
         """
-        dims = self.dims
-        shape = (dims.n_mels, TIME_STRIDE * dims.n_audio_ctx)
-        if mel.ndim != 3 or mel.shape[1:] != shape:
+        n_mels, n_frame = self.dims.n_mels, TIME_STRIDE * self.dims.n_audio_ctx
+        if mel.ndim != 3 or mel.shape[1] != n_mels or mel.shape[2] not in range(TIME_STRIDE, n_frame + 1, TIME_STRIDE):
             raise ValueError(
-                f"mel must have the shape (batch, {shape[0]}, {shape[1]}) that this model takes, not {mel.shape}"
+                f"mel must have the shape (batch, {n_mels}, {n_frame}) that this model takes, or an even number of "
+                f"fewer frames, not {mel.shape}"
             )
-        workspace = EncoderWorkspace(len(mel), dims.n_audio_ctx, dims.n_audio_state, self.n_hidden)
+        n_ctx = mel.shape[2] // TIME_STRIDE
+        workspace = EncoderWorkspace(len(mel), n_ctx, self.dims.n_audio_state, self.n_hidden)
         x = workspace.x
         # the first and last row of `spectrum` and of `workspace.frames` are the padding: zeros, and never written
-        spectrum = np.zeros((len(workspace.frames), shape[0]), np.float32)
+        spectrum = np.zeros((len(workspace.frames), self.dims.n_mels), np.float32)
         for window, states in zip(mel, x, strict=True):
             spectrum[1:-1] = window.T
             self.conv1(spectrum, out=workspace.frames[1:-1])
-            self.conv2(workspace.frames, out=states, residual=self.positions)
+            self.conv2(workspace.frames, out=states, residual=self.positions[:n_ctx])
         for block in self.blocks:
             check_cancelled()
             x = block(x, workspace)

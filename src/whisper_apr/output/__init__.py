@@ -2,8 +2,8 @@
 
 To add a format, write a function `_name(result, file, options)` in `writers.py` (cues come from `subtitles.cues`,
 escaping from `text.py`), and enter it in the table `WRITERS` under its file extension: `write`, `write_files`,
-`Transcription.save` and the command then offer it. Add its name to `web/static/whisper.d.ts`, and its tests to
-`tests/test_output.py`.
+`Transcription.save` and the command then offer it. Its tests belong in `tests/test_output.py`, one of which names the
+files whose text lists all formats, such as this one.
 
 txt, srt, vtt, tsv and json are byte for byte openai-whisper's, except where its files are invalid or lose text:
 

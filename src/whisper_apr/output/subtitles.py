@@ -1,18 +1,19 @@
 """Lay out segments and words in cues, the units of a subtitle file, each shown for an interval of time."""
 
-import math
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from ..errors import OptionError
+from ..option_values import Kind, number, parse, shown
 from .line_breaks import may_break
 from .text import is_blank, without_blank_lines
 
 JsonObject = dict[str, Any]  # a result, segment or word, with the keys of openai-whisper's dictionaries
 
 LONG_PAUSE = 3.0  # seconds of silence that end a cue spanning segments, as in openai-whisper's SubtitlesWriter
+TIME = Kind("a finite number of seconds of at least 0", number(0).convert)
 MIN_DURATION = 0.1  # seconds for which a cue is shown if its end is not after its start
 
 
@@ -46,7 +47,7 @@ class LineOptions:
                 if isinstance(value, bool):
                     raise TypeError
             except TypeError:
-                raise OptionError(f"{field.name} must be a whole number or None, not {value!r}") from None
+                raise OptionError(f"{field.name} must be a whole number or None, not {shown(value)}") from None
             if number < 1:
                 raise OptionError(f"{field.name} must be at least 1, not {value}")
 
@@ -82,11 +83,9 @@ def format_timestamp(seconds: float, always_include_hours: bool = False, decimal
         decimal_marker: What separates seconds and milliseconds.
 
     Raises:
-        OptionError: The time is negative, infinite or NaN.
+        OptionError: The time is not a number, or negative, infinite or NaN.
     """
-    if not 0 <= seconds < math.inf:
-        raise OptionError(f"a time must be a finite number of seconds of at least 0, not {seconds}")
-    return format_milliseconds(round(seconds * 1000), always_include_hours, decimal_marker)
+    return format_milliseconds(round(parse("a time", TIME, seconds) * 1000), always_include_hours, decimal_marker)
 
 
 def format_milliseconds(milliseconds: int, always_include_hours: bool = False, decimal_marker: str = ".") -> str:

@@ -7,6 +7,9 @@ added.
 import re
 import unicodedata
 
+from ..option_values import parse
+from ..option_values import text as a_text
+
 WORD_JOINER = "\u2060"  # invisible and of no width; players do not take "<" before it for markup
 
 _LINE_ENDS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")  # line breaks of any reader, other than \n
@@ -40,7 +43,12 @@ def one_line(text: str) -> str:
 
 
 def prefix_speaker(speaker: object, text: str) -> str:
-    """Return the text with the speaker before it, "0: Hello", or unchanged if the speaker is None."""
+    """Return the text with the speaker before it, "0: Hello", or unchanged if the speaker is None.
+
+    Raises:
+        OptionError: `text` is not a string.
+    """
+    parse("text", a_text, text)
     return text if speaker is None else f"{one_line(clean(str(speaker)))}: {text.lstrip()}"
 
 

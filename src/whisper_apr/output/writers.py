@@ -7,12 +7,16 @@ import math
 import numbers
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TextIO, runtime_checkable
 
 from ..atomic import write_atomically
 from ..errors import OptionError, OutputError
+from ..option_values import parse, shown
+from ..option_values import path as a_path
+from ..option_values import text as a_text
 from ..spelling import did_you_mean
 from . import ass
 from .ass import write_ass
@@ -67,6 +71,17 @@ def _cue_texts(
             before += text[: len(text) - len(spoken)]
             underlined = f"<u>{escape(spoken)}</u>" if first < last else ""
             yield start, end, add_speaker(speaker, escape(before) + underlined + escape(after))
+
+
+def cue_texts(result: "Result", format: str, options: LineOptions) -> Iterator[tuple[int, int, str]]:
+    """Yield `(start, end, text)` of each cue of srt or vtt: times in milliseconds, and escaped text with markup.
+
+    Raises:
+        OptionError: As for `write`.
+    """
+    segments = _check_result(_as_dict(result), True)["segments"]
+    markup = (escape_srt, _add_srt_speaker) if format == "srt" else (escape_vtt, _add_vtt_speaker)
+    return _cue_texts(segments, options, *markup)
 
 
 def _add_srt_speaker(speaker: str | None, text: str) -> str:
@@ -196,6 +211,8 @@ OPENAI_FORMATS = ("txt", "vtt", "srt", "tsv", "json")  # in the order in which o
 
 
 def _as_dict(result: Result) -> JsonObject:
+    if not isinstance(result, Mapping | Record) or isinstance(result, type):
+        raise OptionError(f"result must be a transcription or a dictionary, not {shown(result)}")
     return dict(result) if isinstance(result, Mapping) else result.to_dict()
 
 
@@ -250,8 +267,8 @@ def _check_result(result: JsonObject, needs_times: bool) -> JsonObject:
 
 def _output_format(format: str) -> OutputFormat:
     if not isinstance(format, str) or format not in WRITERS:
-        meant = did_you_mean(str(format), FORMATS)
-        raise OptionError(f"unknown output format {format!r}; there are {', '.join(FORMATS)}{meant}")
+        meant = did_you_mean(format, FORMATS) if isinstance(format, str) else ""
+        raise OptionError(f"unknown output format {shown(format)}; there are {', '.join(FORMATS)}{meant}")
     return WRITERS[format]
 
 
@@ -265,8 +282,10 @@ def write(result: Result, format: str, file: TextIO, options: LineOptions | None
         options: How to lay out words in srt, vtt and ass; they need word times.
 
     Raises:
-        OptionError: The format does not exist, or the result has no segments or invalid times.
+        OptionError: The format does not exist, the result has no segments or invalid times, or `file` is not a file.
     """
+    if not callable(getattr(file, "write", None)):
+        raise OptionError(f"file must be an open text file, not {shown(file)}")
     if options is not None and not isinstance(options, LineOptions):
         raise OptionError(f"options must be a LineOptions, or None, not {type(options).__name__}")
     output, plain = _output_format(format), _as_dict(result)
@@ -295,6 +314,8 @@ def write_files(
         OptionError: As for `write`.
         OutputError: The directory or a file cannot be written.
     """
+    parse("directory", a_path, directory)
+    parse("name", a_text, name)
     plain, formats = _as_dict(result), OPENAI_FORMATS if format == ALL else (format,)
     for each in formats:
         _output_format(each)
@@ -307,6 +328,23 @@ def write_files(
 
 def write_file(result: Result, format: str, path: str | PathLike[str], options: LineOptions | None = None) -> None:
     """Write a transcription to a file with any name, in other respects as `write_files` does."""
+    with _new_text_file(path) as file:
+        write(result, format, file, options)
+
+
+def write_text_file(text: str, path: str | PathLike[str]) -> None:
+    """Write a text to a file atomically, in UTF-8 with unchanged line ends; a missing directory is created.
+
+    Raises:
+        OutputError: The directory or the file cannot be written.
+    """
+    with _new_text_file(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def _new_text_file(path: str | PathLike[str]) -> Iterator[TextIO]:
+    parse("path", a_path, path)
     try:
         if "\0" in os.fspath(path):
             raise OutputError(f"{os.fspath(path)!r} cannot be written: it contains a null character")
@@ -316,7 +354,7 @@ def write_file(result: Result, format: str, path: str | PathLike[str], options: 
         folder.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as raw:
             file = io.TextIOWrapper(raw, encoding="utf-8", newline="")  # the same bytes on every system
-            write(result, format, file, options)
+            yield file
             file.detach()  # flush it, without closing the file below
     except OSError as error:
         raise OutputError(f"{os.fspath(path)} cannot be written: {error.strerror or error}") from error

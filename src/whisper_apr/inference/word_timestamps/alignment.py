@@ -60,6 +60,7 @@ def align_attention(
     features: FloatArray,
     n_position: int,
     find_end: bool = False,
+    filter_width: int = MEDIAN_FILTER_WIDTH,
 ) -> AttentionAlignment:
     """Run the decoder over a text without timestamps and return the attention of its alignment heads.
 
@@ -71,24 +72,26 @@ def align_attention(
         n_position: Encoder positions to align with; later ones are padding.
         find_end: Also find where the text ends, for a text that may not cover all of the sound. The attention before
             normalization is used for it: normalized over tokens, positions that no token attends to are noise.
+        filter_width: Width of the median filter, in encoder positions.
     """
     sot_sequence = tokenizer.sot_sequence_including_notimestamps
     tokens = np.array([*sot_sequence, *text_tokens, tokenizer.eot])
     scores, states = model.decoder.cross_attention_scores(tokens, features, alignment_heads(model))
     first = len(sot_sequence) - 1
-    logits = model.decoder.logits(states[first : first + len(text_tokens)])[:, : tokenizer.eot]
-    probabilities = np.exp(logits[np.arange(len(text_tokens)), text_tokens] - simd.logsumexp(logits))
+    logits = model.decoder.logits(states[first : first + len(text_tokens)])
+    total = simd.logsumexp(logits[:, tokenizer.text_ids])
+    probabilities = np.exp(logits[np.arange(len(text_tokens)), text_tokens] - total)
     weights = simd.softmax(scores[:, :, :n_position])
-    end = float(jump_times(_average_heads(weights)[first:-1])[-1]) if find_end else None
+    end = float(jump_times(_average_heads(weights, filter_width)[first:-1])[-1]) if find_end else None
     weights -= weights.mean(axis=1, keepdims=True)
     deviation = np.sqrt(np.mean(weights * weights, axis=1, keepdims=True))
     weights /= np.maximum(deviation, np.finfo(np.float32).tiny)  # a single position has no deviation
-    return AttentionAlignment(_average_heads(weights)[first:-1], probabilities, end)
+    return AttentionAlignment(_average_heads(weights, filter_width)[first:-1], probabilities, end)
 
 
-def _average_heads(weights: FloatArray) -> FloatArray:
+def _average_heads(weights: FloatArray, filter_width: int) -> FloatArray:
     """Smooth `(n_head, n_token, n_position)` over the positions and average it over the heads."""
-    matrix: FloatArray = simd.median_filter(weights, MEDIAN_FILTER_WIDTH).mean(axis=0)
+    matrix: FloatArray = simd.median_filter(weights, filter_width).mean(axis=0)
     return matrix
 
 
@@ -101,7 +104,7 @@ def jump_times(matrix: FloatArray) -> npt.NDArray[np.float64]:
 
 def text_tokens(segments: Sequence[Segment], tokenizer: Tokenizer) -> list[list[int]]:
     """Return each segment's tokens without timestamps and other special tokens."""
-    return [[token for token in segment.tokens if token < tokenizer.eot] for segment in segments]
+    return [[token for token in segment.tokens if tokenizer.is_text(token)] for segment in segments]
 
 
 def mean_probability(probabilities: FloatArray, end: int, n: int) -> float:

@@ -18,6 +18,7 @@ from ...tokenizer import Tokenizer
 from ..decode import DecodingResult
 from ..language import tokenizer_of
 from ..options import TranscribeOptions
+from ..record import changed
 from ..results import Segment, Word
 from ..windows import SeekWindow
 from .alignment import WordTiming, align_attention, jump_times, mean_probability, merge_punctuations, text_tokens
@@ -118,7 +119,7 @@ def _fit_to_segment(segment: Segment, words: list[Word], median: float, previous
         previous_end: End of the segment before, in seconds.
     """
     if not words:
-        return replace(segment, words=())
+        return changed(segment, words=[])
     max_duration = 2 * median
     first = words[0]
     if first.end - previous_end > 4 * median and (
@@ -127,18 +128,18 @@ def _fit_to_segment(segment: Segment, words: list[Word], median: float, previous
         # the first two words after a pause
         if len(words) > 1 and words[1].end - words[1].start > max_duration:
             boundary = max(words[1].end / 2, words[1].end - max_duration)
-            first = replace(first, end=boundary)
-            words[1] = replace(words[1], start=boundary)
-        first = replace(first, start=max(0.0, first.end - max_duration))
+            first = changed(first, end=boundary)
+            words[1] = changed(words[1], start=boundary)
+        first = changed(first, start=max(0.0, first.end - max_duration))
     start, end = segment.start, segment.end
     if start < first.end and start - MAX_SEGMENT_DIFFERENCE > first.start:
-        first = replace(first, start=max(0.0, min(first.end - median, start)))
+        first = changed(first, start=max(0.0, min(first.end - median, start)))
     else:
         start = first.start
     words[0] = first
     last = words[-1]
     if end > last.start and end + MAX_SEGMENT_DIFFERENCE < last.end:
-        words[-1] = replace(last, end=max(last.start + median, end))
+        words[-1] = changed(last, end=max(last.start + median, end))
     else:
         end = last.end
-    return replace(segment, words=tuple(words), start=start, end=end)
+    return changed(segment, words=words, start=start, end=end)

@@ -4,8 +4,6 @@ openai-whisper aligns a window's text with the whole window; a late start of the
 can then stretch words by seconds. Here each segment's text is aligned within the segment's own times.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from ...model import Whisper
@@ -15,6 +13,7 @@ from ..bounds import clear_segment
 from ..decode import DecodingResult
 from ..language import tokenizer_of
 from ..options import TranscribeOptions
+from ..record import changed
 from ..results import Segment, Word
 from ..windows import SeekWindow
 from .alignment import (
@@ -55,7 +54,7 @@ def add_words(
     texts = text_tokens(segments, tokenizer)
     tokens = [token for text in texts for token in text]
     if not tokens:
-        return [replace(segment, words=()) for segment in segments]
+        return [changed(segment, words=[]) for segment in segments]
     n_position = max(1, window.size // TIME_STRIDE)
     alignment = align_attention(model, tokenizer, tokens, result.audio_features, n_position, end_is_unknown)
     loudness = Loudness(window.mel[:, : window.size])
@@ -119,7 +118,7 @@ def _align_segment(
 
 
 def _with_words(segment: Segment, timings: list[WordTiming], offset: float) -> Segment:
-    words = tuple(
+    words = [
         Word(t.word, round(offset + t.start, 2), round(offset + t.end, 2), t.probability) for t in timings if t.word
-    )
-    return replace(segment, words=words, start=words[0].start, end=words[-1].end)
+    ]
+    return changed(segment, words=words, start=words[0].start, end=words[-1].end)
