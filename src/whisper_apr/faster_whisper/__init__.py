@@ -6,13 +6,22 @@ segments, info = WhisperModel("digits").transcribe("recording.wav")
 for segment in segments:
     print(segment.start, segment.end, segment.text)
 
-Segments are decoded as they are iterated over. Differences to faster-whisper: a window is always 30 s (`chunk_length`),
-the prompt is always reset after a temperature above 0.5 (`prompt_reset_on_temperature`), and a `length_penalty` other
-than 1 is the exponent of Wu et al. 2016.
+Segments are decoded as they are iterated over. A batch of windows honors the temperatures and thresholds, and a prefix,
+which faster-whisper ignores there. `whisper_apr.compat.faster_whisper` has the names of all its modules.
 """
 
 from .audio import decode_audio
 from .batched import BatchedInferencePipeline
-from .transcribe import TranscriptionInfo, WhisperModel
+from .results import Segment, TranscriptionInfo, TranscriptionOptions, VadOptions, Word
+from .transcribe import WhisperModel
 
-__all__ = ["BatchedInferencePipeline", "TranscriptionInfo", "WhisperModel", "decode_audio"]
+__all__ = [
+    "BatchedInferencePipeline",
+    "Segment",
+    "TranscriptionInfo",
+    "TranscriptionOptions",
+    "VadOptions",
+    "WhisperModel",
+    "Word",
+    "decode_audio",
+]

@@ -1,50 +1,73 @@
 """WhisperModel: a model with faster-whisper's methods, names and defaults."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict
 from os import PathLike
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, cast
 
+from .. import audio as sound
 from .. import simd
-from ..audio import CHUNK_LENGTH, SAMPLE_RATE, AudioLike, VadOptions, vad_kind
+from ..audio import CHUNK_LENGTH, SAMPLE_RATE, AudioLike
 from ..audio.samples import MIX, Channel
 from ..errors import ModelNotFoundError, OptionError
 from ..hub import cached_folder, converted_files, find_model
-from ..inference.options import APPENDED, MAX_GROUP, PREPENDED, DecodingOptions, TranscribeOptions
-from ..inference.results import Segment
+from ..inference import results
+from ..inference.options import APPENDED, LANGUAGE, MAX_GROUP, PREPENDED, DecodingOptions, TranscribeOptions
 from ..inference.transcribe import TranscriptionJob, transcriber
-from ..option_values import boolean, either, kinds_of, number, optional, parse, path, sequence, text, whole
+from ..option_values import boolean, either, kinds_of, optional, parse, path, sequence, text, whole
 from ..recognizer import ComputeType, Device, Recognizer, load_model
 from ..simd import FloatArray
-from ..tokenizer import LANGUAGES, Task
+from ..tokenizer import Task, to_language_code
+from .results import Segment, TranscriptionInfo, TranscriptionOptions, VadOptions, segment_of
 
-TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_log = logging.getLogger(__name__)
+
+# lists, as in faster-whisper, whose signatures are compared; they are never changed
+TEMPERATURES = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+SUPPRESSED = [-1]
+
+# options of faster-whisper and their names in `transcribe`: those with another name, and those with the same
+RENAMED = {
+    "length_penalty": "length_exponent",
+    "log_prob_threshold": "logprob_threshold",
+    "prefix": "initial_prefix",
+    "max_new_tokens": "sample_len",
+}
+UNCHANGED = (
+    "language",
+    "task",
+    "best_of",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "temperature",
+    "compression_ratio_threshold",
+    "no_speech_threshold",
+    "condition_on_previous_text",
+    "prompt_reset_on_temperature",
+    "initial_prompt",
+    "suppress_blank",
+    "suppress_tokens",
+    "without_timestamps",
+    "max_initial_timestamp",
+    "word_timestamps",
+    "prepend_punctuations",
+    "append_punctuations",
+    "multilingual",
+    "vad_filter",
+    "clip_timestamps",
+    "hallucination_silence_threshold",
+    "hotwords",
+    "language_detection_segments",
+)
+READING = ("sampling_rate", "channel", "track", "strict")
+
+# CTranslate2's compute types that `load_model` lacks, and those that are used for them
+_COMPUTE_TYPES: dict[str, ComputeType] = {"int16": "float16", "bfloat16": "float16", "int8_bfloat16": "int8"}
+FasterComputeType = ComputeType | Literal["int16", "bfloat16", "int8_bfloat16"]
 
 Clips = str | Iterable[float | Mapping[str, float]] | None
-
-
-@dataclass(frozen=True)
-class TranscriptionInfo:
-    """Properties of a recording that are known before its text.
-
-    Attributes:
-        language: Language code, for example "en".
-        language_probability: Probability of `language`, 0 to 1; 1 if the language was given.
-        duration: Length of the recording in seconds.
-        duration_after_vad: Seconds that are left after `vad_filter`.
-        all_language_probs: Language codes and their probabilities, most probable first. None if the language was given.
-        transcription_options: The options under the names of `whisper_apr.transcribe`.
-        vad_options: The options of the voice activity filter, or None without `vad_filter`.
-    """
-
-    language: str
-    language_probability: float
-    duration: float
-    duration_after_vad: float
-    all_language_probs: list[tuple[str, float]] | None = field(repr=False)
-    transcription_options: dict[str, Any] = field(repr=False)
-    vad_options: VadOptions | None
 
 
 def _expect_cached(name: str, root: str | PathLike[str] | None) -> None:
@@ -56,8 +79,6 @@ def _expect_cached(name: str, root: str | PathLike[str] | None) -> None:
 class UnsupportedKeywords(TypedDict, total=False):
     """Arguments of faster-whisper's `WhisperModel` that must be None or empty here."""
 
-    files: Mapping[str, Any] | None
-    use_auth_token: str | bool | None
     max_queued_batches: int
     flash_attention: bool
     tensor_parallel: bool
@@ -75,12 +96,14 @@ class WhisperModel:
         model_size_or_path: str | PathLike[str],
         device: Device = "auto",
         device_index: int | Sequence[int] = 0,
-        compute_type: ComputeType = "default",
+        compute_type: FasterComputeType = "default",
         cpu_threads: int = 0,
         num_workers: int = 1,
         download_root: str | PathLike[str] | None = None,
         local_files_only: bool = False,
+        files: Mapping[str, Any] | None = None,
         revision: str | None = None,
+        use_auth_token: str | bool | None = None,
         **unsupported: Unpack[UnsupportedKeywords],
     ) -> None:
         """Load a model.
@@ -89,13 +112,17 @@ class WhisperModel:
             model_size_or_path: Name, path or `org/name` of the model; see `load_model`.
             device: "cpu" or "auto".
             device_index: Accepted for scripts written for faster-whisper; it has no effect, as there is one device.
-            compute_type: Type of the weights and of the KV cache; see `load_model`.
+            compute_type: Type of the weights and of the KV cache; see `load_model`. CTranslate2's other types are read
+                as the nearest that is as exact: "int16" and "bfloat16" as "float16", "int8_bfloat16" as "int8".
             cpu_threads: Number of threads of the whole process. 0 leaves it as it is.
             num_workers: Accepted for scripts written for faster-whisper; it has no effect, as any number of Python
                 threads can use a model.
             download_root: Directory of downloaded models. None is huggingface_hub's cache.
             local_files_only: Whether to raise ModelNotFoundError instead of downloading a model.
+            files: Not supported: must be None or empty. Give a path instead.
             revision: Revision of an `org/name` of the Hugging Face hub.
+            use_auth_token: True, False or None, which mean the same: huggingface_hub's own token is used, that of
+                HF_TOKEN or of a login.
             **unsupported: Other arguments of faster-whisper, which must be None or empty.
 
         Raises:
@@ -103,7 +130,9 @@ class WhisperModel:
             FormatError: The file is damaged or is not a Whisper model.
             OptionError: An argument has a value that is not allowed.
         """
-        if wanted := [name for name, value in unsupported.items() if value]:
+        if isinstance(use_auth_token, str):
+            raise OptionError("use_auth_token must be True, False or None; set the token as HF_TOKEN")
+        if wanted := [name for name, value in {"files": files, **unsupported}.items() if value]:
             raise OptionError(f"WhisperModel does not support the argument {', '.join(wanted)}; leave it out")
         cpu_threads = parse("cpu_threads", whole(0), cpu_threads)
         parse("device_index", either(whole(0), sequence(whole(0), "a sequence of them", least=1)), device_index)
@@ -111,6 +140,8 @@ class WhisperModel:
         download_root = parse("download_root", optional(path), download_root)
         local_files_only = parse("local_files_only", boolean, local_files_only)
         revision = parse("revision", optional(text), revision)
+        if isinstance(compute_type, str):
+            compute_type = _COMPUTE_TYPES.get(compute_type, cast(ComputeType, compute_type))
         if cpu_threads > 0:
             simd.set_num_threads(cpu_threads)
         name = f"{model_size_or_path}@{revision}" if revision else model_size_or_path
@@ -131,7 +162,7 @@ class WhisperModel:
     @property
     def supported_languages(self) -> list[str]:
         """Codes of the languages that the model knows."""
-        return list(LANGUAGES)[: self.recognizer.num_languages] if self.is_multilingual else ["en"]
+        return list(self.recognizer.languages) if self.is_multilingual else ["en"]
 
     def transcribe(
         self,
@@ -154,7 +185,7 @@ class WhisperModel:
         initial_prompt: str | Iterable[int] | None = None,
         prefix: str | Iterable[int] | None = None,
         suppress_blank: bool = True,
-        suppress_tokens: Iterable[int] | None = (-1,),
+        suppress_tokens: Iterable[int] | None = SUPPRESSED,
         without_timestamps: bool = False,
         max_initial_timestamp: float | None = 1.0,
         word_timestamps: bool = False,
@@ -162,7 +193,7 @@ class WhisperModel:
         append_punctuations: str = APPENDED,
         multilingual: bool = False,
         vad_filter: bool = False,
-        vad_parameters: VadOptions | Mapping[str, Any] | None = None,
+        vad_parameters: VadOptions | sound.VadOptions | Mapping[str, Any] | None = None,
         max_new_tokens: int | None = None,
         chunk_length: int | None = None,
         clip_timestamps: Clips = "0",
@@ -170,7 +201,7 @@ class WhisperModel:
         hotwords: str | Sequence[str] | None = None,
         language_detection_threshold: float | None = 0.5,
         language_detection_segments: int = 1,
-        batch_size: int | None = None,
+        *,
         sampling_rate: float = SAMPLE_RATE,
         channel: Channel = MIX,
         track: int | None = None,
@@ -183,14 +214,15 @@ class WhisperModel:
 
         Args:
             audio: The recording, as `load_audio` takes it.
-            language: Language spoken, as a code or an English name. None detects it.
+            language: Language spoken, as a code or an English name. None detects it. A model that knows English only
+                logs a warning for another one, and for `multilingual`, and transcribes English.
             task: "transcribe", or "translate" into English.
             log_progress: Whether to show a progress bar.
             beam_size: Number of beams searched at temperature 0. 1 is greedy decoding.
             best_of: Number of samples drawn at a temperature above 0, of which the likeliest is kept.
             patience: The beam search ends once round(patience * beam_size) sequences are complete.
-            length_penalty: 1 ranks candidates by log-probability over length; another value of 0 to 1 is the exponent a
-                of ((5 + length) / 6)^a in place of the length.
+            length_penalty: Exponent e: candidates are ranked by log-probability over length^e. Above 1 favors longer
+                texts.
             repetition_penalty: Factor that lowers the logits of tokens chosen before; 1 is none.
             no_repeat_ngram_size: Length in tokens of sequences that must not occur twice in a window; 0 is no limit.
             temperature: Temperatures at which to decode a window, one after the other, until it passes the thresholds.
@@ -198,9 +230,10 @@ class WhisperModel:
             log_prob_threshold: A window whose mean log-probability per token is below this is decoded again.
             no_speech_threshold: A window with a no-speech probability above this, and a mean log-probability not above
                 `log_prob_threshold`, is silence.
-            condition_on_previous_text: Whether each window is given the text before it; ignored with `batch_size`.
-            prompt_reset_on_temperature: 0.5; no other value is supported.
-            initial_prompt: Text or tokens given to the first window as the text before it; with `batch_size`, to all.
+            condition_on_previous_text: Whether each window is given the text before it.
+            prompt_reset_on_temperature: Text that was decoded at a temperature above this is not given to the next
+                window.
+            initial_prompt: Text or tokens given to the first window as the text before it.
             prefix: Text with which the first window's text begins; it is part of the result.
             suppress_blank: Whether a window's text must not begin with a space or end at once.
             suppress_tokens: Tokens that are never chosen; -1 stands for symbols that are not speech.
@@ -213,14 +246,13 @@ class WhisperModel:
             vad_filter: Whether to leave out parts without speech; ignored with `clip_timestamps`.
             vad_parameters: A VadOptions or a dictionary of its fields. None is the defaults.
             max_new_tokens: Most tokens decoded for a window. None is 224.
-            chunk_length: 30, the seconds of a window, or None; no other value is supported.
+            chunk_length: Length of a window in seconds, 1 to 30. None is 30.
             clip_timestamps: Parts to transcribe, in seconds: start, end, start, end and so on.
             hallucination_silence_threshold: With `word_timestamps`, seconds of silence around improbable text above
                 which the text is dropped.
             hotwords: Words to expect, given to every window before the prompt.
             language_detection_threshold: Probability above which the language of one window is accepted.
             language_detection_segments: Most windows used to detect the language.
-            batch_size: Number of windows decoded at once, without the text before them. None decodes them in sequence.
             sampling_rate: Rate of samples in Hz, 1000 to 1,000,000. Files state their own.
             channel: Number of the channel to transcribe, from 0; "mix" for their mean; "each" for every one by itself.
             track: Number of the file's audio track, from 0. None is the one that a player would choose.
@@ -233,82 +265,74 @@ class WhisperModel:
             AudioError: The recording cannot be read.
             OptionError: An option has a value that is not allowed, or conflicts with another.
         """
-        if parse("chunk_length", optional(number()), chunk_length) not in (None, CHUNK_LENGTH):
-            raise OptionError(
-                f"chunk_length must be {CHUNK_LENGTH} seconds, the length of Whisper's windows, not {chunk_length}"
-            )
-        if parse("prompt_reset_on_temperature", number(), prompt_reset_on_temperature) != 0.5:
-            raise OptionError("prompt_reset_on_temperature must be 0.5; no other value is supported")
-        log_progress = parse("log_progress", boolean, log_progress)
-        beam_size = parse("beam_size", whole(1, MAX_GROUP), beam_size)
-        length_penalty = parse("length_penalty", number(0, 1), length_penalty)
-        vad = parse("vad_parameters", vad_kind(), vad_parameters)
+        given = {name: value for name, value in locals().items() if name not in ("self", "audio")}
+        return self._transcribe(audio, given)
+
+    def _transcribe(
+        self, audio: AudioLike, given: dict[str, Any], batch_size: int | None = None
+    ) -> tuple[Iterator[Segment], TranscriptionInfo]:
+        """Transcribe a recording.
+
+        Args:
+            audio: As for `transcribe`.
+            given: All other arguments of `transcribe` by name.
+            batch_size: Number of windows decoded at once, without the text before them. None decodes them in sequence.
+        """
+        log_progress = parse("log_progress", boolean, given["log_progress"])
+        beam_size = parse("beam_size", whole(1, MAX_GROUP), given["beam_size"])
         # options with another name in `transcribe` are parsed here, so that errors use faster-whisper's name
-        of_recording, of_window = kinds_of(TranscribeOptions), kinds_of(DecodingOptions)
-        log_prob_threshold = parse("log_prob_threshold", of_recording["logprob_threshold"], log_prob_threshold)
-        prefix = parse("prefix", of_recording["initial_prefix"], prefix)
-        max_new_tokens = parse("max_new_tokens", of_window["sample_len"], max_new_tokens)
-        patience = parse("patience", of_window["patience"], patience)
+        kinds = kinds_of(TranscribeOptions) | kinds_of(DecodingOptions)
+        renamed = {ours: parse(name, kinds[ours], given[name]) for name, ours in RENAMED.items()}
+        patience = parse("patience", kinds["patience"], given["patience"])
+        vad_parameters = given["vad_parameters"]
+        chunk_length, threshold = given["chunk_length"], given["language_detection_threshold"]
+        english_only = {} if self.is_multilingual else self._english_only(given["language"], given["multilingual"])
         options: dict[str, Any] = {
-            "language": language,
-            "task": task,
+            **{name: given[name] for name in UNCHANGED},
+            **renamed,
+            **english_only,
             # one beam is greedy decoding, which need not reorder the KV cache
             **({"beam_size": beam_size, "patience": patience} if beam_size != 1 else {}),
-            "best_of": best_of,
-            "length_penalty": None if length_penalty == 1 else length_penalty,
-            "repetition_penalty": repetition_penalty,
-            "no_repeat_ngram_size": no_repeat_ngram_size,
-            "temperature": temperature,
-            "compression_ratio_threshold": compression_ratio_threshold,
-            "logprob_threshold": log_prob_threshold,
-            "no_speech_threshold": no_speech_threshold,
-            "condition_on_previous_text": condition_on_previous_text,
-            "initial_prompt": initial_prompt,
             # as in faster-whisper, every window of a batch is given the prompt
             "carry_initial_prompt": batch_size is not None,
-            "initial_prefix": prefix,
-            "suppress_blank": suppress_blank,
-            "suppress_tokens": suppress_tokens,
-            "without_timestamps": without_timestamps,
-            "max_initial_timestamp": max_initial_timestamp,
-            "word_timestamps": word_timestamps,
-            "prepend_punctuations": prepend_punctuations,
-            "append_punctuations": append_punctuations,
-            "multilingual": multilingual,
-            "vad_filter": vad_filter,
-            "vad_parameters": vad,
-            "sample_len": max_new_tokens,
-            "clip_timestamps": clip_timestamps,
-            "hallucination_silence_threshold": hallucination_silence_threshold,
-            "hotwords": hotwords,
-            "language_detection_threshold": 1.0
-            if language_detection_threshold is None
-            else language_detection_threshold,
-            "language_detection_segments": language_detection_segments,
+            "chunk_length": CHUNK_LENGTH if chunk_length is None else chunk_length,
+            "vad_parameters": asdict(vad_parameters) if isinstance(vad_parameters, VadOptions) else vad_parameters,
+            "language_detection_threshold": 1.0 if threshold is None else threshold,
             "batch_size": batch_size,
             "clamp_times": True,
         }
-        reading: dict[str, Any] = {"sampling_rate": sampling_rate, "channel": channel, "track": track, "strict": strict}
+        reading = {name: given[name] for name in READING}
         job = transcriber(self.recognizer, audio, allow_empty=True, **reading, **options)
+        vad = job.pipeline.vad
         info = TranscriptionInfo(
             language=job.language,
             language_probability=job.language_probability,
             duration=job.duration,
             duration_after_vad=job.duration_after_vad,
             all_language_probs=_by_likelihood(job.language_probabilities),
-            transcription_options=options | reading,
-            vad_options=job.pipeline.vad,
+            transcription_options=_used(given, job),
+            vad_options=None if vad is None else VadOptions(**asdict(vad)),
         )
         return _segments(job, log_progress), info
+
+    def _english_only(self, language: object, multilingual: object) -> dict[str, Any]:
+        """Return the language options of a model that knows English only, and warn of others, as faster-whisper."""
+        code = parse("language", LANGUAGE, "en" if language is None else language)
+        if to_language_code(code) != "en":
+            _log.warning("this model knows English only: language %r is ignored", language)
+        if parse("multilingual", boolean, multilingual):
+            _log.warning("this model knows English only: multilingual is ignored")
+        return {"language": None if language is None else "en", "multilingual": False}
 
     def detect_language(
         self,
         audio: AudioLike | None = None,
         features: FloatArray | None = None,
         vad_filter: bool = False,
-        vad_parameters: VadOptions | Mapping[str, Any] | None = None,
+        vad_parameters: VadOptions | sound.VadOptions | Mapping[str, Any] | None = None,
         language_detection_segments: int = 1,
         language_detection_threshold: float = 0.5,
+        *,
         sampling_rate: float = SAMPLE_RATE,
         channel: Channel = MIX,
         track: int | None = None,
@@ -344,7 +368,7 @@ class WhisperModel:
                 self.recognizer,
                 audio,
                 vad_filter=vad_filter,
-                vad_parameters=vad_parameters,
+                vad_parameters=asdict(vad_parameters) if isinstance(vad_parameters, VadOptions) else vad_parameters,
                 language_detection_segments=language_detection_segments,
                 language_detection_threshold=language_detection_threshold,
                 sampling_rate=sampling_rate,
@@ -364,6 +388,17 @@ def _by_likelihood(probabilities: dict[str, float] | None) -> list[tuple[str, fl
     return None if probabilities is None else sorted(probabilities.items(), key=lambda item: -item[1])
 
 
+def _used(given: dict[str, Any], job: TranscriptionJob) -> TranscriptionOptions:
+    """Return the options that a job uses, for its TranscriptionInfo."""
+    options = job.pipeline.options
+    used = {name: given[name] for name in TranscriptionOptions.__dataclass_fields__ if name in given} | {
+        "temperatures": list(options.temperatures),
+        "suppress_tokens": job.pipeline.decoder.suppressed_tokens,
+        "multilingual": options.multilingual,
+    }
+    return TranscriptionOptions(**used)
+
+
 def _segments(job: TranscriptionJob, log_progress: bool) -> Iterator[Segment]:
     """Yield the segments that are not empty, numbered from 1 as in faster-whisper."""
     if log_progress:
@@ -377,9 +412,9 @@ def _segments(job: TranscriptionJob, log_progress: bool) -> Iterator[Segment]:
         yield from _numbered(job.segments())
 
 
-def _numbered(segments: Iterator[Segment]) -> Iterator[Segment]:
+def _numbered(segments: Iterator[results.Segment]) -> Iterator[Segment]:
     number = 0
     for segment in segments:
         if segment.text.strip():
             number += 1
-            yield replace(segment, id=number)
+            yield segment_of(segment, number)

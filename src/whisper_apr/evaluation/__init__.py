@@ -1,0 +1,27 @@
+"""Measure models on recordings whose texts are known: errors of the text, and agreement with a more exact model.
+
+`evaluate` transcribes recordings with one or more models and yields each one's scores; `summarize` adds them up.
+`find_recordings` finds the recordings and texts of a folder. The command `whisper-apr eval` prints tables.
+"""
+
+from .agreement import Agreement, TokenAgreement
+from .edits import EditCounts, count_edits, uses_characters, words_of
+from .intervals import rate_interval
+from .recordings import Recording, find_recordings
+from .scores import Score, Summary, evaluate, summarize
+
+__all__ = [
+    "Agreement",
+    "EditCounts",
+    "Recording",
+    "Score",
+    "Summary",
+    "TokenAgreement",
+    "count_edits",
+    "evaluate",
+    "find_recordings",
+    "rate_interval",
+    "summarize",
+    "uses_characters",
+    "words_of",
+]
