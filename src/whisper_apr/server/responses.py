@@ -1,0 +1,119 @@
+"""Results in the formats of OpenAI's audio API: json, text, srt, verbose_json and vtt, and server-sent events."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from ..inference.results import Transcription
+from ..tokenizer import LANGUAGES
+from .errors import ApiError
+from .jobs import Decoded
+from .logprobs import TokenLogprob
+from .parameters import TranscriptionRequest
+
+_SEGMENT_ITEMS = (
+    *("id", "seek", "start", "end", "text", "tokens", "temperature"),
+    *("avg_logprob", "compression_ratio", "no_speech_prob"),
+)
+
+
+def _as_json(value: Any) -> Any:
+    """Return a number as JSON can hold it: 0 in place of NaN and infinity."""
+    return value if not isinstance(value, float) or math.isfinite(value) else 0.0
+
+
+def _logprobs_json(logprobs: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
+    return [{"token": each.token, "bytes": list(each.data), "logprob": each.logprob} for each in logprobs]
+
+
+def _usage(result: Transcription) -> dict[str, Any]:
+    return {"type": "duration", "seconds": math.ceil(result.duration)}
+
+
+def _json(result: Transcription, request: TranscriptionRequest, logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:
+    """Return the body of `json`, which is also that of the last event of a stream."""
+    body: dict[str, Any] = {"text": result.text.strip()}
+    if "languages" in request.options:
+        body["languages"] = [{"code": result.language}]
+    if request.with_logprobs:
+        body["logprobs"] = _logprobs_json(logprobs)
+    return body | {"usage": _usage(result)}
+
+
+def _verbose_json(result: Transcription, request: TranscriptionRequest) -> dict[str, Any]:
+    language = "en" if request.task == "translate" else result.language
+    body: dict[str, Any] = {
+        "task": request.task,
+        "language": LANGUAGES.get(language, language),
+        "duration": result.duration,
+        "text": result.text.strip(),
+    }
+    if "segment" in request.granularities:
+        body["segments"] = [{key: _as_json(segment[key]) for key in _SEGMENT_ITEMS} for segment in result.segments]
+    if "word" in request.granularities:
+        body["words"] = [{"word": each.word.strip(), "start": each.start, "end": each.end} for each in result.words]
+    return body | {"usage": _usage(result)}
+
+
+def response(result: Transcription, request: TranscriptionRequest, logprobs: Sequence[TokenLogprob]) -> Response:
+    """Return a transcription in the format that a request asks for."""
+    match request.response_format:
+        case "text":
+            return PlainTextResponse(result.text.strip() + "\n")
+        case "srt":
+            return Response(result.to_srt(), media_type="application/x-subrip; charset=utf-8")
+        case "vtt":
+            return Response(result.to_vtt(), media_type="text/vtt; charset=utf-8")
+        case "verbose_json":
+            return JSONResponse(_verbose_json(result, request))
+    return JSONResponse(_json(result, request, logprobs))
+
+
+# ---- server-sent events ---------------------------------------------------------------------------------------------
+
+
+def without_leading_space(text: str, is_first: bool) -> tuple[str, bool]:
+    """Return a part of a text, without leading space if no text came before, and whether that still holds."""
+    text = text.lstrip() if is_first else text
+    return text, is_first and not text
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(body, ensure_ascii=False, allow_nan=False)}\n\n".encode()
+
+
+class EventWriter:
+    """Writes a transcription as server-sent events: a text's parts as they are decoded, and then the whole text."""
+
+    def __init__(self, request: TranscriptionRequest) -> None:
+        self._request = request
+        self._is_first = True
+        self._logprobs: list[TokenLogprob] = []
+
+    def delta(self, decoded: Decoded) -> bytes:
+        """Return the event for the next segments. The deltas, joined, are the whole text."""
+        self._logprobs += decoded.logprobs
+        text = "".join(segment.text for segment in decoded.segments)
+        text, self._is_first = without_leading_space(text, self._is_first)
+        if not text:
+            return b""
+        body: dict[str, Any] = {"type": "transcript.text.delta", "delta": text}
+        if self._request.with_logprobs:
+            body["logprobs"] = _logprobs_json(decoded.logprobs)
+        return _event(body)
+
+    def done(self, result: Transcription) -> bytes:
+        """Return the last event, which has all that the whole response would have."""
+        if self._request.response_format == "verbose_json":
+            body = _verbose_json(result, self._request)
+        else:
+            body = _json(result, self._request, self._logprobs)
+        return _event({"type": "transcript.text.done", **body})
+
+    @staticmethod
+    def error(error: ApiError) -> bytes:
+        """Return the event for an error after the first event."""
+        return _event(error.as_json())
