@@ -1,6 +1,7 @@
 """Transcribe test recordings with the bundled model, on every backend that this machine supports.
 
-    python digits.py tests/data [--recordings en.wav ...] [--backends neon ...] [--compute-type int8]
+    python digits.py tests/data [--model digits.pt] [--recordings en.wav ...] [--backends neon ...]
+        [--compute-type int8]
 
 Prints one line per recording; fails if a language or a text differs from texts.json.
 """
@@ -16,24 +17,25 @@ import whisper_apr
 from whisper_apr import simd
 
 
-def wrong_texts(folder: Path, truths: dict[str, dict[str, str]], compute_type: str) -> list[str]:
+def wrong_texts(folder: Path, truths: dict[str, dict[str, str]], name: str, compute_type: str) -> list[str]:
     """Transcribe the recordings on the current backend; return a message for each wrong result."""
-    model = whisper_apr.load_model("digits", compute_type=compute_type)
+    model = whisper_apr.load_model(name, compute_type=compute_type)
     wrong = []
-    for name, truth in truths.items():
+    for recording, truth in truths.items():
         begin = time.perf_counter()
-        result = model.transcribe(folder / name)
+        result = model.transcribe(folder / recording)
         seconds = time.perf_counter() - begin
         found = {"language": result.language, "text": result.text.strip()}
-        print(f"{simd.backend():10} {name:8} {seconds:6.2f} s  {found['language']}: {found['text']}", flush=True)
+        print(f"{simd.backend():10} {recording:8} {seconds:6.2f} s  {found['language']}: {found['text']}", flush=True)
         if found != truth:
-            wrong.append(f"{simd.backend()}, {name}: {found} instead of {truth}")
+            wrong.append(f"{simd.backend()}, {recording}: {found} instead of {truth}")
     return wrong
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default="digits", help="its path, where the package does not contain it")
     parser.add_argument("--recordings", nargs="+")
     parser.add_argument("--backends", nargs="+", default=[name for name in simd.backends() if name != "numpy"])
     parser.add_argument("--compute-type", default="float32")
@@ -46,9 +48,8 @@ def main() -> int:
     wrong = [] if options.backends else ["no extension is built"]
     for name in options.backends:
         with simd.use_backend(name):
-            wrong += wrong_texts(
-                options.folder, {name: truths[name] for name in options.recordings or truths}, options.compute_type
-            )
+            chosen = {recording: truths[recording] for recording in options.recordings or truths}
+            wrong += wrong_texts(options.folder, chosen, options.model, options.compute_type)
     print("\n".join(wrong) or f"all texts are correct on {', '.join(options.backends)}")
     return bool(wrong)
 

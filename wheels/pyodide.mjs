@@ -2,13 +2,19 @@
 //
 //   node pyodide.mjs PYODIDE_FOLDER FOLDER WHEEL... -- [-m MODULE | SCRIPT] [ARGUMENT...]
 //
-// FOLDER is mounted as /work, the working directory. A WHEEL is a file, or the name of a package in Pyodide.
+// FOLDER is mounted as /work, the working directory. A WHEEL is a file, or the name of a package in Pyodide. With
+// WHISPER_APR_THREADS, the kernels have so many threads, as in a page that is cross-origin isolated.
+import { readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
+import { shareMemory, startThreads } from "../src/whisper_apr/web/static/threads.js";
 
 const [pyodide, folder, ...rest] = process.argv.slice(2);
 const wheels = rest.slice(0, rest.indexOf("--"));
 const argv = rest.slice(rest.indexOf("--") + 1);
+const threads = Number(process.env.WHISPER_APR_THREADS ?? 1);
+if (threads > 1) shareMemory();
 const { loadPyodide } = await import(pathToFileURL(resolve(pyodide, "pyodide.mjs")));
 const py = await loadPyodide({ indexURL: resolve(pyodide) + "/", env: { HOME: "/home/pyodide", ...environment() } });
 py.mountNodeFS("/work", resolve(folder));
@@ -21,6 +27,7 @@ for (const wheel of wheels) {
     process.exit(1);
   }
 }
+const workers = threads > 1 ? await startThreads(py, threads, 60_000, createWorker) : [];
 py.globals.set("argv", py.toPy(argv));
 process.exitCode = await py.runPythonAsync(`
 import os, runpy, sys, traceback
@@ -43,7 +50,28 @@ except BaseException:
     status = 1
 int(status)
 `);
+for (const worker of workers) worker.terminate();
 
 function environment() {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => name.startsWith("WHISPER_APR_")));
+  const passed = ([name]) => name === "CI" || name.startsWith("WHISPER_APR_");
+  return Object.fromEntries(Object.entries(process.env).filter(passed));
+}
+
+// A thread's web worker, as a thread of node.
+function createWorker() {
+  const script = readFileSync(new URL("../src/whisper_apr/web/static/thread.js", import.meta.url), "utf-8");
+  const worker = new Worker(
+    `const { parentPort } = require("node:worker_threads");
+    globalThis.self = { postMessage: (data) => parentPort.postMessage(data) };
+    parentPort.on("message", (data) => self.onmessage({ data }));
+    ${script}`,
+    { eval: true },
+  );
+  const face = { postMessage: (data) => worker.postMessage(data), terminate: () => worker.terminate() };
+  worker.on("message", (data) => face.onmessage({ data }));
+  worker.on("error", (error) => {
+    console.error(error);
+    process.exit(1); // Python would wait for it forever
+  });
+  return face;
 }

@@ -10,7 +10,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 OUT=$(realpath -m "${1:-$ROOT/dist}")
 
-debian "${WASM_PACKAGES[@]}" -- emcc node npm python3
+debian "${WASM_PACKAGES[@]}" -- emcc "clang-$WASM_LLVM" "wasm-ld-$WASM_LLVM" node npm python3
 venv build "${BUILD_REQUIREMENTS[@]}"
 PYTHON=$CACHE/venv-build/bin/python
 NODE_MODULES=$CACHE/pyodide-$PYODIDE/node_modules
@@ -22,10 +22,12 @@ WORK=$CACHE/wasm
 copy_source "$WORK/source"
 rm -rf "$WORK/include" "$WORK/wheel"
 "$PYTHON" "$ROOT/wheels/wasm_config.py" "$NODE_MODULES/pyodide/python_stdlib.zip" "$WORK/include"
+# The functions that web/static/threads.js and thread.js call.
+THREAD_FUNCTIONS=_apr_pool,_apr_function_address,_apr_reserve,_apr_add_workers,_apr_work
 # Debian's default flags enable the stack protector, whose functions Pyodide lacks.
 _PYTHON_HOST_PLATFORM=$PYODIDE_PLATFORM \
-    CC="emcc -I$WORK/include" AR=emar CFLAGS=-fno-stack-protector \
-    LDSHARED="emcc -sSIDE_MODULE=2 -sWASM_BIGINT -sEXPORTED_FUNCTIONS=_PyInit__kernels -O3" \
+    CC="$ROOT/wheels/wasm_compiler.sh -I$WORK/include" AR=emar CFLAGS=-fno-stack-protector \
+    LDSHARED="$ROOT/wheels/wasm_compiler.sh -sSIDE_MODULE=2 -sWASM_BIGINT -sEXPORTED_FUNCTIONS=_PyInit__kernels,$THREAD_FUNCTIONS -O3" \
     "$PYTHON" -m build -q --wheel --no-isolation --outdir "$WORK/wheel" "$WORK/source" >"$WORK/build.log" 2>&1 ||
     { tail -30 "$WORK/build.log"; exit 1; }
 WHEEL=$(ls "$WORK"/wheel/*.whl)
@@ -42,10 +44,11 @@ if ! [ -f "$CACHE/site-wasm/done" ]; then
 fi
 rm -rf "$WORK/run"
 cp -r "$CACHE/site-wasm" "$WORK/run"
-cp -r "$ROOT/tests" "$ROOT/pyproject.toml" "$ROOT/wheels/digits.py" "$WORK/run"
+cp -r "$ROOT/tests" "$ROOT/pyproject.toml" "$ROOT/wheels/digits.py" "$ROOT/src/whisper_apr/assets/digits.pt" "$WORK/run"
 
+NODE=node
 python_under_node() {
-    node "$ROOT/wheels/pyodide.mjs" "$NODE_MODULES/pyodide" "$WORK/run" "$NUMPY" "$WHEEL" -- "$@"
+    "$NODE" "$ROOT/wheels/pyodide.mjs" "$NODE_MODULES/pyodide" "$WORK/run" "$NUMPY" "$WHEEL" -- "$@"
 }
 NUMPY=${WHISPER_APR_PYODIDE_NUMPY:-numpy}
 if [ "$NUMPY" = numpy ] && ! python_under_node -m whisper_apr.simd.ops 2>/dev/null; then
@@ -53,5 +56,21 @@ if [ "$NUMPY" = numpy ] && ! python_under_node -m whisper_apr.simd.ops 2>/dev/nu
 fi
 mapfile -t tests < <(cd "$ROOT" && printf '%s\n' $KERNEL_TESTS)
 python_under_node -m pytest -q -s -p no:cacheprovider "${tests[@]}"
-python_under_node digits.py tests/data
+WHISPER_APR_THREADS=3 python_under_node -m pytest -q -s -p no:cacheprovider tests/test_thread_counts.py
+python_under_node digits.py tests/data --model digits.pt # which the wheel does not contain
+WHISPER_APR_THREADS=2 python_under_node digits.py tests/data --model digits.pt --backends wasm128 --compute-type int8
 python_under_node -m whisper_apr.bench.kernels
+
+say "with relaxed SIMD"
+export WHISPER_APR_BACKEND=wasm128relaxed
+if ! node "$ROOT/wheels/has_relaxed_simd.mjs"; then
+    if python_under_node -m whisper_apr.simd.ops 2>/dev/null; then
+        say "$WHISPER_APR_BACKEND can be used under a node that lacks relaxed SIMD"
+        exit 1
+    fi
+    [ -d "$CACHE/node" ] || npm install --silent --no-audit --no-fund --prefix "$CACHE/node" "$RELAXED_NODE"
+    NODE=$CACHE/node/node_modules/node/bin/node
+fi
+python_under_node -m pytest -q -s -p no:cacheprovider -k wasm128relaxed "${tests[@]}"
+WHISPER_APR_THREADS=2 python_under_node digits.py tests/data --model digits.pt --backends wasm128relaxed \
+    --compute-type int8

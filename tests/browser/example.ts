@@ -10,13 +10,16 @@ import {
 export async function example(file: File, signal: AbortSignal): Promise<string> {
   const whisper = await Whisper.load({
     model: "/models/small.apr",
-    onProgress: ({ stage, loaded, total }) => console.log(stage, loaded / total),
+    onStartup: ({ loaded }) => console.log(loaded.toFixed()),
+    onDownload: ({ loaded, total }) => console.log(total === null ? loaded : loaded / total),
+    timeout: 30_000,
     signal,
   });
   const segments: Segment[] = [];
   const result: Transcription = await whisper.transcribe(file, {
     language: "de",
     onSegment: (segment) => segments.push(segment),
+    onProgress: ({ done, total }) => console.log(done / total),
     signal,
   });
   const samples: Float32Array = await decodeAudio(file);

@@ -2,79 +2,107 @@
 // results of Python for the same recordings.
 //
 // Environment variables, set by wheels/browser.sh: BROWSER_PYTHON, an interpreter with whisper_apr; BROWSER_MODULES, a
-// node_modules folder with playwright-core and pyodide; BROWSER_WHEEL, the wheel for Pyodide; BROWSER_CHROMIUM;
+// node_modules folder with playwright-core, pyodide and ws; BROWSER_WHEEL, the wheel for Pyodide; BROWSER_ENGINE;
 // WHISPER_APR_PYODIDE_NUMPY, NumPy's wheel for Pyodide. Without the last, Pyodide and NumPy are loaded from the web.
 import { spawn, execFileSync } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { which } from "./engines.mjs";
 
-const { BROWSER_PYTHON, BROWSER_MODULES, BROWSER_WHEEL, BROWSER_CHROMIUM, WHISPER_APR_PYODIDE_NUMPY } = process.env;
+const { BROWSER_PYTHON, BROWSER_MODULES, BROWSER_WHEEL, WHISPER_APR_PYODIDE_NUMPY } = process.env;
 const { chromium } = createRequire(`${BROWSER_MODULES}/`)("playwright-core");
 
 export const SLOW = 180_000; // timeout in milliseconds, for a busy machine
 export const SPOKEN = "en.wav"; // the fake microphone plays it once, from when it is opened
 export const data = (name) => fileURLToPath(new URL(`../data/${name}`, import.meta.url));
 
-const ARGUMENTS = [
+export const ARGUMENTS = [
   ...["--no-sandbox", "--disable-gpu", "--no-first-run"],
   ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
   ...["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"],
   `--use-file-for-fake-audio-capture=${data(SPOKEN)}%noloop`,
 ];
 
-/** Convert the digits model to an .apr file whose matrices have `dtype`, and return its path. */
-export function convert(dtype) {
+/** Convert a model, by default digits, to an .apr file whose matrices have `dtype`, and return its path. */
+export function convert(dtype, model = "digits") {
   const path = join(mkdtempSync(join(tmpdir(), "whisper-apr-")), `${dtype}.apr`);
-  execFileSync(BROWSER_PYTHON, ["-m", "whisper_apr", "convert", "digits", path, "--dtype", dtype], { stdio: "ignore" });
+  execFileSync(BROWSER_PYTHON, ["-m", "whisper_apr", "convert", model, path, "--dtype", dtype], { stdio: "ignore" });
   return path;
 }
 
-/** Transcribe recordings with Python, with the model and the defaults of the page. Returns text, language and files. */
-export const native = (...names) => nativeWith("digits", ...names);
+/** Write a model with the dimensions of a published one and random weights to an .apr file, and return its path. */
+export function randomModel(name) {
+  const path = join(mkdtempSync(join(tmpdir(), "whisper-apr-")), `${name}.apr`);
+  const script = `
+import sys
+from whisper_apr.bench.models import DIMENSIONS, random_checkpoint
+from whisper_apr.formats.apr import write_apr
+write_apr(random_checkpoint(DIMENSIONS[sys.argv[1]]), sys.argv[2])
+`;
+  execFileSync(BROWSER_PYTHON, ["-c", script, name, path]);
+  return path;
+}
 
-export function nativeWith(model, ...names) {
+/** Transcribe recordings with Python and the page's model. Returns text, language and files. */
+export const native = (...names) => nativeWith("digits", {}, ...names);
+
+/** The same, with the options of the page. */
+export const nativeAsPage = (...names) => nativeWith("digits", { audio_context: "auto" }, ...names);
+
+export function nativeWith(model, options, ...names) {
   const script = `
 import io, json, sys
-from whisper_apr import load_model
-from whisper_apr.output import write
+from whisper_apr import load_model, simd
+from whisper_apr.output import FORMATS, write
 def written(result, format):
     file = io.StringIO()
     write(result, format, file)
     return file.getvalue()
-model, truth = load_model(sys.argv[1]), {}
-for path in sys.argv[2:]:
-    result = model.transcribe(path)
-    files = {format: written(result, format) for format in ("txt", "srt", "vtt")}
+# which rounds as the page does: four lanes, no fused multiply-add; with others, a few words of real speech differ
+if "sse2" in simd.backends():
+    simd.use_backend("sse2")
+model, options, truth = load_model(sys.argv[1]), json.loads(sys.argv[2]), {}
+for path in sys.argv[3:]:
+    result = model.transcribe(path, word_timestamps=True, **options)
+    files = {format: written(result, format) for format in FORMATS}
     truth[path] = {"text": result.text, "language": result.language, **files}
 print(json.dumps(truth))
 `;
-  const output = execFileSync(BROWSER_PYTHON, ["-c", script, model, ...names.map(data)], { encoding: "utf-8" });
-  const truth = JSON.parse(output);
-  return Object.fromEntries(names.map((name) => [name, truth[data(name)]]));
+  const paths = names.map((name) => (isAbsolute(name) ? name : data(name)));
+  const argv = ["-c", script, model, JSON.stringify(options), ...paths];
+  const truth = JSON.parse(execFileSync(BROWSER_PYTHON, argv, { encoding: "utf-8" }));
+  return Object.fromEntries(names.map((name, i) => [name, truth[paths[i]]]));
 }
 
-async function serve() {
+/** Start `whisper-apr web` with more arguments, and return the process and its address. */
+export async function serve(more = []) {
   const places = WHISPER_APR_PYODIDE_NUMPY
     ? ["--numpy", WHISPER_APR_PYODIDE_NUMPY, "--pyodide", `${BROWSER_MODULES}/pyodide`]
     : [];
-  const argv = ["-m", "whisper_apr", "web", "--port", "0", "--wheel", BROWSER_WHEEL, ...places];
+  const argv = ["-m", "whisper_apr", "web", "--port", "0", "--wheel", BROWSER_WHEEL, ...places, ...more];
   const child = spawn(BROWSER_PYTHON, argv, { stdio: ["ignore", "pipe", "inherit"] });
   for await (const line of createInterface(child.stdout)) return { child, url: line.split(" ")[0] };
   throw new Error("whisper-apr web ended before it printed its address");
 }
 
+const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+
 /**
  * A proxy in front of the server. If `fault(request, response, answer)` is set and returns true, it has written the
- * response itself; `answer` is the server's.
+ * response itself; `answer` is the server's. `fault` sees requests for the model, `faults[path]` those for other files.
  */
-class FaultyProxy {
+export class FaultyProxy {
   requests = []; // for the model: [method, range]
   fault = null;
+  faults = {};
+  counts = {}; // of requests, by path
+  log = []; // all requests: "METHOD /path"
+  isolated = true; // whether pages are cross-origin isolated, as the server's are
 
   constructor(upstream) {
     this.server = createServer((request, response) =>
@@ -89,33 +117,51 @@ class FaultyProxy {
   }
 
   async #forward(upstream, { method, url, headers }, response) {
+    this.counts[url] = (this.counts[url] ?? 0) + 1;
+    this.log.push(`${method} ${url}`);
     if (url === "/blank") {
       response.setHeader("content-type", "text/html");
+      if (this.isolated) for (const [name, value] of Object.entries(ISOLATION)) response.setHeader(name, value);
       response.end('<!doctype html><link rel="icon" href="data:," />');
       return;
     }
-    const isModel = url === "/model.apr";
+    const isModel = url.endsWith(".apr");
     if (isModel) this.requests.push([method, headers.range ?? null]);
     const range = headers.range ? { range: headers.range } : {};
     const answer = await fetch(new URL(url, upstream), { method, headers: range });
     const body = Buffer.from(await answer.arrayBuffer());
     const kept = ["content-type", "content-length", "content-range", "etag", "cache-control", "accept-ranges"];
+    if (this.isolated) kept.push(...Object.keys(ISOLATION));
     const forwarded = Object.fromEntries([...answer.headers].filter(([name]) => kept.includes(name)));
     const real = { status: answer.status, headers: forwarded, body };
-    if (isModel && this.fault && (await this.fault({ method, range: headers.range }, response, real))) return;
+    const fault = isModel ? this.fault : this.faults[url];
+    if (fault && (await fault({ method, range: headers.range }, response, real))) return;
     response.writeHead(answer.status, forwarded);
     response.end(body);
   }
 }
 
+/** Run a script in the worker before its own. */
+export function inWorker(proxy, script) {
+  proxy.faults["/worker.js"] = (_, response, { status, headers, body }) => {
+    delete headers["content-length"];
+    response.writeHead(status, headers).end(`${script}\n${body}`);
+    return true;
+  };
+}
+
+/** Let the worker see no JavaScript Promise Integration. */
+export const withoutPromiseIntegration = (proxy) =>
+  inWorker(proxy, "delete WebAssembly.Suspending; delete WebAssembly.promising;");
+
 /**
- * Start the server, the proxy and Chromium for a file of tests. `page()` opens a page with a new profile, whose errors
- * are added to `errors`; `end()` closes everything.
+ * Start the server (with more arguments), the proxy and Chromium for a file of tests. `page()` opens a page with a new
+ * profile, whose errors are added to `errors`; `end()` closes everything.
  */
-export async function start() {
-  const { child, url } = await serve();
+export async function start(more = []) {
+  const { child, url } = await serve(more);
   const proxy = await new FaultyProxy(url).open();
-  const browser = await chromium.launch({ executablePath: BROWSER_CHROMIUM, args: ARGUMENTS });
+  const browser = await chromium.launch({ executablePath: which("chromium"), args: ARGUMENTS });
   const errors = [];
   return {
     proxy,
@@ -144,6 +190,9 @@ export const waitForStatus = (page, { source }) =>
   page.waitForFunction((text) => new RegExp(text).test(document.getElementById("status").textContent), source, {
     timeout: SLOW,
   });
+
+/** Return the text that the page shows. */
+export const shownText = async (page) => (await page.locator("#segments .text").allTextContents()).join(" ");
 
 /** Return a WAV file of 16-bit mono samples. */
 export function wav(samples, rate = 16000) {

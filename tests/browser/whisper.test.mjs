@@ -37,9 +37,9 @@ async function prepare(page) {
     const { Whisper } = await import("/whisper.js");
     window.load = async (options) => {
       window.loaded = 0;
-      const onProgress = ({ stage, loaded }) => stage === "model" && (window.loaded = loaded);
+      const onDownload = ({ loaded }) => (window.loaded = loaded);
       try {
-        window.whisper = await Whisper.load({ onProgress, ...options });
+        window.whisper = await Whisper.load({ onDownload, ...options });
         return null;
       } catch ({ name, message }) {
         return { name, message };
@@ -90,15 +90,19 @@ test("the class transcribes, and reports errors, in another page", async () => {
     const result = await whisper.transcribe(file, { language: "de", onSegment, wordTimestamps: true });
     const { decodeAudio } = await import("/whisper.js");
     const samples = await decodeAudio(file);
+    const given = samples.slice();
+    await whisper.transcribe(given, { transfer: true });
     const again = await Promise.all([whisper.transcribe(samples), whisper.transcribe(samples), whisper.write("txt")]);
     const { multilingual } = whisper;
-    return { result, segments, again: again.map((r) => r.text ?? r), length: samples.length, multilingual };
+    const lengths = [samples.length, given.length];
+    return { result, segments, again: again.map((r) => r.text ?? r), lengths, multilingual };
   }, base64("de.wav"));
   assert.equal(answer.result.text, truth["de.wav"].text);
   assert.equal(answer.segments.join(""), truth["de.wav"].text);
   assert.equal(answer.result.segments[0].words.map(({ word }) => word).join(""), answer.result.segments[0].text);
   assert.deepEqual(answer.again, [truth["de.wav"].text, truth["de.wav"].text, truth["de.wav"].txt]);
-  assert.ok(answer.length > 16000 && answer.multilingual);
+  assert.ok(answer.lengths[0] > 16000 && answer.multilingual);
+  assert.equal(answer.lengths[1], 0); // transferred
 
   for (const [options, name, words] of [
     [{ language: "Klingon" }, "OptionError", /Klingon/],
@@ -119,7 +123,7 @@ test("the class transcribes, and reports errors, in another page", async () => {
 test("close() frees the memory, and the next transcription loads the model from the cache", async () => {
   const page = await openBlank();
   assert.equal(await load(page), null);
-  assert.equal(page.workers().length, 1);
+  assert.equal(page.workers().length, await page.evaluate(() => window.whisper.threads));
   const before = await resident();
   setup.proxy.requests.length = 0;
   await page.evaluate(() => window.whisper.close());
@@ -136,8 +140,8 @@ async function resident() {
   const { processInfo } = await session.send("SystemInfo.getProcessInfo");
   await session.detach();
   const sizes = processInfo.filter(({ type }) => type === "renderer").map(({ id }) => {
-    const [, kilobytes] = /^RssAnon:\s+(\d+)/m.exec(readFileSync(`/proc/${id}/status`, "utf-8"));
-    return 1024 * Number(kilobytes);
+    const found = readFileSync(`/proc/${id}/status`, "utf-8").matchAll(/^Rss(?:Anon|Shmem):\s+(\d+)/gm);
+    return [...found].reduce((sum, [, kilobytes]) => sum + 1024 * Number(kilobytes), 0);
   });
   return sizes.reduce((sum, size) => sum + size, 0);
 }
@@ -151,8 +155,7 @@ test("loading can be cancelled", async () => {
   };
   const error = await page.evaluate(() => {
     const controller = new AbortController();
-    const onProgress = ({ stage }) => stage === "model" && controller.abort();
-    return window.load({ signal: controller.signal, onProgress });
+    return window.load({ signal: controller.signal, onDownload: () => controller.abort() });
   });
   assert.equal(error.name, "AbortError");
   await until(() => page.workers().length === 0);
@@ -186,7 +189,7 @@ test("a transcription can be cancelled by its signal", async () => {
 
 test("an int8 model gives the text of Python", async () => {
   const path = convert("int8");
-  const [file, expected] = [readFileSync(path), nativeWith(path, "de.wav", "en.wav")];
+  const [file, expected] = [readFileSync(path), nativeWith(path, {}, "de.wav", "en.wav")];
   assert.ok(file.subarray(0, 1 << 16).includes("int8"));
   setup.proxy.fault = ({ method }, response) => {
     response.writeHead(200, { "content-length": file.length, etag: '"int8"' });

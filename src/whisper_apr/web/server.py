@@ -15,6 +15,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,23 @@ TIME_LIMIT = 30.0  # seconds for receiving a request, and for sending each piece
 MAX_CONNECTIONS = 64  # each has a thread; a browser opens six
 PIECE = 256 << 10  # bytes of a file that are read and sent at once
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-PAGE_FILES = ("index.html", "page.js", "style.css", "whisper.js", "worker.js", "download.js")
 CONTENT_TYPES = {
     ".js": "text/javascript",
     ".mjs": "text/javascript",
     ".wasm": "application/wasm",
     ".json": "application/json",
+    ".apr": "application/octet-stream",  # systems know the suffix as that of another format
+    ".webmanifest": "application/manifest+json",
+    ".svg": "image/svg+xml",
 }
+# With these, the page is cross-origin isolated and may share memory between threads. What it loads from another origin
+# must be requested with CORS, as modules and `fetch` are.
+ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
 # RFC 3986's authority without user information: a name, an IPv4 address or an IPv6 address in brackets, and a port
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-_~%!$&'()*+,;=]*)(?::([0-9]*))?")
 _RANGE = re.compile(r"([0-9]*)-([0-9]*)")
+_ETAG = re.compile(r'(?:W/)?("[^"]*")')
 _MAX_DIGITS = 18  # a longer number is larger than any file
 
 
@@ -123,6 +130,16 @@ def _parse_byte_range(spec: str, size: int) -> tuple[int, int] | None:
     return (begin, min(end, size)) if begin < min(end, size) else None
 
 
+def _hash(digest: Any) -> str:
+    """Return a digest as an ETag."""
+    return f'"{digest.hexdigest()[:32]}"'
+
+
+def _has_etag(header: str, etag: str) -> bool:
+    """Return whether an If-None-Match header has an ETag, compared weakly (RFC 9110, section 13.1.2), or is `*`."""
+    return header.strip() == "*" or etag in _ETAG.findall(header)
+
+
 class Server(ThreadingHTTPServer):
     """An HTTP server for a fixed set of files, on 127.0.0.1 only. Raises OSError if the port is in use."""
 
@@ -133,7 +150,7 @@ class Server(ThreadingHTTPServer):
         self,
         port: int,
         paths: Mapping[str, Path],
-        settings: Mapping[str, str],
+        settings: Mapping[str, Any],
         *,
         time_limit: float = TIME_LIMIT,
         max_connections: int = MAX_CONNECTIONS,
@@ -143,14 +160,13 @@ class Server(ThreadingHTTPServer):
         Args:
             port: The port; 0 is any free one.
             paths: Files to serve besides the page's own, by name.
-            settings: Options of `Whisper.load` for the page, served as settings.json.
+            settings: Options of `Whisper.load` for the page, and the models to choose from, served as settings.json.
             time_limit: Seconds for receiving a request, counted from the opening of the connection or from the previous
                 response, and for sending each piece of a response.
             max_connections: Number of connections served at once; further ones are answered with status 503.
         """
         super().__init__((HOST, port), _Handler)
-        page = files("whisper_apr").joinpath("web", "static")
-        self.in_memory = {name: page.joinpath(name).read_bytes() for name in PAGE_FILES}
+        self.in_memory = read_page(files("whisper_apr").joinpath("web", "static"))
         self.in_memory["settings.json"] = json.dumps(dict(settings)).encode()
         self.paths = dict(paths)
         self.time_limit = time_limit
@@ -166,7 +182,7 @@ class Server(ThreadingHTTPServer):
         about = os.fstat(file.fileno())
         state = about.st_ino, about.st_mtime_ns, about.st_size
         if state not in self._etags:
-            self._etags[state] = f'"{hashlib.file_digest(file, "sha256").hexdigest()[:32]}"'
+            self._etags[state] = _hash(hashlib.file_digest(file, "sha256"))
             file.seek(0)
         return self._etags[state]
 
@@ -245,7 +261,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.FORBIDDEN)
         elif name in self.server.in_memory:
             data = self.server.in_memory[name]
-            self._send_headers(HTTPStatus.OK, name, len(data))
+            etag = _hash(hashlib.sha256(data))
+            if self._is_cached(etag):
+                self._send_not_modified(etag)
+                return
+            self._send_headers(HTTPStatus.OK, name, len(data), ETag=etag)
             if with_body:
                 self.wfile.write(data)
         elif name in self.server.paths:
@@ -275,8 +295,21 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_headers(self, status: HTTPStatus, name: str, length: int, **more: str) -> None:
         self.send_response(status)
         headers = {"Content-Type": _content_type(name), "Content-Length": str(length), "Cache-Control": "no-cache"}
-        for key, value in (headers | {key.replace("_", "-"): value for key, value in more.items()}).items():
+        for key, value in (headers | ISOLATION | {key.replace("_", "-"): value for key, value in more.items()}).items():
             self.send_header(key, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+
+    def _is_cached(self, etag: str) -> bool:
+        """Return whether the client has this version of a file, so that it need not be sent."""
+        return _has_etag(", ".join(self.headers.get_all("If-None-Match", [])), etag)
+
+    def _send_not_modified(self, etag: str) -> None:
+        """Tell the client to use its copy. Browsers then use the WebAssembly that they have compiled from it, too."""
+        self.send_response(HTTPStatus.NOT_MODIFIED)
+        self.send_header("ETag", etag)
+        self.send_header("Cache-Control", "no-cache")
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
@@ -297,6 +330,9 @@ class _Handler(BaseHTTPRequestHandler):
                 etag = self.server.etag(file)
             except OSError:
                 self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
+                return
+            if self._is_cached(etag):
+                self._send_not_modified(etag)
                 return
             # RFC 9110, sections 13.1.5 and 14.2: Range applies to GET only, and only if the version is that of If-Range
             has_range = with_body and self.headers.get("If-Range", etag) == etag
@@ -332,6 +368,18 @@ class _Handler(BaseHTTPRequestHandler):
 def _open_nonblocking(path: str, flags: int) -> int:
     """Open a file; if it is a FIFO, do not wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_page(folder: Traversable, prefix: str = "") -> dict[str, bytes]:
+    """Return the files of a folder and its subfolders, by their paths in it. TypeScript's declarations are left out."""
+    found: dict[str, bytes] = {}
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        name = prefix + entry.name
+        if entry.is_dir():
+            found |= read_page(entry, f"{name}/")
+        elif not name.endswith(".d.ts"):
+            found[name] = entry.read_bytes()
+    return found
 
 
 def files_in_folder(prefix: str, folder: Path) -> dict[str, Path]:

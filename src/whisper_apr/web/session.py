@@ -1,27 +1,39 @@
 """The Python side of the browser's worker (static/worker.js): a model that is downloaded in pieces, and its results.
 
 The worker puts a piece of the model's file into `Session.buffer` and calls `feed`, until the file is complete; then it
-calls `open` once, and `transcribe` and `write` as often as it likes.
+calls `open` once, and `transcribe` and `write` as often as it likes. Live audio is transcribed by `start_live`, then
+`push_live` with each piece of it, then `finish_live`.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..errors import WhisperAprError
 from ..formats.apr import AprStream
+from ..inference.live import LiveText, LiveTranscriber
 from ..inference.results import Segment, Transcription
 from ..output import write
 from ..recognizer import Recognizer
 from ..tokenizer import LANGUAGES
 
 PIECE = 64 << 10  # most bytes of the model's file that the worker feeds at a time
+_FLOATS = frozenset(
+    {"start", "end", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob", "probability"}
+)
 
 
 class Cancelled(WhisperAprError):
     """The page cancelled the transcription."""
+
+
+def _with_floats(value: Any) -> Any:
+    """Return nested dictionaries and lists with floats in the fields that hold them: JavaScript's 1.0 arrives as 1."""
+    if isinstance(value, Mapping):
+        return {key: float(v) if key in _FLOATS and isinstance(v, int) else _with_floats(v) for key, v in value.items()}
+    return [_with_floats(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 class Session:
@@ -41,6 +53,8 @@ class Session:
         self._stream = AprStream(source)
         self._model: Recognizer | None = None
         self._result: Transcription | None = None
+        self._live: LiveTranscriber | None = None
+        self._is_cancelled: Callable[[], bool] = lambda: False  # of the current call
 
     def feed(self, n: int) -> None:
         """Read the next `n` bytes of the model's file from the start of `buffer`. Raises FormatError if damaged."""
@@ -58,7 +72,7 @@ class Session:
         self._stream.finish()
         self._model = Recognizer(self._stream.checkpoint)
         _ = self._model.decoder  # built now, so that the first transcription does not wait for it
-        languages = list(LANGUAGES.items())[: self._model.num_languages] if self._model.is_multilingual else []
+        languages = [(code, LANGUAGES[code]) for code in self._model.languages] if self._model.is_multilingual else []
         return {"multilingual": self._model.is_multilingual, "languages": languages}
 
     def transcribe(
@@ -87,40 +101,93 @@ class Session:
             AudioError: The samples are not finite numbers.
             WhisperAprError: No model is open.
         """
-        if self._model is None:
-            raise WhisperAprError("no model is open; load one first")
-
-        def check_cancelled() -> None:
-            if is_cancelled():
-                raise Cancelled("the transcription was cancelled")
+        model = self._opened()
+        self._is_cancelled = is_cancelled
 
         def segment_done(segment: Segment) -> None:
             on_segment(segment.to_dict())
 
-        self._result = self._model.transcribe(
+        self._result = model.transcribe(
             np.asarray(samples, np.float32),
             on_segment=segment_done,
             on_progress=lambda progress: on_progress(progress.done, progress.total),
-            check_cancelled=check_cancelled,
+            check_cancelled=self._check_cancelled,
             **options,
         )
         return self._result.to_dict()
 
-    def write(self, format: str) -> str:
-        """Return the last transcription as the text of a file.
+    def start_live(self, options: dict[str, Any]) -> None:
+        """Prepare to transcribe live audio; what was started before is forgotten.
+
+        Args:
+            options: Options of `whisper_apr.LiveTranscriber`.
+
+        Raises:
+            OptionError: An option is unknown or has a value that is not allowed.
+            WhisperAprError: No model is open.
+        """
+        self._live = LiveTranscriber(self._opened(), check_cancelled=self._check_cancelled, **options)
+
+    def push_live(self, samples: Any, is_cancelled: Callable[[], bool]) -> dict[str, Any]:
+        """Take the next samples of live audio.
+
+        Args:
+            samples: Mono samples `(n,)` at the rate that `start_live` was given.
+            is_cancelled: Called before each token; if it returns True, this call ends.
+
+        Returns:
+            `settled` and `tentative`, lists of words as dictionaries. See `whisper_apr.LiveText`.
+
+        Raises:
+            Cancelled: `is_cancelled` returned True.
+            AudioError: The samples are not finite numbers.
+            WhisperAprError: Nothing was started.
+        """
+        self._is_cancelled = is_cancelled
+        return _live_words(self._started().push(np.asarray(samples, np.float32)))
+
+    def finish_live(self, is_cancelled: Callable[[], bool]) -> dict[str, Any]:
+        """Return the remaining words of live audio, as `push_live` does. Nothing may be pushed afterwards."""
+        self._is_cancelled = is_cancelled
+        live, self._live = self._started(), None
+        return _live_words(live.finish())
+
+    def _opened(self) -> Recognizer:
+        if self._model is None:
+            raise WhisperAprError("no model is open; load one first")
+        return self._model
+
+    def _started(self) -> LiveTranscriber:
+        if self._live is None:
+            raise WhisperAprError("no live transcription was started; call start_live first")
+        return self._live
+
+    def _check_cancelled(self) -> None:
+        if self._is_cancelled():
+            raise Cancelled("the transcription was cancelled")
+
+    def write(self, format: str, transcription: Mapping[str, Any] | None = None) -> str:
+        """Return a transcription as the text of a file.
 
         Args:
             format: txt, srt, vtt, tsv, json, csv, lrc, md or ass.
+            transcription: A dictionary as `transcribe` returns it, perhaps with corrections; None for the last
+                transcription.
 
         Returns:
             The text.
 
         Raises:
-            OptionError: The format is unknown.
+            OptionError: The format is unknown, or the transcription lacks a field that it needs.
             WhisperAprError: Nothing was transcribed yet.
         """
-        if self._result is None:
+        result = self._result if transcription is None else _with_floats(transcription)
+        if result is None:
             raise WhisperAprError("nothing has been transcribed yet; transcribe a recording first")
         file = io.StringIO()
-        write(self._result, format, file)
+        write(result, format, file)
         return file.getvalue()
+
+
+def _live_words(text: LiveText) -> dict[str, Any]:
+    return {name: [word.to_dict() for word in getattr(text, name)] for name in ("settled", "tentative")}

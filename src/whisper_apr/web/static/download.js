@@ -7,7 +7,30 @@ const PIECE = 64 << 10; // bytes read at a time
 const RETRIES = 5; // consecutive ones without a byte received
 const FIRST_PAUSE = 300; // milliseconds before the first retry; doubled before each further one
 
+export const TIMEOUT = 60_000; // milliseconds without a byte received, after which a transfer is given up
+
 const partURL = (url, i) => `${url}${url.includes("?") ? "&" : "?"}apr-part=${i}`;
+
+/** Aborts its `signal` if `alive`, which starts it, is not called again for `timeout` milliseconds. */
+export class Watchdog {
+  #controller = new AbortController();
+  #timer;
+
+  constructor(timeout) {
+    this.timeout = timeout;
+    this.signal = this.#controller.signal;
+  }
+
+  alive() {
+    clearTimeout(this.#timer);
+    const error = new Error(`nothing was received for ${this.timeout / 1000} s`);
+    this.#timer = setTimeout(() => this.#controller.abort(error), this.timeout);
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+  }
+}
 
 async function openCache() {
   try {
@@ -23,41 +46,59 @@ export async function forget(url) {
   for (let i = 0; cache && (await cache.delete(partURL(url, i))); i++);
 }
 
-/** Return the cached responses in order, and the file's size and ETag (`total`, `tag`) at the time, or null. */
+/** Return the bytes of the file that are in the cache, and whether they are the whole file. */
+export async function findStored(url) {
+  const { parts, isComplete } = await readCache(await openCache(), url);
+  const last = await parts.at(-1)?.blob();
+  return { bytes: last ? (parts.length - 1) * PART + last.size : 0, isComplete };
+}
+
+/**
+ * Return the cached responses in order, what is known about the file (as `describe` returns it), and whether all of it
+ * is there. Without a cached part, `known` is null.
+ */
 async function readCache(cache, url) {
   const parts = [];
   let known = null;
-  for (let response; cache && (response = await cache.match(partURL(url, parts.length))); ) {
-    const about = JSON.parse(response.headers.get("x-apr"));
+  let isComplete = false;
+  for (let response; cache && !isComplete && (response = await cache.match(partURL(url, parts.length))); ) {
+    const { isLast, ...about } = JSON.parse(response.headers.get("x-apr"));
     if (known && about.tag !== known.tag) break;
     known = about;
+    isComplete = isLast ?? false;
     parts.push(response);
   }
-  return { parts, known };
+  return { parts, known, isComplete };
 }
 
-// Collects pieces into parts of PART bytes, and stores each complete part in the cache.
+// Collects pieces into parts of PART bytes, and stores each in the cache.
 class CacheWriter {
   constructor(cache, url, about, first) {
     Object.assign(this, { cache, url, about, index: first, filled: 0, part: null });
-    if (!about.tag) this.cache = null; // without an ETag, changes of the file could not be detected later
+    if (!about.tag) this.cache = null; // changes of the file could not be detected later
   }
 
   async add(piece) {
     for (let rest = piece; this.cache && rest.length; ) {
-      this.part ??= new Uint8Array(Math.min(PART, this.about.total - this.index * PART));
-      const some = rest.subarray(0, this.part.length - this.filled);
+      if (this.filled === PART) await this.#put(false);
+      this.part ??= new Uint8Array(PART);
+      const some = rest.subarray(0, PART - this.filled);
       this.part.set(some, this.filled);
       this.filled += some.length;
       rest = rest.subarray(some.length);
-      if (this.filled === this.part.length) await this.#put();
     }
   }
 
-  async #put() {
-    const headers = { "x-apr": JSON.stringify(this.about) };
+  /** Store the last part. */
+  async finish() {
+    if (this.cache) await this.#put(true);
+  }
+
+  async #put(isLast) {
+    const headers = { "x-apr": JSON.stringify({ ...this.about, isLast }) };
+    const body = (this.part ?? new Uint8Array(0)).subarray(0, this.filled);
     try {
-      await this.cache.put(partURL(this.url, this.index), new Response(this.part, { headers }));
+      await this.cache.put(partURL(this.url, this.index), new Response(body, { headers }));
     } catch {
       this.cache = null; // the storage is full: continue without a cache
     }
@@ -88,19 +129,28 @@ async function* readPieces(body) {
   }
 }
 
-// The size and the strong ETag of the file that a response is about; null for no or a weak ETag.
-function describe(response) {
-  const range = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
-  const total = Number(range ? range[1] : response.headers.get("content-length"));
-  const tag = response.headers.get("etag") ?? response.headers.get("last-modified");
-  return { total, tag: tag?.startsWith("W/") ? null : tag };
+/**
+ * Describe the file that a response is about: `tag`, its ETag or else the time of its last change, or null; `length`,
+ * its size as transferred, or null; `isEncoded`, whether that is the size of a compressed form; `total`, its size, or
+ * null if that is unknown.
+ */
+export function describe({ headers }) {
+  const range = /\/(\d+)$/.exec(headers.get("content-range") ?? "");
+  const length = Number(range ? range[1] : headers.get("content-length")) || null;
+  // The strong and the weak ETag are treated alike: a file with other bytes is noticed, because its blocks are checked.
+  const tag = headers.get("etag")?.replace(/^W\//, "") ?? headers.get("last-modified");
+  const isEncoded = !["identity", null].includes(headers.get("content-encoding"));
+  return { tag, length, isEncoded, total: isEncoded ? null : length };
 }
 
+export const isSame = (a, b) => a.tag === b.tag && (a.length === b.length || a.length === null || b.length === null);
+
 /** Return whether the server has a different file now. If it cannot be reached, the cached one is used. */
-async function isStale(url, known, signal) {
+async function isStale(url, known, signal, timeout) {
+  const limited = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
   try {
-    const response = await fetch(url, { method: "HEAD", signal, cache: "no-store" });
-    return response.ok && describe(response).tag !== known.tag;
+    const response = await fetch(url, { method: "HEAD", signal: limited, cache: "no-store" });
+    return response.ok && !isSame(describe(response), known);
   } catch (error) {
     if (signal.aborted) throw error;
     return false;
@@ -127,16 +177,17 @@ function pause(milliseconds, signal) {
 }
 
 /**
- * Call `start(total)` with the file's size, then `write(piece)` with every piece in order. If the file on the server
- * changes in the meantime, `start` is called again, and the pieces begin anew. Errors of `start` and `write` end the
- * download.
+ * Call `start(total)` with the file's size, or null if it is unknown, then `write(piece)` with every piece in order. If
+ * the file on the server changes in the meantime, or a transfer cannot be resumed, `start` is called again, and the
+ * pieces begin anew. Errors of `start` and `write` end the download. A transfer from which nothing is received for
+ * `timeout` milliseconds counts as interrupted.
  */
-export async function download(url, { start, write, signal }) {
+export async function download(url, { start, write, signal, timeout = TIMEOUT }) {
   const cache = await openCache();
-  let { parts, known } = await readCache(cache, url);
-  if (known && (await isStale(url, known, signal))) {
+  let { parts, known, isComplete } = await readCache(cache, url);
+  if (known && ((known.isEncoded && !isComplete) || (await isStale(url, known, signal, timeout)))) {
     await forget(url);
-    [parts, known] = [[], null];
+    [parts, known, isComplete] = [[], null, false];
   }
   let at = 0;
   const accept = async (piece) => {
@@ -148,14 +199,19 @@ export async function download(url, { start, write, signal }) {
   let cacheWriter = known && new CacheWriter(cache, url, known, parts.length);
 
   let changes = 0;
-  for (let failures = 0; !known || at < known.total; ) {
+  for (let failures = 0; !isComplete; ) {
     const before = at;
     let isCallback = false; // whether an error comes from `start` or `write`
+    const watchdog = new Watchdog(timeout);
+    watchdog.alive();
     try {
-      // no If-Range, which would need permission (CORS) from a server on another origin; the ETag is compared below
-      const response = await fetch(url, { headers: at ? { Range: `bytes=${at}-` } : {}, signal, cache: "no-store" });
+      // A compressed transfer cannot be resumed: a range would count compressed bytes. No If-Range, which would need
+      // permission (CORS) from a server on another origin; the ETag is compared below.
+      const headers = at && !known.isEncoded ? { Range: `bytes=${at}-` } : {};
+      const limited = AbortSignal.any([signal, watchdog.signal]);
+      const response = await fetch(url, { headers, signal: limited, cache: "no-store" });
       const now = describe(response);
-      if (at && (response.status === 416 || (response.ok && now.tag !== known.tag))) {
+      if (at && (response.status === 416 || (response.ok && !isSame(now, known)))) {
         await response.body?.cancel();
         await forget(url);
         [at, known] = [0, null];
@@ -164,7 +220,6 @@ export async function download(url, { start, write, signal }) {
       }
       checkStatus(url, response);
       if (!known || response.status !== 206) {
-        if (!now.total) throw permanent(`${url}: the server sends no Content-Length, which is needed`);
         [at, known] = [0, now];
         cacheWriter = new CacheWriter(cache, url, known, 0);
         isCallback = true;
@@ -172,17 +227,27 @@ export async function download(url, { start, write, signal }) {
         isCallback = false;
       }
       for await (const piece of readPieces(response.body)) {
+        watchdog.alive();
+        // a server on another origin may hide that it compresses; the length is then that of the compressed form
+        if (known.total !== null && at + piece.length > known.total) {
+          Object.assign(known, { isEncoded: true, total: null });
+        }
         await cacheWriter.add(piece);
         isCallback = true;
         await accept(piece);
         isCallback = false;
       }
       if (at < known.total) throw new Error(`the connection ended after ${at} of ${known.total} bytes`);
-    } catch (error) {
+      await cacheWriter.finish();
+      isComplete = true;
+    } catch (caught) {
+      const error = watchdog.signal.aborted && !isCallback ? watchdog.signal.reason : caught;
       if (isCallback || error.isPermanent || signal.aborted) throw error;
       failures = at > before ? 1 : failures + 1;
       if (failures > RETRIES) throw new Error(`${url}: the model could not be downloaded (${error.message})`);
       await pause(FIRST_PAUSE * 2 ** (failures - 1), signal);
+    } finally {
+      watchdog.stop();
     }
   }
 }

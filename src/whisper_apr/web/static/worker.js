@@ -1,6 +1,9 @@
 // The web worker behind whisper.js: it runs Python with Pyodide, and has one model and one transcription at a time.
 
 import { download, forget } from "./download.js";
+import { BACKEND, hasRelaxedSimd } from "./relaxed_simd.js";
+import { startPython } from "./startup.js";
+import { countThreads, shareMemory, startThreads } from "./threads.js";
 
 const BASE_MEMORY = 300e6; // bytes: Pyodide, NumPy, and the activations of one window in a small model
 const IOS_LIMIT = 1e9; // bytes, at which Safari on iOS ends a page, approximately
@@ -8,8 +11,13 @@ const WASM_LIMIT = 3.8e9; // bytes; WebAssembly's 32-bit addresses reach 4 GiB
 const PAUSE = 40; // milliseconds between two checks for messages, such as "cancel"
 
 let python, session;
+let kept; // a promise that Python's snapshot is stored
+let unshare; // ends the sharing of memory
+let threadWorkers = [];
 let controller; // AbortController of the download
 let cancelled = false;
+let lastCheck = 0; // time at which messages were last handled
+let canPause; // whether Python can wait for a promise, so that messages arrive between two tokens
 
 const post = (message) => self.postMessage(message);
 
@@ -28,18 +36,6 @@ function checkSize(total) {
     `the model of ${megabytes(total)} needs about ${megabytes(needed)} of memory, but a page in this browser can ` +
       `use only ${megabytes(memoryLimit())}; choose a smaller model, or convert it to int8`,
   );
-}
-
-// Load Pyodide, NumPy and whisper_apr.
-async function boot({ pyodide, numpy, wheel }) {
-  const { loadPyodide } = await import(new URL("pyodide.mjs", pyodide).href);
-  python = await loadPyodide({ indexURL: pyodide });
-  for (const [name, place] of [["numpy", numpy ?? "numpy"], ["whisper_apr", wheel]]) {
-    await python.loadPackage(place, { checkIntegrity: false, messageCallback() {}, errorCallback() {} });
-    if (!Object.keys(python.loadedPackages).some((found) => found.replaceAll("-", "_") === name)) {
-      throw new Error(`Pyodide could not load ${name} from ${place}`);
-    }
-  }
 }
 
 // ---- model ---------------------------------------------------------------------------------------------------------
@@ -64,20 +60,21 @@ function feed(piece) {
   try {
     session.feed(piece.length);
   } catch (error) {
-    throw Object.assign(error, { isDamaged: true });
+    throw Object.assign(error, { isDamaged: error.type === "FormatError" }); // not if the memory is full
   }
 }
 
-// Download the model, and give each piece to Python as it arrives.
-async function fetchModel(url) {
+// Download the model, give each piece to Python as it arrives, and open it. Returns what `Session.open` returns.
+async function loadModel(url, timeout) {
   controller = new AbortController();
-  let total = 0;
+  let total = null;
   let loaded = 0;
-  const run = () =>
-    download(url, {
+  const run = async () => {
+    await download(url, {
       signal: controller.signal,
+      timeout,
       start(size) {
-        checkSize(size);
+        checkSize(size ?? 0);
         total = size;
         loaded = 0;
         newSession(url);
@@ -85,16 +82,26 @@ async function fetchModel(url) {
       write(piece) {
         feed(piece);
         loaded += piece.length;
-        post({ type: "progress", stage: "model", loaded, total });
+        if (total === null || loaded > total) {
+          total = null; // unknown, because the server compresses the file
+          checkSize(loaded);
+        }
+        post({ type: "download", loaded, total });
       },
     });
+    try {
+      return consume(session.open());
+    } catch (error) {
+      throw Object.assign(error, { isDamaged: error.type === "FormatError" });
+    }
+  };
   try {
-    await run();
+    return await run();
   } catch (error) {
     if (!error.isDamaged) throw error;
     await forget(url);
     try {
-      await run(); // retry once without the cache: the transfer or the stored copy may be damaged
+      return await run(); // retry once without the cache: the transfer or the stored copy may be damaged
     } catch (again) {
       if (again.isDamaged) await forget(url);
       throw again;
@@ -102,12 +109,104 @@ async function fetchModel(url) {
   }
 }
 
-async function load({ url, pyodide, numpy, wheel }) {
-  post({ type: "progress", stage: "engine", loaded: 0, total: 1 });
-  await boot({ pyodide, numpy, wheel });
-  post({ type: "progress", stage: "engine", loaded: 1, total: 1 });
-  await fetchModel(url);
-  return { ...consume(session.open()), canPause: canPause() };
+const warn = (error) => console.warn(`whisper_apr uses one thread: ${error.message}`);
+
+// Start Python on a memory that can be shared by `n` threads, or if that fails on one of its own. Returns how many
+// threads can be used.
+async function start(places, n) {
+  const begin = () => startPython(places, (loaded) => post({ type: "startup", loaded }));
+  unshare = n > 1 ? shareMemory() : undefined;
+  let started;
+  try {
+    started = await begin();
+  } catch (error) {
+    if (!unshare || error.isTransfer) throw error;
+    warn(error);
+    unshare();
+    started = await begin();
+    n = 1;
+  }
+  python = started.python;
+  kept = started.keep(); // meanwhile
+  return n;
+}
+
+// Start the kernels' threads; return how many are used. The engine works without them, too.
+async function addThreads(n, timeout) {
+  if (n > 1) {
+    try {
+      threadWorkers = await startThreads(python, n, timeout);
+      return n;
+    } catch (error) {
+      warn(error);
+    }
+  }
+  return 1;
+}
+
+// Start Python and the kernels' threads, and load the model.
+async function begin(url, places, n) {
+  const threads = await addThreads(await start(places, n), places.timeout);
+  return { ...(await loadModel(url, places.timeout)), threads };
+}
+
+async function load({ url, pyodide, numpy, wheel, timeout, fast, threads }) {
+  const places = { pyodide, numpy, wheel, timeout, fast: fast && hasRelaxedSimd() };
+  const n = countThreads(threads);
+  let about;
+  try {
+    about = await begin(url, places, n);
+  } catch (error) {
+    if (n === 1 || error.type !== "MemoryError") throw error;
+    warn(new Error("there is not enough shared memory")); // of which there may be less than of a thread's own
+    for (const worker of threadWorkers) worker.terminate();
+    unshare();
+    session = undefined; // it was Python's that is given up
+    about = await begin(url, places, 1);
+  }
+  canPause = await findCanPause();
+  const backend = python.runPython("from whisper_apr import simd; simd.backend()");
+  return { ...about, canPause, fast: backend === BACKEND };
+}
+
+// ---- recordings ----------------------------------------------------------------------------------------------------
+
+let recording; // the whisper_apr.web.recording.DecodedRecording that is being converted
+
+const withSamples = ([samples, warnings]) => ({ samples, warnings });
+
+// Read a file whose samples need no decoder. Returns null for any other.
+function readPlain({ name, blob }) {
+  const module = python.pyimport("whisper_apr.web.recording");
+  const reader = new FileReaderSync();
+  const file = module.BlobFile(name, blob.size, (begin, end) => reader.readAsArrayBuffer(blob.slice(begin, end)));
+  try {
+    const found = module.read_blob(file);
+    return found ? withSamples(consume(found)) : null;
+  } finally {
+    file.destroy();
+    module.destroy();
+  }
+}
+
+function decodeStart({ name, rate }) {
+  recording?.destroy();
+  const module = python.pyimport("whisper_apr.web.recording");
+  recording = module.DecodedRecording(name, rate);
+  module.destroy();
+}
+
+function decodePush({ channels }) {
+  const arrays = python.toPy(channels);
+  recording.push(arrays);
+  arrays.destroy();
+}
+
+function decodeFinish() {
+  const found = withSamples(consume(recording.finish()));
+  recording.destroy();
+  recording = undefined;
+  return found;
 }
 
 // ---- transcription -------------------------------------------------------------------------------------------------
@@ -121,8 +220,17 @@ function consume(proxy) {
   return value;
 }
 
-// Whether Python can wait for a promise (JavaScript Promise Integration), so that messages arrive between two tokens.
-const canPause = () => python.runPython("from pyodide.ffi import can_run_sync; can_run_sync()");
+// Whether the browser has JavaScript Promise Integration. `can_run_sync` tells only about the call that it is made in.
+async function findCanPause() {
+  const canRunSync = python.pyimport("pyodide.ffi.can_run_sync");
+  try {
+    return await canRunSync.callPromising();
+  } catch {
+    return false;
+  } finally {
+    canRunSync.destroy();
+  }
+}
 
 // Return to the event loop once, so that messages that have arrived are handled.
 async function handleMessages() {
@@ -131,42 +239,56 @@ async function handleMessages() {
     channel.port1.onmessage = done;
     channel.port2.postMessage(null);
   });
+  lastCheck = performance.now();
 }
 
-// Transcribe, and post the segments and the progress.
-async function transcribe({ samples, options }) {
-  cancelled = false;
-  let lastCheck = performance.now();
-  const run = python.runPython(`
-from pyodide.ffi import can_run_sync, run_sync
+const isDue = () => canPause && performance.now() - lastCheck > PAUSE;
 
-def _run(session, samples, options, on_segment, on_progress, is_due, handle_messages, is_cancelled):
+// Call a method of the session whose last argument tells whether to cancel. Where Python cannot pause, no message
+// arrives until it is done.
+async function callSession(name, ...values) {
+  cancelled = false;
+  if (!canPause) await kept; // nothing else happens while Python runs, and to cancel is to start again
+  lastCheck = performance.now();
+  const method = session[name];
+  const run = python.runPython(`
+from pyodide.ffi import JsProxy, run_sync
+
+def _run(method, is_due, handle_messages, is_cancelled, *values):
     def check():
-        if is_due() and can_run_sync():
+        if is_due():
             run_sync(handle_messages())
         return is_cancelled()
 
-    return session.transcribe(samples.to_py(), options.to_py(), on_segment, on_progress, check)
+    return method(*(value.to_py() if isinstance(value, JsProxy) else value for value in values), check)
 
 _run
 `);
+  const all = [method, isDue, handleMessages, () => cancelled, ...values];
   try {
-    const result = await run.callPromising(
-      session,
-      samples,
-      options,
-      (segment) => post({ type: "segment", segment: toObject(segment) }),
-      (done, total) => post({ type: "progress", stage: "audio", loaded: done, total }),
-      () => performance.now() - lastCheck > PAUSE,
-      async () => {
-        await handleMessages();
-        lastCheck = performance.now();
-      },
-      () => cancelled,
-    );
-    return consume(result);
+    return consume(await (canPause ? run.callPromising(...all) : run(...all)));
   } finally {
     run.destroy();
+    method.destroy();
+  }
+}
+
+// Transcribe, and post the segments and the progress.
+const transcribe = ({ samples, options }) =>
+  callSession(
+    "transcribe",
+    samples,
+    options,
+    (segment) => post({ type: "segment", segment: toObject(segment) }),
+    (done, total) => post({ type: "transcription", done, total }),
+  );
+
+function liveStart({ options }) {
+  const given = python.toPy(options);
+  try {
+    session.start_live(given);
+  } finally {
+    given.destroy();
   }
 }
 
@@ -182,8 +304,15 @@ function describe(error) {
 
 const ACTIONS = {
   load,
+  readPlain,
+  decodeStart,
+  decodePush,
+  decodeFinish,
   transcribe,
-  write: ({ format }) => session.write(format),
+  liveStart,
+  livePush: ({ samples }) => callSession("push_live", samples),
+  liveFinish: () => callSession("finish_live"),
+  write: ({ format, transcription }) => session.write(format, transcription && python.toPy(transcription)),
 };
 
 self.onmessage = async ({ data: { id, type, ...rest } }) => {
@@ -193,7 +322,8 @@ self.onmessage = async ({ data: { id, type, ...rest } }) => {
     return;
   }
   try {
-    post({ type: "done", id, value: await ACTIONS[type](rest) });
+    const value = await ACTIONS[type](rest);
+    self.postMessage({ type: "done", id, value }, value?.samples ? [value.samples.buffer] : []);
   } catch (error) {
     post({ type: "failed", id, error: describe(error) });
   }
