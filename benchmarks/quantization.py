@@ -24,6 +24,7 @@ import numpy as np
 from whisper_apr import load_model
 from whisper_apr.bench.measure import machine_line, median_time, table, write_json
 from whisper_apr.bench.models import DIMENSIONS, random_checkpoint
+from whisper_apr.evaluation import count_edits
 from whisper_apr.formats.apr import write_apr
 from whisper_apr.recognizer import Recognizer
 
@@ -64,16 +65,6 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+", unicodedata.normalize("NFC", text.lower()))
 
 
-def edits(left: list[str], right: list[str]) -> int:
-    """Return the Levenshtein distance."""
-    row = list(range(len(right) + 1))
-    for i, a in enumerate(left, 1):
-        above, row[0] = row[0], i
-        for j, b in enumerate(right, 1):
-            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (a != b))
-    return row[-1]
-
-
 def word_errors(count: int, folder: Path | None) -> dict[str, object]:
     models = {kind: load_model("digits", compute_type=kind) for kind in TYPES}
     with tempfile.TemporaryDirectory() as made:
@@ -84,7 +75,7 @@ def word_errors(count: int, folder: Path | None) -> dict[str, object]:
             for kind, model in models.items():
                 found = words_of(model.transcribe(path, language=language, temperature=0.0).text)
                 plain = found if kind == "float32" else plain
-                errors[kind] += edits(words, found)
+                errors[kind] += count_edits(words, found).errors
                 changed[kind] += found != plain
     n_word = sum(len(words) for _, _, words in recordings)
     rates = {kind: 100 * count / n_word for kind, count in errors.items()}

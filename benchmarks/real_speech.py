@@ -11,6 +11,9 @@ rounds. Without `--against`, only this checkout is timed.
 
 Decoding is greedy, conditioned on the previous text and without temperature fallback (unless `--fallback` is given), so
 that both do the same work; the last column tells whether they found the same tokens.
+
+With `--batch-size N` this checkout decodes in batches. Without `--against`, it then takes turns with itself without
+batches, so that the ratio is that of the two.
 """
 
 import argparse
@@ -83,7 +86,7 @@ def measure(workers: list[Worker], rounds: int) -> dict[str, object]:
         in_turn([lambda worker=worker: worker.ask(None)["seconds"] for worker in workers], n) for n in range(rounds)
     ]
     times = list(zip(*turns, strict=True))
-    row: dict[str, object] = {"seconds": times[0], "words": answers[0]["words"]}
+    row: dict[str, object] = {"seconds": times[0], "words": "/".join(str(answer["words"]) for answer in answers)}
     if len(workers) > 1:
         ratio = Ratio.of(times[0], times[1])
         row |= {"other": times[1], "ratio": ratio.median, "lowest": ratio.lowest, "highest": ratio.highest}
@@ -102,6 +105,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="length of the speech (default: 600)")
     parser.add_argument("--fallback", action="store_true", help="with the default temperature fallback, and seed 0")
+    parser.add_argument("--batch-size", type=int, help="windows that this checkout decodes at once")
+    parser.add_argument("--vad-filter", action="store_true", help="leave out what is not speech")
     parser.add_argument("--within", type=float, help="fail if a median ratio is above this")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -114,14 +119,22 @@ def main() -> int:
 
     from whisper_apr.bench.measure import machine_line, table, write_json
 
-    decoding = {"seed": 0} if options.fallback else {"temperature": 0.0}
-    trees, rows = [HERE, *([options.against] if options.against else [])], []
+    decoding: dict[str, object] = {"seed": 0} if options.fallback else {"temperature": 0.0}
+    decoding |= {"vad_filter": True} if options.vad_filter else {}
+    batched = {"batch_size": options.batch_size} if options.batch_size else {}
+    others = [options.against] if options.against else [HERE] if batched else []
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "speech.wav")
         write_joined(Path(audio), file, options.seconds)
         for model, kind, threads in product(options.models, options.types, options.threads):
-            arguments = (str(model_folder(model)), kind, str(threads), json.dumps(decoding), str(file))
-            workers = [Worker(source_of(tree), __file__, "--worker", *arguments) for tree in trees]
+            workers = [
+                Worker(
+                    source_of(tree),
+                    *(__file__, "--worker", str(model_folder(model)), kind, str(threads), json.dumps(how), str(file)),
+                )
+                for tree, how in [(HERE, decoding | batched), *((tree, decoding) for tree in others)]
+            ]
             rows.append({"model": model, "type": kind, "threads": threads} | measure(workers, options.rounds))
             for worker in workers:
                 worker.close()

@@ -16,6 +16,7 @@ peers2.json is the file of peers.py on a second machine. browser.mjs and web_pee
 import argparse
 import json
 from pathlib import Path
+from textwrap import fill
 
 import charts
 from peers import ratios
@@ -66,9 +67,15 @@ def _read(folder: Path, name: str) -> dict | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
+def _paragraph(text: str) -> str:
+    """Break a paragraph into lines of at most 120 columns."""
+    return fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
 def _head(title: str, command: str, data: dict) -> str:
     about = ", ".join(f"{key} {value}" for key, value in data["machine"].items() if key not in ("backend", "threads"))
-    return f"## {title}\n\n{data['date']}; {about}.\n\n```console\n$ python benchmarks/{command}\n```\n"
+    measured = _paragraph(f"{data['date']}; {about}.")
+    return f"## {title}\n\n{measured}\n\n```console\n$ python benchmarks/{command}\n```\n"
 
 
 def _threads(count: int) -> str:
@@ -91,9 +98,9 @@ def peers(folder: Path) -> list[str]:
         parts.append(table(("engine", "type", *STAGES), body) + "\n")
         left_out = sorted({row["engine"] for row in rows} - {row["engine"] for row in chosen})
         if left_out:
-            parts.append(f"Not measured in these rounds: {', '.join(left_out)}.\n")
+            parts.append(_paragraph(f"Not measured in these rounds: {', '.join(left_out)}.") + "\n")
     if data["failed"]:
-        parts.append("Failed in this run:\n\n" + "\n".join(f"- {line}" for line in data["failed"]) + "\n")
+        parts.append("Failed in this run:\n\n" + "\n".join(_paragraph(f"- {line}") for line in data["failed"]) + "\n")
     return parts + batches(rows)
 
 
@@ -183,9 +190,12 @@ def browser(folder: Path) -> list[str]:
         window = ", ".join(f"{name} {time:.1f} ms" for name, time in data["window"].items())
         recording = data["recording"]
         parts.append(
-            f"In Chromium, one window with random weights of `tiny` takes: {window}.\n"
-            f"A recording of {recording['long']:.1f} s takes "
-            f"{min(recording['times']):.1f} s, after {recording['load']:.1f} s of loading from a local server.\n"
+            _paragraph(
+                f"In Chromium, one window with random weights of `tiny` takes: {window}. "
+                f"A recording of {recording['long']:.1f} s takes "
+                f"{min(recording['times']):.1f} s, after {recording['load']:.1f} s of loading from a local server."
+            )
+            + "\n"
         )
         parts.append(table(data["head"], products) + "\n")
     return parts

@@ -33,12 +33,13 @@ class OptionDocs(griffe.Extension):
         del func.parameters[variadic[0].name]
         entries[0][:] = [each for each in entries[0] if each.name.lstrip("*") != variadic[0].name]
         for name, parameter in inspect.signature(function).parameters.items():
-            if name == "self" or name in func.parameters:
+            if name not in options:
                 continue
             kind = re.sub(r"\b(?:[a-z_]+\.)+", "", inspect.formatannotation(parameter.annotation))
             value = "lambda: None" if callable(parameter.default) else repr(parameter.default)
             text = docs[name].removesuffix(f" Default: {value}.")
-            func.parameters.add(
-                griffe.Parameter(name, annotation=kind, kind=griffe.ParameterKind.keyword_only, default=value)
-            )
+            if name not in {each.name for each in func.parameters}:
+                func.parameters.add(
+                    griffe.Parameter(name, annotation=kind, kind=griffe.ParameterKind.keyword_only, default=value)
+                )
             entries[0].append(griffe.DocstringParameter(name, description=text, annotation=kind, value=value))

@@ -26,7 +26,7 @@ from .hub import available_models
 from .inference.decode import DecodingResult, decode
 from .inference.journal import Journal
 from .inference.language import detect_language
-from .inference.live import LiveOptions, LiveText, LiveTranscriber
+from .inference.live import LiveOptions, LiveText, LiveTranscriber, Utterance
 from .inference.options import DecodingOptions, TranscribeOptions
 from .inference.results import Progress, Segment, Transcription, Word
 from .inference.transcribe import transcribe
@@ -56,6 +56,7 @@ __all__ = [
     "TranscribeOptions",
     "Transcription",
     "TranscriptionInfo",
+    "Utterance",
     "VadOptions",
     "WhisperAprError",
     "WhisperModel",

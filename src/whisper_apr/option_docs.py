@@ -7,6 +7,7 @@ Type checkers and editors read the options from the TypedDict. At run time `insp
 import inspect
 import re
 from collections.abc import Callable
+from functools import cache
 from textwrap import fill
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -31,8 +32,22 @@ def documented(source: Callable[..., Any], sections: str = "Args|Attributes") ->
     return docs
 
 
+@cache  # several functions have the same options
+def _wrap(entry: str) -> str:
+    return fill(entry, 112, initial_indent=" " * 4, subsequent_indent=" " * 8)
+
+
+def _append_options(function: Callable[..., Any], parameters: list[inspect.Parameter], docs: dict[str, str]) -> None:
+    """Append a section of options, with their descriptions and defaults, to a function's docstring."""
+    entries = [f"{each.name}: {docs.get(each.name, '')} Default: {each.default!r}." for each in parameters]
+    wrapped = [_wrap(entry) for entry in entries]
+    function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *wrapped])
+
+
 def list_options(*sources: Callable[..., Any]) -> Callable[[Function], Function]:
     """Return a decorator that lists a function's options in its signature and its docstring.
+
+    A parameter of the function itself that its docstring does not describe is listed too.
 
     Args:
         sources: Dataclasses of options and functions with keyword arguments. The first that has an option provides its
@@ -56,9 +71,22 @@ def list_options(*sources: Callable[..., Any]) -> Callable[[Function], Function]
         ]
         function.__signature__ = signature.replace(parameters=[*own, *listed])  # type: ignore[attr-defined]
         if function.__doc__:
-            entries = [f"{each.name}: {docs.get(each.name, '')} Default: {each.default!r}." for each in listed]
-            wrapped = [fill(entry, 112, initial_indent=" " * 4, subsequent_indent=" " * 8) for entry in entries]
-            function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__), "", "Options:", *wrapped])
+            described = documented(function)
+            undescribed = [each for each in own if each.name in docs and each.name not in described]
+            _append_options(function, [*undescribed, *listed], docs)
+        return function
+
+    return decorate
+
+
+def described_by(source: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Return a decorator that appends descriptions of `source` for parameters that a function's docstring lacks."""
+
+    def decorate(function: Function) -> Function:
+        if function.__doc__:
+            own, docs = documented(function), documented(source)
+            parameters = inspect.signature(function).parameters.values()
+            _append_options(function, [each for each in parameters if each.name in docs.keys() - own.keys()], docs)
         return function
 
     return decorate

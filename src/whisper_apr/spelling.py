@@ -1,6 +1,5 @@
 """Suggest corrections for misspelled words."""
 
-import difflib
 from collections.abc import Iterable
 
 MAX_LENGTH = 100  # characters of a word that are compared; the time is proportional to the product of both lengths
@@ -16,6 +15,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Returns:
         `"; did you mean 'base'?"`, or `""` if no known word is similar.
     """
+    import difflib  # imported here, as only errors need it
+
     spellings = {each.lower(): each for each in known}
     close = difflib.get_close_matches(word.lower()[:MAX_LENGTH], spellings, n=1)
     return f"; did you mean {spellings[close[0]]!r}?" if close else ""

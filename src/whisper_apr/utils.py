@@ -28,14 +28,14 @@ def get_writer(output_format: str, output_dir: str | PathLike[str]) -> Callable[
     for an unknown field and OutputError if the file cannot be written.
 
     Args:
-        output_format: "txt", "vtt", "srt", "tsv", "json", "csv", "lrc", "md" or "ass"; "all" writes the first five.
+        output_format: "txt", "srt", "vtt", "tsv", "json", "csv", "lrc", "md" or "ass"; "all" writes the first five.
         output_dir: Directory of the files.
 
     Raises:
         OptionError: The format does not exist, or `output_dir` is not a path.
     """
     if not isinstance(output_format, str) or output_format not in (*FORMATS, ALL):
-        raise OptionError(f"unknown output format {output_format!r}; use one of {', '.join(FORMATS)} and {ALL}")
+        raise OptionError(f"unknown output format {shown(output_format)}; use one of {', '.join(FORMATS)} and {ALL}")
     directory = _path(output_dir, "output_dir")
 
     def write(

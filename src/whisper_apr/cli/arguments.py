@@ -78,6 +78,11 @@ def channel(text: str) -> int | str:
     return text if text in ("mix", "each") else int(text)
 
 
+def speakers(text: str) -> bool | int | str:
+    """Parse "auto", a number of speakers, or the path of a file of turns."""
+    return True if text == "auto" else int(text) if text.isdigit() else text
+
+
 def _at_least(low: int) -> Callable[[str], int]:
     def integer(text: str) -> int:  # argparse uses the name in error messages
         if not low <= (number := int(text)) <= MAX_WHOLE:
@@ -98,8 +103,13 @@ def add_model_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that choose a model and how it runs."""
+def add_model_options(parser: argparse.ArgumentParser, *, several_types: bool = False) -> None:
+    """Add the flags that choose a model and how it runs.
+
+    Args:
+        parser: The parser of a subcommand.
+        several_types: Whether `--compute-type` takes several types, separated by commas.
+    """
     option(
         parser,
         "model",
@@ -108,12 +118,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help=f"name or path of a model; digits is included in the package (default: {DEFAULT_MODEL})",
     )
     add_model_dir(parser)
+    types = "types of the weights, separated by commas" if several_types else "type of the weights"
     option(
         parser,
         "compute-type",
-        metavar="TYPE",
-        default="default",
-        help="type of the weights: float32, float16, int8 or int4 (default: as in the model's file)",
+        type=comma_separated if several_types else str,
+        metavar="TYPES" if several_types else "TYPE",
+        default=["default"] if several_types else "default",
+        help=f"{types}: float32, float16, int8 or int4 (default: as in the model's file)",
     )
     # 0 is openai-whisper's default; it means one per CPU
     option(
@@ -133,6 +145,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def model_from_args(args: argparse.Namespace) -> Recognizer:
     """Load the model that the flags name, and set the backend and the number of threads.
+
+    Args:
+        args: The parsed arguments, with one `compute_type`.
 
     Raises:
         BackendError: The backend is unknown or cannot run on this CPU.

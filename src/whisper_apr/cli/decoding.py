@@ -8,10 +8,10 @@ import numpy as np
 
 from ..audio import ReadingOptions, VadOptions
 from ..errors import OptionError
-from ..inference.options import WORD_TIMINGS, split_options
+from ..inference.options import AUDIO_CONTEXTS, WORD_TIMINGS, split_options
 from ..option_values import number, parse
 from ..option_values import optional as or_none
-from .arguments import boolean, channel, comma_separated, language, languages, option, optional, switch
+from .arguments import boolean, channel, comma_separated, language, languages, option, optional, speakers, switch
 
 # openai-whisper's command, unlike its Python function, uses five beams, and five samples above temperature 0
 BEAM_SIZE = 5
@@ -78,6 +78,11 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> list[str]:
         float,
         "exponent of the length penalty of Wu et al. 2016, 0 to 1 (default: divide by the length)",
     )
+    add(
+        "length-exponent",
+        float,
+        "divide log-probabilities by length^exponent; above 1 favors longer texts (default: 1)",
+    )
     add("sample-len", optional(int), "maximum tokens per window (default: half of the model's text context)")
     add("suppress-tokens", str, "token numbers never to choose; -1: all symbols that are not speech (default: -1)")
     add("suppress-blank", boolean, "forbid a window's text to begin with a space or to be empty (default: True)")
@@ -88,6 +93,12 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> list[str]:
     add("without-timestamps", boolean, "decode without timestamps, one segment per window (default: False)")
     add("max-initial-timestamp", optional(float), "latest start of a window's first segment, in s (default: 1)")
     add("condition-on-previous-text", boolean, "give each window the text before it as context (default: True)")
+    add(
+        "prompt-reset-on-temperature",
+        float,
+        "text decoded at a higher temperature is not context for the next window (default: 0.5)",
+    )
+    add("chunk-length", float, "length of a window in s, 1 to 30 (default: 30)")
     add(
         "compression-ratio-threshold",
         optional(float),
@@ -122,6 +133,13 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> list[str]:
         "number of windows decoded at once, of one or several recordings; they are not given the text before them "
         "(default: decode one window after the other, each with the text before it)",
     )
+    add(
+        "audio-context",
+        str,
+        "full: encode short windows as 30 s; auto: encode the sound and 4 s of padding, at least 8 s, which is faster "
+        "(default: full)",
+        choices=AUDIO_CONTEXTS,
+    )
     add("seed", int, "seed of the random numbers for sampling (default: 0)", default=0)
     add("word-timestamps", boolean, "find the time of each word (default: False)", words)
     add(
@@ -152,6 +170,13 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> list[str]:
         "track",
         int,
         "audio track to transcribe, from 0, of a file with several (default: the one a player chooses)",
+        recording,
+    )
+    add(
+        "speakers",
+        speakers,
+        "tell speakers apart: auto, their number, or an RTTM file with their turns; auto and a number need the extra "
+        "speakers (default: no speakers)",
         recording,
     )
     add("strict", boolean, "fail on recordings that would only cause a warning (default: False)", recording)

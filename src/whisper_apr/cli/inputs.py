@@ -10,35 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ..audio.suffixes import SUFFIXES
 from ..errors import OptionError
 
 STDIN = "-"
 STDIN_LABEL = "standard input"
 Problem = tuple[str, str]  # a path that cannot be read, and the reason
-# Files of a folder that are recordings, by suffix. A file that is named itself may have any suffix.
-SUFFIXES = frozenset(
-    [
-        ".wav",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".aif",
-        ".aiff",
-        ".au",
-        ".w64",
-        ".m4a",
-        ".mp4",
-        ".aac",
-        ".wma",
-        ".webm",
-        ".mkv",
-        ".mov",
-        ".mka",
-        ".avi",
-    ]
-)
 
 
 @dataclass(frozen=True)

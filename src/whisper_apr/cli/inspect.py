@@ -67,6 +67,9 @@ def run(args: argparse.Namespace) -> int:
     rows["license"] = checkpoint.license or "unknown"
     if checkpoint.vocabulary:
         rows["vocabulary"] = f"custom, {len(unpack_vocabulary(checkpoint.vocabulary))} tokens besides special tokens"
+    if (special := checkpoint.special_tokens) is not None:
+        times = "timestamps" if special.n_timestamps else "no timestamps"
+        rows["special tokens"] = f"custom, {len(special.languages)} languages, {times}, {len(special.added)} added"
     if path.exists():
         rows["file"] = f"{megabytes(_size_on_disk(path))}" + ("" if n_block is None else f", {n_block} blocks verified")
     write_stdout("".join(f"{key + ':':18}{value}\n" for key, value in rows.items()))

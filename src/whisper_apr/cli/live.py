@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..audio import SAMPLE_RATE
 from ..errors import OptionError, WhisperAprError
-from ..inference.live import LiveText, LiveTranscriber, live_options
+from ..inference.live import SETTLE, LiveText, LiveTranscriber, live_options
 from ..inference.options import split_options
 from .arguments import add_model_options, channel, language, model_from_args, option, positive, switch
 from .inputs import check_stdin
@@ -58,7 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="s16le",
         help="type of raw samples: 16-bit integers or 32-bit floats, little-endian (default: s16le)",
     )
-    option(parser, "step", type=float, default=1.0, help="seconds of new audio before each update (default: 1)")
+    option(parser, "step", type=float, default=0.4, help="seconds of new audio before each update (default: 0.4)")
+    option(
+        parser,
+        "settle",
+        choices=SETTLE,
+        default="local-agreement",
+        help="print words when two updates agree on them, or when their utterance has ended (default: local-agreement)",
+    )
     option(parser, "language", type=language, help="language spoken, as a code or an English name (default: detect it)")
     option(
         parser,
@@ -149,12 +156,13 @@ def run(args: argparse.Namespace) -> int:
         check_stdin()
     if source == "mic" and args.channels != 1:
         raise OptionError("--channels is for the standard input only; the microphone is recorded with one channel")
-    options = {"channel": args.channel, "strict": args.strict, "language": args.language, "task": args.task}
-    _, decoding = live_options(sampling_rate=args.rate, step=args.step, **options)
+    own = {"channel": args.channel, "strict": args.strict, "step": args.step, "settle": args.settle}
+    options = own | {"language": args.language, "task": args.task}
+    _, decoding = live_options(sampling_rate=args.rate, **options)
     split_options(decoding)  # check the options before the model is loaded
     with Status() as status:
         status.show(f"loading {args.model}")
-        stream = LiveTranscriber(model_from_args(args), sampling_rate=args.rate, step=args.step, **options)
+        stream = LiveTranscriber(model_from_args(args), sampling_rate=args.rate, **options)
         status.show(
             f"listening to {'the microphone; press Ctrl-C to end' if source == 'mic' else 'the standard input'}"
         )

@@ -5,6 +5,8 @@ import argparse
 import tempfile
 import webbrowser
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from .. import __version__
 from ..errors import OptionError, WhisperAprError
@@ -28,9 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option(
         parser,
         "model",
-        default="digits",
+        action="append",
         metavar="MODEL",
-        help="name or path of a model (default: digits, which is included in the package)",
+        help="name or path of a model (default: digits, which is included in the package); if it is given several "
+        "times, the page offers the models in this order, and begins with the first",
     )
     option(
         parser,
@@ -72,8 +75,8 @@ def _find_wheel() -> Path:
     )
 
 
-def _as_apr(name: str, folder: Path) -> Path:
-    """Return the path of the model as an .apr file of version 2; if it is anything else, convert it into the folder."""
+def _as_apr(name: str, path: Path) -> Path:
+    """Return the path of the model as an .apr file of version 2; if it is anything else, convert it to `path`."""
     from ..formats.apr import is_version_2, write_apr
     from ..formats.apr.header import MAGIC
     from ..hub import find_checkpoint
@@ -83,9 +86,34 @@ def _as_apr(name: str, folder: Path) -> Path:
             head = file.read(len(MAGIC) + 5)
         if head.startswith(MAGIC) and is_version_2(head):
             return Path(name)
-    path = folder / "model.apr"
     write_apr(find_checkpoint(name), path)
     return path
+
+
+def _display_names(models: list[str]) -> list[str]:
+    """Return a different name for each model: a file's without its suffix, a folder's, or the name that was given."""
+    names: list[str] = []
+    for model in models:
+        path = Path(model)
+        name = path.stem if path.is_file() else path.resolve().name if path.is_dir() else model
+        known, n = name, 1
+        while name in names:
+            n += 1
+            name = f"{known} ({n})"
+        names.append(name)
+    return names
+
+
+def _prepare_models(models: list[str], folder: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Return the models' part of settings.json, and the files to serve. Converted models are written to the folder."""
+    if len(models) == 1:
+        return {"model": "model.apr"}, {"model.apr": _as_apr(models[0], folder / "model.apr")}
+    offered, paths = [], {}
+    for index, (model, name) in enumerate(zip(models, _display_names(models), strict=True)):
+        served = f"models/{name}.apr"
+        paths[served] = _as_apr(model, folder / f"{index}.apr")
+        offered.append({"name": name, "url": quote(served), "size": paths[served].stat().st_size})
+    return {"model": offered[0]["url"], "models": offered}, paths
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
     from ..web.server import Server, files_in_folder
 
     wheel = _find_wheel() if args.wheel is None else _check_file("--wheel", args.wheel)
-    settings, paths = {"model": "model.apr", "wheel": wheel.name}, {wheel.name: wheel}
+    settings: dict[str, Any] = {"wheel": wheel.name}
+    paths = {wheel.name: wheel}
     if args.numpy is not None:
         settings["numpy"] = args.numpy.name
         paths[args.numpy.name] = _check_file("--numpy", args.numpy)
@@ -103,9 +132,9 @@ def run(args: argparse.Namespace) -> int:
         settings["pyodide"] = "pyodide/"
         paths |= files_in_folder("pyodide", args.pyodide)
     with tempfile.TemporaryDirectory() as folder:
-        paths["model.apr"] = _as_apr(args.model, Path(folder))
+        of_models, model_paths = _prepare_models(args.model or ["digits"], Path(folder))
         try:
-            server = Server(args.port, paths, settings)
+            server = Server(args.port, paths | model_paths, settings | of_models)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise WhisperAprError(f"port {args.port}: {reason}; choose another one with --port") from error
