@@ -1,5 +1,6 @@
-"""Small `.apr` files for the tests of streaming, and a comparison of what was streamed."""
+"""Small models and `.apr` files for tests, and a comparison of what was read from one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,3 +38,13 @@ def equal(one: Checkpoint, data: bytes) -> bool:
             assert mine.ctypes.data % 64 == 0
             assert not mine.flags.writeable
     return True
+
+
+def described_checkpoint() -> Checkpoint:
+    """Return a small checkpoint with all of the metadata that a file may have."""
+    return replace(
+        random_checkpoint(ODD),
+        alignment_heads=((1, 2),),
+        license="MIT",
+        provenance={"source": "random", "converter": "tests"},
+    )

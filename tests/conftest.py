@@ -1,5 +1,6 @@
 """Fixtures and settings for all tests."""
 
+import os
 import signal
 import sys
 from typing import Any
@@ -10,11 +11,15 @@ from hypothesis import HealthCheck, settings
 import encoded
 from apr_files import write_model
 from whisper_apr import Recognizer, load_model, simd
-from whisper_apr.inference.decode import DecodingTask
+from whisper_apr.inference.generation import ContinuousBatch, Generation, Prompt
+from whisper_apr.model.decoder_cache import AudioSlot
 from whisper_apr.model.encoder import AudioEncoder
 
-# On a busy machine any example may exceed Hypothesis' deadline of 200 ms, so there is none.
-settings.register_profile("no deadline", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# On a busy machine any example may exceed Hypothesis' deadline of 200 ms, so there is none. Continuous integration
+# generates the same examples for each run, so that it fails only by a change.
+settings.register_profile(
+    "no deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("no deadline")
 
 
@@ -104,19 +109,60 @@ def hub(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch):
+    """Start servers that answer by a script; see `scripted_server.py`."""
+    from scripted_server import serving_scripts  # threads and sockets, which WebAssembly does not support
+
+    with serving_scripts(monkeypatch) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory):
+    """The server of `whisper-apr web`, shared by a module's tests; see `web_server.py`."""
+    from web_server import serving_a_folder
+
+    with serving_a_folder(tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail if `whisper-apr transcribe` loads a model."""
+
+    def opened(*_: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("whisper_apr.cli.transcription_run.model_from_args", opened)
+
+
+@pytest.fixture
 def no_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty PATH, so that no ffmpeg is found."""
     monkeypatch.setenv("PATH", "")
 
 
 @pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of windows in each call of the decoder, a list that grows."""
-    run, rows = DecodingTask.run, list[int]()
+def prompts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The prompt of each window that is decoded, once for every temperature, a list that grows."""
+    prepare, prompts = Generation.__init__, list[tuple[int, ...]]()
 
-    def counted(self: DecodingTask, mel: simd.FloatArray, *rest: object) -> object:
-        rows.append(len(mel))
-        return run(self, mel, *rest)
+    def recorded(self: Generation, slot: AudioSlot, prompt: Prompt, *rest: Any) -> None:
+        prompts.append(prompt.tokens)
+        prepare(self, slot, prompt, *rest)
 
-    monkeypatch.setattr(DecodingTask, "run", counted)
-    return rows
+    monkeypatch.setattr(Generation, "__init__", recorded)
+    return prompts
+
+
+@pytest.fixture
+def batch_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of windows that are decoded together, for each token, a list that grows."""
+    step, sizes = ContinuousBatch.step, list[int]()
+
+    def recorded(self: ContinuousBatch[Any]) -> Any:
+        sizes.append(len(self))
+        return step(self)
+
+    monkeypatch.setattr(ContinuousBatch, "step", recorded)
+    return sizes

@@ -39,6 +39,8 @@ def variables(dims: ModelDimensions, tensors: Mapping[str, np.ndarray]) -> dict[
         ("decoder.ln", "decoder/layer_norm"),
         ("decoder.token_embedding", "decoder/embeddings"),
     ]
+    if "decoder.output.weight" in tensors:
+        pairs.append(("decoder.output", "decoder/projection"))
     for side, n_layer, parts in (("encoder", dims.n_audio_layer, _ENCODER), ("decoder", dims.n_text_layer, _DECODER)):
         for i in range(n_layer):
             for ours, theirs in parts.items():
@@ -53,7 +55,7 @@ def variables(dims: ModelDimensions, tensors: Mapping[str, np.ndarray]) -> dict[
         biases = [tensors.get(f"{name}.bias", np.zeros(len(weights[0]), np.float32)) for name in names.split("+")]
         is_norm = theirs.endswith("layer_norm")
         found[f"{theirs}/{'gamma' if is_norm else 'weight'}"] = np.concatenate(weights)
-        if not theirs.endswith("embeddings"):
+        if not theirs.endswith(("embeddings", "projection")):
             found[f"{theirs}/{'beta' if is_norm else 'bias'}"] = np.concatenate(biases)
     return found
 
@@ -82,7 +84,9 @@ def write_ct2(
     stored["decoder/activation"] = np.array(3, np.int8)
     # equal variables are written once; the others are aliases
     first: dict[tuple[object, bytes], str] = {}
-    aliases = {"decoder/projection/weight": "decoder/embeddings/weight"}
+    aliases = (
+        {} if "decoder/projection/weight" in stored else {"decoder/projection/weight": "decoder/embeddings/weight"}
+    )
     out, count = b"", 0
     for name in sorted(stored):
         value = stored[name]

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from whisper_apr import Recognizer, load_model, simd
+from whisper_apr import Recognizer, WhisperModel, load_model, simd
 from whisper_apr.model.encoder import AudioEncoder
 
 CACHED_WINDOWS = 200  # per encoder; 768 kB each for the bundled model
@@ -25,6 +25,12 @@ _features: WeakKeyDictionary[AudioEncoder, dict[tuple[str, int, int], np.ndarray
 def digits() -> Recognizer:
     """Return the `digits` model, loaded once for all tests."""
     return load_model("digits")
+
+
+@cache
+def faster() -> WhisperModel:
+    """Return the `digits` model with faster-whisper's methods, loaded once for all tests."""
+    return WhisperModel("digits")
 
 
 def digest(array: np.ndarray) -> int:

@@ -1,13 +1,13 @@
 """All functions that take a recording, with one signature, for tests that apply to each of them."""
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
-from encoded import digits
+import whisper_apr
+from encoded import digits, faster
 from whisper_apr import (
     BatchedInferencePipeline,
     LiveTranscriber,
@@ -20,11 +20,6 @@ from whisper_apr.inference.live import LiveText
 
 QUICK = {"temperature": 0.0, "language": "en", "sample_len": 4}
 QUICK_FASTER = {"temperature": 0.0, "language": "en", "max_new_tokens": 4, "beam_size": 1}
-
-
-@lru_cache
-def _faster() -> WhisperModel:
-    return WhisperModel("digits")
 
 
 def _many(source: Any, **reading: Any) -> Any:
@@ -50,16 +45,26 @@ LOADING: dict[str, Callable[..., Any]] = {
 TRANSCRIBING: dict[str, Callable[..., Any]] = {
     "transcribe": lambda source, **reading: digits().transcribe(source, **QUICK, **reading).text,
     "transcribe_many": _many,
-    "WhisperModel": lambda source, **reading: _text(_faster().transcribe(source, **QUICK_FASTER, **reading)),
+    "WhisperModel": lambda source, **reading: _text(faster().transcribe(source, **QUICK_FASTER, **reading)),
     "BatchedInferencePipeline": lambda source, **reading: _text(
-        BatchedInferencePipeline(_faster()).transcribe(source, vad_filter=False, **QUICK_FASTER, **reading)
+        BatchedInferencePipeline(faster()).transcribe(source, vad_filter=False, **QUICK_FASTER, **reading)
     ),
-    "detect_language": lambda source, **reading: _faster().detect_language(source, **reading)[2],
+    "detect_language": lambda source, **reading: faster().detect_language(source, **reading)[2],
 }
 LIVE: dict[str, Callable[..., Any]] = {"LiveTranscriber": _live}
 
 FILES = LOADING | TRANSCRIBING  # functions that take files, samples and blocks
 ALL = FILES | LIVE
+
+# functions whose signatures list the options of a transcription
+WITH_OPTIONS: dict[str, Callable[..., Any]] = {
+    "transcribe": whisper_apr.transcribe,
+    "transcribe_many": whisper_apr.transcribe_many,
+    "decode": whisper_apr.decode,
+    "WhisperModel": WhisperModel.transcribe,
+    "Batched": BatchedInferencePipeline.transcribe,
+    "live": LiveTranscriber.__init__,
+}
 
 
 class _Heard(Exception):

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+import k_quants
 from whisper_apr.formats import ModelDimensions
 
 TYPES = {"float32": 0, "float16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8}
+K_QUANTS = {"q2_k": 10, "q3_k": 11, "q4_k": 12, "q5_k": 13, "q6_k": 14}  # rows of a multiple of 256 numbers
 
 
 def clamped(value: int, low: int, high: int) -> int:
@@ -53,7 +55,7 @@ def write_ggml(
     kind: str = "float32",
     words: Sequence[bytes] = (b"", b"x", b"xx"),
 ) -> dict[str, np.ndarray]:
-    """Write a file with matrices of a type, and return the values of its tensors.
+    """Write a file with matrices of a type, and return the values of its tensors, without those in K-quants.
 
     As with whisper.cpp's tools, tensors other than matrices are float32, convolution kernels float16 unless the
     matrices are float32, and a convolution's bias is a column.
@@ -71,7 +73,7 @@ def write_ggml(
         dims.n_text_head,
         dims.n_text_layer,
         dims.n_mels,
-        TYPES[kind],
+        (TYPES | K_QUANTS)[kind],
     )
     out += struct.pack("<2i", dims.n_mels, 201) + bytes(4 * dims.n_mels * 201)
     out += struct.pack("<i", len(words)) + b"".join(struct.pack("<i", len(word)) + word for word in words)
@@ -80,11 +82,13 @@ def write_ggml(
         is_matrix = name.endswith(".weight") and value.ndim == 2
         own = kind if is_matrix else "float16" if value.ndim == 3 and kind != "float32" else "float32"
         shape = (*value.shape, 1) if name in ("encoder.conv1.bias", "encoder.conv2.bias") else value.shape
-        out += struct.pack("<3i", len(shape), len(name), TYPES[own])
+        out += struct.pack("<3i", len(shape), len(name), (TYPES | K_QUANTS)[own])
         out += struct.pack(f"<{len(shape)}i", *reversed(shape)) + name.encode()
         if own.startswith("float"):
             stands_for[name] = value.astype(own)
             out += stands_for[name].tobytes()
+        elif own in K_QUANTS:
+            out += k_quants.quantize(value, own).tobytes()
         else:
             blocks = [block(values, own) for values in value.reshape(-1, 32)]
             out += b"".join(raw for raw, _ in blocks)

@@ -1,6 +1,7 @@
 """A local server with the endpoints of the Hugging Face hub that huggingface_hub downloads from, and with faults."""
 
 import hashlib
+import json
 import logging
 import threading
 import time
@@ -61,6 +62,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
+        if self.path.startswith("/api/models/"):
+            self.describe(*self.path.removeprefix("/api/models/").split("/")[:3])
+            return
         org, name, resolve, revision, file = self.path.strip("/").split("/", 4)
         assert resolve == "resolve"
         assert revision in ("main", COMMIT)
@@ -75,6 +79,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(404, X_Error_Code="EntryNotFound", X_Repo_Commit=COMMIT)
             return
         self.serve((folder / file).read_bytes())
+
+    def describe(self, org: str, name: str, what: str) -> None:
+        """Answer with what a repository holds: its `revision`, or its `tree`."""
+        folder = self.server.files.get(f"{org}/{name}")
+        if folder is None:
+            self.answer(401, X_Error_Code="RepoNotFound", X_Error_Message="Repository not found")
+            return
+        files = [(path.name, path.stat().st_size) for path in folder.iterdir()]
+        names = [{"rfilename": file} for file, _ in files]
+        tree = [{"type": "file", "path": file, "size": size, "oid": COMMIT} for file, size in files]
+        content = tree if what == "tree" else {"id": f"{org}/{name}", "sha": COMMIT, "siblings": names}
+        self.answer(200, json.dumps(content).encode(), Content_Type="application/json")
 
     def serve(self, content: bytes, etag: str | None = None, cut: int | None = None) -> None:
         etag = etag or hashlib.sha256(content).hexdigest()

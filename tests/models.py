@@ -211,6 +211,8 @@ def huggingface_name(name: str) -> str:
     """Translate openai-whisper's name of a tensor to Hugging Face's."""
     if name == "decoder.token_embedding.weight":
         return "model.decoder.embed_tokens.weight"
+    if name == "decoder.output.weight":
+        return "proj_out.weight"
     side, _, rest = name.partition(".")
     if rest == "positional_embedding":
         return f"model.{side}.embed_positions.weight"

@@ -3,162 +3,21 @@
 import itertools
 import re
 import socket
-import ssl
-import struct
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apr_files import equal
+from scripted_server import LAST, OK, SECRET, Script, Scripted, drips, fails, resets, says, serves, shorten_timeout
 from whisper_apr import load_model
 from whisper_apr.errors import FormatError, ModelNotFoundError
 from whisper_apr.formats.apr import http as apr_http
 from whisper_apr.formats.apr.http import open_stream
 
 pytestmark = pytest.mark.system
-
-CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"  # self-signed, for localhost and 127.0.0.1, with its key
-Script = Callable[[socket.socket, bytes], None]  # handles a connection after the request was read
-
-
-class Scripted:
-    """A server that handles each connection with the next script, further ones with the last."""
-
-    def __init__(self, *scripts: Script, context: ssl.SSLContext | None = None) -> None:
-        self._scripts, self._context = list(scripts), context
-        self.requests: list[bytes] = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.url = f"{'https' if context else 'http'}://127.0.0.1:{self.port}/model.apr"
-        self.is_over = threading.Event()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while not self.is_over.is_set():
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
-
-    def _answer(self, connection: socket.socket) -> None:
-        connection.settimeout(10)
-        if self._context is not None:
-            try:
-                connection = self._context.wrap_socket(connection, server_side=True)
-            except OSError:
-                connection.close()
-                return
-        with suppress(OSError), connection:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                if not (piece := connection.recv(1 << 16)):
-                    return
-                head += piece
-            self.requests.append(head)
-            script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
-            script(connection, head)
-            if self._context is not None:
-                connection.unwrap()
-
-    def close(self) -> None:
-        self.is_over.set()
-        self.listener.close()
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scripted]]:
-    monkeypatch.setattr(apr_http, "FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(apr_http, "TIMEOUT", 10.0)
-    servers: list[Scripted] = []
-
-    def start(*scripts: Script, **how: object) -> Scripted:
-        servers.append(Scripted(*scripts, **how))  # type: ignore[arg-type]
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-
-
-def shorten_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the timeout, for tests that run into it; the others need a long one on a busy machine."""
-    monkeypatch.setattr(apr_http, "TIMEOUT", 0.15)
-
-
-def says(head: str | bytes, body: bytes = b"", *, ends: bool = True) -> Script:
-    """Send headers (with \\n for \\r\\n) and a body; with ends=False the connection then stays open."""
-    head = head.replace("\n", "\r\n").encode("latin-1") if isinstance(head, str) else head
-
-    def script(connection: socket.socket, _: bytes) -> None:
-        connection.sendall(head + body)
-        if not ends:
-            time.sleep(1)
-
-    return script
-
-
-def resets(head: str, body: bytes) -> Script:
-    def script(connection: socket.socket, _: bytes) -> None:
-        connection.sendall(head.replace("\n", "\r\n").encode() + body)
-        time.sleep(0.05)  # so that the client reads it
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-    return script
-
-
-def drips(start: bytes, rest: Iterator[bytes]) -> Script:
-    """Send pieces without end."""
-
-    def script(connection: socket.socket, _: bytes) -> None:
-        connection.sendall(start)
-        for piece in rest:
-            connection.sendall(piece)
-            time.sleep(0.002)
-
-    return script
-
-
-def serves(data: bytes) -> Script:
-    """Answer like a server that supports ranges."""
-
-    def script(connection: socket.socket, head: bytes) -> None:
-        asked = re.search(rb"Range: bytes=(\d+)-", head)
-        begin = int(asked[1]) if asked else 0
-        status = (
-            f"206 Partial Content\r\nContent-Range: bytes {begin}-{len(data) - 1}/{len(data)}" if asked else "200 OK"
-        )
-        connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(data) - begin}\r\n\r\n".encode() + data[begin:])
-
-    return script
-
-
-SECRET = "?token=hunter2#hunter2"
-
-
-@contextmanager
-def fails(kind: type[Exception], message: str, url: str) -> Iterator[None]:
-    """Expect an error within seconds, whose message names the URL but no secret."""
-    began = time.monotonic()
-    with pytest.raises(kind, match=message) as caught:
-        yield
-    assert type(caught.value) in (FormatError, ModelNotFoundError)
-    text = str(caught.value)
-    assert text.startswith(url.partition("?")[0] + ": ")
-    assert text.isprintable()
-    assert "hunter2" not in text
-    assert len(text) < 500
-    assert time.monotonic() - began < 60  # it ends
-
-
-OK = "HTTP/1.1 200 OK\n"
-LAST = "retries in a row failed; the last: .*"
 
 HEADS = {
     "nothing": (says(b""), LAST + "RemoteDisconnected"),
@@ -344,119 +203,6 @@ def test_file_changes_with_each_request(raw: bytes, scripted: Callable[..., Scri
     server = scripted(other)
     with fails(ModelNotFoundError, LAST, server.url):
         load_model(server.url)
-
-
-# ---- redirects --------------------------------------------------------------------------------------------------
-
-
-def redirects(location: str | None, code: int = 302, body: bytes = b"") -> Script:
-    where = "" if location is None else f"Location: {location}\n"
-    return says(f"HTTP/1.1 {code} Found\n{where}Content-Length: {len(body)}\n\n", body)
-
-
-@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_redirects_are_followed(raw: bytes, scripted: Callable[..., Scripted], code: int) -> None:
-    there = scripted(redirects("/f%C3%BCr", code), redirects("../f\xc3\xbcr dich?a=b c#d", code), serves(raw))
-    url = scripted(redirects(f"//127.0.0.1:{there.port}/x/y?q", code)).url
-    assert equal(open_stream(url).checkpoint, raw)
-    paths = [request.split(b" ")[1] for request in there.requests]
-    assert paths[:2] == [b"/x/y?q", b"/f%C3%BCr"]
-    assert re.fullmatch(rb"/f[%0-9A-F]+r%20dich\?a=b%20c", paths[2])
-
-
-@pytest.mark.parametrize(
-    ("location", "message"),
-    [
-        (None, "the server redirects without saying where to"),
-        ("file:///etc/passwd", "the server redirects to file:///etc/passwd, which is not a valid"),
-        ("ftp://hunter2@127.0.0.1/x", "the server redirects to ftp://127.0.0.1/x, which is not a valid"),
-        ("data:,x", "the server redirects to data:,x, which is not a valid"),
-        ("javascript:1", "the server redirects to .* which is not a valid http or https URL"),
-        ("http:", "more than 10 redirects"),
-        ("http://[::1", "the server redirects to .* which is not a valid http or https URL"),
-        ("//127.0.0.1:99999/", "the server redirects to .*port must be from 1 to 65535"),
-        ("http://a:hunter2@127.0.0.1/", "the server redirects to .*user name or password, which is not supported"),
-        ("http://a..b/", "the server redirects to .*its host or port is malformed"),
-        ("\x01\x02", "more than 10 redirects"),
-        ("", "more than 10 redirects"),
-        ("/model.apr", "more than 10 redirects"),
-        ("?x=hunter2", "more than 10 redirects"),
-        ("x/../model.apr", "more than 10 redirects"),
-    ],
-)
-def test_invalid_redirects(scripted: Callable[..., Scripted], location: str | None, message: str) -> None:
-    server = scripted(redirects(location))
-    with fails(ModelNotFoundError, message, server.url):
-        load_model(server.url + SECRET)
-    assert len(server.requests) <= apr_http.MAX_REDIRECTS + 1
-
-
-def test_redirect_loop(scripted: Callable[..., Scripted]) -> None:
-    one = scripted(lambda connection, head: redirects(other.url)(connection, head))
-    other = scripted(redirects(one.url))
-    with fails(ModelNotFoundError, "more than 10 redirects", one.url):
-        load_model(one.url)
-
-
-def test_body_of_a_redirect_is_not_read(raw: bytes, scripted: Callable[..., Scripted]) -> None:
-    there = scripted(serves(raw))
-    endless = drips(f"HTTP/1.1 302 Found\r\nLocation: {there.url}\r\n\r\n".encode(), itertools.repeat(bytes(1000)))
-    assert equal(open_stream(scripted(endless).url).checkpoint, raw)
-
-
-# ---- https ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
-    return context
-
-
-@pytest.fixture
-def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-
-
-@pytest.mark.usefixtures("trusted")
-def test_https(raw: bytes, scripted: Callable[..., Scripted], context: ssl.SSLContext) -> None:
-    server = scripted(says(OK + f"Content-Length: {len(raw)}\n\n", raw[:70_000]), serves(raw), context=context)
-    assert equal(open_stream(server.url).checkpoint, raw)
-    upwards = scripted(redirects(server.url))
-    assert equal(open_stream(upwards.url).checkpoint, raw)
-
-
-@pytest.mark.usefixtures("trusted")
-def test_redirect_from_https_to_http_is_refused(
-    raw: bytes, scripted: Callable[..., Scripted], context: ssl.SSLContext
-) -> None:
-    there = scripted(serves(raw))
-    server = scripted(redirects(there.url + SECRET), context=context)
-    with fails(ModelNotFoundError, f"the server redirects from https to http, {there.url}; use that URL", server.url):
-        load_model(server.url)
-    assert there.requests == []
-
-
-def test_untrusted_certificate(scripted: Callable[..., Scripted], context: ssl.SSLContext) -> None:
-    server = scripted(says(OK), context=context)
-    with fails(ModelNotFoundError, "cannot be loaded .*certificate", server.url):
-        load_model(server.url)
-    assert server.requests == []
-
-
-def test_http_and_https_confused(
-    scripted: Callable[..., Scripted], context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shorten_timeout(monkeypatch)
-    server = scripted(says(OK), context=context)
-    url = server.url.replace("https", "http")
-    with fails(ModelNotFoundError, LAST, url):
-        load_model(url)
-    server = scripted(says(OK))
-    url = server.url.replace("http", "https")
-    with fails(ModelNotFoundError, LAST, url):
-        load_model(url)
 
 
 # ---- arbitrary responses ----------------------------------------------------------------------------------------

@@ -3,12 +3,12 @@
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 
+from whisper_apr.inference.record import changed
 from whisper_apr.inference.results import Transcription, Word
 from whisper_apr.output.subtitles import LineOptions, cues
 from whisper_apr.output.text import clean
@@ -96,7 +96,7 @@ def test_karaoke():
 
 
 def test_speaker_name():
-    result = transcription(replace(segment(0, 1, "a"), speaker="Mr X,\nY"), segment(1, 2, "b"))
+    result = transcription(changed(segment(0, 1, "a"), speaker="Mr X,\nY"), segment(1, 2, "b"))
     assert [line.split(",")[3:6] for line in written(result, "ass").splitlines()[-2:]] == [
         ["Default", "Mr X  Y", "0"],
         ["Default", "", "0"],

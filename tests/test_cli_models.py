@@ -75,12 +75,7 @@ def test_converting_twice_changes_nothing(sources, tmp_path, capsys, dtype):
     assert run("convert", first, second, "--compress") == 0
     assert first.read_bytes() == second.read_bytes()
     if dtype.startswith("int"):
-        ours, quantized = logits(first, compute_type=dtype), logits(sources["pt"], compute_type=dtype)
-        assert np.abs(ours - quantized).max() <= 0.02 * np.abs(quantized).max()
-        # the difference comes from the positional tables, which are float16 in the file
-        halves = {name: x.astype(np.float16).astype(np.float32) for name, x in TENSORS.items() if "positional" in name}
-        source = models.write_pt(tmp_path / "halves.pt", DIMS, TENSORS | halves)
-        np.testing.assert_array_equal(ours, logits(source, compute_type=dtype))
+        np.testing.assert_array_equal(logits(first, compute_type=dtype), logits(sources["pt"], compute_type=dtype))
     capsys.readouterr()
     assert run("inspect", first, "--tensors") == 0
     out = capsys.readouterr().out
@@ -119,13 +114,13 @@ def test_suppressed_tokens_of_the_model(tmp_path):
     source = models.write_huggingface(tmp_path / "hf", dims, models.random_tensors(dims, 4))
     ours = load_model(source)
     mel = np.zeros((80, 3000), np.float32)
-    usual = DecodingTask(ours, DecodingOptions(language="en"))._suppressed_tokens()
+    usual = DecodingTask(ours, DecodingOptions(language="en")).suppressed_tokens
     (source / "generation_config.json").write_text('{"suppress_tokens": [5, 7, "x", 99999999]}')
     assert run("convert", source, tmp_path / "model.apr") == 0
     for path in (source, tmp_path / "model.apr"):
         model = load_model(path)
         assert model.suppress_tokens == (5, 7)
-        found = DecodingTask(model, DecodingOptions(language="en"))._suppressed_tokens()
+        found = DecodingTask(model, DecodingOptions(language="en")).suppressed_tokens
         assert set(found) < set(usual) | {5, 7}
         assert 5 in found
         assert 60 not in found

@@ -56,7 +56,9 @@ def test_defaults_serve_the_wheel_in_dist_and_the_digits_model(folder):
         assert json.loads(get(f"{url}settings.json")) == {"model": "model.apr", "wheel": NAME}
         assert get(url + NAME) == b"wheel"
         session = Session("model.apr")
-        model = get(f"{url}model.apr")
+        with urllib.request.urlopen(f"{url}model.apr", timeout=30) as answer:
+            assert answer.headers["Content-Type"] == "application/octet-stream"
+            model = answer.read()
     for begin in range(0, len(model), PIECE):
         piece = model[begin : begin + PIECE]
         session.buffer[: len(piece)] = piece
@@ -79,6 +81,22 @@ def test_all_options_and_an_apr_file_served_unchanged(folder):
         assert settings == {"model": "model.apr", "wheel": NAME, "numpy": "numpy-2.whl", "pyodide": "pyodide/"}
         assert get(f"{url}pyodide/pyodide.mjs") == b"export {}"
         assert get(f"{url}model.apr") == before
+
+
+def test_several_models_are_offered_with_names_and_sizes(folder):
+    (folder / NAME).write_bytes(b"wheel")
+    (folder / "other").mkdir()
+    write_apr(find_checkpoint("digits"), folder / "my model.apr")
+    write_apr(find_checkpoint("digits"), folder / "other" / "my model.apr")
+    chosen = ["--model", "my model.apr", "--model", "other/my model.apr", "--model", "digits"]
+    with served(folder, *chosen) as url:
+        settings = json.loads(get(f"{url}settings.json"))
+        assert [model["name"] for model in settings["models"]] == ["my model", "my model (2)", "digits"]
+        assert settings["model"] == settings["models"][0]["url"]
+        for model in settings["models"]:
+            data = get(url + model["url"])
+            assert len(data) == model["size"]
+            assert data == (folder / "my model.apr").read_bytes()
 
 
 def run_failing(capsys, *arguments: object) -> tuple[int, str]:

@@ -12,7 +12,7 @@ import soundfile
 
 from recordings import DATA, speech, wav
 from whisper_apr import load_model
-from whisper_apr.audio import SAMPLE_RATE, containers, load_audio
+from whisper_apr.audio import SAMPLE_RATE, containers, ffmpeg, load_audio
 from whisper_apr.audio.containers import AudioFile
 from whisper_apr.audio.sources import DecodeError
 from whisper_apr.errors import AudioError, AudioWarning
@@ -89,7 +89,7 @@ def test_no_second_decoder_after_the_first_block(monkeypatch: pytest.MonkeyPatch
         raise AssertionError("begins anew")
 
     monkeypatch.setattr(containers, "_native_blocks", failing)
-    monkeypatch.setattr(containers, "ffmpeg_blocks", anew)
+    monkeypatch.setattr(ffmpeg, "ffmpeg_blocks", anew)
     with pytest.warns(AudioWarning, match=r"the recording: the rest cannot be read \(it breaks\)"):
         assert len(load_audio(b"x")) == 5
     with pytest.raises(AudioError, match="the rest cannot be read"):

@@ -82,6 +82,7 @@ def put(raw: bytes, name: str, form: str, at: int, value: float) -> bytes:
         (lambda raw: put(raw, "encoder/conv1/weight", "<B", 13, 77), "type 77"),
         (lambda raw: put(raw, "encoder/conv2/weight_scale", "<f", 10, 0.0), "scales"),
         (lambda raw: put(raw, "encoder/conv2/weight_scale", "<f", 10, float("nan")), "scales"),
+        (lambda raw: put(raw, "encoder/conv2/weight_scale", "<f", 10, 1e-37), "scales"),  # the weight is not finite
         (lambda raw: raw.replace(b"conv2/weight_scale", b"conv2/weight_scala"), "need a scale"),
         (lambda raw: raw.replace(b"layer_1/ffn/linear_0/weight\0", b"layer_1/ffn/linear_0/weighs\0"),
          "missing: decoder.blocks.1.mlp.0.weight"),

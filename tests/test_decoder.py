@@ -1,11 +1,14 @@
 """The decoder and its KV cache: every way of reading the same tokens gives the same logits."""
 
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
 
 from whisper_apr import simd
 from whisper_apr.checkpoint import ModelDimensions
 from whisper_apr.model.decoder import TextDecoder
+from whisper_apr.model.decoder_cache import DecoderCache
 from whisper_apr.model.layers import Tensors
 
 DIMS = ModelDimensions(
@@ -138,33 +141,59 @@ def test_reordering_across_audios_or_lengths_is_refused(decoder):
     cache.reorder(np.array([0, 1]))
 
 
-@pytest.mark.parametrize("rows", [[0], [1, 3], [0, 1, 4, 5], [2, 3, 4], [5]])
-def test_dropping_rows_does_not_affect_the_others(compiled_backend, decoder, rows):
-    audio, beams = features(3), 2
-    cache = decoder.new_cache(audio, beams)
-    tokens = sequence(6, 6 * 24).reshape(6, 24)
-    decoder(tokens[:, :4], cache)
-    for i in range(4, 10):
-        decoder(tokens[:, i : i + 1], cache)
-    cache.keep(np.array(rows))
-    assert cache.n_row == len(rows)
-    for i in range(10, 24):
-        got = decoder(tokens[rows, i : i + 1], cache)[:, 0]
-    for at, row in enumerate(rows):
-        np.testing.assert_array_equal(got[at], alone(decoder, audio[row // beams], tokens[row], 24)[0])
+def test_rows_join_and_leave_without_affecting_the_others(compiled_backend, decoder):
+    """Audios of different lengths in slots that are used again, each with rows that are reordered, bit for bit."""
+    audio = [features(1)[0][:n] for n in (40, 11, 23, 40, 17)]
+    tokens, pool, n_row = sequence(6, 5 * 30).reshape(5, 30), decoder.new_pool(3, 2), 2
+    at, finished = {}, 0
+
+    def expected(i, n):
+        return alone(decoder, audio[i], tokens[i][: n + 4], 4)[-1]
+
+    with ExitStack() as stack:
+        slots = [stack.enter_context(pool.slot()) for _ in range(3)]
+        waiting = [0, 1, 2, 3, 4]
+        while finished < 5:
+            for slot in slots:
+                if slot not in at and waiting:  # one audio joins at each step
+                    i = waiting.pop(0)
+                    decoder.fill_slot(slot, audio[i])
+                    cache = slot.rows(n_row)
+                    decoder(tokens[i : i + 1, :4], slot.rows(1))
+                    cache.share_first_rows(np.array([4], np.int32))
+                    at[slot] = [i, 0, cache]
+                    break
+            joined = DecoderCache.join([cache for _, _, cache in at.values()])
+            assert joined.group == n_row
+            new = np.repeat([tokens[i, 4 + n] for i, n, _ in at.values()], n_row)
+            logits = decoder(new[:, None], joined)[:, 0].reshape(len(at), n_row, -1)
+            for rows, state in zip(logits, at.values(), strict=True):
+                state[1] += 1
+                np.testing.assert_array_equal(rows, np.tile(expected(*state[:2]), (n_row, 1)))
+                state[2].reorder(np.array([1, 0]))
+            for slot in [slot for slot, state in at.items() if state[1] == 9 + state[0]]:
+                del at[slot]
+                finished += 1
 
 
-def test_pages_of_a_dropped_row_stay_valid_for_others(compiled_backend, decoder):
-    audio = features(1)
-    cache = decoder.new_cache(audio, 2)
-    tokens = sequence(7, 40).reshape(2, 20)
-    decoder(tokens, cache)
-    cache.reorder(np.array([0, 0]))
-    cache.keep(np.array([1]))
-    last = sequence(8, 6)
-    for token in last:
-        got = decoder(np.array([[token]]), cache)[0, 0]
-    np.testing.assert_array_equal(got, alone(decoder, audio[0], np.concatenate([tokens[0], last]), 26)[0])
+def test_rows_continue_from_a_prompt_that_was_read_before(compiled_backend, decoder):
+    """Of a slot's audio, after other rows have continued from it and were reordered."""
+    audio, prompt = features(1)[0], sequence(7, 21)
+    with decoder.new_pool(1, 3).slot() as slot:
+        decoder.fill_slot(slot, audio)
+        decoder(prompt[None], slot.rows(1))
+        for n_row in (3, 1, 2):
+            cache, past = slot.rows(n_row), np.tile(prompt, (n_row, 1))
+            cache.share_first_rows(np.array([21], np.int32))
+            for token in sequence(n_row, 15):
+                new = (token + np.arange(n_row)[:, None]) % DIMS.n_vocab
+                past = np.concatenate([past, new], axis=1)
+                got = decoder(past[:, -1:], cache)[:, 0]
+                source = np.arange(n_row)[::-1].copy()
+                for row in range(n_row):
+                    np.testing.assert_array_equal(got[row], alone(decoder, audio, past[row], past.shape[1])[0])
+                cache.reorder(source)
+                past = past[source]
 
 
 def test_a_captured_step_follows_the_backend_and_the_threads(decoder):
@@ -207,7 +236,7 @@ def test_cross_attention_scores(backend, decoder):
     )
     made = tensors(DIMS)
     cache = decoder.new_cache(audio[None])
-    x = decoder.tokens.weight.rows(tokens[None]) + decoder.positions[:11]
+    x = decoder.tokens.rows(tokens[None]) + decoder.positions[:11]
     cache.lengths += 11
     for layer, block in enumerate(decoder.blocks):
         x = block.self_attention(x, cache, layer, None)

@@ -1,4 +1,4 @@
-"""Every flag of `whisper-apr transcribe` and `whisper-apr live` has an effect on the network, the search or the output.
+"""Every flag of `whisper-apr transcribe`, `live` and `eval` has an effect on the network, the search or the output.
 
 The flags are taken from the command's parser; one without a row in the tables fails. Most rows are those of
 test_option_wiring.py.
@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 import soundfile
 
+from recordings import DATA
 from test_option_wiring import ENGINE, MARKS, Row, nothing
 from whisper_apr import simd
 from whisper_apr.cli import make_parser
+from whisper_apr.cli.decoding import READING_OPTIONS
+from whisper_apr.cli.eval_report import Report
 from wiring import Failed, run, sound
 
 
@@ -46,11 +49,14 @@ TRANSCRIBE = {name: row for name, row in ENGINE.items() if name not in ("vad_par
     "seed": Row(2, {"temperature": 1.0}, "unclear"),
     "best_of": Row(3, {"temperature": 1.0}),
     "length_penalty": Row(0.0, {"beam_size": 5}, "unclear"),
+    "length_exponent": Row(0.0, {"beam_size": 5}, "unclear"),
+    "prompt_reset_on_temperature": Row(0.0, {"temperature": 0.4, "seed": 0}, "long"),
     "compression_ratio_threshold": Row(0.1, TWICE),
     "logprob_threshold": Row(0.0, TWICE),
     "temperature_increment_on_fallback": Row(0.9, {"compression_ratio_threshold": 0.1}),
     "colors": Row(True),
-    "word_timing": Row("openai", {"word_timestamps": True, "output_format": "json"}),
+    "speakers": Row(str(DATA / "turns.rttm")),
+    "word_timing": Row("openai", {"word_timestamps": True, "sample_len": 4}),
     "prepend_punctuations": Row("", MARKS | {"output_format": "json"}),
     "append_punctuations": Row("", MARKS | {"output_format": "json"}),
     "highlight_words": Row(True, srt()),
@@ -82,8 +88,28 @@ LIVE = {
     "strict": Row(True, {"sample_format": "f32le"}, "loud", raises=Failed),
     "sample_format": Row("f32le", {}, "loud"),
     "step": Row(1.0),
+    "settle": Row("final", {"step": 0.5}, "unbroken"),
 }
-COMMANDS = {"transcribe": TRANSCRIBE, "live": LIVE}
+as_json = Report.as_json
+# those of `transcribe` that say how to decode
+DECODING = set(ENGINE) - {"vad_parameters", "clamp_times", "fp16"} | {
+    "temperature_increment_on_fallback",
+    *READING_OPTIONS,
+}
+EVAL = {name: row for name, row in TRANSCRIBE.items() if name in DECODING or name.startswith("vad_")} | {
+    **{name: TRANSCRIBE[name] for name in ("model", "model_dir", "compute_type", "threads", "backend")},
+    "reference": Row("other"),
+    "no_agreement": Row(True),
+    "per_file": Row(True),
+    "per_language": Row(True),
+    "json": Row("other.json"),
+    "word_timing": Row("openai", {"word_timestamps": True, "sample_len": 4}),
+    # the errors of a text do not depend on its division into words with times, nor on who says them
+    "prepend_punctuations": nothing(""),
+    "append_punctuations": nothing(""),
+    "speakers": nothing(str(DATA / "turns.rttm")),
+}
+COMMANDS = {"transcribe": TRANSCRIBE, "live": LIVE, "eval": EVAL}
 BASES = {
     "transcribe": {
         "language": "en",
@@ -94,7 +120,8 @@ BASES = {
     },
     "live": {"language": "en", "step": 3.0, "input": "-"},
 }
-WITHOUT_VALUE = ("no_recursive", "skip_existing", "overwrite", "colors")
+BASES["eval"] = BASES["transcribe"] | {"json": "out.json"}
+WITHOUT_VALUE = ("no_recursive", "skip_existing", "overwrite", "colors", "no_agreement", "per_file", "per_language")
 
 
 def flags_of(command: str) -> set[str]:
@@ -121,10 +148,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("wiring")
     for name in ("short", "long", "stereo", "loud", "unclear"):
         soundfile.write(made / f"{name}.wav", sound(name), 16_000, subtype="FLOAT")
+        (made / f"{name}.json").write_text(f'{{"{name}.wav": "three one four one five"}}')
     (made / "folder" / "inner").mkdir(parents=True)
     for name in ("folder/a.wav", "folder/inner/b.wav"):
         shutil.copy(made / "short.wav", made / name)
-    for name in ("short", "stereo"):
+    for name in ("short", "stereo", "unbroken"):
         (made / f"{name}.raw").write_bytes((sound(name) * 32767).astype("<i2").tobytes())
     (made / "loud.raw").write_bytes(sound("loud").astype("<f4").tobytes())
     return made
@@ -147,14 +175,19 @@ def test_the_flag_has_an_effect(
     row = COMMANDS[command][name]
     base = {key: value for key, value in (BASES[command] | row.base).items() if key in flags_of(command)}
     source = folder / row.source if row.source == "folder" else folder / f"{row.source}.wav"
+    if command == "eval":
+        source = source.with_suffix(".json")
     monkeypatch.setenv("FORCE_COLOR", "1")  # colors as on a terminal
+    # without the options that the JSON file of `eval` records, so that only their effects are compared
+    monkeypatch.setattr("whisper_apr.cli.eval_report.Report.as_json", lambda self, _: as_json(self, {}))
+    monkeypatch.setattr("whisper_apr.cli.live.write_stdout", print)  # each output in a line of its own
     traces = []
     for options in (base, base | {name: row.value}):
         where = tmp_path / str(len(traces))
         (where / "existing").mkdir(parents=True)
         (where / "existing" / f"{row.source}.txt").write_text("before")
         monkeypatch.chdir(where)
-        line = [command, *argv(options), *([str(source)] if command == "transcribe" else [])]
+        line = [command, *argv(options), *([str(source)] if command != "live" else [])]
         stdin = folder / (f"{row.source}.raw" if command == "live" else "short.raw")
         trace, error = run("command", stdin, {"argv": line, "folder": where}, capsys)
         traces.append(trace)

@@ -38,6 +38,41 @@ def test_exact_floats(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
+    ("kind", "error"), [("q2_k", 0.37), ("q3_k", 0.19), ("q4_k", 0.09), ("q5_k", 0.05), ("q6_k", 0.025)]
+)
+def test_k_quants(tmp_path, kind, error):
+    """They become int8, or float32 exactly as they are; `error` is of rounding to nearest, relative RMS."""
+    dims = ModelDimensions(4, 6, 256, 4, 1, 11, 5, 256, 4, 1)
+    tensors = models.random_tensors(dims, 5)
+    ggml_files.write_ggml(tmp_path / "model.bin", dims, tensors, kind)
+    exact, small = read_ggml(tmp_path / "model.bin", exact=True).tensors, read_ggml(tmp_path / "model.bin").tensors
+    for name, values in tensors.items():
+        if values.ndim != 2 or not name.endswith(".weight"):
+            continue
+        found = exact[name]
+        assert found.dtype == np.float32
+        rms = np.sqrt(np.mean(values**2))
+        assert error / 3 < np.sqrt(np.mean((found - values) ** 2)) / rms < error, name
+        weight = small[name]
+        assert isinstance(weight, QuantizedWeight)
+        assert weight.dtype == "int8"
+        assert np.sqrt(np.mean((weight.dequantize() - found) ** 2)) / rms < 0.008, name
+    assert np.isfinite(logits(load_model(tmp_path / "model.bin"))).all()
+
+
+def test_rows_that_are_no_whole_blocks(tmp_path):
+    """whisper.cpp cannot have such a tensor either."""
+    ggml_files.write_ggml(tmp_path / "model.bin", DIMS, TENSORS, "q8_0")
+    raw = (tmp_path / "model.bin").read_bytes()
+    name = b"decoder.token_embedding.weight"
+    at = raw.index(name) - 8
+    changed = raw[: at - 4] + struct.pack("<i", 12) + raw[at:]
+    (tmp_path / "model.bin").write_bytes(changed)
+    with pytest.raises(FormatError, match=r"of type q4_k cannot have the shape \(11, 32\)"):
+        read_ggml(tmp_path / "model.bin")
+
+
+@pytest.mark.parametrize(
     ("kind", "ours"), [("q4_0", "int4"), ("q4_1", "int8"), ("q5_0", "int8"), ("q5_1", "int8"), ("q8_0", "int8")]
 )
 def test_quantized_types_stay_small(tmp_path, kind, ours):
@@ -84,7 +119,7 @@ def head(raw: bytes, field: int, value: int) -> bytes:
         (lambda raw: head(raw, 9, 5), "mel filters"),
         (lambda raw: head(raw, 12, 2**31 - 1), "cut off"),
         (lambda raw: raw.replace(b"decoder.ln.bias", b"decoder.ln.bios"), "missing: decoder.ln.bias"),
-        (lambda raw: raw.replace(struct.pack("<3i", 1, 15, 0), struct.pack("<3i", 1, 15, 30)), "type 30"),
+        (lambda raw: raw.replace(struct.pack("<3i", 1, 15, 0), struct.pack("<3i", 1, 15, 31)), "type 31"),
     ],
 )  # fmt: skip
 def test_damaged(tmp_path, change, message):

@@ -48,3 +48,12 @@ def test_text_without_silence_around_it_is_kept():
     assert filter_hallucinations([NORMAL, strange, after], 0.0, 30.0, 0.0, 60.0, 1.0) == FilteredSegments(
         [NORMAL, strange, after]
     )
+
+
+def test_the_end_of_a_shorter_window_counts_as_silence():
+    strange = segment(10.1, (10.1, 10.11, 0.01))
+    speech = segment(5.0, (5.0, 5.5, 0.9))
+    next_to_it = segment(10.2, (10.2, 10.6, 0.9))
+    segments = [speech, strange, next_to_it]
+    assert filter_hallucinations(segments, 0.0, 11.0, 0.0, 60.0, 1.0).segments == segments
+    assert filter_hallucinations(segments, 0.0, 11.0, 0.0, 60.0, 1.0, 11.0).segments == [speech]

@@ -18,11 +18,12 @@ import ct2_files
 import models
 from hub_server import COMMIT, NAME, TENSORS, expected, get_only
 from models import logits
+from trainer_files import write_adapter
 from whisper_apr import available_models, load_model
-from whisper_apr import hub as formats_hub
 from whisper_apr.cli import main
 from whisper_apr.errors import FormatError, ModelNotFoundError, OptionError
 from whisper_apr.formats.apr import read_apr
+from whisper_apr.formats.vocabulary import FILES
 from whisper_apr.hub import HubModel, fetch, find_model, known_models
 
 
@@ -81,6 +82,39 @@ def test_ctranslate2_repository(hub, tmp_path):
     model = load_model("a/ct2")
     assert np.array_equal(logits(model), expected(tmp_path))
     assert model.alignment_heads == ((1, 1),)
+
+
+def test_files_that_say_what_the_tokens_are(hub, tmp_path):
+    """Of Hugging Face's and of CTranslate2's vocabularies the first that exists, and what adds to it."""
+    contents = {"vocab.json": "{}", "added_tokens.json": "{}", "tokenizer.json": "{}", "tokenizer_config.json": "{}"}
+    contents |= {"vocabulary.json": "[]", "vocabulary.txt": ""}
+    for i, (first, more) in enumerate((
+        ("vocab.json", {"added_tokens.json", "tokenizer_config.json"}),
+        ("tokenizer.json", {"tokenizer_config.json"}),
+        ("vocabulary.json", {"tokenizer_config.json"}),
+        ("vocabulary.txt", {"tokenizer_config.json"}),
+    )):  # fmt: skip
+        folder = models.write_huggingface(tmp_path / str(i), models.SMALLEST, TENSORS)
+        for name, content in contents.items():
+            if name not in FILES or FILES.index(name) >= FILES.index(first):
+                (folder / name).write_text(content)
+        hub.files[f"org/{i}"] = folder
+        found = fetch(find_model(f"org/{i}"))
+        assert {path.name for path in found.iterdir()} & set(contents) == {first, *more}
+
+
+def test_adapter_of_the_hub(hub, tmp_path):
+    """Its base model is downloaded as well, and the merged model is kept."""
+    hub.files["org/adapter"] = write_adapter(tmp_path / "adapter", NAME)
+    model = load_model("org/adapter")
+    base = load_model(NAME)
+    assert not np.array_equal(models.logits(model), models.logits(base))
+    hub.requests.clear()
+    assert np.array_equal(models.logits(load_model("org/adapter")), models.logits(model))
+    assert not hub.requests
+    hub.files["org/other"] = write_adapter(tmp_path / "other", "org/missing")
+    with pytest.raises(ModelNotFoundError, match="org/missing: the hub has no such repository"):
+        load_model("org/other")
 
 
 def test_download_root(hub, tmp_path):
@@ -252,6 +286,12 @@ def test_names():
         assert model.alignment_heads, name
 
 
+def test_package_without_the_bundled_model(monkeypatch, tmp_path):
+    monkeypatch.setattr("whisper_apr.hub.find.files", lambda package: tmp_path)
+    with pytest.raises(ModelNotFoundError, match="digits: the package for browsers does not contain it"):
+        load_model("digits")
+
+
 def test_arguments_of_openai_whisper():
     model = load_model("digits", "cpu", None, False)
     assert model.dims.n_audio_state == 128
@@ -286,7 +326,8 @@ def test_models_command(hub, capsys):
 
 
 def test_download_command(hub, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(formats_hub, "known_models", lambda: {"little": HubModel(NAME, size=5)})
+    for module in ("hub", "hub.models"):  # the one lists models, the other finds them
+        monkeypatch.setattr(f"whisper_apr.{module}.known_models", lambda: {"little": HubModel(NAME, size=5)})
     assert main(["download", "little"]) == 0
     folder = Path(capsys.readouterr().out.strip())
     assert json.loads((folder / "config.json").read_bytes())["model_type"] == "whisper"

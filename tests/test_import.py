@@ -11,11 +11,12 @@ import whisper_apr
 
 SOURCE = Path(whisper_apr.__file__).parent.parent
 
-# Each takes longer to import than the package itself, or is missing in a browser.
+# Each takes long to import (the first ones longer than the package itself), or is missing in a browser.
 HEAVY = (
     *("soundfile", "cffi", "huggingface_hub", "requests", "tqdm", "yaml", "torch", "scipy", "numba"),
     *("multiprocessing", "concurrent.futures", "asyncio", "http", "http.client", "http.server", "ssl"),
     *("urllib.request", "unittest", "xml", "wave", "sqlite3"),
+    *("decimal", "difflib", "fractions", "hashlib", "html", "subprocess", "zipfile"),
 )
 
 

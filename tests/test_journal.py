@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from recordings import join, noise, silence, speech
 from whisper_apr.inference.decode import DecodingResult
+from whisper_apr.inference.fallback import FallbackDecoder
 from whisper_apr.inference.journal import Journal, _Decoded
-from whisper_apr.inference.transcribe import Pipeline
 
 pytestmark = pytest.mark.usefixtures("encoded_once")
 
@@ -89,7 +89,7 @@ def test_a_resumed_transcription_gives_the_same_result(model, audios, number) ->
     assert found == whole
 
 
-def test_text_cut_at_sample_len_continues_where_it_did(model, decoded) -> None:
+def test_text_cut_at_sample_len_continues_where_it_did(model, prompts) -> None:
     """Speech follows the timestamp that ends a cut text."""
     sound = speech("en_long")[: 12 * 16_000]
     options = {"temperature": 0.0, "language": "en", "word_timestamps": True, "sample_len": 4}
@@ -97,11 +97,11 @@ def test_text_cut_at_sample_len_continues_where_it_did(model, decoded) -> None:
     whole = list(model.transcribe_many([sound], journal=journal, **options))
     entries = journal.dump(0).values()
     assert any(entry["decoded"]["is_cut"] for entry in entries)
-    decoded.clear()
+    prompts.clear()
     assert (
         list(model.transcribe_many([sound], journal=through_json(journal, 1, model.dims.n_vocab), **options)) == whole
     )
-    assert decoded == []
+    assert prompts == []
 
 
 def test_overlapping_clips_have_separate_entries(model) -> None:
@@ -112,47 +112,47 @@ def test_overlapping_clips_have_separate_entries(model) -> None:
     assert len(journal.dump(0)) == 2
 
 
-def test_decoded_windows_are_not_decoded_again(model, audios, decoded) -> None:
+def test_decoded_windows_are_not_decoded_again(model, audios, prompts) -> None:
     options = {"temperature": 0.0, "batch_size": 2, "word_timestamps": True, "sample_len": 12}
     journal = Journal()
     whole = list(model.transcribe_many(audios[:3], journal=journal, **options))
-    n_window = sum(decoded)
-    decoded.clear()
+    n_window = len(prompts)
+    prompts.clear()
     again = through_json(journal, 3, model.dims.n_vocab)
     assert list(model.transcribe_many(audios[:3], journal=again, **options)) == whole
-    assert decoded == []
+    assert prompts == []
     # half of one recording
     half = Journal()
     entries = journal.dump(0)
     kept = dict(list(entries.items())[: len(entries) // 2])
     half.load(0, kept, model.dims.n_vocab)
     assert list(model.transcribe_many(audios[:3], journal=half, **options)) == whole
-    assert sum(decoded) == n_window - len(kept)
+    assert len(prompts) == n_window - len(kept)
     first_missing = list(entries)[len(kept)].split()
     assert half.reached(0) == int(first_missing[2]) / 100 > 0
     assert half.reached(1) == journal.reached(0) == 0
 
 
-def test_missing_words_are_aligned(model, audios, decoded) -> None:
+def test_missing_words_are_aligned(model, audios, prompts) -> None:
     """The transcription may be interrupted between decoding and alignment."""
     options = {"temperature": 0.0, "word_timestamps": True, "batch_size": 1, "sample_len": 12}
     journal = Journal()
     whole = list(model.transcribe_many(audios[:1], journal=journal, **options))
     content = {key: entry | {"segments": None} for key, entry in journal.dump(0).items()}
-    decoded.clear()
+    prompts.clear()
     again = Journal()
     again.load(0, content, model.dims.n_vocab)
     assert list(model.transcribe_many(audios[:1], journal=again, **options)) == whole
-    assert decoded == []
+    assert prompts == []
     assert again.dump(0) == journal.dump(0)
 
 
 @pytest.mark.parametrize("change", ["sound", "prompt", "place", "language"])
-def test_a_changed_window_is_decoded(model, decoded, change) -> None:
+def test_a_changed_window_is_decoded(model, prompts, change) -> None:
     options = {"temperature": 0.0, "batch_size": 1, "sample_len": 12, "language": "en"}
     journal = Journal()
     list(model.transcribe_many([speech("en")], journal=journal, **options))
-    decoded.clear()
+    prompts.clear()
     audio = speech("en")
     if change == "sound":
         audio = audio + noise(len(audio) / 16000, 1e-4)
@@ -163,8 +163,8 @@ def test_a_changed_window_is_decoded(model, decoded, change) -> None:
     else:
         options["language"] = "de"
     (found,) = model.transcribe_many([audio], journal=journal, **options)
-    assert decoded == [1]
-    decoded.clear()
+    assert len(prompts) == 1
+    prompts.clear()
     assert [found] == list(model.transcribe_many([audio], **options))
 
 
@@ -183,16 +183,12 @@ def test_forget(model) -> None:
 
 
 def test_numbers_that_json_lacks_are_not_stored(model, monkeypatch) -> None:
-    call = Pipeline.decode
+    decoding = FallbackDecoder.decoding
 
-    def decode(self, *args):
-        inner = self.decoder.__call__
-        monkeypatch.setattr(
-            type(self.decoder), "__call__", lambda _, *a: [replace(r, avg_logprob=-np.inf) for r in inner(*a)]
-        )
-        return call(self, *args)
+    def improbable(self, *args):
+        return replace((yield from decoding(self, *args)), avg_logprob=-np.inf)
 
-    monkeypatch.setattr(Pipeline, "decode", decode)
+    monkeypatch.setattr(FallbackDecoder, "decoding", improbable)
     journal = Journal()
     list(model.transcribe_many([speech("en")], journal=journal, temperature=0.0, sample_len=12))
     assert journal.dump(0) == {}
@@ -211,6 +207,7 @@ ENTRY = {
         "temperature": 0.0,
         "compression_ratio": 1.0,
         "is_cut": False,
+        "n_ctx": 400,
     },
     "segments": [
         {
@@ -267,6 +264,8 @@ WORD = ("segments", 0, "words", 0)
         (("decoded", "avg_logprob"), "0"),
         (("decoded", "avg_logprob"), True),
         (("decoded", "is_cut"), 0),
+        (("decoded", "n_ctx"), 0),
+        (("decoded", "n_ctx"), 1501),
         (("decoded", "more"), 1),
         (("segments",), {}),
         (("segments", 0), 1),
@@ -324,4 +323,4 @@ def test_a_journal_stores_every_field_of_a_result() -> None:
     """Except the features, which are large, and the language probabilities, which no segment has."""
     kept = {field.name for field in fields(_Decoded)}
     assert {field.name for field in fields(DecodingResult)} - kept == {"audio_features", "language_probs"}
-    assert kept <= {field.name for field in fields(DecodingResult)}
+    assert kept - {"n_ctx"} <= {field.name for field in fields(DecodingResult)}

@@ -137,14 +137,21 @@ OPERATIONS = {
 }
 
 
-def has_a_norm(x: np.ndarray) -> bool:
-    """Return whether the layer norm of x does not depend on rounding.
+def layer_norm_tolerance(x: np.ndarray) -> float:
+    """Return by how much rounding can change the layer norm of x; infinity where the result depends on rounding alone.
 
-    Whether a sum overflows can depend on the order, and nearly equal numbers differ only by rounding.
+    An element and the mean are rounded in proportion to the largest element, and their difference is divided by the
+    standard deviation. Whether a sum of larger numbers overflows can depend on the order.
     """
     finite = x[np.isfinite(x)].astype(np.float64)
     largest = np.abs(finite).max(initial=0)
-    return bool(largest < 1e17 and (len(finite) < len(x) or finite.std() > 0.01 * largest))
+    if largest >= 1e17:
+        return np.inf
+    if len(finite) < len(x) or largest == 0:
+        return 2e-6
+    if finite.std() <= 0.01 * largest:
+        return np.inf
+    return 2e-6 + 4 * float(np.finfo(np.float32).eps) * largest / finite.std()
 
 
 @given(
@@ -155,11 +162,12 @@ def has_a_norm(x: np.ndarray) -> bool:
 def test_every_backend_agrees_with_numpy(pool, seed, n):
     x = np.random.default_rng(seed).choice(np.array(pool, np.float32), n)
     for name, operation in OPERATIONS.items():
-        if name == "layer_norm" and not has_a_norm(x):
+        tolerance = layer_norm_tolerance(x) if name == "layer_norm" else 2e-6
+        if tolerance == np.inf:
             continue
         with simd.use_backend("numpy"):
             expected = operation(x)
         for backend in COMPILED:
             with simd.use_backend(backend):
                 got = operation(x)
-            np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-6, err_msg=f"{name} on {backend}")
+            np.testing.assert_allclose(got, expected, rtol=2e-4, atol=tolerance, err_msg=f"{name} on {backend}")

@@ -8,10 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_apr.inference.hotwords import HotwordBias, hotword_prompt
-from whisper_apr.inference.logit_filters import NoRepeatNgram, RepetitionPenalty, SuppressTokens, TimestampRules
+from whisper_apr.inference.logit_filters import (
+    ContinueUntil,
+    NoRepeatNgram,
+    RepetitionPenalty,
+    SuppressTokens,
+    TimestampRules,
+)
 from whisper_apr.tokenizer import get_tokenizer
 
-TOKENS = SimpleNamespace(timestamp_begin=20, eot=10, no_timestamps=19)
+TOKENS = SimpleNamespace(timestamp_begin=20, timestamp_end=40, eot=10, no_timestamps=19)
+WITH_ADDED = SimpleNamespace(timestamp_begin=20, timestamp_end=37, eot=10, no_timestamps=19)  # text from 37 on
 BEGIN, EOT, SIZE = 20, 10, 40
 
 
@@ -46,6 +53,28 @@ def test_the_first_token_is_an_early_timestamp():
 )
 def test_timestamps_come_in_pairs_and_never_decrease(sampled, expected):
     assert allowed(TimestampRules(TOKENS, 5), sampled, likely_text())[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("sampled", "expected"),
+    [
+        ([], set(range(20, 26))),
+        ([22], {*range(19), 37, 38, 39}),
+        ([22, 38], {*range(19), *range(23, 40)}),
+        ([22, 3, 25], {*range(10, 19), *range(25, 37)}),
+        ([22, 3, 25, 25], {*range(19), 37, 38, 39}),
+    ],
+)
+def test_tokens_behind_the_timestamps_are_text(sampled, expected):
+    assert allowed(TimestampRules(WITH_ADDED, 5), sampled, likely_text())[0] == expected
+
+
+def test_timestamps_do_not_win_over_more_probable_added_tokens():
+    logits = np.zeros(SIZE, np.float32)
+    logits[38] = 10
+    assert 38 in allowed(TimestampRules(WITH_ADDED, 5), [22, 3], logits)[0]
+    logits[38] = -10
+    assert allowed(TimestampRules(WITH_ADDED, 5), [22, 3], logits)[0] == set(range(23, 37))
 
 
 @given(st.lists(st.floats(-5, 5, width=32), min_size=SIZE, max_size=SIZE))
@@ -104,3 +133,22 @@ def test_hotwords_as_a_prompt():
     assert hotword_prompt(["two ", "", "five"], tokenizer) == tokenizer.encode(" two five")
     assert hotword_prompt("two five", tokenizer) == tokenizer.encode(" two five")
     assert hotword_prompt(None, tokenizer) == []
+
+
+ENDING = np.eye(SIZE, dtype=np.float32)[EOT]
+
+
+@pytest.mark.parametrize("sampled", [[], [20], [20, 3], [20, 3, 25], [20, 3, 27, 27], [20, 3, 25, 25, 4], [24, 38]])
+def test_text_may_end_except_after_an_early_pair(sampled):
+    """The last is an added token behind the timestamps."""
+    assert EOT in allowed(ContinueUntil(WITH_ADDED, 7), sampled, ENDING)[0]
+
+
+@pytest.mark.parametrize("sampled", [[20, 3, 25, 25], [20, 3, 24, 26]])
+def test_text_goes_on_after_an_early_pair(sampled):
+    assert allowed(ContinueUntil(WITH_ADDED, 7), sampled, ENDING)[0] == set(range(SIZE)) - {EOT}
+
+
+def test_text_that_goes_on_by_itself_keeps_its_probabilities():
+    logits = np.arange(SIZE, dtype=np.float32)
+    np.testing.assert_array_equal(allowed(ContinueUntil(WITH_ADDED, 7), [20, 3, 25, 25], logits)[1], logits)

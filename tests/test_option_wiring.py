@@ -68,6 +68,7 @@ WINDOW = {
     "beam_size": Row(3),
     "patience": Row(3.0, {"beam_size": 3}),
     "length_penalty": Row(0.0, SAMPLES | {"best_of": 5, "without_timestamps": True}),
+    "length_exponent": Row(0.0, SAMPLES | {"best_of": 5, "without_timestamps": True}),
     "prompt": Row("nine"),
     "prefix": Row("nine"),
     "suppress_tokens": Row("5"),
@@ -88,6 +89,8 @@ RECORDING = {
     "logprob_threshold": Row(0.0, TWICE),
     "no_speech_threshold": Row(0.0, {"logprob_threshold": 0.0}),
     "condition_on_previous_text": Row(False, {}, "long"),
+    "prompt_reset_on_temperature": Row(3.0, SAMPLES, "long"),
+    "chunk_length": Row(2.0),
     "initial_prompt": Row("nine"),
     "carry_initial_prompt": Row(True, {"initial_prompt": "nine", "condition_on_previous_text": False}, "long"),
     "initial_prefix": Row("nine"),
@@ -105,6 +108,8 @@ RECORDING = {
     "language_detection_threshold": Row(0.1, DETECTED, "long"),
     "vad_filter": Row(True, {}, "long"),
     "vad_parameters": Row({"speech_pad_ms": 0}, {"vad_filter": True}, "long"),
+    "audio_context": Row("auto"),
+    "speakers": Row([(0.0, 9.0, "Ann")]),
 }
 # ReadingOptions, and functions that are called during a transcription
 READING = {
@@ -128,9 +133,16 @@ def finished() -> Journal:
 ENGINE = {name: row for name, row in (WINDOW | RECORDING).items() if name != "prompt"}
 
 # faster-whisper's names of options of `transcribe`
-RENAMED = {"log_prob_threshold": "logprob_threshold", "prefix": "initial_prefix", "max_new_tokens": "sample_len"}
+RENAMED = {
+    "length_penalty": "length_exponent",
+    "log_prob_threshold": "logprob_threshold",
+    "prefix": "initial_prefix",
+    "max_new_tokens": "sample_len",
+}
 OURS = (
     "prefix",
+    "length_penalty",
+    "batch_size",
     "fp16",
     "languages",
     "carry_initial_prompt",
@@ -138,11 +150,11 @@ OURS = (
     "seed",
     "clamp_times",
     "word_timing",
+    "audio_context",
+    "speakers",
 )  # not in faster-whisper
 FASTER = {name: row for name, row in ENGINE.items() if name not in OURS} | {
     "log_progress": Row(True),
-    "prompt_reset_on_temperature": refused(0.7),
-    "chunk_length": refused(20),
     "strict": Row(True, {}, "loud", raises=AudioError),
 }
 
@@ -163,6 +175,7 @@ ROWS: dict[str, dict[str, Row]] = {
     | READING
     | {
         "condition_on_previous_text": nothing(False),  # windows of a batch are not given the text before them
+        "prompt_reset_on_temperature": nothing(3.0),
         "batch_size": Row(1, {"vad_filter": False}, "long"),
         "clip_timestamps": Row([{"start": 0, "end": 2}]),
         "without_timestamps": Row(False),
@@ -177,13 +190,16 @@ ROWS: dict[str, dict[str, Row]] = {
     | {
         "check_cancelled": Row(Calls),
         "step": Row(1.0),
+        "settle": Row("final", {"step": 0.5}),
         "vad_options": Row({"speech_pad_ms": 0}),
         "vad_filter": Row(True, {"vad_parameters": {"speech_pad_ms": 0}}),
         "vad_parameters": Row({"speech_pad_ms": 0}, {"vad_filter": True}),
+        "audio_context": Row("full"),  # the default is "auto"
         "word_timestamps": refused(False),  # words become final one by one
         "clamp_times": nothing(True),  # the times of words are always clamped
         "clip_timestamps": refused("0,2"),  # for recordings only, as initial_prefix
         "initial_prefix": refused("nine"),
+        "speakers": refused([(0.0, 9.0, "Ann")]),
         "prepend_punctuations": Row("", WORDS | SAID),
         "append_punctuations": Row("", WORDS | SAID),
         "hallucination_silence_threshold": Row(0.1, WORDS | SAID | {"sample_len": 3}),
@@ -211,7 +227,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 def options_of(entry_point: str) -> set[str]:
     """The names of a function's options, and of those of `transcribe` that it refuses by name."""
     names = set(inspect.signature(FUNCTIONS[entry_point]).parameters)
-    refused = {"clip_timestamps", "initial_prefix", "word_timestamps"} if entry_point == "LiveTranscriber" else set()
+    refused = {"clip_timestamps", "initial_prefix", "speakers", "word_timestamps"}
+    refused = refused if entry_point == "LiveTranscriber" else set()
     return names - {"self", "model", "audio", "audios", "mel", "options"} | refused
 
 

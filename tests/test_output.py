@@ -8,11 +8,13 @@ import io
 import json
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 
+import whisper_apr
 from whisper_apr.errors import OptionError, WhisperAprError
 from whisper_apr.inference.results import Transcription
 from whisper_apr.output import ALL, FORMATS, write, write_files
@@ -217,6 +219,20 @@ def test_empty_transcription_in_every_format():
         text = written(transcription(), name)
         assert text in ("", "WEBVTT\n\n", "start\tend\ttext\n", "start,end,text\n") or name in ("json", "ass")
         assert "Dialogue:" not in text
+
+
+SOURCE = Path(whisper_apr.__file__).parent
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("output/__init__.py", "inference/results.py", "utils.py"),
+        *("web/session.py", "web/static/whisper.js", "web/static/whisper.d.ts"),
+    ],
+)
+def test_every_list_of_formats_is_complete(file):
+    assert re.search(r"\W+(?:(?:and|or)\W+)?".join(FORMATS), (SOURCE / file).read_text(encoding="utf-8"))
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------

@@ -120,8 +120,10 @@ def test_duration_and_language_probability_by_every_function(model: whisper_apr.
         assert result.duration == pytest.approx(expected, abs=1e-9), name
         assert result.language == "en", name
         assert 0.5 < result.language_probability < 1, name
-    for name in ("transcribe", "transcribe_many", "independent windows", "batch", "words", "clips"):
+    for name in ("transcribe", "transcribe_many", "words", "clips"):
         assert results[name][0].language_probability == info.language_probability, name
+    for name in ("independent windows", "batch"):  # the language is detected by the first slice
+        assert results[name][0].language_probability == pytest.approx(info.language_probability, abs=1e-3), name
     assert info.duration == results["transcribe"][0].duration
     assert model.transcribe(samples, language="en", **quick).language_probability == 1.0
     assert model.transcribe(samples, word_timestamps=True, temperature=0.0).words[0].word == " three"

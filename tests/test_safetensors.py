@@ -11,7 +11,8 @@ import models
 from models import SMALLEST, assert_same, huggingface_name, random_tensors, write_huggingface, write_safetensors
 from whisper_apr.errors import FormatError
 from whisper_apr.formats import open_checkpoint
-from whisper_apr.formats.safetensors import openai_name, read_safetensors, read_tensors
+from whisper_apr.formats.safetensors import read_safetensors, read_tensors
+from whisper_apr.formats.state_dict import openai_name
 
 
 @pytest.fixture

@@ -34,6 +34,29 @@ class Tensor:
         return self.x if dtype is None else self.x.astype(dtype)
 
 
+class RequiringGradients:
+    """A tensor of torch, of a type that NumPy lacks."""
+
+    ndim = 1
+
+    def __init__(self, x: np.ndarray, dtype: str = "torch.bfloat16", is_detached: bool = False) -> None:
+        self.x, self.dtype, self.is_detached = x, dtype, is_detached
+
+    def detach(self) -> "RequiringGradients":
+        return RequiringGradients(self.x, self.dtype, is_detached=True)
+
+    def cpu(self) -> "RequiringGradients":
+        return self
+
+    def float(self) -> "RequiringGradients":
+        return RequiringGradients(self.x, "torch.float32", self.is_detached)
+
+    def numpy(self) -> np.ndarray:
+        if not self.is_detached or self.dtype == "torch.bfloat16":
+            raise RuntimeError("the tensor requires gradients, or has another type")
+        return self.x
+
+
 class Exchangeable:
     """A tensor that only exports DLPack."""
 
@@ -85,6 +108,7 @@ SAMPLES: dict[str, Callable[[], Any]] = {
     "a memoryview of numbers": lambda: memoryview(X),
     "an array of the standard library": lambda: array.array("h", AS_INT16.tolist()),
     "an object with __array__": lambda: Tensor(AS_INT16),
+    "a tensor that requires gradients": lambda: RequiringGradients(X),
     "an object with __dlpack__": lambda: Exchangeable(X),
 }
 BLOCKS: dict[str, Callable[[], Any]] = {
@@ -95,6 +119,7 @@ BLOCKS: dict[str, Callable[[], Any]] = {
     "a generator of all types": of_all_types,
     "a list of blocks": lambda: list(blocks(X)),
     "a tuple of tensors": lambda: tuple(map(Tensor, blocks(X))),
+    "a generator of tensors that require gradients": lambda: map(RequiringGradients, blocks(X)),
     "a list of memoryviews": lambda: list(map(memoryview, blocks(X))),
 }
 BYTES: dict[str, Callable[[], Any]] = {
@@ -243,11 +268,11 @@ EMPTY: dict[str, Callable[[], Any]] = {
 def test_empty_recording_gives_no_segments_as_in_faster_whisper(form: str, channel: str) -> None:
     for entry_point in ("WhisperModel", "BatchedInferencePipeline"):
         assert entry_points.FILES[entry_point](EMPTY[form](), channel=channel) == ""
-    segments, info = entry_points._faster().transcribe(EMPTY[form](), channel=channel)
+    segments, info = entry_points.faster().transcribe(EMPTY[form](), channel=channel)
     assert list(segments) == []
     assert (info.duration, info.duration_after_vad) == (0, 0)
-    assert info.language in entry_points._faster().supported_languages
-    code, probability, ranked = entry_points._faster().detect_language(EMPTY[form](), channel=channel)
+    assert info.language in entry_points.faster().supported_languages
+    code, probability, ranked = entry_points.faster().detect_language(EMPTY[form](), channel=channel)
     assert (code, probability) == ranked[0]
 
 

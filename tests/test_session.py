@@ -1,12 +1,13 @@
 """whisper_apr.web.session, called as the browser's worker calls it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from whisper_apr import load_model
+from whisper_apr import LiveTranscriber, load_model
 from whisper_apr.errors import AudioError, FormatError, OptionError, WhisperAprError
 from whisper_apr.formats.apr import write_apr
 from whisper_apr.hub import find_checkpoint
@@ -87,6 +88,18 @@ def test_transcription_equals_that_of_load_model(session):
     assert session.write("srt").startswith("1\n00:00:00,000 --> ")
 
 
+@pytest.mark.parametrize("format", ["txt", "srt", "json", "csv"])
+def test_a_corrected_transcription_is_written(session, format):
+    result = Page().transcribe(session, samples("en.wav"), word_timestamps=True)
+    arrived = json.loads(json.dumps(result), parse_float=lambda text: int(x) if (x := float(text)) == int(x) else x)
+    assert session.write(format, arrived) == session.write(format)  # whole numbers arrive as integers
+    arrived["segments"][0] |= {"text": " corrected", "words": None}
+    assert "corrected" in session.write(format, arrived)
+    assert "corrected" not in session.write(format)
+    with pytest.raises(OptionError):
+        session.write("srt", {"segments": [{"text": "without times"}]})
+
+
 def test_cancelling_at_any_token_leaves_the_session_usable(session):
     whole = Page()
     expected = whole.transcribe(session, samples("de.wav"))
@@ -96,6 +109,33 @@ def test_cancelling_at_any_token_leaves_the_session_usable(session):
             page.transcribe(session, samples("de.wav"))
         assert page.n_check == patience + 1
     assert Page().transcribe(session, samples("de.wav")) == expected
+
+
+def live_words(session: Session, audio: np.ndarray, patience: int | None = None, **options) -> list[dict]:
+    page = Page(patience)
+    session.start_live(options)
+    texts = [session.push_live(audio[i : i + 4000], page.is_cancelled) for i in range(0, len(audio), 4000)]
+    return [*texts, session.finish_live(page.is_cancelled)]
+
+
+@pytest.mark.parametrize("options", [{}, {"step": 3, "vad_options": {"min_silence_duration_ms": 100}}])
+def test_live_words_equal_those_of_live_transcriber(session, options):
+    audio = samples("en_three.flac")
+    live = LiveTranscriber(load_model("digits"), **options)
+    expected = [live.push(audio[i : i + 4000]) for i in range(0, len(audio), 4000)]
+    expected.append(live.finish())
+    found = live_words(session, audio, **options)
+    for name in ("settled", "tentative"):
+        assert [text[name] for text in found] == [[word.to_dict() for word in getattr(e, name)] for e in expected]
+    assert any(text["settled"] for text in found)
+    assert any(text["tentative"] for text in found)
+
+
+def test_cancelling_live_transcription_leaves_the_session_usable(session):
+    with pytest.raises(Cancelled):
+        live_words(session, samples("en.wav"), patience=3)
+    words = [word["word"] for text in live_words(session, samples("en.wav")) for word in text["settled"]]
+    assert "".join(words) == load_model("digits").transcribe(DATA / "en.wav").text
 
 
 def test_damaged_and_truncated_files(file):
@@ -113,8 +153,13 @@ def test_calls_in_the_wrong_order(file):
     session = Session("model.apr")
     with pytest.raises(WhisperAprError, match="no model is open"):
         Page().transcribe(session, np.zeros(16000, np.float32))
+    with pytest.raises(WhisperAprError, match="no model is open"):
+        session.start_live({})
     feed(session, file)
     session.open()
+    for call in (lambda: session.push_live(np.zeros(1600), lambda: False), lambda: session.finish_live(lambda: False)):
+        with pytest.raises(WhisperAprError, match="no live transcription was started"):
+            call()
     with pytest.raises(WhisperAprError, match="nothing has been transcribed"):
         session.write("txt")
 
@@ -124,6 +169,8 @@ def test_wrong_arguments_raise_the_package_errors(session):
         Page().transcribe(session, samples("en.wav"), language="Klingon")
     with pytest.raises(AudioError):
         Page().transcribe(session, np.full(16000, np.nan, np.float32))
+    with pytest.raises(OptionError, match="step"):
+        session.start_live({"step": 0})
     Page().transcribe(session, samples("en.wav"))
     with pytest.raises(OptionError):
         session.write("doc")

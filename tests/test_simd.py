@@ -11,6 +11,7 @@ import pytest
 import cases
 from whisper_apr import simd
 from whisper_apr.errors import BackendError
+from whisper_apr.simd import dispatch
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,10 +35,18 @@ def test_the_best_backend_is_selected_unless_the_environment_overrides_it():
     code = "from whisper_apr import simd; print(simd.backend())"
     assert run_python(code, WHISPER_APR_BACKEND="").stdout.strip() == simd.backends()[-1]
     assert run_python(code, WHISPER_APR_BACKEND="scalar").stdout.strip() == "scalar"
-    wrong = run_python(code, WHISPER_APR_BACKEND="altivec")
-    assert wrong.returncode != 0
-    assert "BackendError" in wrong.stderr
-    assert "scalar" in wrong.stderr
+    for name in {"altivec", "neon", "avx2", "wasm128relaxed"} - set(simd.backends()):
+        wrong = run_python(code, WHISPER_APR_BACKEND=name)
+        assert wrong.returncode != 0
+        assert f"BackendError: backend '{name}' is not available" in wrong.stderr
+        assert "scalar" in wrong.stderr
+
+
+def test_kernels_for_relaxed_simd_are_left_out_if_they_cannot_be_loaded(tmp_path, monkeypatch):
+    file = tmp_path / "_kernels_relaxed.wasm"
+    file.write_bytes(b"not for this engine")
+    monkeypatch.setattr(dispatch, "_RELAXED_FILE", file)
+    assert dispatch._import_kernels(dispatch.RELAXED) is dispatch.kernels
 
 
 def test_use_backend_takes_effect_immediately_and_is_restored():

@@ -2,17 +2,17 @@
 
 import csv
 import io
-from dataclasses import replace
 
 import pytest
 
 from test_results import RESULT, SEGMENT, WORD
 from whisper_apr import Transcription
+from whisper_apr.inference.record import changed
 from whisper_apr.output import FORMATS, LineOptions, prefix_speaker, write
 
 SEGMENTS = (
-    replace(SEGMENT, text=" three", speaker="0", words=(replace(WORD, speaker="0"),)),
-    replace(SEGMENT, id=1, start=0.9, end=1.5, text=" four, one", speaker="1"),
+    changed(SEGMENT, text=" three", speaker="0", words=(changed(WORD, speaker="0"),)),
+    changed(SEGMENT, id=1, start=0.9, end=1.5, text=" four, one", speaker="1"),
 )
 TWO = Transcription(text=" three four, one", segments=SEGMENTS, language="en")
 
@@ -52,8 +52,8 @@ def test_unknown_speakers_add_nothing(format: str) -> None:
 
 
 def test_a_cue_of_words_names_its_speaker() -> None:
-    words = (WORD, replace(WORD, word=" four", start=0.8, end=1.2))
-    result = replace(TWO, segments=(replace(SEGMENT, text=" three four", speaker="0", words=words, end=1.2),))
+    words = (WORD, changed(WORD, word=" four", start=0.8, end=1.2))
+    result = changed(TWO, segments=(changed(SEGMENT, text=" three four", speaker="0", words=words, end=1.2),))
     options = LineOptions(max_words_per_line=1)
     assert written(result, "srt", options).count("0: ") == 2
     highlighted = written(result, "vtt", LineOptions(highlight_words=True))

@@ -3,7 +3,6 @@
 # ruff: noqa: RUF001
 
 import re
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_apr.errors import OptionError
+from whisper_apr.inference.record import changed
 from whisper_apr.inference.results import Segment, Word
 from whisper_apr.output import LineOptions, format_timestamp
 from whisper_apr.output.line_breaks import may_break
@@ -63,7 +63,7 @@ def test_no_word_is_lost_or_repeated(times, width, count, per_line):
 
 
 def test_two_speakers_are_not_in_one_cue():
-    first, second = replace(spoken(0, 1), speaker="0"), replace(spoken(1.5, 2), speaker="1")
+    first, second = changed(spoken(0, 1), speaker="0"), changed(spoken(1.5, 2), speaker="1")
     for layout in ({}, {"max_line_width": 100, "max_line_count": 3}):
         found = read_vtt(written(transcription(first, second, second), "vtt", **layout))
         assert [cue.start for cue in found][:2] == [0, 1500]

@@ -22,7 +22,7 @@ from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, W
 from whisper_apr.audio import SAMPLE_RATE
 from whisper_apr.cli import main
 from whisper_apr.errors import OptionError
-from whisper_apr.inference.batch import split_clips
+from whisper_apr.inference.slices import split_clips
 
 pytestmark = pytest.mark.usefixtures("encoded_once")
 
@@ -227,7 +227,7 @@ def test_clips_are_independent_and_in_the_order_given(model, words, size):
     alone = [model.transcribe(long(), clip_timestamps=clip, **options).segments for clip in TURNS]
     content = [(s.seek, s.start, s.end, s.text, s.tokens, s.words) for s in result.segments]
     assert content == [(s.seek, s.start, s.end, s.text, s.tokens, s.words) for part in alone for s in part]
-    assert tuple(seen) == result.segments
+    assert seen == result.segments
     assert [segment.id for segment in seen] == list(range(len(seen)))
     assert [p.done for p in progress] == sorted(p.done for p in progress)
     for part in alone:

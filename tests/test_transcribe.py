@@ -114,7 +114,7 @@ def test_batched_clips_equal_the_sequential_ones(model, long):
 def test_callbacks_and_generator_agree(model, long):
     seen, progress = [], []
     result = model.transcribe(long, on_segment=seen.append, on_progress=progress.append)
-    assert tuple(seen) == result.segments
+    assert seen == result.segments
     assert [s.id for s in seen] == list(range(len(seen)))
     seconds = len(long) / 16000
     assert progress[-1].total == seconds
@@ -123,7 +123,7 @@ def test_callbacks_and_generator_agree(model, long):
     job = transcriber(model, long)
     assert (job.language, job.duration) == (result.language, seconds)
     assert 0 < job.language_probability <= 1
-    assert tuple(job.segments()) == result.segments
+    assert list(job.segments()) == result.segments
 
 
 def test_times_with_vad_filter_are_those_of_the_recording(model):

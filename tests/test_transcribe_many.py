@@ -13,7 +13,6 @@ import pytest
 import whisper_apr
 from recordings import noise, silence, speech
 from whisper_apr.errors import AudioError, OptionError
-from whisper_apr.inference.decode import DecodingTask
 from whisper_apr.inference.results import Progress
 
 pytestmark = pytest.mark.usefixtures("encoded_once")
@@ -64,19 +63,23 @@ def test_independent_windows_equal_a_batch_size(model, audios):
 
 
 @pytest.mark.parametrize("independent_windows", [False, True])
-def test_the_batch_stays_full(model, monkeypatch, independent_windows):
-    """When one recording ends, the next takes its place in the batch."""
-    run, rows = DecodingTask.run, []
-
-    def counted(self, mel, *rest):
-        rows.append(len(mel))
-        return run(self, mel, *rest)
-
-    monkeypatch.setattr(DecodingTask, "run", counted)
-    audios = [speech("en")] * 6 + [np.concatenate([speech("en"), silence(30)])]
+def test_the_batch_stays_full(model, batch_sizes, independent_windows):
+    """When a window ends, the next takes its place, of the same recording or of another."""
+    audios = [speech("en"), np.concatenate([speech("en"), silence(30)]), speech("en_three")] * 3
     list(model.transcribe_many(audios, batch_size=3, temperature=0.0, independent_windows=independent_windows))
-    assert max(rows) == 3
-    assert len(rows) <= 4  # of 8 windows
+    left = batch_sizes.index(2)
+    assert batch_sizes[:left] == [3] * left
+    assert left > len(batch_sizes) - left
+
+
+def test_a_window_that_falls_back_does_not_keep_the_others(model, batch_sizes, prompts):
+    """Windows of other recordings join the batch while it is decoded again."""
+    options = {"temperature": (0.0, 0.2, 0.4), "logprob_threshold": 0.0, "no_speech_threshold": None, "seed": 1}
+    audios = [speech("en"), speech("en_three")] * 3
+    results = list(model.transcribe_many(audios, batch_size=2, **options))
+    assert len(prompts) == 3 * 6
+    assert batch_sizes.index(1) > 0.7 * len(batch_sizes)
+    assert results == [model.transcribe(audio, **options) for audio in audios]
 
 
 def test_an_unreadable_recording_does_not_affect_the_others(model, audios):

@@ -90,14 +90,20 @@ def test_malformed_urls(url, message, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://host/x", "file:///etc/passwd", "http:/x", "http:x", "//host/x", "://", "s3://b/x"]
+    ("url", "message"),
+    [
+        *((url, "must begin with http://") for url in ("ftp://host/x", "file:///etc/passwd", "://", "s3://b:c@d/x")),
+        *((url, "no model named") for url in ("http:/x", "http:x")),
+        ("//host/x", "//host/x: no such file or folder"),
+    ],
 )
-def test_other_schemes(url):
+def test_other_schemes(url, message):
     assert not is_url(url)
     with pytest.raises(ModelNotFoundError):
         normalize_url(url)
-    with pytest.raises(ModelNotFoundError, match="no model named"):
+    with pytest.raises(ModelNotFoundError, match=message) as caught:
         load_model(url)
+    assert "b:c" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Times in the speech are converted to the recording: in order, within it, and words within their segment."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from invariants import check_segments
@@ -10,6 +10,7 @@ from whisper_apr.inference.results import Segment, Word
 from whisper_apr.inference.vad_filter import SpeechTimeMap
 
 
+@example([(0, 160), (8, 160)], [0, 0, 0, 0, 0, 50])
 @given(
     st.lists(st.tuples(st.integers(0, 40_000), st.integers(160, 90_000)), min_size=1, max_size=5),
     st.lists(st.integers(0, 100), min_size=6, max_size=6),

@@ -9,6 +9,7 @@ import pytest
 
 import ct2_files
 import ggml_files
+import hf_tokenizers
 import models
 from models import SPOKEN, WORDS
 from whisper_apr import load_model
@@ -108,9 +109,9 @@ def test_packaged_vocabulary_is_not_stored(tmp_path):
     tokens = [token for token in load_ranks("gpt2") if token.isascii() and token.isalnum()]
     numbers = {token.decode(): load_ranks("gpt2")[token] for token in tokens}
     (tmp_path / "vocab.json").write_text(json.dumps(numbers | {"<|endoftext|>": 50256, "<|de|>": 50260}))
-    assert read_vocabulary(tmp_path, dims) == b""
+    assert read_vocabulary(tmp_path, dims).ordinary == b""
     (tmp_path / "vocab.json").write_text(json.dumps(numbers | {"Ġother": 1000, "<|endoftext|>": 50256}))
-    assert read_vocabulary(tmp_path, dims) != b""
+    assert read_vocabulary(tmp_path, dims).ordinary != b""
 
 
 @pytest.mark.parametrize("n_vocab", [51864, 51865])
@@ -133,6 +134,19 @@ def test_inspect_reports_the_vocabulary(tmp_path, capsys):
     assert "custom, 259 tokens" in capsys.readouterr().out
 
 
+def test_size_of_a_tokenizer(tmp_path):
+    """tokenizers writes each merge as an indented list since release 0.20: Whisper's tokenizer.json has 3.5 MiB."""
+    path = tmp_path / "tokenizer.json"
+    vocabulary = hf_tokenizers.vocabulary()
+    pairs = [(text[:1], text[1:]) for text in vocabulary]
+    hf_tokenizers.write_tokenizer_json(path, vocabulary, merges=pairs)
+    assert path.stat().st_size > 3 * 2**20
+    assert read_vocabulary(tmp_path, models.TINY).ordinary == b""
+    path.write_text("{" + " " * 2**24 + "}")
+    with pytest.raises(FormatError, match=r"tokenizer\.json: too large for a model's JSON file \(16777218 bytes"):
+        read_vocabulary(tmp_path, models.TINY)
+
+
 def test_non_speech_tokens_of_a_byte_vocabulary():
     """A byte that begins many other characters is not suppressed."""
     tokenizer = get_tokenizer(True, num_languages=2, vocabulary=PACKED)
@@ -151,7 +165,10 @@ REFUSED = {
     "too few": ({"a": 0, "<|endoftext|>": 1}, "lacks 255 of the 256 bytes"),
     "does not fit": (models.vocab_json() | {"<|endoftext|>": 400}, "a vocabulary of 400 tokens does not fit"),
     "no end": ({"a": 0}, "endoftext.* has no id"),
-    "another order": (models.vocab_json() | {"<|notimestamps|>": EOT + 1}, r"<\|notimestamps\|> is token 260"),
+    "same": (models.vocab_json() | {"<|en|>": EOT + 3, "<|translate|>": EOT + 3}, "are the same token, 262"),
+    "before": (models.vocab_json() | {"<|notimestamps|>": EOT + 1}, r"<\|translate\|> is token 255; special"),
+    "beyond": (models.vocab_json() | {"<|notimestamps|>": 2000}, r"<\|translate\|> is token 1995; special"),
+    "too little": (models.vocab_json() | {"<|translate|>": EOT + 1}, "neither languages nor"),
     "no number": ({"a": "b"}, "a token's id is not an integer"),
 }
 
@@ -183,7 +200,9 @@ def test_refused_apr(tmp_path, vocabulary, monkeypatch):
     checkpoint = replace(models.random_checkpoint(SPOKEN), vocabulary=vocabulary)
     with pytest.raises(FormatError):
         write_apr(checkpoint, tmp_path / "model.apr")
-    monkeypatch.setattr("whisper_apr.formats.apr.writer.tokenizer_kind", lambda *_: ("multilingual", ("en", "zh")))
+    monkeypatch.setattr(
+        "whisper_apr.formats.apr.writer.tokenizer_kind", lambda *_, **__: ("multilingual", ("en", "zh"))
+    )
     write_apr(checkpoint, tmp_path / "model.apr")
     with pytest.raises(FormatError, match=r"model\.apr: (the|a) vocabulary"):
         read_apr(tmp_path / "model.apr")

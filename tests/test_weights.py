@@ -1,5 +1,7 @@
 """Weights: quantization to 8 and 4 bits, packing and unpacking, and `prepare`."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,6 +65,22 @@ def test_int4_error_of_normal_numbers():
     weight = cases.normal(1, 500, 320)
     difference = simd.quantize_int4(weight).dequantize() - weight
     assert np.sqrt(np.mean(difference**2)) < 0.0825
+
+
+def test_int4_weights_errors_by_the_power_of_their_input():
+    weight = cases.normal(1, 500, 320)
+    power = np.exp(2 * cases.normal(2, 320))
+    errors = [(simd.quantize_int4(weight, p).dequantize() - weight) ** 2 @ power for p in (None, power)]
+    assert errors[1].sum() < 0.8 * errors[0].sum()
+    # inputs of one power are not weighted, nor are those of which nothing is known
+    for p in (np.full(320, 7.0), np.zeros(320)):
+        np.testing.assert_array_equal(simd.quantize_int4(weight, p).values, simd.quantize_int4(weight).values)
+
+
+@pytest.mark.parametrize("power", [np.ones(31), -np.ones(32), np.full(32, np.nan), np.full(32, np.inf)])
+def test_int4_rejects_what_is_no_power(power):
+    with pytest.raises(ValueError, match=r"power must be \(32,\) finite numbers of at least 0"):
+        simd.quantize_int4(np.ones((2, 32), np.float32), power)
 
 
 def test_int4_of_representable_values_is_exact():
@@ -167,6 +185,24 @@ def test_from_arrays_refuses_unsuitable_arrays(dtype):
             simd.PackedMatrix.from_arrays(dtype, shape, arrays)
     with pytest.raises(ValueError, match="int2"):
         simd.PackedMatrix.from_arrays("int2", (35, 50), arrays)
+
+
+def test_matrices_in_huge_pages_are_adjacent_and_the_same(tmp_path):
+    matrices = [
+        simd.prepare([cases.normal(i, 500, 1000)], dtype) for i, dtype in enumerate(["int8", "int4", "float32"])
+    ]
+    np.save(tmp_path / "panels.npy", matrices[0].panels)
+    mapped = replace(matrices[0], panels=np.load(tmp_path / "panels.npy", mmap_mode="r"))
+    part = replace(matrices[1], panels=np.stack([matrices[1].panels] * 2)[1])
+    moved = weights.to_huge_pages([mapped, *matrices, part])
+    assert moved[0] is mapped
+    assert moved[4] is part
+    ends = [matrix.panels.ctypes.data + matrix.panels.nbytes for matrix in moved[1:4]]
+    for before, after in zip(matrices, moved[1:4], strict=True):
+        np.testing.assert_array_equal(before.panels, after.panels)
+        assert after.panels.ctypes.data % 64 == 0
+    assert all(0 <= after.panels.ctypes.data - end < 64 for after, end in zip(moved[2:4], ends, strict=False))
+    assert weights.to_huge_pages([]) == []
 
 
 def test_bytes_of_a_packed_weight():

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from whisper_apr.inference.decode import DecodingResult
 from whisper_apr.inference.options import TranscribeOptions
+from whisper_apr.inference.prompts import PromptContext
+from whisper_apr.inference.record import changed
 from whisper_apr.inference.results import Word
-from whisper_apr.inference.windows import PromptContext, SeekWindow, WindowSequence, split_segments
+from whisper_apr.inference.windows import SeekWindow, WindowSequence, split_segments
 from whisper_apr.tokenizer import get_tokenizer
 
 TOKENIZER = get_tokenizer(True)
@@ -57,7 +59,7 @@ def test_times_beyond_the_end_are_kept_unless_clamped():
     assert times(theirs) == [(0, 3, " a"), (3, 4.5, " b"), (5, 6, " c")]
     ours = clamped.advance(clamped.next_window(), written)
     assert times(ours) == [(0, 3, " a"), (3, 3.96, " b"), (3.96, 3.96, "")]
-    assert ours[-1].tokens == ()
+    assert ours[-1].tokens == []
     assert plain.seek == clamped.seek
     assert clamped.next_window() is None
 
@@ -86,7 +88,7 @@ def test_dropped_text_is_not_in_the_next_prompt():
 
 def align(segments, *_):
     """A stand-in for `add_words`: one word per segment."""
-    return [replace(s, words=(Word(s.text, s.start, s.end, 1.0),) if s.text else ()) for s in segments]
+    return [changed(s, words=[Word(s.text, s.start, s.end, 1.0)] if s.text else []) for s in segments]
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,20 @@ def test_openai_word_times_always_advance():
         each.advance(
             each.next_window(),
             result(0.0, " a"),
-            lambda segments, *_, words=words: [replace(segment, words=words) for segment in segments],
+            lambda segments, *_, words=words: [changed(segment, words=list(words)) for segment in segments],
         )
         assert each.seek == 3000
+
+
+@pytest.mark.parametrize(("end", "seek"), [(27.5, 2750), (27.68, 2768), (27.7, 2800), (28.0, 2800)])
+def test_the_last_moments_of_a_slice_are_not_decoded_again(end, seek):
+    text = result(0.0, " a", end, end)
+    batched, plain = sequence([(0, 2800)], 2800, batch_size=2), sequence([(0, 2800)], 2800)
+    window = batched.next_window()
+    assert window.text_until == 1385  # 0.3 s before the end
+    batched.advance(window, text)
+    assert batched.seek == seek
+    window = plain.next_window()
+    assert window.text_until is None
+    plain.advance(window, text)
+    assert plain.seek == round(end * 100)

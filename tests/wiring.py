@@ -8,7 +8,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from unittest import mock
 import numpy as np
 
 import whisper_apr
-from encoded import digest, digits, encode_once
+from encoded import digest, digits, encode_once, faster
 from recordings import noise, silence, speech
-from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, Transcription, WhisperModel, simd
+from whisper_apr import BatchedInferencePipeline, LiveTranscriber, Recognizer, Transcription, simd
 from whisper_apr.audio import log_mel_spectrogram, pad_or_trim
 from whisper_apr.audio.containers import AudioFile
 from whisper_apr.cli import main
@@ -31,11 +30,6 @@ from whisper_apr.model.encoder import AudioEncoder
 DATA = Path(__file__).parent / "data"
 
 Trace = list[Any]
-
-
-@lru_cache
-def _faster() -> WhisperModel:
-    return WhisperModel("digits")
 
 
 @lru_cache
@@ -135,7 +129,9 @@ def _decode(source: Any, options: dict[str, Any]) -> Any:
 
 def _all_of(result: Any) -> str:
     """Return all fields of a transcription, whose repr shows only some, or the repr of an error."""
-    return repr(asdict(result) if isinstance(result, Transcription) else result)
+    if not isinstance(result, Transcription):
+        return repr(result)
+    return repr([*result.items(), result.duration, result.language_probability])
 
 
 def _many(source: Any, options: dict[str, Any]) -> Any:
@@ -183,9 +179,9 @@ ENTRY_POINTS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "transcribe": lambda source, options: _all_of(whisper_apr.transcribe(digits(), source, **options)),
     "transcribe_many": _many,
     "decode": _decode,
-    "WhisperModel": lambda source, options: _faster_result(_faster().transcribe(source, **options)),
+    "WhisperModel": lambda source, options: _faster_result(faster().transcribe(source, **options)),
     "BatchedInferencePipeline": lambda source, options: _faster_result(
-        BatchedInferencePipeline(_faster()).transcribe(source, **options)
+        BatchedInferencePipeline(faster()).transcribe(source, **options)
     ),
     "LiveTranscriber": _live,
     "command": _command,

@@ -15,6 +15,8 @@ import pytest
 import whisper_apr
 from whisper_apr import simd
 from whisper_apr.cli import make_parser
+from whisper_apr.compat.whisper._missing import MISSING
+from whisper_apr.output import FORMATS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -22,8 +24,11 @@ BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.DOTALL | re.MULTILIN
 PROMPT = "$ "
 # Commands of `console` blocks that are not run, because they install, download, serve, record or take minutes.
 NOT_RUN = re.compile(
-    r"pip install|pre-commit|live --model|--model base|large-v3|\bbench\b|\bbash wheels/|benchmarks/|web --open"
+    r"pip install|docker |pre-commit|(live|serve) --model|--model base|large-v3|\bbench\b|\bbash wheels/|benchmarks/|"
+    r"web --open"
 )
+
+SERVER = ROOT / "docs" / "guides" / "server.md"  # its Python needs a server; tests/server/test_guide.py runs it
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -58,7 +63,7 @@ def run_commands(page: Path) -> None:
         assert run.returncode == 0, (line, run.stderr)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=named)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python") and page != SERVER], ids=named)
 def test_python_runs(page: Path, checkout: Path) -> None:
     """After a page's commands, its blocks of Python run in order, as one program."""
     run_commands(page)
@@ -75,7 +80,7 @@ def test_commands_run(page: Path, checkout: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_block_has_a_language_that_is_checked(page: Path) -> None:
     languages = {name for _, name, _ in BLOCK.findall(page.read_text("utf-8"))}
-    assert languages <= {"python", "console", "text", "js"}
+    assert languages <= {"python", "console", "text", "js", "html"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "js")], ids=named)
@@ -86,15 +91,26 @@ def test_javascript_parses(page: Path, tmp_path: Path) -> None:
         subprocess.run(["node", "--check", path], check=True)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "performance.md"], ids=named)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_lines_are_short(page: Path) -> None:
-    """Lines have at most 120 columns, except tables and commands. benchmarks/report.py writes performance.md."""
+    """Lines have at most 120 columns, except tables and commands."""
     long = [
         line
         for line in page.read_text("utf-8").splitlines()
         if len(line) > 120 and not line.startswith(("|", PROMPT)) and "](" not in line
     ]
     assert not long
+
+
+def test_the_guide_lists_what_is_missing_of_openai_whisper() -> None:
+    text = (ROOT / "docs" / "guides" / "switching.md").read_text("utf-8")
+    for module, names in MISSING.items():
+        assert [name for name in names if f"`{module}.{name}`" not in text] == []
+
+
+def test_the_guide_lists_every_format() -> None:
+    names = f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]}"
+    assert names in " ".join((ROOT / "docs/guides/subtitles.md").read_text("utf-8").split())
 
 
 # ---- every public name and option is documented ---------------------------------------------------------------------

@@ -10,7 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +22,23 @@ from models import (
     SMALLEST,
     SPOKEN,
     WORDS,
+    huggingface_name,
     random_checkpoint,
     random_tensors,
     vocab_json,
     write_huggingface,
     write_pt,
 )
+from trainer_files import Fields, write_adapter, write_bin, write_pt_with
 from whisper_apr import simd
-from whisper_apr.checkpoint import expected_shapes
-from whisper_apr.formats import Checkpoint, open_checkpoint
+from whisper_apr.checkpoint import EMBEDDING, OUTPUT, expected_shapes, make_checkpoint
+from whisper_apr.formats import Checkpoint, ModelDimensions, open_checkpoint
 from whisper_apr.formats.apr import AprStream, write_apr
 from whisper_apr.formats.apr.v1 import parse_apr_v1, write_apr_v1
+from whisper_apr.formats.special_tokens import find_special_tokens
 from whisper_apr.simd import PackedMatrix, QuantizedWeight
 from whisper_apr.tokenizer.bpe import pack_vocabulary
+from whisper_apr.tokenizer.special_tokens import special_names
 
 
 @dataclass(frozen=True)
@@ -71,13 +75,27 @@ def open_and_look(path: Path) -> None:
 # ---- .apr -----------------------------------------------------------------------------------------------------------
 
 
+def _unusual() -> Checkpoint:
+    """Return a model with tokens behind the timestamps, and an output projection of its own."""
+    dims = replace(SMALLEST, n_vocab=SPOKEN.n_vocab + 3)
+    special = find_special_tokens(_added_tokens(), set(), {}, dims.n_vocab, len(WORDS), "here")
+    tensors = random_tensors(dims, 0)
+    checkpoint = make_checkpoint(dims, tensors | {OUTPUT: tensors[EMBEDDING] + 1}, "here")
+    return replace(checkpoint, vocabulary=pack_vocabulary(WORDS), special_tokens=special)
+
+
+def _added_tokens() -> dict[str, int]:
+    names = [*special_names(2), " Küste", "<|speaker|>"]
+    return vocab_json() | {name: len(WORDS) + i for i, name in enumerate(names)}
+
+
 def _apr_seeds(folder: Path) -> list[Path]:
     small = random_checkpoint(SMALLEST)
     other = replace(random_checkpoint(replace(SMALLEST, n_vocab=SPOKEN.n_vocab)), vocabulary=pack_vocabulary(WORDS))
     paths = []
     for i, (model, dtype, compress) in enumerate(
         [(small, "float32", False), (other, "int8", False), (random_checkpoint(ODD), "int4", False),
-         (random_checkpoint(ODD), "int8", True), (small, "float16", True)]
+         (random_checkpoint(ODD), "int8", True), (small, "float16", True), (_unusual(), "float16", False)]
     ):  # fmt: skip
         paths.append(folder / f"{i}.apr")
         write_apr(model, paths[-1], dtype, compress)
@@ -192,6 +210,7 @@ def _openai_seeds(folder: Path) -> list[Path]:
         write_pt(folder / "16.pt", SMALLEST, half, alignment_heads=[(0, 1)]),
         write_pt(folder / "b16.pt", SMALLEST, tensors, bfloat16=True),
         write_pt(folder / "deflated.pt", SMALLEST, tensors, compressed=True),
+        write_pt_with(folder / "object.pt", Fields("whisper.model", "ModelDimensions", **asdict(SMALLEST))),
     ]
 
 
@@ -225,6 +244,21 @@ def _folder_seeds(folder: Path) -> list[Path]:
         made = write_huggingface(folder / name, dims, random_tensors(dims, 0))
         (made / name).write_text(json.dumps(content))
         (made / "README.md").write_text("---\nlicense: mit\n---\n")
+    unusual = _unusual()
+    made = write_huggingface(folder / "unusual", unusual.dims, unusual.tensors)
+    (made / "added_tokens.json").write_text(json.dumps(_added_tokens()))
+    (made / "vocab.json").write_text(json.dumps(vocab_json()))
+    settings = {"added_tokens_decoder": {"1771": {"content": "<|speaker|>", "special": True}}}
+    (made / "tokenizer_config.json").write_text(json.dumps(settings))
+    (made / "generation_config.json").write_text(json.dumps(
+        {"lang_to_id": {"<|en|>": 261}, "task_to_id": {"transcribe": 264}, "no_timestamps_token_id": 268,
+         "is_multilingual": True, "decoder_start_token_id": 260, "eos_token_id": 259}
+    ))  # fmt: skip
+    made = write_huggingface(folder / "prefixed", SMALLEST, {})
+    (made / "model.safetensors").unlink()
+    write_bin(made / "pytorch_model.bin", {f"module.{huggingface_name(name)}": tensors[name] for name in tensors})
+    made = write_adapter(folder / "adapter", "base", rank_pattern={"q_proj": 2}, use_rslora=True)
+    write_huggingface(made / "base", SMALLEST, tensors)
     return sorted(folder.iterdir())
 
 
@@ -233,8 +267,14 @@ def _ggml_seeds(folder: Path) -> list[Path]:
     tensors = random_tensors(dims, 0)
     for kind in ("float32", "float16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"):
         write_ggml(folder / kind, dims, tensors, kind)
+    wide = ModelDimensions(4, 6, 256, 2, 1, 11, 5, 256, 2, 1)
+    for kind in ("q2_k", "q3_k", "q4_k", "q5_k", "q6_k"):
+        write_ggml(folder / kind, wide, random_tensors(wide, 0), kind)
     other = replace(SMALLEST, n_vocab=SPOKEN.n_vocab)
     write_ggml(folder / "words", other, random_tensors(other, 0), words=WORDS)
+    more = replace(other, n_vocab=SPOKEN.n_vocab + 2)
+    added = (*WORDS, *(name.encode() for name in list(_added_tokens())[len(WORDS) :]))
+    write_ggml(folder / "added", more, random_tensors(more, 0), words=added)
     return sorted(folder.iterdir())
 
 
@@ -242,6 +282,12 @@ def _ct2_seeds(folder: Path) -> list[Path]:
     tensors = random_tensors(SMALLEST, 0)
     for kind in ("float32", "float16", "bfloat16", "int16", "int8"):
         write_ct2(folder / kind, SMALLEST, tensors, kind, alignment_heads=[[0, 1], [1, 1]])
+    unusual = _unusual()
+    for name in ("vocabulary.json", "vocabulary.txt"):
+        write_ct2(folder / name, unusual.dims, unusual.tensors, "int8", lang_ids=[261, 262])
+        ids = _added_tokens()
+        texts = sorted(ids, key=ids.__getitem__)
+        (folder / name / name).write_text(json.dumps(texts) if name.endswith("json") else "\n".join(texts) + "\n")
     return sorted(folder.iterdir())
 
 

@@ -46,7 +46,7 @@ def both(pair: Any, mel: np.ndarray, **options: Any) -> tuple[Any, Any]:
 
 
 def check(ours: Any, theirs: Any) -> None:
-    assert list(ours.tokens) == theirs.tokens
+    assert ours.tokens == theirs.tokens
     assert (ours.text, ours.language) == (theirs.text, theirs.language)
     assert ours.avg_logprob == pytest.approx(theirs.avg_logprob, abs=1e-3)
     assert ours.no_speech_prob == pytest.approx(theirs.no_speech_prob, abs=1e-3)
@@ -116,5 +116,5 @@ def test_ten_minutes_with_fallback(digits: Any) -> None:
     assert ours.text == theirs["text"]
     assert len(ours.segments) == len(theirs["segments"]) > 20
     for a, b in zip(ours.segments, theirs["segments"], strict=True):
-        assert {key: a[key] for key in EXACT} == {key: b[key] for key in EXACT} | {"tokens": tuple(b["tokens"])}
+        assert {key: a[key] for key in EXACT} == {key: b[key] for key in EXACT}
         assert {key: a[key] for key in CLOSE} == pytest.approx({key: b[key] for key in CLOSE}, abs=1e-3)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import hf_tokenizers
 import models
 from whisper_apr import load_model
 from whisper_apr.checkpoint import expected_shapes
@@ -17,6 +18,7 @@ from whisper_apr.formats.apr.schema import plain_tensor
 from whisper_apr.formats.vocabulary import read_vocabulary
 from whisper_apr.tokenizer import get_tokenizer
 from whisper_apr.tokenizer.bpe import unpack_vocabulary
+from whisper_apr.tokenizer.special_tokens import special_names
 
 pytestmark = pytest.mark.parity
 
@@ -131,7 +133,7 @@ def test_ctranslate2_converter(network: Any, whole: Path, tmp_path: Path, kind: 
     loader, copied = WhisperLoader(), copy.deepcopy(network)  # the converter rounds in place
     spec = loader.get_model_spec(copied)
     loader.set_config(spec.config, copied, NoTokenizer())
-    spec.register_vocabulary([str(i) for i in range(DIMS.n_vocab)])
+    spec.register_vocabulary([*hf_tokenizers.vocabulary(), *special_names(100)[1:]])
     spec.validate()
     spec.optimize(quantization=kind)
     spec.save(str(tmp_path))
@@ -180,7 +182,7 @@ def test_transformers_tokenizer(tmp_path: Path) -> None:
 
         theirs = WhisperTokenizer(vocab=models.vocab_json(), merges=[])
         theirs.save_pretrained(tmp_path)
-    vocabulary = read_vocabulary(tmp_path, models.SPOKEN)
+    vocabulary, _ = read_vocabulary(tmp_path, models.SPOKEN)
     assert unpack_vocabulary(vocabulary) == list(models.WORDS)
     tokens = [257, 258, 256, 33, 0xF0, 0x9F, 0x99, 0x82]
     ours = get_tokenizer(True, num_languages=2, vocabulary=vocabulary)

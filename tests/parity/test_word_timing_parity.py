@@ -32,7 +32,7 @@ def check(pair: Any, samples: Any, **options: Any) -> None:
     options = {"temperature": 0.0, "word_timestamps": True} | options
     theirs = pair.theirs.transcribe(samples, fp16=False, **options)
     ours = pair.ours.transcribe(samples, word_timing="openai", **options)
-    assert [s.tokens for s in ours.segments] == [tuple(s["tokens"]) for s in theirs["segments"]]
+    assert [s.tokens for s in ours.segments] == [s["tokens"] for s in theirs["segments"]]
     for a, b in zip(ours.segments, theirs["segments"], strict=True):
         assert (a.seek, a.start, a.end, a.text) == (b["seek"], b["start"], b["end"], b["text"])
         assert [(w.word, w.start, w.end) for w in a.words] == [(w["word"], w["start"], w["end"]) for w in b["words"]]

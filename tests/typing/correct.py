@@ -1,5 +1,6 @@
 """Uses of whisper_apr about which type checkers must not complain; see check.py."""
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,16 @@ def results(result: Transcription) -> None:
 
 
 def as_dictionary(result: Transcription) -> dict[str, object]:
+    segment: Segment = result["segments"][0]
+    start: float = segment["start"]
+    words: list[Word] = segment["words"]
+    tokens: list[int] = segment["tokens"] + segment.tokens
+    text: str = result["text"] + segment["text"] + words[0]["word"]
+    result.text, segment["text"], segment["note"] = text, text, (start, tokens, words)
+    segment.words = None
+    result["segments"].append(segment)
+    plain: dict[str, object] = {**result}
+    print(plain, json.dumps(result), result.copy().duration)
     print(result.keys(), "words" in result.segments[0], result.get("language"), list(result))
     return dict(result)
 
@@ -139,7 +150,7 @@ def faster() -> None:
     print(info.language, info.language_probability, [segment.text for segment in segments])
     segments, _ = BatchedInferencePipeline(model=speech).transcribe("a.wav", batch_size=16, word_timestamps=True)
     for segment in segments:
-        show(segment)
+        print(segment.start, segment.end, segment.text, [word.word for word in segment.words or ()])
 
 
 # ---- errors ----

@@ -63,6 +63,7 @@ BatchedInferencePipeline(model)  # error: arg-type reportArgumentType
 # ---- results ----
 found = model.transcribe("a.wav")
 print(found.txt)  # error: attr-defined reportAttributeAccessIssue
-found.text = ""  # error: misc reportAttributeAccessIssue
+found.text = 5  # error: assignment reportAttributeAccessIssue
+print(found["text"] + 5)  # error: operator reportOperatorIssue
 found.save(5)  # error: arg-type reportArgumentType
 print(found.segments[0].words[0])  # error: index reportOptionalSubscript

@@ -1,0 +1,6 @@
+"""Make the helpers of tests/real importable."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "real"))

@@ -1,0 +1,148 @@
+"""Diarization, with networks that hear tones as voices."""
+
+import numpy as np
+import pytest
+
+from whisper_apr import OptionError, speakers
+from whisper_apr.speakers import diarization, weights
+from whisper_apr.speakers.diarization import Diarizer
+from whisper_apr.speakers.segmentation import FRAME_HOP, N_FRAMES, POWERSET
+
+RATE = 16000
+TONES = {"low": 300, "middle": 1000, "high": 3000}
+
+
+def tone(name, seconds):
+    t = np.arange(round(seconds * RATE)) / RATE
+    return (0.1 * np.sin(2 * np.pi * TONES[name] * t)).astype(np.float32)
+
+
+def silence(seconds):
+    return np.zeros(round(seconds * RATE), np.float32)
+
+
+def power(samples):
+    """Return the power of each tone, `(3,)`."""
+    spectrum = np.abs(np.fft.rfft(samples, 2048)) / len(samples)
+    return np.array([spectrum[round(hertz * 2048 / RATE)] for hertz in TONES.values()])
+
+
+def segmentation(windows):
+    """Return log-probabilities of the classes; a window's voices are numbered as they appear."""
+    found = np.full((len(windows), N_FRAMES, len(POWERSET)), -20, np.float32)
+    classes = {tuple(row): i for i, row in enumerate(POWERSET.astype(int).tolist())}
+    for window, rows in zip(windows, found, strict=True):
+        slots: list[int] = []
+        for i, row in enumerate(rows):
+            speaks = power(window[i * FRAME_HOP : i * FRAME_HOP + 991]) > 0.01
+            slots += [voice for voice in np.flatnonzero(speaks) if voice not in slots]
+            present = [int(voice < 3 and speaks[voice]) for voice in slots[:3]]
+            row[classes[tuple(present + [0] * (3 - len(present)))]] = 0
+    return found
+
+
+def embedding(features):
+    """Return a vector that depends on which band is the strongest."""
+    vectors = np.zeros((len(features), 192), np.float32)
+    vectors[np.arange(len(features)), features.mean(axis=1).argmax(axis=1)] = 1
+    return vectors
+
+
+@pytest.fixture(autouse=True)
+def networks(monkeypatch):
+    """The mean over time is kept, since a tone would be constant."""
+    monkeypatch.setattr(diarization, "_centered", lambda features: features)
+    monkeypatch.setattr(speakers, "load_diarizer", lambda: Diarizer(segmentation, embedding))
+
+
+PARTS = [("low", 3), (None, 1), ("high", 4), (None, 2), ("low", 5), ("middle", 2.5), (None, 0.5), ("high", 3)]
+
+
+def conversation(parts=PARTS):
+    return np.concatenate([tone(name, seconds) if name else silence(seconds) for name, seconds in parts])
+
+
+def expected(parts=PARTS):
+    """Return the turns of the parts, by the order of the voices."""
+    time, turns, names = 0.0, [], {}
+    for name, seconds in parts:
+        if name:
+            names.setdefault(name, f"SPEAKER_{len(names):02}")
+            turns.append((time, time + seconds, names[name]))
+        time += seconds
+    return turns
+
+
+def test_speakers_of_a_conversation():
+    found = speakers.diarize(conversation())
+    assert [turn.speaker for turn in found.turns] == [speaker for *_, speaker in expected()]
+    for turn, (start, end, _) in zip(found.turns, expected(), strict=True):
+        assert (turn.start, turn.end) == pytest.approx((start, end), abs=0.08)
+    assert found.speakers == list(found.embeddings) == ["SPEAKER_00", "SPEAKER_01", "SPEAKER_02"]
+    assert all(np.linalg.norm(vector) == pytest.approx(1) for vector in found.embeddings.values())
+
+
+def test_two_speak_at_once():
+    mixed = conversation()
+    mixed[: 2 * RATE] += tone("high", 2)
+    found = speakers.diarize(mixed)
+    ends = {turn.speaker: turn.end for turn in found.turns[:2]}
+    assert sorted(ends.values()) == pytest.approx([2.0, 3.0], abs=0.08)
+    assert len(found.speakers) == 3
+
+
+@pytest.mark.parametrize("size", [1000, 16000, 200_000])
+def test_blocks_do_not_matter(size):
+    samples = conversation()
+    blocks = [samples[i : i + size] for i in range(0, len(samples), size)]
+    assert speakers.diarize(iter(blocks)) == speakers.diarize(samples)
+
+
+def test_numbers_of_speakers():
+    def count(**options):
+        return len(speakers.diarize(conversation(), **options).speakers)
+
+    assert count() == 3
+    assert count(num_speakers=2) == count(max_speakers=2) == 2
+    assert count(max_speakers=1) == 1
+    assert count(min_speakers=2) == 3
+    for options, name in (
+        ({"num_speakers": 0}, "num_speakers"),
+        ({"min_speakers": 3, "max_speakers": 2}, "min_speakers=3"),
+        ({"max_speakers": 51}, "max_speakers"),
+    ):
+        with pytest.raises(OptionError, match=name):
+            speakers.diarize(conversation(), **options)
+
+
+def test_known_voices():
+    voice = speakers.embed_voice(tone("high", 2))
+    for known in (voice, tone("high", 2)):
+        found = speakers.diarize(conversation(), enroll={"Ann": known})
+        assert found.speakers == ["SPEAKER_00", "Ann", "SPEAKER_01"]
+    assert "Bob" not in speakers.diarize(conversation(), enroll={"Bob": -voice}).speakers
+
+
+def test_recordings_without_a_voice():
+    for samples in (silence(0), silence(0.1), silence(25), np.full(RATE, 0.5, np.float32)):
+        found = speakers.diarize(samples)
+        assert found.turns == ()
+        assert found.embeddings == {}
+
+
+def test_a_short_voice_is_a_speaker():
+    (turn,) = speakers.diarize(np.concatenate([silence(1), tone("low", 0.2), silence(1)])).turns
+    assert (turn.start, turn.end) == pytest.approx((1.0, 1.2), abs=0.08)
+
+
+def test_many_voices_are_clustered_in_parts(monkeypatch):
+    samples = np.concatenate([conversation()] * 4)
+    whole = speakers.diarize(samples)
+    monkeypatch.setattr(diarization, "MAX_CLUSTERED", 5)
+    assert speakers.diarize(samples) == whole
+
+
+def test_the_weights_are_a_package_of_their_own(monkeypatch):
+    monkeypatch.setattr(weights, "PACKAGE", "whisper_apr_no_such_package")
+    with pytest.raises(OptionError, match="pip install whisper-apr"):
+        weights.load_diarizer.__wrapped__()
