@@ -143,6 +143,30 @@ def test_stopping_ends_all_jobs(model):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("engine", "open"))]
 
 
+def test_a_job_that_is_opened_while_the_engine_stops_ends(model, monkeypatch):
+    scheduler = Scheduler(model, 1, Metrics())
+    scheduler.start()
+    is_opening, opened_job = threading.Event(), Scheduler._opened_job
+
+    def opening(self, *arguments):
+        is_opening.set()
+        self._engine.join()  # the engine has ended when the recording is open
+        return opened_job(self, *arguments)
+
+    monkeypatch.setattr(Scheduler, "_opened_job", opening)
+    monkeypatch.setattr(Scheduler, "_check_cancelled", lambda self, check: check())
+
+    async def run():
+        result = asyncio.create_task(finish(scheduler, Job(speech("en"), GREEDY)))
+        await asyncio.to_thread(is_opening.wait)
+        await asyncio.to_thread(scheduler.stop)
+        async with asyncio.timeout(10):
+            return await result
+
+    with pytest.raises(JobCancelled):
+        asyncio.run(run())
+
+
 def test_few_recordings_are_open(model, monkeypatch):
     scheduler = Scheduler(model, 1, Metrics())
     open_now, most = 0, 0

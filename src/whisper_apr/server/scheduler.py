@@ -128,6 +128,8 @@ class Scheduler:
         self._engine.join()
         self._places.release(N_OPENING)  # for jobs that wait to be opened, which end at once
         self._opening.shutdown()
+        for each in self._opened:  # while the engine ended
+            self._fail(each.job, JobCancelled())
 
     def pipeline(self, job: Job) -> Pipeline:
         """Return the model with a job's options. Raises OptionError if one is not allowed."""
@@ -185,10 +187,10 @@ class Scheduler:
         """Move open jobs into batches; without any job, wait for one. Returns False when the engine is to stop."""
         with self._changed:
             self._changed.wait_for(lambda: self._opened or self._batches or self._is_stopping)
-            opened, self._opened = self._opened, deque()
-        if self._is_stopping:
-            for each in opened:
-                self._fail(each.job, JobCancelled())
+            is_stopping = self._is_stopping
+            if not is_stopping:
+                opened, self._opened = self._opened, deque()
+        if is_stopping:
             for batch in self._batches.values():
                 self._end(batch, JobCancelled())
             return False
