@@ -1,5 +1,5 @@
-// Measure the encoder in Chromium on one and on several threads, with and without relaxed SIMD, alternately, with random
-// weights in int8.
+// Measure the encoder in Chromium on one and on several threads, with and without relaxed SIMD, alternately, with
+// random weights in int8.
 //
 //   node benchmarks/threads.mjs [--model base] [--threads 2] [--rounds 9] [docs/performance/browser.json]
 //

@@ -14,7 +14,7 @@ import pytest
 import whisper_apr
 from recordings import DATA, silence, speech
 from whisper_apr.compat import whisper
-from whisper_apr.compat.whisper import _arrays, model, utils
+from whisper_apr.compat.whisper import model, utils
 
 pytestmark = pytest.mark.usefixtures("encoded_once")
 
@@ -26,11 +26,6 @@ GREEDY = {"temperature": 0.0, "language": "en"}
 @pytest.fixture(scope="module")
 def digits() -> model.Whisper:
     return whisper.load_model("digits")
-
-
-@pytest.fixture(scope="module")
-def mel() -> _arrays.Array:
-    return whisper.pad_or_trim(whisper.log_mel_spectrogram(speech("en")), 3000)
 
 
 # ---- transcribing ---------------------------------------------------------------------------------------------------

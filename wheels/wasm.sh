@@ -24,10 +24,11 @@ rm -rf "$WORK/include" "$WORK/wheel"
 "$PYTHON" "$ROOT/wheels/wasm_config.py" "$NODE_MODULES/pyodide/python_stdlib.zip" "$WORK/include"
 # The functions that web/static/threads.js and thread.js call.
 THREAD_FUNCTIONS=_apr_pool,_apr_function_address,_apr_reserve,_apr_add_workers,_apr_work
+LINK_FLAGS="-sSIDE_MODULE=2 -sWASM_BIGINT -sEXPORTED_FUNCTIONS=_PyInit__kernels,$THREAD_FUNCTIONS -O3"
 # Debian's default flags enable the stack protector, whose functions Pyodide lacks.
 _PYTHON_HOST_PLATFORM=$PYODIDE_PLATFORM \
     CC="$ROOT/wheels/wasm_compiler.sh -I$WORK/include" AR=emar CFLAGS=-fno-stack-protector \
-    LDSHARED="$ROOT/wheels/wasm_compiler.sh -sSIDE_MODULE=2 -sWASM_BIGINT -sEXPORTED_FUNCTIONS=_PyInit__kernels,$THREAD_FUNCTIONS -O3" \
+    LDSHARED="$ROOT/wheels/wasm_compiler.sh $LINK_FLAGS" \
     "$PYTHON" -m build -q --wheel --no-isolation --outdir "$WORK/wheel" "$WORK/source" >"$WORK/build.log" 2>&1 ||
     { tail -30 "$WORK/build.log"; exit 1; }
 WHEEL=$(ls "$WORK"/wheel/*.whl)

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 
+from torch_speakers import segment, tensors
 from whisper_apr.speakers import Turn, diarize, embed_voice, read_rttm
+from whisper_apr.speakers.segmentation import SegmentationModel
+from whisper_apr.speakers.weights import _read
 
 FRAME = 0.01  # seconds
 
@@ -61,3 +66,11 @@ def test_one_person(recordings: Path, name: str) -> None:
 
 def test_noise_is_nobody(recordings: Path) -> None:
     assert diarize(recordings / "noise5.wav").turns == ()
+
+
+@torch.no_grad()
+def test_segmentation_equals_pytorchs(recordings: Path) -> None:
+    samples, _ = soundfile.read(recordings / "pyannote_sample.wav", dtype="float32")
+    windows = np.stack([samples[:160_000], samples[160_000:320_000]])
+    found = SegmentationModel(_read("segmentation.npz"))(windows)
+    np.testing.assert_allclose(np.exp(found), np.exp(segment(tensors("segmentation.npz"), windows)), atol=1e-3)

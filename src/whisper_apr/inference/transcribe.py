@@ -57,10 +57,8 @@ def _speaker_labeler(blocks: Blocks, options: TranscribeOptions) -> SpeakerLabel
         return None
     if isinstance(speakers, tuple):
         return SpeakerLabeler(cast(tuple[Turn, ...], speakers))
-    if speakers is True:
-        return SpeakerLabeler(load_diarizer()(blocks()).turns)
-    number = cast(int, speakers)
-    return SpeakerLabeler(load_diarizer()(blocks(), number, number).turns)
+    limits = () if speakers is True else (cast(int, speakers), cast(int, speakers))
+    return SpeakerLabeler(load_diarizer()(blocks(), *limits).turns)
 
 
 class Pipeline:

@@ -107,8 +107,11 @@ class Diarizer:
             for samples, log_probabilities in zip(windows, self._segmentation(np.stack(windows)), strict=True):
                 activity = np.exp(log_probabilities) @ POWERSET
                 features = fbank(samples, N_BANDS)
-                for slot in range(N_SPEAKERS):
-                    chosen = _voice_frames(activity > ACTIVE, slot, len(features))
+                active = (activity > ACTIVE)[_nearest_frames(len(features))]
+                is_alone = active.sum(axis=1) == 1
+                for slot in range(N_SPEAKERS):  # where it speaks alone, or all of it if that is little
+                    alone = active[:, slot] & is_alone
+                    chosen = alone if alone.sum() >= MIN_FRAMES else active[:, slot]
                     if not chosen.any():
                         continue
                     voices.window.append(len(voices.activities))
@@ -152,12 +155,10 @@ def _batches(windows: Iterator[FloatArray]) -> Iterator[list[FloatArray]]:
         yield batch
 
 
-def _voice_frames(active: npt.NDArray[np.bool_], slot: int, n: int) -> npt.NDArray[np.bool_]:
-    """Return the feature frames of a voice: those in which it speaks alone, or all of them if these are few."""
+def _nearest_frames(n: int) -> npt.NDArray[np.intp]:
+    """Return the segmentation network's frame that is nearest to each of `n` frames of features."""
     centers = (np.arange(n) * HOP + FRAME / 2 - FIRST_CENTER) / FRAME_HOP
-    index = np.clip(np.round(centers).astype(np.intp), 0, N_FRAMES - 1)
-    alone = (active[:, slot] & (active.sum(axis=1) == 1))[index]
-    return alone if alone.sum() >= MIN_FRAMES else active[:, slot][index]
+    return np.clip(np.round(centers).astype(np.intp), 0, N_FRAMES - 1)
 
 
 def _middle(x: FloatArray, n: int) -> FloatArray:
