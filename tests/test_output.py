@@ -198,7 +198,7 @@ GOOD = {"start": 0.0, "end": 1.0, "text": "a"}
         ({"segments": [GOOD | {"words": [{"word": "a", "start": 0}]}]}, "a word of segment 0 of the result: 'end'"),
     ],
 )
-@pytest.mark.parametrize("format", ["srt", "vtt", "tsv", "csv", "lrc", "md", "ass"])
+@pytest.mark.parametrize("format", ["srt", "vtt", "tsv", "csv", "lrc", "md", "ass", "rttm", "textgrid"])
 def test_incomplete_results(result, message, format):
     with pytest.raises(OptionError, match=re.escape(message)):
         written(result, format)
@@ -217,7 +217,11 @@ def test_values_that_json_cannot_represent():
 def test_empty_transcription_in_every_format():
     for name in FORMATS:
         text = written(transcription(), name)
-        assert text in ("", "WEBVTT\n\n", "start\tend\ttext\n", "start,end,text\n") or name in ("json", "ass")
+        assert text in ("", "WEBVTT\n\n", "start\tend\ttext\n", "start,end,text\n") or name in (
+            "json",
+            "ass",
+            "textgrid",
+        )
         assert "Dialogue:" not in text
 
 

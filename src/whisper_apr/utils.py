@@ -28,7 +28,8 @@ def get_writer(output_format: str, output_dir: str | PathLike[str]) -> Callable[
     for an unknown field and OutputError if the file cannot be written.
 
     Args:
-        output_format: "txt", "srt", "vtt", "tsv", "json", "csv", "lrc", "md" or "ass"; "all" writes the first five.
+        output_format: "txt", "srt", "vtt", "tsv", "json", "csv", "lrc", "md", "ass", "rttm" or "textgrid";
+            "all" writes the first five.
         output_dir: Directory of the files.
 
     Raises:

@@ -240,7 +240,8 @@ class Transcription(Record):
         The file is replaced atomically: it is complete, or unchanged. A missing directory is created.
 
         Args:
-            path: File to write. Its suffix is one of .txt, .srt, .vtt, .tsv, .json, .csv, .lrc, .md and .ass.
+            path: File to write. Its suffix is one of
+                .txt, .srt, .vtt, .tsv, .json, .csv, .lrc, .md, .ass, .rttm and .textgrid, in upper or lower case.
             options: How to break text into lines and cues in srt, vtt and ass; it needs word times.
 
         Raises:

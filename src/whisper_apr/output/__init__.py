@@ -1,4 +1,5 @@
-"""Write a transcription as text, subtitles, a table or JSON: txt, srt, vtt, tsv, json, csv, lrc, md, ass.
+"""Write a transcription as text, subtitles, a table or JSON: txt, srt, vtt, tsv, json, csv, lrc, md, ass,
+rttm and textgrid.
 
 To add a format, write a function `_name(result, file, options)` in `writers.py` (cues come from `subtitles.cues`,
 escaping from `text.py`), and enter it in the table `WRITERS` under its file extension: `write`, `write_files`,
@@ -17,7 +18,7 @@ txt, srt, vtt, tsv and json are byte for byte openai-whisper's, except where its
 - json: NaN and infinity become null.
 
 If a segment has a `speaker`, text formats put it before the text ("0: Hello"), vtt in a voice tag, csv in its own
-column.
+column, textgrid in tiers of its own. rttm is the speakers' turns, without text.
 """
 
 from .subtitles import LineOptions, format_timestamp

@@ -20,8 +20,10 @@ from ..option_values import text as a_text
 from ..spelling import did_you_mean
 from . import ass
 from .ass import write_ass
+from .rttm import rttm_line
 from .subtitles import JsonObject, LineOptions, cues, format_milliseconds, has_words, highlighted
 from .text import clean, escape_lrc, escape_markdown, escape_srt, escape_vtt, is_blank, one_line, prefix_speaker
+from .textgrid import write_textgrid
 
 
 @runtime_checkable
@@ -183,6 +185,16 @@ def _md(result: JsonObject, file: TextIO, options: LineOptions) -> None:
             file.write(f"- **{stamp}** {escape_markdown(one_line(_text_with_speaker(segment)))}\n")
 
 
+def _rttm(result: JsonObject, file: TextIO, options: LineOptions) -> None:
+    """Write a turn for each segment, without its text."""
+    for segment in result["segments"]:
+        file.write(rttm_line("recording", segment["start"], segment["end"], segment.get("speaker")))
+
+
+def _textgrid(result: JsonObject, file: TextIO, options: LineOptions) -> None:
+    write_textgrid(result["segments"], file)
+
+
 class OutputFormat(NamedTuple):
     """A format's function, and what it needs of the result."""
 
@@ -202,6 +214,8 @@ WRITERS = {
     "lrc": OutputFormat(_lrc),
     "md": OutputFormat(_md),
     "ass": OutputFormat(_ass),
+    "rttm": OutputFormat(_rttm),
+    "textgrid": OutputFormat(_textgrid),
 }
 FORMATS = tuple(WRITERS)
 OPENAI_FORMATS = ("txt", "vtt", "srt", "tsv", "json")  # in the order in which openai-whisper writes them

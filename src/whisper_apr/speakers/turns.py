@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import FormatError, OptionError
 from ..option_values import Kind, Refused, items_of, whole
+from ..output.rttm import rttm_line
 from .layers import FloatArray
 
 MAX_SPEAKERS = 50
@@ -49,16 +50,7 @@ class Diarization:
         Args:
             name: Of the recording; spaces in it become underscores, as in speakers' names.
         """
-        recording = _without_spaces(name)
-        return "".join(
-            f"SPEAKER {recording} 1 {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> "
-            f"{_without_spaces(turn.speaker)} <NA> <NA>\n"
-            for turn in self.turns
-        )
-
-
-def _without_spaces(name: str) -> str:
-    return "_".join(name.split()) or "_"
+        return "".join(rttm_line(name, *turn) for turn in self.turns)
 
 
 def read_rttm(path: str | PathLike[str]) -> Diarization:

@@ -170,7 +170,7 @@ class Session:
         """Return a transcription as the text of a file.
 
         Args:
-            format: txt, srt, vtt, tsv, json, csv, lrc, md or ass.
+            format: txt, srt, vtt, tsv, json, csv, lrc, md, ass, rttm or textgrid.
             transcription: A dictionary as `transcribe` returns it, perhaps with corrections; None for the last
                 transcription.
 

@@ -214,7 +214,7 @@ export class Whisper {
    * with the segments of a transcription that was cancelled.
    */
   write(
-    format: "txt" | "srt" | "vtt" | "tsv" | "json" | "csv" | "lrc" | "md" | "ass",
+    format: "txt" | "srt" | "vtt" | "tsv" | "json" | "csv" | "lrc" | "md" | "ass" | "rttm" | "textgrid",
     transcription?: Transcription,
   ): Promise<string>;
   /** Terminate the worker and free its memory. The next transcription loads the model again, from the cache. */

@@ -273,8 +273,8 @@ export class Whisper {
   }
 
   /**
-   * Return a transcription, by default the last one, as the text of a file: txt, srt, vtt, tsv, json, csv, lrc, md or
-   * ass.
+   * Return a transcription, by default the last one, as the text of a file: txt, srt, vtt, tsv, json, csv, lrc, md,
+   * ass, rttm or textgrid.
    */
   write(format, transcription) {
     return this.#enqueue(async () => {
