@@ -1,12 +1,17 @@
 """Diarization, with networks that hear tones as voices."""
 
+from itertools import chain, repeat
+
 import numpy as np
 import pytest
 
 from whisper_apr import OptionError, speakers
+from whisper_apr.inference import speaker_labels
+from whisper_apr.option_values import parse
 from whisper_apr.speakers import diarization, weights
 from whisper_apr.speakers.diarization import Diarizer
 from whisper_apr.speakers.segmentation import FRAME_HOP, N_FRAMES, POWERSET
+from whisper_apr.speakers.turns import SPEAKERS
 
 RATE = 16000
 TONES = {"low": 300, "middle": 1000, "high": 3000}
@@ -121,6 +126,31 @@ def test_known_voices():
         found = speakers.diarize(conversation(), enroll={"Ann": known})
         assert found.speakers == ["SPEAKER_00", "Ann", "SPEAKER_01"]
     assert "Bob" not in speakers.diarize(conversation(), enroll={"Bob": -voice}).speakers
+
+
+def test_the_option_of_transcribe(monkeypatch):
+    """True, a number of speakers, and known voices."""
+    monkeypatch.setattr(speaker_labels, "load_diarizer", lambda: Diarizer(segmentation, embedding))
+
+    def speakers_of(value):
+        labeler = speaker_labels.speaker_labeler(lambda: iter([conversation()]), parse("speakers", SPEAKERS, value))
+        return [labeler.speaker(start, end) for start, end, _ in expected()]
+
+    assert speakers_of(True) == [speaker for *_, speaker in expected()]
+    assert len(set(speakers_of(2))) == 2
+    names = {"SPEAKER_00": "SPEAKER_00", "SPEAKER_01": "Ann", "SPEAKER_02": "SPEAKER_01"}
+    for voice in (tone("high", 2), speakers.embed_voice(tone("high", 2))):
+        assert speakers_of({"Ann": voice}) == [names[speaker] for *_, speaker in expected()]
+
+
+def test_a_voice_needs_half_a_second_and_uses_a_minute():
+    with pytest.raises(OptionError, match=r"'Ann': a voice needs 0.5 s of speech, but the recording has 0.40 s"):
+        speakers.known_voices({"Ann": tone("high", 0.4)})
+    with pytest.raises(OptionError, match="'Ann'"):
+        speakers.known_voices({"Ann": b"no sound"})
+    minute = [tone("high", 20)] * 3
+    endless = chain(minute, repeat(tone("low", 20)))
+    assert np.array_equal(speakers.embed_voice(endless), speakers.embed_voice(np.concatenate(minute)))
 
 
 def test_recordings_without_a_voice():

@@ -62,6 +62,18 @@ def test_values_of_the_option(tmp_path):
     assert parse("speakers", SPEAKERS, None) is parse("speakers", SPEAKERS, False) is None
     assert parse("speakers", SPEAKERS, np.True_) is True
     assert parse("speakers", SPEAKERS, np.int64(3)) == 3
-    for value in (0, 51, 1.5, [(0, 1)], [(2, 1, "Ann")], [(-1, 1, "Ann")], object(), tmp_path / "none"):
+    assert parse("speakers", SPEAKERS, {"Ann": "ann.wav"}) == {"Ann": "ann.wav"}
+    for value in (
+        0,
+        51,
+        1.5,
+        {1: "ann.wav"},
+        {" ": "ann.wav"},
+        [(0, 1)],
+        [(2, 1, "Ann")],
+        [(-1, 1, "Ann")],
+        object(),
+        tmp_path / "none",
+    ):
         with pytest.raises(OptionError, match="speakers"):
             parse("speakers", SPEAKERS, value)

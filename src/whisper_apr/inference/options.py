@@ -15,7 +15,7 @@ from itertools import pairwise
 from os import PathLike
 from typing import Annotated, Any, Literal, cast, get_args
 
-from ..audio import CHUNK_LENGTH, FRAMES_PER_SECOND, VadOptions, vad_kind
+from ..audio import CHUNK_LENGTH, FRAMES_PER_SECOND, AudioLike, VadOptions, vad_kind
 from ..errors import OptionError
 from ..option_values import (
     Kind,
@@ -34,6 +34,7 @@ from ..option_values import (
     text,
     whole,
 )
+from ..simd import FloatArray
 from ..speakers.turns import SPEAKERS, Diarization, Turn
 from ..tokenizer import TASKS, Task, Tokenizer, to_language_code
 
@@ -48,7 +49,15 @@ AudioContext = Literal["full", "auto"]
 AUDIO_CONTEXTS: tuple[AudioContext, ...] = get_args(AudioContext)
 
 # Values of `speakers`
-SpeakersLike = bool | int | str | PathLike[str] | Diarization | Iterable[tuple[float, float, str] | Turn]
+SpeakersLike = (
+    bool
+    | int
+    | str
+    | PathLike[str]
+    | Diarization
+    | Mapping[str, AudioLike | FloatArray]
+    | Iterable[tuple[float, float, str] | Turn]
+)
 
 MAX_GROUP = 1000  # beams or samples per window; each has its own rows in the KV cache
 
@@ -254,7 +263,8 @@ class TranscribeOptions:
             the sound and 4 s of padding, at least 8 s, which is several times as fast for short recordings, and does so
             again with 30 s if the text does not end, is repetitive or improbable, or is taken for silence. Texts may
             differ from openai-whisper's.
-        speakers: Who speaks: True to find out, which needs the extra `speakers`, a number of speakers, what
+        speakers: Who speaks: True to find out, which needs the extra `speakers`, a number of speakers, known voices by
+            their names (recordings, or vectors that `whisper_apr.speakers.embed_voice` returned), what
             `whisper_apr.speakers.diarize` returned, turns (start, end, speaker) in seconds, or the path of an RTTM
             file. Words and segments then have a `speaker`; with `word_timestamps`, a segment is split where the speaker
             changes. None leaves speakers out.

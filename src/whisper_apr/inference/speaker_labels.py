@@ -1,10 +1,13 @@
 """Give words and segments of a transcription the speakers of turns."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
-from ..speakers.turns import Turn
+from ..speakers import Turn, known_voices
+from ..speakers.weights import load_diarizer
+from .audio_source import Blocks
 from .record import changed
 from .results import Segment
 
@@ -65,3 +68,21 @@ class SpeakerLabeler:
                 speaker=speaker,
                 words=words,
             )
+
+
+def speaker_labeler(blocks: Blocks, speakers: Any) -> SpeakerLabeler | None:
+    """Return what tells the speakers of a recording apart.
+
+    Args:
+        blocks: The recording, which is read if its speakers are to be found.
+        speakers: The option, as `speakers.turns.SPEAKERS` converts it.
+    """
+    if speakers is None:
+        return None
+    if isinstance(speakers, tuple):
+        return SpeakerLabeler(speakers)
+    diarizer = load_diarizer()
+    if isinstance(speakers, Mapping):
+        return SpeakerLabeler(diarizer(blocks(), known=known_voices(speakers)).turns)
+    limits = () if speakers is True else (speakers, speakers)
+    return SpeakerLabeler(diarizer(blocks(), *limits).turns)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from heapq import merge
-from typing import Any, Unpack, cast
+from typing import Any, Unpack
 
 from ..audio import FRAMES_PER_SECOND, N_FRAMES, SAMPLE_RATE, AudioLike, ReadingOptions, pad_or_trim
 from ..audio.samples import EACH, MIX, Channel
@@ -14,8 +14,6 @@ from ..model import Whisper
 from ..option_docs import list_options
 from ..option_values import FloatLike, IntLike, boolean, function, optional, parse
 from ..output import format_timestamp, prefix_speaker
-from ..speakers import Turn
-from ..speakers.weights import load_diarizer
 from .audio_context import context_frames
 from .audio_source import Blocks, open_channels
 from .batch import BatchDecoder
@@ -29,7 +27,7 @@ from .prompts import PromptContext
 from .recording_info import MultichannelInfo, RecordingInfo
 from .results import Progress, Segment, Transcription
 from .slices import slice_frames, split_clips
-from .speaker_labels import SpeakerLabeler
+from .speaker_labels import speaker_labeler
 from .spectrogram import Spectrogram
 from .vad_filter import SpeechTimeMap, filter_speech
 from .windows import Aligner, EncodedWindow, WindowSequence
@@ -48,17 +46,6 @@ def _clips(seconds: tuple[float, ...] | None, content_frames: int) -> list[tuple
         points.append(content_frames)
     clips = [(start, min(end, content_frames)) for start, end in zip(points[::2], points[1::2], strict=True)]
     return [(start, end) for start, end in clips if start < end]
-
-
-def _speaker_labeler(blocks: Blocks, options: TranscribeOptions) -> SpeakerLabeler | None:
-    """Return what tells the speakers of a recording, which it reads if they are to be found."""
-    speakers = options.speakers
-    if speakers is None:
-        return None
-    if isinstance(speakers, tuple):
-        return SpeakerLabeler(cast(tuple[Turn, ...], speakers))
-    limits = () if speakers is True else (cast(int, speakers), cast(int, speakers))
-    return SpeakerLabeler(load_diarizer()(blocks(), *limits).turns)
 
 
 class Pipeline:
@@ -144,7 +131,7 @@ class ChannelJob:
         self.pipeline = pipeline
         self._continued = continued
         self.options = pipeline.options
-        labeler = _speaker_labeler(blocks, self.options)
+        labeler = speaker_labeler(blocks, self.options.speakers)
         time_map = SpeechTimeMap() if pipeline.vad else None
         if pipeline.vad and time_map:
             blocks = filter_speech(blocks, pipeline.vad, time_map)

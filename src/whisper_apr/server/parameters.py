@@ -1,11 +1,11 @@
 """The parameters of OpenAI's audio API, checked and converted to options of `transcribe`.
 
-`TRANSCRIPTION` and `TRANSLATION` are the tables of parameters. A parameter that is not in its table, or that no model
-of whisper_apr supports, is refused.
+`TRANSCRIPTION` and `TRANSLATION` are the tables of parameters. A parameter that is not in its table is refused.
 """
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,23 +17,20 @@ from ..errors import OptionError
 from ..inference.language import check_language, tokenizer_of
 from ..model import Whisper
 from ..option_values import shown
+from ..speakers.weights import load_diarizer
 from ..spelling import did_you_mean
 from ..tokenizer import TO_LANGUAGE_CODE
 from .errors import ApiError, bad_parameter
 
-FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+FORMATS = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
+STREAMED_FORMATS = ("json", "verbose_json", "diarized_json")
 GRANULARITIES = ("word", "segment")
 ALIAS = "whisper-1"  # OpenAI's name of a Whisper model, which stands for the model that is served
 MAX_KEYWORDS = 100
+MAX_VOICES = 4  # known speakers
 MIN_TEMPERATURE = 1e-6  # a lower one chooses the most probable tokens, too
 
 _NAME = re.compile(r"(\w+)(?:\[(\w*)\])?")  # `name`, `name[]` of a list, or `name[key]` of an object
-
-# OpenAI's parameters that no model of whisper_apr supports, and why not
-UNSUPPORTED = {
-    "known_speaker_names": "the model does not tell speakers apart",
-    "known_speaker_references": "the model does not tell speakers apart",
-}
 
 
 @dataclass
@@ -48,6 +45,8 @@ class TranscriptionRequest:
         is_streamed: Whether to send the text as server-sent events.
         granularities: Which times verbose_json has.
         with_logprobs: Whether the response has the tokens' log-probabilities.
+        speaker_names: Names of known speakers.
+        speaker_references: Recordings of their voices.
     """
 
     task: str
@@ -57,6 +56,8 @@ class TranscriptionRequest:
     is_streamed: bool = False
     granularities: frozenset[str] = frozenset({"segment"})
     with_logprobs: bool = False
+    speaker_names: tuple[str, ...] = ()
+    speaker_references: tuple[bytes, ...] = ()
 
 
 @dataclass
@@ -114,6 +115,9 @@ class Checker:
             except OptionError as error:
                 raise bad_parameter(name, str(error)) from None
         _check_conflicts(request, given)
+        if request.response_format == "diarized_json":
+            voices = dict(zip(request.speaker_names, request.speaker_references, strict=True))
+            request.options |= {"speakers": voices or True, "word_timestamps": True}
         return request
 
 
@@ -123,8 +127,6 @@ def _by_name(items: Iterable[tuple[str, Any]], table: Mapping[str, Any]) -> dict
     for full_name, value in items:
         match = _NAME.fullmatch(full_name)
         name, key = match.groups() if match else (full_name, None)
-        if name in UNSUPPORTED:
-            raise bad_parameter(name, f"{name} is not supported: {UNSUPPORTED[name]}", "unsupported_parameter")
         if name not in table or (key and name != "chunking_strategy"):
             message = f"unknown parameter {shown(full_name)}{did_you_mean(name, table)}"
             raise ApiError(400, message, param=full_name[:100], code="unknown_parameter")
@@ -140,14 +142,20 @@ def _by_name(items: Iterable[tuple[str, Any]], table: Mapping[str, Any]) -> dict
 
 def _check_conflicts(request: TranscriptionRequest, given: Mapping[str, _Given]) -> None:
     """Raise ApiError for parameters that do not go together."""
-    if request.is_streamed and request.response_format not in ("json", "verbose_json"):
-        message = f"stream needs response_format json or verbose_json, not {request.response_format}"
-        raise bad_parameter("stream", message)
+    if request.is_streamed and request.response_format not in STREAMED_FORMATS:
+        formats = f"{', '.join(STREAMED_FORMATS[:-1])} or {STREAMED_FORMATS[-1]}"
+        raise bad_parameter("stream", f"stream needs response_format {formats}, not {request.response_format}")
     if "timestamp_granularities" in given and request.response_format != "verbose_json":
         message = f"timestamp_granularities needs response_format verbose_json, not {request.response_format}"
         raise bad_parameter("timestamp_granularities", message)
     if request.with_logprobs and request.response_format != "json":
         raise bad_parameter("include", f"logprobs needs response_format json, not {request.response_format}")
+    if len(request.speaker_names) != len(request.speaker_references):
+        message = "each of known_speaker_names needs one of known_speaker_references, in the same order"
+        raise bad_parameter("known_speaker_references", message)
+    if request.speaker_names and request.response_format != "diarized_json":
+        message = f"known_speaker_names needs response_format diarized_json, not {request.response_format}"
+        raise bad_parameter("known_speaker_names", message)
     if "language" in given and "languages" in given:
         raise bad_parameter("languages", "language and languages cannot be given together")
 
@@ -211,7 +219,31 @@ def _keywords(checker: Checker, request: TranscriptionRequest, name: str, given:
 
 
 def _response_format(checker: Checker, request: TranscriptionRequest, name: str, given: _Given) -> None:
-    request.response_format = _choice(name, given, FORMATS)
+    formats = FORMATS if request.task == "transcribe" else FORMATS[:-1]
+    request.response_format = _choice(name, given, formats)
+    if request.response_format == "diarized_json":
+        load_diarizer()  # raises OptionError if its weights are not installed
+
+
+def _speaker_names(checker: Checker, request: TranscriptionRequest, name: str, given: _Given) -> None:
+    names = _several(name, given)
+    if len(names) > MAX_VOICES or len(set(names)) < len(names) or not all(each.strip() for each in names):
+        raise bad_parameter(name, f"{name} must be up to {MAX_VOICES} different names")
+    request.speaker_names = names
+
+
+def _speaker_references(checker: Checker, request: TranscriptionRequest, name: str, given: _Given) -> None:
+    """Decode data URLs, `data:audio/wav;base64,...`."""
+    voices = []
+    for value in _several(name, given):
+        head, _, body = value.partition(",")
+        try:
+            if not (head.startswith("data:") and head.endswith(";base64")):
+                raise ValueError
+            voices.append(b64decode(body, validate=True))
+        except ValueError:
+            raise bad_parameter(name, f"{name} must be data URLs, 'data:audio/wav;base64,...'") from None
+    request.speaker_references = tuple(voices)
 
 
 def _number(param: str, what: str, text: str, high: float, kind: type[int] | type[float] = float) -> float:
@@ -302,6 +334,8 @@ TRANSCRIPTION: dict[str, _Parse] = TRANSLATION | {
     "chunking_strategy": _chunking_strategy,
     "include": _include,
     "keywords": _keywords,
+    "known_speaker_names": _speaker_names,
+    "known_speaker_references": _speaker_references,
     "language": _language,
     "languages": _languages,
     "stream": _stream,

@@ -1,13 +1,15 @@
-"""Results in the formats of OpenAI's audio API: json, text, srt, verbose_json and vtt, and server-sent events."""
+"""Results in the formats of OpenAI's audio API, and server-sent events."""
 
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from string import ascii_uppercase
 from typing import Any
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from ..inference.results import Transcription
+from ..inference.results import Segment, Transcription
 from ..tokenizer import LANGUAGES
 from .errors import ApiError
 from .jobs import Decoded
@@ -58,6 +60,42 @@ def _verbose_json(result: Transcription, request: TranscriptionRequest) -> dict[
     return body | {"usage": _usage(result)}
 
 
+def _speaker_label(speaker: str | None) -> str:
+    """Return a speaker's name in OpenAI's API: A, B, ... Z, AA, AB, ... for speakers that are not known."""
+    match = re.fullmatch(r"SPEAKER_(\d+)", speaker or "")
+    if not match:
+        return speaker or "unknown"
+    number, letters = int(match[1]) + 1, ""
+    while number:
+        number, letter = divmod(number - 1, 26)
+        letters = ascii_uppercase[letter] + letters
+    return letters
+
+
+def _speaker_segments(segments: Iterable[Segment]) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "transcript.text.segment",
+            "id": f"seg_{segment.id}",
+            "start": segment.start,
+            "end": segment.end,
+            "text": segment.text.strip(),
+            "speaker": _speaker_label(segment.speaker),
+        }
+        for segment in segments
+    ]
+
+
+def _diarized_json(result: Transcription) -> dict[str, Any]:
+    return {
+        "task": "transcribe",
+        "duration": result.duration,
+        "text": result.text.strip(),
+        "segments": _speaker_segments(result.segments),
+        "usage": _usage(result),
+    }
+
+
 def response(result: Transcription, request: TranscriptionRequest, logprobs: Sequence[TokenLogprob]) -> Response:
     """Return a transcription in the format that a request asks for."""
     match request.response_format:
@@ -69,6 +107,8 @@ def response(result: Transcription, request: TranscriptionRequest, logprobs: Seq
             return Response(result.to_vtt(), media_type="text/vtt; charset=utf-8")
         case "verbose_json":
             return JSONResponse(_verbose_json(result, request))
+        case "diarized_json":
+            return JSONResponse(_diarized_json(result))
     return JSONResponse(_json(result, request, logprobs))
 
 
@@ -94,7 +134,7 @@ class EventWriter:
         self._logprobs: list[TokenLogprob] = []
 
     def delta(self, decoded: Decoded) -> bytes:
-        """Return the event for the next segments. The deltas, joined, are the whole text."""
+        """Return the events for the next segments. The deltas, joined, are the whole text."""
         self._logprobs += decoded.logprobs
         text = "".join(segment.text for segment in decoded.segments)
         text, self._is_first = without_leading_space(text, self._is_first)
@@ -103,12 +143,17 @@ class EventWriter:
         body: dict[str, Any] = {"type": "transcript.text.delta", "delta": text}
         if self._request.with_logprobs:
             body["logprobs"] = _logprobs_json(decoded.logprobs)
-        return _event(body)
+        events = _event(body)
+        if self._request.response_format == "diarized_json":
+            events += b"".join(map(_event, _speaker_segments(decoded.segments)))
+        return events
 
     def done(self, result: Transcription) -> bytes:
         """Return the last event, which has all that the whole response would have."""
         if self._request.response_format == "verbose_json":
             body = _verbose_json(result, self._request)
+        elif self._request.response_format == "diarized_json":
+            body = _diarized_json(result)
         else:
             body = _json(result, self._request, self._logprobs)
         return _event({"type": "transcript.text.done", **body})

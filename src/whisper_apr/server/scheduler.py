@@ -31,7 +31,7 @@ N_OPENING = 2  # threads that open recordings
 OPEN_PER_PLACE = 2  # recordings that are open at once, for each place in a batch
 
 # options that concern the opening of a recording, or that a window of the batch has by itself
-_OF_ONE_RECORDING = frozenset({"language", "languages", "initial_prompt", "vad_filter", "vad_parameters"})
+_OF_ONE_RECORDING = frozenset({"language", "languages", "initial_prompt", "speakers", "vad_filter", "vad_parameters"})
 
 
 @dataclass

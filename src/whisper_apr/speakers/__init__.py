@@ -9,16 +9,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..audio import AudioLike, AudioReader, ReadingOptions
-from ..errors import OptionError
-from ..option_values import parse, whole
-from .diarization import Diarizer
+from ..audio import SAMPLE_RATE, AudioLike, AudioReader, ReadingOptions
+from ..errors import AudioError, OptionError
+from ..option_values import parse, shown, whole
 from .embedding import N_EMBEDDING
 from .layers import FloatArray
 from .turns import MAX_SPEAKERS, Diarization, Turn, read_rttm
 from .weights import load_diarizer
 
 __all__ = ["Diarization", "Turn", "diarize", "embed_voice", "read_rttm"]
+
+MIN_VOICE_SECONDS = 0.5
+MAX_VOICE_SECONDS = 60
 
 
 def diarize(
@@ -52,22 +54,47 @@ def diarize(
         lowest = highest = parse("num_speakers", kind, num_speakers)
     if lowest > highest:
         raise OptionError(f"min_speakers={lowest} is more than max_speakers={highest}")
-    diarizer = load_diarizer()
-    known = {name: _vector(diarizer, voice) for name, voice in (enroll or {}).items()}
+    known = known_voices(enroll or {})
     blocks = AudioReader(audio, reading or ReadingOptions()).blocks(allow_empty=True)
-    return diarizer(blocks, lowest, highest, known)
+    return load_diarizer()(blocks, lowest, highest, known)
 
 
 def embed_voice(audio: AudioLike) -> FloatArray:
     """Return a vector `(192,)` of length one that describes the voice of a recording.
 
     Args:
-        audio: A recording in which one person speaks, of at least half a second, as for `transcribe`.
+        audio: A recording in which one person speaks, of at least half a second, as for `transcribe`. Its first
+            minute is used.
+
+    Raises:
+        AudioError: The recording cannot be read.
+        OptionError: The recording is too short, or the package whisper-apr-speakers is not installed.
     """
-    return load_diarizer().embed(np.concatenate([*AudioReader(audio, ReadingOptions()).blocks()]))
+    samples, blocks = np.zeros(0, np.float32), AudioReader(audio, ReadingOptions()).blocks()
+    for block in blocks:
+        samples = np.concatenate([samples, block])
+        if len(samples) >= MAX_VOICE_SECONDS * SAMPLE_RATE:
+            break
+    if len(samples) < MIN_VOICE_SECONDS * SAMPLE_RATE:
+        raise OptionError(
+            f"a voice needs {MIN_VOICE_SECONDS} s of speech, but the recording has {len(samples) / SAMPLE_RATE:.2f} s"
+        )
+    return load_diarizer().embed(samples[: MAX_VOICE_SECONDS * SAMPLE_RATE])
 
 
-def _vector(diarizer: Diarizer, voice: AudioLike | FloatArray) -> FloatArray:
-    if isinstance(voice, np.ndarray) and voice.shape == (N_EMBEDDING,):
-        return voice.astype(np.float32)
-    return embed_voice(voice)
+def known_voices(voices: Mapping[str, AudioLike | FloatArray]) -> dict[str, FloatArray]:
+    """Return the vectors of voices, which are recordings or vectors that `embed_voice` returned.
+
+    Raises:
+        OptionError: A recording cannot be read or is too short, or the package whisper-apr-speakers is not installed.
+    """
+    vectors = {}
+    for name, voice in voices.items():
+        if isinstance(voice, np.ndarray) and voice.shape == (N_EMBEDDING,):
+            vectors[name] = voice.astype(np.float32)
+            continue
+        try:
+            vectors[name] = embed_voice(voice)
+        except (AudioError, OptionError) as error:
+            raise OptionError(f"the voice of {shown(name)}: {error}") from error
+    return vectors

@@ -96,11 +96,15 @@ def _turn(fields: Iterable[Any]) -> Turn:
     return turn
 
 
-def _speakers(value: Any) -> Literal[True] | int | tuple[Turn, ...] | None:
+def _speakers(value: Any) -> Literal[True] | int | tuple[Turn, ...] | dict[str, Any] | None:
     if value is None or isinstance(value, bool | np.bool_):
         return True if value else None
     if isinstance(value, Diarization):
         return value.turns
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) and name.strip() for name in value):
+            raise Refused
+        return dict(value)
     if isinstance(value, str | PathLike):
         try:
             return read_rttm(value).turns
@@ -118,7 +122,7 @@ def _speakers(value: Any) -> Literal[True] | int | tuple[Turn, ...] | None:
 
 # Values of the option `speakers`
 SPEAKERS = Kind(
-    f"True, a number of speakers up to {MAX_SPEAKERS}, turns (start, end, speaker) in seconds, a Diarization, the path "
-    "of an RTTM file, or None",
+    f"True, a number of speakers up to {MAX_SPEAKERS}, known voices by their names, turns (start, end, speaker) in "
+    "seconds, a Diarization, the path of an RTTM file, or None",
     _speakers,
 )
