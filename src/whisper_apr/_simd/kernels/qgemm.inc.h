@@ -143,10 +143,11 @@ APR_INLINE void q8_dequantize(const apr_gemm *g, const q_tile *t, const int line
         int row = i;
         if (VQ_INPUT_BITS == 8 && t->digits == Q_MAX_DIGITS) {
             row = i / Q_MAX_DIGITS;
-            vi low = q_join_digits(high, sum);
-            high = sum;
-            if (i % Q_MAX_DIGITS == 0) continue;
-            sum = low;
+            if (i % Q_MAX_DIGITS == 0) {
+                high = sum;
+                continue;
+            }
+            sum = q_join_digits(high, sum);
         }
         vf_store(out + row * out_stride, vf_mul(vf_mul(vf_from_int(sum), vf_set1(t->row_scales[row])), scales));
     }
