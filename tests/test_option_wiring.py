@@ -151,7 +151,6 @@ OURS = (
     "clamp_times",
     "word_timing",
     "audio_context",
-    "speakers",
 )  # not in faster-whisper
 FASTER = {name: row for name, row in ENGINE.items() if name not in OURS} | {
     "log_progress": Row(True),

@@ -139,8 +139,10 @@ def _many(source: Any, options: dict[str, Any]) -> Any:
 
 
 def _faster_result(found: Any) -> Any:
-    segments, info = found
-    return list(segments), info.language, info.duration, info.duration_after_vad, info.all_language_probs
+    iterator, info = found
+    segments = list(iterator)
+    speakers = [segment.speaker for segment in segments]  # no fields
+    return segments, speakers, info.language, info.duration, info.duration_after_vad, info.all_language_probs
 
 
 def _live(source: Any, options: dict[str, Any]) -> Any:

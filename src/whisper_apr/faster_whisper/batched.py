@@ -8,7 +8,7 @@ from .. import audio as sound
 from ..audio import CHUNK_LENGTH, SAMPLE_RATE, AudioLike, vad_kind
 from ..audio.samples import MIX, Channel
 from ..errors import OptionError
-from ..inference.options import APPENDED, PREPENDED, TranscribeOptions
+from ..inference.options import APPENDED, PREPENDED, SpeakersLike, TranscribeOptions
 from ..option_docs import described_by
 from ..option_values import kinds_of, optional, parse, shown, whole
 from ..tokenizer import Task
@@ -75,6 +75,7 @@ class BatchedInferencePipeline:
         channel: Channel = MIX,
         track: int | None = None,
         strict: bool = False,
+        speakers: SpeakersLike | None = None,
     ) -> tuple[Iterator[Segment], TranscriptionInfo]:
         """Transcribe a recording, several windows at once. See `WhisperModel.transcribe`.
 

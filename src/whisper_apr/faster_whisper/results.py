@@ -4,12 +4,13 @@ All times are seconds from the beginning of the recording.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any
 
 from ..inference import results
+from ..inference.transcribe import TranscriptionJob
 
 
 class _Record:
@@ -24,8 +25,8 @@ class _Record:
 class Word(_Record):
     """A word with its times.
 
-    `speaker` is no field, but an attribute: the number of the word's channel, as text, for `channel="each"`, otherwise
-    None.
+    `speaker` is no field, but an attribute: who speaks, with `speakers`, or the number of the word's channel, as text,
+    for `channel="each"`; otherwise None.
 
     Attributes:
         start: Seconds at which the word begins.
@@ -48,7 +49,8 @@ class Segment(_Record):
     """A stretch of a recording with its text.
 
     `language` and `speaker` are no fields, but attributes: the language code of the window if it can differ from the
-    recording's, and the number of the segment's channel, as text, for `channel="each"`; otherwise None.
+    recording's, and who speaks, with `speakers`, or the number of the segment's channel, as text, for `channel="each"`;
+    otherwise None.
 
     Attributes:
         id: Number of the segment, from 1.
@@ -178,3 +180,40 @@ def _word_of(found: results.Word) -> Word:
     word = Word(found.start, found.end, found.word, found.probability)
     word.speaker = found.speaker
     return word
+
+
+def by_likelihood(probabilities: dict[str, float] | None) -> list[tuple[str, float]] | None:
+    """Return language codes and their probabilities, most probable first; None for None."""
+    return None if probabilities is None else sorted(probabilities.items(), key=lambda item: -item[1])
+
+
+def used_options(given: dict[str, Any], job: TranscriptionJob) -> TranscriptionOptions:
+    """Return the options that a job uses, for its TranscriptionInfo."""
+    options = job.pipeline.options
+    used = {name: given[name] for name in TranscriptionOptions.__dataclass_fields__ if name in given} | {
+        "temperatures": list(options.temperatures),
+        "suppress_tokens": job.pipeline.decoder.suppressed_tokens,
+        "multilingual": options.multilingual,
+    }
+    return TranscriptionOptions(**used)
+
+
+def numbered_segments(job: TranscriptionJob, log_progress: bool) -> Iterator[Segment]:
+    """Yield the segments that are not empty, numbered from 1 as in faster-whisper."""
+    if log_progress:
+        from tqdm import tqdm
+
+        tqdm.monitor_interval = 0  # starts no monitor thread
+        with tqdm(total=round(job.duration, 2), unit="s") as bar:
+            settled = job.segments(lambda progress: bar.update(progress.done - bar.n))
+            yield from _numbered(settled)
+    else:
+        yield from _numbered(job.segments())
+
+
+def _numbered(segments: Iterator[results.Segment]) -> Iterator[Segment]:
+    number = 0
+    for segment in segments:
+        if segment.text.strip():
+            number += 1
+            yield segment_of(segment, number)

@@ -13,14 +13,21 @@ from ..audio import CHUNK_LENGTH, SAMPLE_RATE, AudioLike
 from ..audio.samples import MIX, Channel
 from ..errors import ModelNotFoundError, OptionError
 from ..hub import cached_folder, converted_files, find_model
-from ..inference import results
-from ..inference.options import APPENDED, LANGUAGE, MAX_GROUP, PREPENDED, DecodingOptions, TranscribeOptions
-from ..inference.transcribe import TranscriptionJob, transcriber
+from ..inference.options import (
+    APPENDED,
+    LANGUAGE,
+    MAX_GROUP,
+    PREPENDED,
+    DecodingOptions,
+    SpeakersLike,
+    TranscribeOptions,
+)
+from ..inference.transcribe import transcriber
 from ..option_values import boolean, either, kinds_of, optional, parse, path, sequence, text, whole
 from ..recognizer import ComputeType, Device, Recognizer, load_model
 from ..simd import FloatArray
 from ..tokenizer import Task, to_language_code
-from .results import Segment, TranscriptionInfo, TranscriptionOptions, VadOptions, segment_of
+from .results import Segment, TranscriptionInfo, VadOptions, by_likelihood, numbered_segments, used_options
 
 _log = logging.getLogger(__name__)
 
@@ -206,6 +213,7 @@ class WhisperModel:
         channel: Channel = MIX,
         track: int | None = None,
         strict: bool = False,
+        speakers: SpeakersLike | None = None,
     ) -> tuple[Iterator[Segment], TranscriptionInfo]:
         """Transcribe a recording. The language is detected at once; segments are decoded as they are iterated over.
 
@@ -257,6 +265,7 @@ class WhisperModel:
             channel: Number of the channel to transcribe, from 0; "mix" for their mean; "each" for every one by itself.
             track: Number of the file's audio track, from 0. None is the one that a player would choose.
             strict: Whether to raise AudioError for what is otherwise an AudioWarning.
+            speakers: Who speaks, as for `whisper_apr`'s `transcribe`; segments and words then have a `speaker`.
 
         Returns:
             An iterator of segments, numbered from 1, and what is known of the recording.
@@ -299,6 +308,7 @@ class WhisperModel:
             "vad_parameters": asdict(vad_parameters) if isinstance(vad_parameters, VadOptions) else vad_parameters,
             "language_detection_threshold": 1.0 if threshold is None else threshold,
             "batch_size": batch_size,
+            "speakers": given["speakers"],
             "clamp_times": True,
         }
         reading = {name: given[name] for name in READING}
@@ -309,11 +319,11 @@ class WhisperModel:
             language_probability=job.language_probability,
             duration=job.duration,
             duration_after_vad=job.duration_after_vad,
-            all_language_probs=_by_likelihood(job.language_probabilities),
-            transcription_options=_used(given, job),
+            all_language_probs=by_likelihood(job.language_probabilities),
+            transcription_options=used_options(given, job),
             vad_options=None if vad is None else VadOptions(**asdict(vad)),
         )
-        return _segments(job, log_progress), info
+        return numbered_segments(job, log_progress), info
 
     def _english_only(self, language: object, multilingual: object) -> dict[str, Any]:
         """Return the language options of a model that knows English only, and warn of others, as faster-whisper."""
@@ -380,41 +390,5 @@ class WhisperModel:
             probabilities = job.language_probabilities or {job.language: 1.0}
         else:
             raise OptionError("detect_language needs audio or features; both are None")
-        ranked = _by_likelihood(probabilities) or []
+        ranked = by_likelihood(probabilities) or []
         return *ranked[0], ranked
-
-
-def _by_likelihood(probabilities: dict[str, float] | None) -> list[tuple[str, float]] | None:
-    return None if probabilities is None else sorted(probabilities.items(), key=lambda item: -item[1])
-
-
-def _used(given: dict[str, Any], job: TranscriptionJob) -> TranscriptionOptions:
-    """Return the options that a job uses, for its TranscriptionInfo."""
-    options = job.pipeline.options
-    used = {name: given[name] for name in TranscriptionOptions.__dataclass_fields__ if name in given} | {
-        "temperatures": list(options.temperatures),
-        "suppress_tokens": job.pipeline.decoder.suppressed_tokens,
-        "multilingual": options.multilingual,
-    }
-    return TranscriptionOptions(**used)
-
-
-def _segments(job: TranscriptionJob, log_progress: bool) -> Iterator[Segment]:
-    """Yield the segments that are not empty, numbered from 1 as in faster-whisper."""
-    if log_progress:
-        from tqdm import tqdm
-
-        tqdm.monitor_interval = 0  # starts no monitor thread
-        with tqdm(total=round(job.duration, 2), unit="s") as bar:
-            settled = job.segments(lambda progress: bar.update(progress.done - bar.n))
-            yield from _numbered(settled)
-    else:
-        yield from _numbered(job.segments())
-
-
-def _numbered(segments: Iterator[results.Segment]) -> Iterator[Segment]:
-    number = 0
-    for segment in segments:
-        if segment.text.strip():
-            number += 1
-            yield segment_of(segment, number)
