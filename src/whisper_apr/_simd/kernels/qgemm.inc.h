@@ -127,7 +127,8 @@ APR_INLINE const char *q_panel(const void *panels, ptrdiff_t column, ptrdiff_t p
     return (const char *)panels + column / APR_PANEL * panel_bytes + column % APR_PANEL * QUAD;
 }
 
-/* Return the sum of a row, given those of its digits. */
+/* Return the sum of a row, given those of its digits. It fits in 32 bits, but the shifted sum may not: 2047 has the
+ * digits 16 and -1. Both operations wrap around, so that the result is right. */
 APR_INLINE vi q_join_digits(vi high, vi low) { return vi_add(vi_shift_left(high, Q_DIGIT_BITS), low); }
 
 /* Dequantize the sums of a tile's lines for one vector of outputs. acc[i * stride] are those of line i; row r is

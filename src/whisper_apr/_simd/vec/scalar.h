@@ -58,8 +58,8 @@ typedef int8_t vq_element, v4_element;
 APR_INLINE vi vi_set1(int32_t x) { return x; }
 APR_INLINE vi vi_load(const int32_t *p) { return *p; }
 APR_INLINE void vi_store(int32_t *p, vi x) { *p = x; }
-APR_INLINE vi vi_add(vi a, vi b) { return a + b; }
-APR_INLINE vi vi_shift_left(vi x, int n) { return x * (1 << n); }
+APR_INLINE vi vi_add(vi a, vi b) { return (vi)((uint32_t)a + (uint32_t)b); }
+APR_INLINE vi vi_shift_left(vi x, int n) { return (vi)((uint32_t)x << n); }
 APR_INLINE vf vf_from_int(vi x) { return (float)x; }
 APR_INLINE void vq_store(vq_element *p, vf x) { vf_store_int8(p, x); }
 APR_INLINE vq_input vq_load_input(const vq_element *p) {
