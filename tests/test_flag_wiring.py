@@ -33,6 +33,7 @@ SPEECH = {"vad_filter": True}
 # command always sets clamp_times.
 TRANSCRIBE = {name: row for name, row in ENGINE.items() if name not in ("vad_parameters", "clamp_times")} | {
     "no_recursive": Row(True, {}, "folder"),
+    "watch": Row(True, raises=Failed),  # without --output-dir
     "model": Row("other"),
     "model_dir": Row("models"),
     "compute_type": Row("int8"),
@@ -121,7 +122,16 @@ BASES = {
     "live": {"language": "en", "step": 3.0, "input": "-"},
 }
 BASES["eval"] = BASES["transcribe"] | {"json": "out.json"}
-WITHOUT_VALUE = ("no_recursive", "skip_existing", "overwrite", "colors", "no_agreement", "per_file", "per_language")
+WITHOUT_VALUE = (
+    "no_recursive",
+    "watch",
+    "skip_existing",
+    "overwrite",
+    "colors",
+    "no_agreement",
+    "per_file",
+    "per_language",
+)
 
 
 def flags_of(command: str) -> set[str]:

@@ -60,7 +60,9 @@ def check_stdin() -> None:
         raise OptionError(f"{STDIN}: the {STDIN_LABEL} is a terminal; pipe a recording in, or redirect it from a file")
 
 
-def find_inputs(arguments: Sequence[str], recursive: bool = True) -> tuple[list[Input], list[Problem]]:
+def find_inputs(
+    arguments: Sequence[str], recursive: bool = True, *, allow_empty: bool = False
+) -> tuple[list[Input], list[Problem]]:
     """Find the recordings that the arguments name.
 
     A file is taken as it is, even if it does not exist. A folder stands for the files in it whose suffix is one of
@@ -70,6 +72,7 @@ def find_inputs(arguments: Sequence[str], recursive: bool = True) -> tuple[list[
     Args:
         arguments: Paths of files and folders, patterns, and "-" for stdin.
         recursive: Whether to search the subfolders of folders too.
+        allow_empty: Whether folders may have no recordings.
 
     Returns:
         The recordings, each once and in order, and the folders that could not be read, with the reasons.
@@ -86,7 +89,7 @@ def find_inputs(arguments: Sequence[str], recursive: bool = True) -> tuple[list[
         elif os.path.isdir(argument):
             n_problem = len(problems)
             paths = [path for folder in _walk(argument, recursive, problems) for path in folder.recordings]
-            if not paths and len(problems) == n_problem:
+            if not paths and len(problems) == n_problem and not allow_empty:
                 where = "this folder" if recursive else "this folder itself; leave out --no-recursive"
                 raise OptionError(f"{argument}: there are no recordings in {where}")
             found += [Input(path, os.path.relpath(path, argument)) for path in paths]

@@ -1,6 +1,7 @@
 """Transcribe recordings. Without --output-dir the text is printed as it is decoded. With --output-dir it is written to
 files, in all of openai-whisper's formats unless --output-format names one, and the files' paths are printed; subfolders
-of a folder are kept. A run with --output-dir that is interrupted resumes when the same command is run again."""
+of a folder are kept. A run with --output-dir that is interrupted resumes when the same command is run again. With
+--watch it goes on with recordings that appear in the folders later."""
 
 import argparse
 import sys
@@ -15,6 +16,7 @@ from .inputs import find_inputs, reason_unreadable
 from .outputs import Outputs
 from .progress import Status, Tally
 from .transcription_run import TranscriptionRun
+from .watch import check_arguments, watch
 
 HELP = "transcribe recordings"
 
@@ -25,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "audio", nargs="+", metavar="FILE", help="recording, folder of recordings, quoted pattern, or - for stdin"
     )
     option(parser, "no-recursive", action="store_true", help="skip the subfolders of folders")
+    option(
+        parser,
+        "watch",
+        action="store_true",
+        help="go on with recordings that appear in the folders later, until interrupted; needs the extra watch",
+    )
     add_model_options(parser)
     # accepted for openai-whisper's sake: the only device is the CPU, and --compute-type takes the place of --fp16
     option(parser, "device", choices=("cpu",), default="cpu", help=argparse.SUPPRESS)
@@ -110,11 +118,15 @@ def run(args: argparse.Namespace) -> int:
     """Check arguments and files, transcribe the recordings, and return the exit status."""
     layout = _line_options(args)
     options = decoding_options(args, args.decoding_names)
-    inputs, problems = find_inputs(args.audio, not args.no_recursive)
-    outputs = None
+    if args.watch:
+        check_arguments(args)
     to_files = args.output_dir is not None or args.output_format == ALL
     prints_segments = bool(args.verbose) if to_files else args.output_format in (None, "txt")
     with_colors = _use_colors(args, options, prints_segments)
+    if args.watch:
+        return watch(args, options, layout)
+    inputs, problems = find_inputs(args.audio, not args.no_recursive)
+    outputs = None
     if to_files:
         outputs = Outputs(args.output_dir or ".", args.output_format, inputs, layout)
         outputs.check(args.skip_existing, args.overwrite)

@@ -113,8 +113,8 @@ class TranscriptionRun:
         write(result, str(self.format), text, self.layout)
         write_stdout(text.getvalue())
 
-    def run(self, args: argparse.Namespace, options: dict[str, Any]) -> None:
-        """Load the model and transcribe the recordings.
+    def run(self, args: argparse.Namespace, options: dict[str, Any], model: Recognizer | None = None) -> None:
+        """Load the model, unless one is given, and transcribe the recordings.
 
         If the run is interrupted, partial results are written, a message says how to resume, and the exception is
         raised again.
@@ -122,9 +122,11 @@ class TranscriptionRun:
         Args:
             args: The parsed arguments.
             options: What `decoding_options` returned.
+            model: The model, if it is loaded already.
         """
-        self.status.show(f"loading {args.model}")
-        model = model_from_args(args)
+        if model is None:
+            self.status.show(f"loading {args.model}")
+            model = model_from_args(args)
         if self.outputs is not None:
             self._partials = Partials(self.outputs, self.inputs, fingerprint(args, options), model.dims.n_vocab)
         try:
