@@ -61,6 +61,47 @@ def test_upload_server(monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.post("/transcribe", files={"file": b"no sound"}).status_code == 422
 
 
+GRADIO = """
+import runpy, sys
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+demo = runpy.run_path(sys.argv[1])["demo"]
+demo.launch(prevent_thread_lock=True, quiet=True)
+client = Client(demo.local_url, verbose=False)
+text, subtitles = client.predict(handle_file(sys.argv[2]), api_name="/transcribe")
+print(text, open(subtitles).read())
+try:
+    client.predict(handle_file(sys.argv[1]), api_name="/transcribe")
+except AppError as error:
+    print("refused:", error)
+demo.close()
+"""
+
+
+def test_gradio_demo() -> None:
+    """In a process of its own, since gradio and its client leave threads and sockets behind."""
+    command = [sys.executable, "-c", GRADIO, EXAMPLES / "gradio_demo.py", DATA / "en.wav"]
+    environment = os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"}
+    output = subprocess.run(command, capture_output=True, check=True, env=environment).stdout.decode()
+    assert "three one four" in output
+    assert "00:00:00" in output
+    assert "refused: " in output
+    assert "gradio_demo.py" in output
+
+
+def test_langchain_loader() -> None:
+    output = run("langchain_loader.py", DATA / "en.wav", DATA / "de.wav").stdout.decode()
+    assert "three one four" in output
+    assert len(output.splitlines()) >= 2
+
+
+def test_words_table(tmp_path: Path) -> None:
+    output = run("words_table.py", DATA / "en.wav", DATA / "de.wav", "--csv", tmp_path / "words.csv").stdout.decode()
+    assert "words per minute" in output
+    assert output.count("en.wav") >= 1
+    assert " three," in (tmp_path / "words.csv").read_text("utf-8")
+
+
 def test_noise_gate(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 1e-3, 32_000)
     speech, rate = soundfile.read(DATA / "en.wav")
