@@ -23,18 +23,21 @@ from .errors import (
 )
 from .faster_whisper import BatchedInferencePipeline, TranscriptionInfo, WhisperModel, decode_audio
 from .hub import available_models
+from .inference.align import align
 from .inference.decode import DecodingResult, decode
 from .inference.journal import Journal
 from .inference.language import detect_language
 from .inference.live import LiveOptions, LiveText, LiveTranscriber, Utterance
 from .inference.options import DecodingOptions, TranscribeOptions
-from .inference.results import Progress, Segment, Transcription, Word
+from .inference.results import AddedSpeech, Alignment, Progress, Segment, Transcription, Word
 from .inference.transcribe import transcribe
 from .inference.transcribe_many import transcribe_many
 from .output import LineOptions, format_timestamp
 from .recognizer import Recognizer, load_model
 
 __all__ = [
+    "AddedSpeech",
+    "Alignment",
     "AudioError",
     "AudioWarning",
     "BackendError",
@@ -61,6 +64,7 @@ __all__ = [
     "WhisperAprError",
     "WhisperModel",
     "Word",
+    "align",
     "available_models",
     "decode",
     "decode_audio",

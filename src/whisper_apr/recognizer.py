@@ -14,13 +14,14 @@ from .checkpoint import Checkpoint, expected_shapes
 from .errors import AudioError, OptionError
 from .formats.urls import is_url, redact_url
 from .hub import available_models, find_checkpoint
+from .inference.align import align
 from .inference.decode import DecodingResult
 from .inference.decode import decode as decode_windows  # the methods' overloads hide these names in the class
-from .inference.keywords import DecodeKeywords, TranscribeKeywords
+from .inference.keywords import AlignKeywords, DecodeKeywords, TranscribeKeywords
 from .inference.language import IntArray
 from .inference.language import detect_language as detect
 from .inference.options import DecodingOptions
-from .inference.results import Transcription
+from .inference.results import Alignment, Transcription
 from .inference.transcribe import transcribe
 from .inference.transcribe_many import TranscribeManyKeywords
 from .inference.transcribe_many import transcribe_many as many
@@ -114,6 +115,11 @@ class Recognizer(Whisper):
     def transcribe(self, audio: AudioLike, **options: Unpack[TranscribeKeywords]) -> Transcription:
         """Transcribe a recording. See `whisper_apr.transcribe`."""
         return transcribe(self, audio, **options)
+
+    @same_as(align)
+    def align(self, audio: AudioLike, text: str, **options: Unpack[AlignKeywords]) -> Alignment:
+        """Find when each word of a known text is spoken. See `whisper_apr.align`."""
+        return align(self, audio, text, **options)
 
     @overload
     def transcribe_many(

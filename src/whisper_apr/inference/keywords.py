@@ -12,6 +12,7 @@ from ..audio import VadOptions
 from ..audio.samples import Channel
 from ..option_values import FloatLike, IntLike
 from ..tokenizer import Task
+from .known_text import SegmentUnit
 from .options import AudioContext, SpeakersLike, WordTiming
 from .results import Progress, Segment
 
@@ -108,5 +109,14 @@ class TranscribeKeywords(OptionKeywords, ReadingKeywords, total=False):
 
     verbose: bool | None
     on_segment: Callable[[Segment], object] | None
+    on_progress: Callable[[Progress], object] | None
+    check_cancelled: Callable[[], object]
+
+
+class AlignKeywords(ReadingKeywords, total=False):
+    """Keyword arguments of `align`."""
+
+    language: str | None
+    segments: SegmentUnit
     on_progress: Callable[[Progress], object] | None
     check_cancelled: Callable[[], object]

@@ -262,7 +262,7 @@ class Transcription(Record):
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= REPR_LENGTH else self.text[: REPR_LENGTH - 3] + "..."
         return (
-            f"Transcription(text={text!r}, segments={len(self.segments)}, "
+            f"{type(self).__name__}(text={text!r}, segments={len(self.segments)}, "
             f"language={self.language!r}, duration={self.duration:.2f})"
         )
 
@@ -280,3 +280,52 @@ class Transcription(Record):
         body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
         caption = f"{escape(self.language)}, {self.duration:.2f} s"
         return f"<table>\n<caption>{caption}</caption>\n{body}\n</table>"
+
+
+class AddedSpeech(Record):
+    """Speech that a known text does not have. A dictionary; every item is also an attribute.
+
+    Attributes:
+        start: Seconds at which it begins.
+        end: Seconds at which it ends.
+        text: What the model understands.
+    """
+
+    __slots__ = ()
+
+    start = Item[float]()
+    end = Item[float]()
+    text = Item[str]()
+
+    def __init__(self, start: float, end: float, text: str) -> None:
+        super().__init__(start=start, end=end, text=text)
+
+
+class Alignment(Transcription):
+    """A known text with the times of its words, as `align` returns it: a Transcription with two more items.
+
+    Attributes:
+        skipped: Words of the text that are not spoken, with the time at which they would be and probability 0. They are
+            also in their segment, unless all of it is skipped.
+        added: What is spoken and not in the text.
+    """
+
+    __slots__ = ()
+
+    skipped = Item[list[Word]]()
+    added = Item[list[AddedSpeech]]()
+
+    def __init__(
+        self,
+        text: str,
+        segments: Iterable[Segment],
+        language: str,
+        duration: float = 0.0,
+        language_probability: float = 1.0,
+        *,
+        skipped: Iterable[Word] = (),
+        added: Iterable[AddedSpeech] = (),
+    ) -> None:
+        super().__init__(text, segments, language, duration, language_probability)
+        self.skipped = list(skipped)
+        self.added = list(added)

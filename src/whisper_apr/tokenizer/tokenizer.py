@@ -207,15 +207,18 @@ class Tokenizer:
 
     # ---- words ----
 
+    @property
+    def has_spaces(self) -> bool:
+        """Whether the language is written with spaces between words."""
+        return self.language not in _WITHOUT_SPACES
+
     def split_to_word_tokens(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
         """Split tokens into words. Languages without spaces between words are split at every character.
 
         Returns:
             The words' texts, and the tokens of each word. Every token is in exactly one word, in order.
         """
-        if self.language in _WITHOUT_SPACES:
-            return self.split_tokens_on_unicode(tokens)
-        return self.split_tokens_on_spaces(tokens)
+        return self.split_tokens_on_spaces(tokens) if self.has_spaces else self.split_tokens_on_unicode(tokens)
 
     def split_tokens_on_unicode(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
         """Split tokens into the shortest runs of complete characters; see `split_to_word_tokens`."""

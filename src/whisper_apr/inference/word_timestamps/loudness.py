@@ -22,7 +22,7 @@ FloatArray = simd.FloatArray
 Times = npt.NDArray[np.float64]
 
 SMOOTHING = 3  # frames of the moving average of the loudness
-BEFORE, AFTER = 0.15, 0.25  # seconds around a boundary that are searched: attention is early more often than late
+SEARCHED = 0.1  # seconds before and after a boundary that are searched
 DISTANCE_COST = 0.4  # loudness that a point must be lower by for each second of distance; in log-mel, 1 is 40 dB
 WORD_LEVEL = (
     0.2  # fraction of the way from the quietest to the word's loudest frame below which a frame is not the word
@@ -143,8 +143,8 @@ class Loudness:
 
     def _search_range(self, boundary: int, first: int, last: int) -> tuple[int, int]:
         """Return the first and the last frame to search around a boundary, within `first` ... `last`."""
-        before, after = round(BEFORE * FRAMES_PER_SECOND), round(AFTER * FRAMES_PER_SECOND)
-        return max(first, boundary - before), min(last, boundary + after)
+        n = round(SEARCHED * FRAMES_PER_SECOND)
+        return max(first, boundary - n), min(last, boundary + n)
 
     def _quietest(self, boundary: int, begin: int, end: int) -> int:
         distance = np.abs(np.arange(begin, end + 1) - boundary) / FRAMES_PER_SECOND

@@ -4,6 +4,8 @@ openai-whisper aligns a window's text with the whole window; a late start of the
 can then stretch words by seconds. Here each segment's text is aligned within the segment's own times.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...model import Whisper
@@ -19,6 +21,7 @@ from ..windows import SeekWindow
 from .alignment import (
     POSITIONS_PER_SECOND,
     AttentionAlignment,
+    FloatArray,
     WordTiming,
     align_attention,
     enforce_min_duration,
@@ -31,6 +34,10 @@ from .loudness import Loudness
 
 MARGIN = 0.2  # seconds by which words may exceed their segment's times, which are the model's estimate
 MIN_DURATION = 0.02  # seconds of a word, if there is room: one position of the encoder
+# Encoder positions by which the decoder attends to a word before it is spoken: it looks for the next word as soon as it
+# has recognized the one before. Measured on 136 words of six recordings of people with known times; 1 to 4 positions
+# give better times than none, in each of the four languages.
+ATTENTION_LEAD = 2
 
 
 def add_words(
@@ -57,6 +64,7 @@ def add_words(
         return [changed(segment, words=[]) for segment in segments]
     n_position = max(1, window.size // TIME_STRIDE)
     alignment = align_attention(model, tokenizer, tokens, result.audio_features, n_position, end_is_unknown)
+    alignment = replace(alignment, matrix=_delayed(alignment.matrix))
     loudness = Loudness(window.mel[:, : window.size])
     done, first_token, timed = max(window.start, previous_end) - window.start, 0, []
     for i, (segment, text) in enumerate(zip(segments, texts, strict=True)):
@@ -83,6 +91,12 @@ def add_words(
         first_token += len(text)
         timed.append(_with_words(segment, words, window.start))
     return timed
+
+
+def _delayed(matrix: FloatArray) -> FloatArray:
+    """Return attention `(n_token, n_position)` at the positions where the words are spoken, see ATTENTION_LEAD."""
+    n = min(ATTENTION_LEAD, matrix.shape[1] - 1)
+    return np.pad(matrix[:, : matrix.shape[1] - n], ((0, 0), (n, 0)), mode="edge")
 
 
 def _align_segment(
