@@ -84,6 +84,7 @@ CALLS: dict[str, Callable[[], Call]] = {
         {"mel": np.zeros((1, 80, 3000), np.float32), "check_cancelled": lambda: None},
     ),
     "Recognizer.logits": lambda: (digits().logits, {"tokens": [[1]], "audio_features": features()[None]}),
+    "Recognizer.align": lambda: (digits().align, {"audio": SAMPLES, "text": "one", "segments": "lines", "channel": 0}),
     "Recognizer.transcribe": lambda: (digits().transcribe, quick(audio=SAMPLES)),
     "Recognizer.transcribe_many": lambda: (
         lambda **options: list(digits().transcribe_many(**options)),
@@ -99,6 +100,7 @@ CALLS: dict[str, Callable[[], Call]] = {
         {"audio": SAMPLES, "language": "en", "max_new_tokens": 1},
     ),
     "WhisperModel.detect_language": lambda: (faster().detect_language, {"audio": SAMPLES, "features": None}),
+    "align": lambda: (whisper_apr.align, {"model": digits(), "audio": SAMPLES, "text": "one", "language": "en"}),
     "decode": lambda: (whisper_apr.decode, {"model": digits(), "mel": features(), "options": None}),
     "decode_audio": lambda: (whisper_apr.decode_audio, {"input_file": SAMPLES, "sampling_rate": 8000}),
     "detect_language": lambda: (

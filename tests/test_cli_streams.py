@@ -27,6 +27,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes, signals a
 # a call of each subcommand that writes to stdout
 WRITING = {
     "transcribe": f"transcribe --model digits '{EN}'",
+    "align": f"align --model digits '{EN}' text.txt",
     "live": "live --model digits",
     "convert": "convert digits model.apr",
     "inspect": "inspect digits --tensors",
@@ -65,6 +66,7 @@ def prepared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Change to a folder with the files that WRITING needs, and disable downloads."""
     monkeypatch.chdir(tmp_path)
     Path("wheel").touch()
+    Path("text.txt").write_text("three one four one five")
     monkeypatch.setattr(hub, "fetch", lambda *_: "a folder")
 
 

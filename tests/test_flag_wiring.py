@@ -1,4 +1,4 @@
-"""Every flag of `whisper-apr transcribe`, `live` and `eval` has an effect on the network, the search or the output.
+"""Every flag of `whisper-apr transcribe`, `align`, `live` and `eval` has an effect on the network, the search or the output.
 
 The flags are taken from the command's parser; one without a row in the tables fails. Most rows are those of
 test_option_wiring.py.
@@ -110,7 +110,20 @@ EVAL = {name: row for name, row in TRANSCRIBE.items() if name in DECODING or nam
     "append_punctuations": nothing(""),
     "speakers": nothing(str(DATA / "turns.rttm")),
 }
-COMMANDS = {"transcribe": TRANSCRIBE, "live": LIVE, "eval": EVAL}
+ALIGN = {
+    **{name: TRANSCRIBE[name] for name in ("model", "model_dir", "compute_type", "threads", "backend")},
+    **{name: TRANSCRIBE[name] for name in ("channel", "track", "strict")},
+    "language": Row("de"),
+    "segments": Row("sentences"),
+    "output_format": Row("json"),
+    "output": Row("result.srt"),
+    "overwrite": Row(True, {"output": "existing/short.txt"}),
+    "highlight_words": Row(True),
+    "max_line_width": Row(10),
+    "max_line_count": Row(1, {"max_line_width": 10}),
+    "max_words_per_line": Row(2),
+}
+COMMANDS = {"transcribe": TRANSCRIBE, "live": LIVE, "eval": EVAL, "align": ALIGN}
 BASES = {
     "transcribe": {
         "language": "en",
@@ -121,6 +134,7 @@ BASES = {
     },
     "live": {"language": "en", "step": 3.0, "input": "-"},
 }
+BASES["align"] = {"language": "en"}
 BASES["eval"] = BASES["transcribe"] | {"json": "out.json"}
 WITHOUT_VALUE = (
     "no_recursive",
@@ -162,6 +176,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "folder" / "inner").mkdir(parents=True)
     for name in ("folder/a.wav", "folder/inner/b.wav"):
         shutil.copy(made / "short.wav", made / name)
+    (made / "text.txt").write_text("three one. four one five\n")
     for name in ("short", "stereo", "unbroken"):
         (made / f"{name}.raw").write_bytes((sound(name) * 32767).astype("<i2").tobytes())
     (made / "loud.raw").write_bytes(sound("loud").astype("<f4").tobytes())
@@ -198,6 +213,7 @@ def test_the_flag_has_an_effect(
         (where / "existing" / f"{row.source}.txt").write_text("before")
         monkeypatch.chdir(where)
         line = [command, *argv(options), *([str(source)] if command != "live" else [])]
+        line += [str(folder / "text.txt")] if command == "align" else []
         stdin = folder / (f"{row.source}.raw" if command == "live" else "short.raw")
         trace, error = run("command", stdin, {"argv": line, "folder": where}, capsys)
         traces.append(trace)

@@ -20,6 +20,7 @@ from whisper_apr import (
 )
 from whisper_apr.audio import ReadingOptions
 from whisper_apr.inference.keywords import (
+    AlignKeywords,
     DecodeKeywords,
     LiveKeywords,
     OptionKeywords,
@@ -71,6 +72,7 @@ def test_keywords_of_live_audio_are_those_of_recordings_without_positions():
     ("method", "function", "keywords"),
     [
         (Recognizer.transcribe, whisper_apr.transcribe, TranscribeKeywords),
+        (Recognizer.align, whisper_apr.align, AlignKeywords),
         (Recognizer.transcribe_many, whisper_apr.transcribe_many, TranscribeManyKeywords),
         (Recognizer.decode, whisper_apr.decode, None),
         (Recognizer.detect_language, whisper_apr.detect_language, None),

@@ -168,6 +168,14 @@ ROWS: dict[str, dict[str, Row]] = {
         "return_errors": Row(True, {}, "no.wav"),
         "journal": Row(finished),
     },
+    "align": READING
+    | {
+        "text": Row("three one. four one six"),
+        "language": Row("de"),
+        "segments": Row("sentences"),
+        "on_progress": Row(Calls),
+        "check_cancelled": Row(Calls),
+    },
     "decode": WINDOW,
     "WhisperModel": FASTER | READING,
     "BatchedInferencePipeline": FASTER
@@ -206,6 +214,7 @@ ROWS: dict[str, dict[str, Row]] = {
 }
 
 BASES = {
+    "align": {"language": "en", "text": "three one. four one five"},
     "WhisperModel": BASE | {"beam_size": 1},
     "BatchedInferencePipeline": BASE | {"beam_size": 1},
     "LiveTranscriber": BASE | {"step": 3.0},
@@ -214,6 +223,7 @@ BASES = {
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "transcribe": whisper_apr.transcribe,
+    "align": whisper_apr.align,
     "transcribe_many": whisper_apr.transcribe_many,
     "decode": whisper_apr.decode,
     "WhisperModel": WhisperModel.transcribe,

@@ -179,6 +179,7 @@ def _contents(folder: Path) -> dict[str, str]:
 
 ENTRY_POINTS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "transcribe": lambda source, options: _all_of(whisper_apr.transcribe(digits(), source, **options)),
+    "align": lambda source, options: _all_of(whisper_apr.align(digits(), source, **options)),
     "transcribe_many": _many,
     "decode": _decode,
     "WhisperModel": lambda source, options: _faster_result(faster().transcribe(source, **options)),

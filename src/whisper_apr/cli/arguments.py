@@ -7,6 +7,7 @@ from typing import Any
 from .. import simd
 from ..errors import OptionError
 from ..option_values import MAX_WHOLE
+from ..output import LineOptions
 from ..recognizer import Recognizer, load_model
 from ..tokenizer import to_language_code
 
@@ -158,3 +159,41 @@ def model_from_args(args: argparse.Namespace) -> Recognizer:
     if args.threads > 0:
         simd.set_num_threads(args.threads)
     return load_model(args.model, download_root=args.model_dir, compute_type=args.compute_type)
+
+
+def add_layout_options(group: argparse._ActionsContainer, needed: str = "") -> None:
+    """Add the flags that lay out words in subtitles.
+
+    Args:
+        group: The group to add them to.
+        needed: Another flag that all of them need, with a space before it; empty for none.
+    """
+    needs = f"; needs{needed}" if needed else ""
+    switch(
+        group,
+        "highlight-words",
+        help=f"underline each word while it is spoken, in srt and vtt{needs} (default: False)",
+    )
+    for name, meaning, other in (
+        ("max-line-width", "maximum characters per line", ""),
+        ("max-line-count", "maximum lines per cue", " --max-line-width"),
+        ("max-words-per-line", "maximum words per cue", ""),
+    ):
+        required = " and".join(filter(None, (other, needed)))
+        needs = f"; needs{required}" if required else ""
+        option(
+            group,
+            name,
+            type=optional(int),
+            help=f"{meaning}, in srt, vtt and ass{needs} (default: None, no limit)",
+        )
+
+
+def layout_from_args(args: argparse.Namespace) -> LineOptions:
+    """Return the options that `add_layout_options` added. Raises OptionError for a value that is not allowed."""
+    return LineOptions(
+        max_line_width=args.max_line_width,
+        max_line_count=args.max_line_count,
+        max_words_per_line=args.max_words_per_line,
+        highlight_words=args.highlight_words,
+    )

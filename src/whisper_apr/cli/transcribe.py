@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..output import ALL, FORMATS, LineOptions
-from .arguments import add_model_options, boolean, option, optional, switch
+from .arguments import add_layout_options, add_model_options, boolean, layout_from_args, option, switch
 from .colors import wants_colors
 from .decoding import add_decoding_options, decoding_options
 from .inputs import find_inputs, reason_unreadable
@@ -71,27 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="color words from red to green by their probability, on a terminal (see NO_COLOR and FORCE_COLOR); "
         "turns on --word-timestamps",
     )
-    switch(
-        group,
-        "highlight-words",
-        help="underline each word while it is spoken, in srt and vtt; needs --word-timestamps (default: False)",
-    )
-    for name, meaning in (
-        ("max-line-width", "maximum characters per line, in srt, vtt and ass; needs"),
-        ("max-line-count", "maximum lines per cue, in srt, vtt and ass; needs --max-line-width and"),
-        ("max-words-per-line", "maximum words per cue, in srt, vtt and ass; needs"),
-    ):
-        option(group, name, type=optional(int), help=f"{meaning} --word-timestamps (default: None, no limit)")
+    add_layout_options(group, " --word-timestamps")
     parser.set_defaults(decoding_names=add_decoding_options(parser))
 
 
 def _line_options(args: argparse.Namespace) -> LineOptions:
-    options = LineOptions(
-        max_line_width=args.max_line_width,
-        max_line_count=args.max_line_count,
-        max_words_per_line=args.max_words_per_line,
-        highlight_words=args.highlight_words,
-    )
+    options = layout_from_args(args)
     if not options.is_default and not getattr(args, "word_timestamps", False):
         raise OptionError(
             "--max-line-width, --max-line-count, --max-words-per-line and --highlight-words need --word-timestamps True"

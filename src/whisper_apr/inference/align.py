@@ -22,7 +22,7 @@ from ..option_values import FloatLike, IntLike, choice, function, optional, pars
 from ..option_values import text as a_text
 from .audio_source import open_channels
 from .decode import DecodingResult, compression_ratio
-from .known_text import Places, SegmentUnit, TextWord, divide, find_places, split_text
+from .known_text import Added, Places, SegmentUnit, TextWord, check_text, divide, find_places, split_text
 from .results import AddedSpeech, Alignment, Progress, Segment, Word
 from .transcribe import FROM_START, ChannelJob, Pipeline
 from .windows import SeekWindow
@@ -86,9 +86,10 @@ def align(
     parse("text", a_text, text)
     parse("segments", choice(*get_args(SegmentUnit)), segments)
     parse("on_progress", optional(function), on_progress)
-    if channel == EACH:
-        raise OptionError("channel must be a number or 'mix', as a text is aligned with one channel, not 'each'")
+    check_text(text)
     reading = ReadingOptions(sampling_rate, channel, track, strict)
+    if reading.channel == EACH:
+        raise OptionError("channel must be a number or 'mix', as a text is aligned with one channel, not 'each'")
     pipeline = Pipeline(model, check_cancelled, RECOGNITION | {"language": language})
     (blocks,) = open_channels(audio, reading)
     job = ChannelJob(pipeline, blocks, FROM_START)
@@ -102,7 +103,9 @@ def align(
         report(job.duration, end)
     report(job.duration, job.duration)
     _log.info("aligned %d of %d words; %d words recognized", len(found), len(words), len(recognized))
-    return _result(words, found, job, [recognized[begin:end] for begin, end in places.added])
+    for stretch in places.added:
+        _keep_apart(found, stretch)
+    return _result(words, found, job, [stretch.words for stretch in places.added])
 
 
 def _report_halves(on_progress: Callable[[Progress], object] | None, total: float) -> Callable[[float, float], None]:
@@ -141,7 +144,7 @@ class _WindowAligner:
         for pieces in self._batches():
             window, features = self._encode(max(0.0, self._start(pieces[0]) - LEAD_IN))
             timed = self._align(pieces, window, features, done)
-            if skipped := {i for begin, end in self._places.doubtful for i in self._improbable(range(begin, end), timed)}:
+            if skipped := self._improbable(timed):
                 pieces = [kept for piece in pieces if (kept := [i for i in piece if i not in skipped])]
                 timed = self._align(pieces, window, features, done) if pieces else {}
             done = max((word.end for word in timed.values()), default=done)
@@ -207,13 +210,24 @@ class _WindowAligner:
             for i, word in zip(piece, segment.words or (), strict=True)
         }
 
-    def _improbable(self, stretch: range, timed: Times) -> list[int]:
-        """Return the words of a stretch in this window if they are too improbable to be spoken."""
-        inside = [i for i in stretch if i in timed]
-        if not inside:
-            return []
-        mean = float(np.mean([_log_probability(timed[i]) for i in inside]))
-        return inside if mean < math.log(SKIPPED_PROBABILITY) else []
+    def _improbable(self, timed: Times) -> set[int]:
+        """Return the words of doubtful stretches that are too improbable to be spoken."""
+        improbable: set[int] = set()
+        first, last = min(timed, default=0), max(timed, default=-1)
+        for begin, end in self._places.doubtful:
+            inside = [i for i in range(max(begin, first), min(end, last + 1)) if i in timed]
+            if inside and np.mean([_log_probability(timed[i]) for i in inside]) < math.log(SKIPPED_PROBABILITY):
+                improbable.update(inside)
+        return improbable
+
+
+def _keep_apart(found: Times, added: Added) -> None:
+    """Let the words around added speech end before it, and start after it, if they are longer than their overlap."""
+    before, after = found.get(added.before - 1), found.get(added.before)
+    if before is not None and before.start < added.words[0].start < before.end:
+        before.end = added.words[0].start
+    if after is not None and after.start < added.words[-1].end < after.end:
+        after.start = added.words[-1].end
 
 
 def _log_probability(word: Word) -> float:

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..errors import OptionError
 from ..tokenizer import Tokenizer
 from .options import APPENDED, PREPENDED
 from .results import Word
-from .text_matching import match_words, matching_key
+from .text_matching import is_letter, match_words, matching_key
 from .word_timestamps.alignment import WordTiming, merge_punctuations
 
 SegmentUnit = Literal["lines", "sentences"]
@@ -21,6 +21,7 @@ MAX_WORD_TOKENS = 50  # more cannot be spoken as one word; for example a long UR
 REACH = 0.5  # seconds by which a word may exceed the recognized words in whose place it stands
 MIN_LETTER, MAX_LETTER = 0.02, 0.3  # seconds of a letter in the fastest and the slowest speech
 LONG_STRETCH = 10.0  # seconds that a stretch may last however few letters it has
+MAX_RATIO, MORE_LETTERS = 2, 10  # how many more letters may be recognized in place of words of the text
 PAUSE = 0.5  # seconds between words that are aligned separately
 MAX_PIECE = 15.0  # seconds of words that are aligned together
 
@@ -39,14 +40,16 @@ class TextWord:
         return matching_key(self.text)
 
 
-def split_text(text: str, tokenizer: Tokenizer, unit: SegmentUnit) -> list[TextWord]:
-    """Return the words of a text, whose segments are its lines or its sentences.
-
-    Raises:
-        OptionError: The text has no words, or too many.
-    """
+def check_text(text: str) -> None:
+    """Raise OptionError if a text has no words, or is too long."""
+    if not any(map(is_letter, text)):
+        raise OptionError("text has no words; pass the words that are spoken in the recording")
     if len(text) > MAX_CHARACTERS:
         raise OptionError(f"text has {len(text)} characters, more than {MAX_CHARACTERS}; align it in parts")
+
+
+def split_text(text: str, tokenizer: Tokenizer, unit: SegmentUnit) -> list[TextWord]:
+    """Return the words of a text, whose segments are its lines or its sentences."""
     parts = text.splitlines()
     if unit == "sentences":  # which do not continue in the next line
         parts = [sentence for line in parts for sentence in SENTENCE_ENDS.split(line)]
@@ -56,9 +59,14 @@ def split_text(text: str, tokenizer: Tokenizer, unit: SegmentUnit) -> list[TextW
         split = zip(*tokenizer.split_to_word_tokens(tokens), strict=True)
         timings = [WordTiming(word, tuple(tokens), 0, 0, 0) for word, tokens in split]
         words += [TextWord(t.word, t.tokens, number) for t in merge_punctuations(timings, PREPENDED, APPENDED)]
-    if not any(word.key for word in words):
-        raise OptionError("text has no words; pass the words that are spoken in the recording")
     return words
+
+
+class Added(NamedTuple):
+    """Recognized words that the text does not have, and the index of the text's word that follows them."""
+
+    words: Sequence[Word]
+    before: int
 
 
 @dataclass(frozen=True)
@@ -68,14 +76,12 @@ class Places:
     Attributes:
         times: Start and end in seconds of each word; None if it is not spoken.
         doubtful: First word and end of each stretch that was not recognized, and may have been skipped.
-        added: First and end of each stretch of recognized words that the text does not have.
-        after_added: The words that follow such a stretch.
+        added: Stretches of recognized words that the text does not have.
     """
 
     times: list[tuple[float, float] | None]
     doubtful: list[tuple[int, int]] = field(default_factory=list)
-    added: list[tuple[int, int]] = field(default_factory=list)
-    after_added: set[int] = field(default_factory=set)
+    added: list[Added] = field(default_factory=list)
 
 
 def find_places(words: Sequence[TextWord], recognized: Sequence[Word], duration: float) -> Places:
@@ -101,12 +107,13 @@ def find_places(words: Sequence[TextWord], recognized: Sequence[Word], duration:
         if between:
             low, high = max(low, between[0].start - REACH), min(high, between[-1].end + REACH)
         stretch = range(i + 1, next_i)
-        fits = recognized and _spread(places.times, stretch, words, low, high)
+        most = MAX_RATIO * sum(len(words[index].key) for index in stretch) + MORE_LETTERS
+        is_likely = recognized and sum(len(matching_key(word.word)) for word in between) <= most
+        fits = is_likely and _spread(places.times, stretch, words, low, high)
         if fits and not between:
             places.doubtful.append((stretch.start, stretch.stop))
         if between and not fits:
-            places.added.append((j + 1, next_j))
-            places.after_added.add(next_i)
+            places.added.append(Added(between, next_i))
     return places
 
 
@@ -131,12 +138,13 @@ def divide(words: Sequence[TextWord], places: Places, max_tokens: int) -> Iterat
     piece: list[int] = []
     first = last = 0.0
     n_token = 0
+    after_added = {stretch.before for stretch in places.added}
     for i, time in enumerate(places.times):
         if time is None:
             continue
         start, end = time
         n_token += len(words[i].tokens)
-        is_apart = start - last > PAUSE or i in places.after_added
+        is_apart = start - last > PAUSE or i in after_added
         if piece and (is_apart or end - first > MAX_PIECE or n_token > max_tokens):
             yield piece
             piece, n_token = [], len(words[i].tokens)

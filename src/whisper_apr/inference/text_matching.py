@@ -17,9 +17,14 @@ MAX_CELLS = 250_000  # product of the lengths of a stretch that is compared word
 MIN_SHARE = 0.25  # letters of a matched run, of those unmatched on its less different side; fewer match by chance
 
 
+def is_letter(character: str) -> bool:
+    """Return whether a character is a letter, a mark of one, or a digit."""
+    return unicodedata.category(character)[0] in "LMN"
+
+
 def matching_key(word: str) -> str:
     """Return a word without case, punctuation and variants of characters; empty if it is punctuation only."""
-    return "".join(c for c in unicodedata.normalize("NFKC", word).casefold() if unicodedata.category(c)[0] in "LMN")
+    return "".join(filter(is_letter, unicodedata.normalize("NFKC", word).casefold()))
 
 
 def match_words(text: Sequence[str], recognized: Sequence[str]) -> list[Pair]:
