@@ -33,7 +33,7 @@ def test_prints_subtitles(text, capsys):
 def test_json_has_the_words(text, capsys):
     assert run(EN, text, "-f", "json") == 0
     result = json.loads(capsys.readouterr().out)
-    assert [word["word"] for segment in result["segments"] for word in segment["words"]][0] == " three"
+    assert result["segments"][0]["words"][0]["word"] == " three"
     assert result["skipped"] == result["added"] == []
 
 

@@ -1,4 +1,4 @@
-"""Every flag of `whisper-apr transcribe`, `align`, `live` and `eval` has an effect on the network, the search or the output.
+"""Every flag of `whisper-apr transcribe`, `align`, `live` and `eval` affects the network, the search or the output.
 
 The flags are taken from the command's parser; one without a row in the tables fails. Most rows are those of
 test_option_wiring.py.

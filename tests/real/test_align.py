@@ -62,12 +62,14 @@ def joined(recordings: Path, texts: dict[str, dict[str, Any]]) -> list[tuple[str
 
 
 def _check(found: Alignment, lines: list[tuple[str, float, float]]) -> None:
-    """Check that each line begins and ends within its recording, or a little beyond it."""
+    """Check that each line begins and ends in its recording, or at most in the pause before or after it."""
     assert [s.text.split() for s in found.segments] == [text.split() for text, _, _ in lines]
     check_segments(found.segments, found.duration)
-    for segment, (_, start, end) in zip(found.segments, lines, strict=True):
-        assert start - 0.3 < segment.start < start + 1.5, segment
-        assert end - 1.5 < segment.end < end + 0.3, segment
+    starts = [segment.start - start for segment, (_, start, _) in zip(found.segments, lines, strict=True)]
+    ends = [segment.end - end for segment, (_, _, end) in zip(found.segments, lines, strict=True)]
+    print("lines begin", np.round(starts, 2).tolist(), "end", np.round(ends, 2).tolist(), "s after their recordings")
+    assert all(-0.6 < seconds < 1.5 for seconds in starts)
+    assert all(-1.5 < seconds < 0.6 for seconds in ends)
 
 
 def test_joined_recordings_with_a_line_that_is_not_spoken_and_speech_without_text(

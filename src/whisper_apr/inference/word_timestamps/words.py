@@ -35,8 +35,8 @@ from .loudness import Loudness
 MARGIN = 0.2  # seconds by which words may exceed their segment's times, which are the model's estimate
 MIN_DURATION = 0.02  # seconds of a word, if there is room: one position of the encoder
 # Encoder positions by which the decoder attends to a word before it is spoken: it looks for the next word as soon as it
-# has recognized the one before. Measured on 136 words of six recordings of people with known times; 1 to 4 positions
-# give better times than none, in each of the four languages.
+# has recognized the one before. Measured with base on 141 words of seven people in four languages: the mean error of
+# the times is lower than without in six of the recordings, by up to a third, and equal in one. 1 to 3 positions help.
 ATTENTION_LEAD = 2
 
 
