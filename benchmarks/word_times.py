@@ -2,9 +2,10 @@
 
     python benchmarks/word_times.py FOLDER [--model digits]
 
-FOLDER holds recordings and words.json: a list of {"file", "phrases": [{"words": [{"word", "start", "end"}]}]}, with
-times in seconds. Recognized words are matched with the true ones by text, in order; a word has two errors, of its start
-and of its end.
+FOLDER holds recordings and words.json: a list of {"file", "words": [{"word", "start", "end"}]}, or with "phrases", a
+list of objects with such "words", in place of "words"; times are in seconds, and "text" and "language" are optional.
+Recognized words are matched with the true ones by their letters, in order; a word has two errors, of its start and of
+its end. `align` is given the text and the language.
 """
 
 import argparse
@@ -18,15 +19,24 @@ import whisper_apr
 from whisper_apr.simd import set_num_threads
 
 
+def letters(words: list[dict]) -> list[tuple[str, int]]:
+    """Return the letters and digits of words, each with the index of its word."""
+    return [(c, i) for i, word in enumerate(words) for c in word["word"].casefold() if c.isalnum()]
+
+
 def errors(true: list[dict], found: list[dict]) -> list[tuple[float, float]]:
-    """Return the errors (start, end) in seconds of the words that are in both lists."""
-
-    def texts(words: list[dict]) -> list[str]:
-        return [word["word"].strip(" .,!?").lower() for word in words]
-
-    matcher = difflib.SequenceMatcher(None, texts(true), texts(found), autojunk=False)
-    pairs = [(a + i, b + i) for a, b, n in matcher.get_matching_blocks() for i in range(n)]
-    return [(found[j]["start"] - true[i]["start"], found[j]["end"] - true[i]["end"]) for i, j in pairs]
+    """Return the errors (start, end) in seconds of the words that are in both lists, however they are divided there."""
+    ours, theirs = letters(found), letters(true)
+    matcher = difflib.SequenceMatcher(None, [c for c, _ in theirs], [c for c, _ in ours], autojunk=False)
+    pairs = {a + i: b + i for a, b, n in matcher.get_matching_blocks() for i in range(n)}
+    places: dict[int, list[int | None]] = {}
+    for at, (_, index) in enumerate(theirs):
+        places.setdefault(index, []).append(pairs.get(at))
+    return [
+        (found[ours[at[0]][1]]["start"] - true[i]["start"], found[ours[at[-1]][1]]["end"] - true[i]["end"])
+        for i, at in places.items()
+        if None not in at
+    ]
 
 
 def report(name: str, by_file: dict[str, list[tuple[float, float]]], verbose: bool) -> None:
@@ -42,7 +52,7 @@ def report(name: str, by_file: dict[str, list[tuple[float, float]]], verbose: bo
         size = np.abs(values)
         print(
             f"{name:16} {part:6} median {1000 * np.median(size):4.0f} ms, "
-            f"90 % within {1000 * np.quantile(size, 0.9):4.0f} ms, "
+            f"90 % within {1000 * np.quantile(size, 0.9):4.0f} ms, 95 % within {1000 * np.quantile(size, 0.95):4.0f} ms, "
             f"within 250 ms {100 * np.mean(size < 0.25):.1f} %, bias {1000 * np.median(values):+4.0f} ms"
         )
 
@@ -54,8 +64,10 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="also print each recording's errors")
     arguments = parser.parse_args()
     set_num_threads(1)
-    recordings = [r for r in json.loads((arguments.folder / "words.json").read_text()) if r["phrases"]]
-    truth = {r["file"]: [word for phrase in r["phrases"] for word in phrase["words"]] for r in recordings}
+    recordings = json.loads((arguments.folder / "words.json").read_text())
+    known = {r["file"]: [w for phrase in r.get("phrases", [r]) for w in phrase["words"]] for r in recordings}
+    truth = {file: words for file, words in known.items() if words}
+    about = {r["file"]: r for r in recordings}
     options = {"temperature": 0.0, "condition_on_previous_text": False, "word_timestamps": True}
 
     def measure(transcribe) -> dict[str, list[tuple[float, float]]]:
@@ -67,6 +79,12 @@ def main() -> None:
 
     model = whisper_apr.load_model(arguments.model)
     report("whisper_apr", measure(lambda samples: model.transcribe(samples, **options).to_dict()), arguments.verbose)
+    aligned = {}
+    for file, true in truth.items():
+        text = about[file].get("text") or " ".join(word["word"] for word in true)
+        result = model.align(arguments.folder / file, text, language=about[file].get("language"))
+        aligned[file] = errors(true, [word for word in result.words if word.start < word.end])
+    report("align", aligned, arguments.verbose)
     try:
         import torch
         import whisper
