@@ -52,7 +52,8 @@ def report(name: str, by_file: dict[str, list[tuple[float, float]]], verbose: bo
         size = np.abs(values)
         print(
             f"{name:16} {part:6} median {1000 * np.median(size):4.0f} ms, "
-            f"90 % within {1000 * np.quantile(size, 0.9):4.0f} ms, 95 % within {1000 * np.quantile(size, 0.95):4.0f} ms, "
+            f"90 % within {1000 * np.quantile(size, 0.9):4.0f} ms, "
+            f"95 % within {1000 * np.quantile(size, 0.95):4.0f} ms, "
             f"within 250 ms {100 * np.mean(size < 0.25):.1f} %, bias {1000 * np.median(values):+4.0f} ms"
         )
 

@@ -194,6 +194,8 @@ CALLS: dict[str, Callable[[], Call]] = {
 }
 # made by the package, or with keywords of any names
 UNTRIED = {
+    "AddedSpeech",
+    "Alignment",
     "DecodingResult",
     "LiveText",
     "Progress",

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ..audio import FRAMES_PER_SECOND, N_FRAMES, SAMPLE_RATE, AudioLike, ReadingOptions, pad_or_trim
-from ..audio.samples import EACH, MIX
+from ..audio.samples import EACH, MIX, Channel
 from ..errors import OptionError
 from ..model import Whisper
 from ..option_values import FloatLike, IntLike, choice, function, optional, parse
@@ -52,7 +52,7 @@ def align(
     language: str | None = None,
     segments: SegmentUnit = "lines",
     sampling_rate: FloatLike = SAMPLE_RATE,
-    channel: IntLike | str = MIX,
+    channel: Channel = MIX,
     track: IntLike | None = None,
     strict: bool = False,
     on_progress: Callable[[Progress], object] | None = None,
