@@ -7,7 +7,6 @@ that occur once in each (patience diff), and only the short stretches between an
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 
 Pair = tuple[int, int]  # index of a word of the text, index of a recognized word
 Block = tuple[int, int, int, int]  # begin and end in the text, begin and end among the recognized words
@@ -34,6 +33,8 @@ def match_words(text: Sequence[str], recognized: Sequence[str]) -> list[Pair]:
         text: Keys of the text's words, see `matching_key`. Empty keys match nothing.
         recognized: Keys of the recognized words.
     """
+    from difflib import SequenceMatcher  # imported here, as most programs do without
+
     pairs: list[Pair] = []
     pending: list[Block] = [(0, len(text), 0, len(recognized))]
     while pending:
