@@ -162,7 +162,8 @@ enum {
     APR_CPU_AVX512_VNNI = 4,
     APR_CPU_AVX512_BF16 = 8,
     APR_CPU_NEON_DOT = 16,
-    APR_CPU_ZEN5 = 32
+    APR_CPU_ZEN5 = 32,
+    APR_CPU_AVX_VNNI = 64
 };
 unsigned apr_cpu_features(void);
 
