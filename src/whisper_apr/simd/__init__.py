@@ -58,6 +58,7 @@ from .ops import (
     top_k,
 )
 from .quantize import ActivationBits, QuantizedWeight, quantize_int4, quantize_int8
+from .recurrent import lstm
 from .signal import dtw, interpolate, median_filter, mel_project, polyphase, power_spectrum
 from .weights import COMPUTE_TYPES, PackedMatrix, Weight, pack, prepare
 
@@ -91,6 +92,7 @@ __all__ = [
     "linear",
     "log_softmax",
     "logsumexp",
+    "lstm",
     "lz4_decode",
     "matmul",
     "matvec",
