@@ -23,8 +23,8 @@ APR_INLINE vf sigmoid_vector(vf x) {
 /* The absolute error is 2e-7. */
 APR_INLINE vf tanh_vector(vf x) { return vf_fma(vf_set1(2.0f), sigmoid_vector(vf_add(x, x)), vf_set1(-1.0f)); }
 
-/* Compute one step of these rows. hidden: their outputs of the step before, or NULL; cell: their states. */
-APR_INLINE void lstm_block(const apr_lstm *l, const int rows, const float *inputs, const float *hidden, float *cell,
+/* Compute one step of these rows. hidden: their outputs of the step before, or NULL; cells: their states. */
+APR_INLINE void lstm_block(const apr_lstm *l, const int rows, const float *inputs, const float *hidden, float *cells,
                            float *out) {
     const ptrdiff_t n = l->n_state;
     for (ptrdiff_t state = 0; state < n; state += LANES) {
@@ -43,7 +43,7 @@ APR_INLINE void lstm_block(const apr_lstm *l, const int rows, const float *input
         }
         APR_UNROLL
         for (int i = 0; i < rows; i++) {
-            float *at = cell + i * n + state;
+            float *at = cells + i * n + state;
             vf enter = sigmoid_vector(gates[0][i][0]), forget = sigmoid_vector(gates[0][i][1]),
                update = tanh_vector(gates[1][i][0]), leave = sigmoid_vector(gates[1][i][1]);
             vf next = vf_fma(forget, vf_load(at), vf_mul(enter, update));
@@ -53,9 +53,9 @@ APR_INLINE void lstm_block(const apr_lstm *l, const int rows, const float *input
     }
 }
 
-static void lstm_rows(const apr_lstm *l, int rows, const float *inputs, const float *hidden, float *cell, float *out) {
+static void lstm_rows(const apr_lstm *l, int rows, const float *inputs, const float *hidden, float *cells, float *out) {
 #define LSTM_CASE(R) \
-    case R: lstm_block(l, R, inputs, hidden, cell, out); break;
+    case R: lstm_block(l, R, inputs, hidden, cells, out); break;
     switch (rows) {
         LSTM_CASE(1)
         LSTM_CASE(2)
