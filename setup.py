@@ -30,6 +30,7 @@ if platform.endswith(("x86_64", "amd64")):
         if msvc
         else ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mf16c"],
     }
+    targets["avx2vnni"] = [*targets["avx2"], *([] if msvc else ["-mavxvnni"])]
     targets["avx512vnni"] = [*targets["avx512"], *([] if msvc else ["-mavx512vnni"])]
     targets["avx512bf16"] = [*targets["avx512"], *([] if msvc else ["-mavx512bf16"])]
 elif platform.endswith(("aarch64", "arm64")):

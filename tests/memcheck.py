@@ -43,6 +43,7 @@ def rows() -> None:
         check_initialized(simd.gelu(x))
         check_initialized(simd.layer_norm(x, x[0].copy(), x[1].copy()))
         simd.dot(x[0], x[1])
+    check_initialized(simd.lstm(cases.normal(2, 3, 5, 64), simd.pack(cases.normal(3, 64, 16))))
 
 
 def attentions() -> None:

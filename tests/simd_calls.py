@@ -39,6 +39,7 @@ class Row:
 
 X, W, BIAS = cases.normal(1, 4, 24), cases.normal(2, 20, 24), cases.normal(3, 20)
 HEADS = cases.normal(4, 1, 2, 5, 8)
+GATES, STATE_WEIGHT = cases.normal(7, 3, 2, 64), simd.pack(cases.normal(8, 64, 16))
 BANK = simd.FilterBank.from_filters(cases.normal(5, 3, 12), 2)
 TABLE = simd.PhaseTable(cases.normal(6, 4, 12))
 ONES = np.ones(24, np.float32)
@@ -110,6 +111,20 @@ ROWS: dict[str, Row] = {
         },
         optional=("out",),
         also=[{"weight": ONES[1:]}, {"x": np.zeros((2, 0)), "out": None}],
+    ),
+    "lstm": Row(
+        simd.lstm,
+        lambda: {"inputs": GATES, "weight": STATE_WEIGHT, "out": np.zeros((3, 2, 16), np.float32)},
+        {"inputs": wrong_arrays, "weight": NO_OBJECTS, "out": wrong_outs},
+        free=("backward",),
+        optional=("out",),
+        also=[
+            {"weight": simd.pack(cases.normal(1, 60, 15)), "inputs": np.zeros((3, 2, 60), np.float32)},
+            {"weight": simd.pack(cases.normal(1, 16, 16)), "inputs": np.zeros((3, 2, 16), np.float32)},
+            {"weight": simd.pack(cases.normal(1, 64, 16).astype(np.float16))},
+            {"weight": simd.pack(simd.quantize_int8(cases.normal(1, 64, 16)))},
+            {"inputs": GATES[..., 1:]},
+        ],
     ),
     "attention": Row(
         simd.attention,

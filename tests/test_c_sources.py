@@ -17,6 +17,7 @@ AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]
 FLAGS = {
     "avx2": AVX2,
+    "avx2vnni": [*AVX2, "-mavxvnni"],
     "avx512": AVX512,
     "avx512vnni": [*AVX512, "-mavx512vnni"],
     "avx512bf16": [*AVX512, "-mavx512bf16"],
@@ -24,7 +25,7 @@ FLAGS = {
     "wasm128": ["-msimd128"],
 }
 TARGETS = {
-    "x86_64": ["scalar", "sse2", "avx2", "avx512", "avx512vnni", "avx512bf16"],
+    "x86_64": ["scalar", "sse2", "avx2", "avx2vnni", "avx512", "avx512vnni", "avx512bf16"],
     "aarch64": ["scalar", "neon", "neondot"],
     "arm64": ["scalar", "neon", "neondot"],
 }

@@ -94,7 +94,7 @@ def test_out_must_not_overlap_any_argument(backend, name, kind):
             with pytest.raises(ValueError, match="overlap"):
                 row.call(**valid | {parameter: changed, "out": out})
             tried += 1
-    assert tried >= 3
+    assert tried >= (2 if name == "lstm" else 3)  # the arrays that it reads
     row.call(**valid)
 
 

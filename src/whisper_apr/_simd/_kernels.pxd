@@ -88,6 +88,13 @@ cdef extern from "kernels.h" nogil:
         ptrdiff_t n_phase, n_tap, n
         float *out
 
+    ctypedef struct apr_lstm:
+        ptrdiff_t n_step, n_row, n_state
+        int backward
+        const float *inputs
+        const float *weight
+        float *out
+
     ctypedef struct apr_table:
         const char *name
         int lanes
@@ -102,6 +109,7 @@ cdef extern from "kernels.h" nogil:
         void (*argmax)(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n) noexcept nogil
         void (*top_k)(const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t k) noexcept nogil
         void (*layer_norm)(const apr_norm *n) noexcept nogil
+        void (*lstm)(const apr_lstm *l) noexcept nogil
         void (*spectrum)(const apr_spectrum *s) noexcept nogil
         void (*mel)(
             const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame

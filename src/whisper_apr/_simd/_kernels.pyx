@@ -414,4 +414,5 @@ def dot(a, b):
 
 
 include "embed.pxi"
+include "recurrent.pxi"
 include "signal.pxi"

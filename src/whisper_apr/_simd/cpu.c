@@ -27,7 +27,7 @@ static int family_of(int word) { return (word >> 8 & 15) + ((word >> 8 & 15) == 
 static int has(int word, int bit) { return (int)((unsigned)word >> bit & 1); }
 
 unsigned apr_cpu_features(void) {
-    int leaf[4], wide[4];
+    int leaf[4], wide[4], more[4] = {0};
     unsigned features = 0;
     cpuid(0, 0, leaf);
     if (leaf[0] < 7) return 0;
@@ -40,14 +40,14 @@ unsigned apr_cpu_features(void) {
     int avx = (saved & 0x06) == 0x06 && has(leaf[2], 28), fma = has(leaf[2], 12), f16c = has(leaf[2], 29);
     if (!(avx && fma && f16c && has(wide[1], 5))) return features;
     features |= APR_CPU_AVX2;
+    if (wide[0] >= 1) cpuid(7, 1, more); /* leaf 7 has a subleaf 1 */
+    if (has(more[0], 4)) features |= APR_CPU_AVX_VNNI;
     int avx512 = has(wide[1], 16) && has(wide[1], 17) && has(wide[1], 30) && has(wide[1], 31); /* F, DQ, BW, VL */
     if ((saved & 0xe6) != 0xe6 || !avx512) return features;
     features |= APR_CPU_AVX512;
     if (!has(wide[2], 11)) return features;
     features |= APR_CPU_AVX512_VNNI;
-    if (wide[0] < 1) return features; /* leaf 7 has no subleaf 1 */
-    cpuid(7, 1, wide);
-    if (has(wide[0], 5)) features |= APR_CPU_AVX512_BF16;
+    if (has(more[0], 5)) features |= APR_CPU_AVX512_BF16;
     return features;
 }
 

@@ -4,6 +4,9 @@
 extern const apr_table apr_table_scalar;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const apr_table apr_table_sse2, apr_table_avx2, apr_table_avx512;
+void apr_qgemm_avx2vnni(const apr_gemm *g);
+void apr_dot_peak_avx2vnni(float *out, ptrdiff_t n_task);
+void apr_attention_avx2vnni(const apr_attention *a);
 void apr_qgemm_avx512vnni(const apr_gemm *g);
 void apr_dot_peak_avx512vnni(float *out, ptrdiff_t n_task);
 void apr_attention_avx512vnni(const apr_attention *a);
@@ -62,8 +65,10 @@ int apr_tables(const apr_table **out, int capacity) {
 #if defined(__x86_64__) || defined(_M_X64)
     APR_ADD(1, &apr_table_sse2)
     APR_ADD(features & APR_CPU_AVX2, &apr_table_avx2)
+    static apr_table avx2vnni, vnni, bf16;
+    APR_ADD(features & APR_CPU_AVX_VNNI, with_dot_product(&avx2vnni, &apr_table_avx2, "avx2vnni", apr_qgemm_avx2vnni,
+                                                          apr_attention_avx2vnni, apr_dot_peak_avx2vnni))
     APR_ADD(features & APR_CPU_AVX512, &apr_table_avx512)
-    static apr_table vnni, bf16;
     APR_ADD(features & APR_CPU_AVX512_VNNI,
             with_dot_product(&vnni, &apr_table_avx512, "avx512vnni", apr_qgemm_avx512vnni, apr_attention_avx512vnni,
                              apr_dot_peak_avx512vnni))

@@ -82,6 +82,15 @@ typedef struct apr_norm {
     float *out;
 } apr_norm;
 
+/* The recurrent part of an LSTM layer, from a state of zeros. */
+typedef struct apr_lstm {
+    ptrdiff_t n_step, n_row, n_state; /* n_state: a multiple of 16 */
+    int backward;                     /* from the last step to the first */
+    const float *inputs;              /* (n_step, n_row, 4, n_state): gates without the state's part, with biases */
+    const float *weight;              /* panels of (4 n_state, n_state): (4 n_state / 16, n_state, 16) */
+    float *out;                       /* (n_step, n_row, n_state) */
+} apr_lstm;
+
 /* Power spectrum |FFT|^2 of windowed frames; n_fft is even. */
 typedef struct apr_spectrum {
     const float *audio; /* frame f starts at audio + f * hop */
@@ -130,6 +139,7 @@ typedef struct apr_interpolated {
     K(argmax, (const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n)) \
     K(top_k, (const float *x, int64_t *out, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t k)) /* 1 <= k <= n */ \
     K(layer_norm, (const apr_norm *n)) \
+    K(lstm, (const apr_lstm *l)) \
     K(spectrum, (const apr_spectrum *s)) \
     K(mel, \
       (const float *power, const float *filters, float *out, ptrdiff_t n_mel, ptrdiff_t n_freq, ptrdiff_t n_frame)) \
@@ -162,7 +172,8 @@ enum {
     APR_CPU_AVX512_VNNI = 4,
     APR_CPU_AVX512_BF16 = 8,
     APR_CPU_NEON_DOT = 16,
-    APR_CPU_ZEN5 = 32
+    APR_CPU_ZEN5 = 32,
+    APR_CPU_AVX_VNNI = 64
 };
 unsigned apr_cpu_features(void);
 

@@ -3,7 +3,7 @@
 The kernels are compiled once for each **backend**:
 
 - `scalar`: plain C, available everywhere;
-- `sse2`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16`: x86-64;
+- `sse2`, `avx2`, `avx2vnni`, `avx512`, `avx512vnni`, `avx512bf16`: x86-64;
 - `neon`, `neondot`: aarch64;
 - `wasm128`, `wasm128relaxed`: WebAssembly, the second with relaxed SIMD;
 - `numpy`: the same operations in NumPy. It is slow, needs no compiled extension, and serves as the reference in tests.
@@ -58,6 +58,7 @@ from .ops import (
     top_k,
 )
 from .quantize import ActivationBits, QuantizedWeight, quantize_int4, quantize_int8
+from .recurrent import lstm
 from .signal import dtw, interpolate, median_filter, mel_project, polyphase, power_spectrum
 from .weights import COMPUTE_TYPES, PackedMatrix, Weight, pack, prepare
 
@@ -91,6 +92,7 @@ __all__ = [
     "linear",
     "log_softmax",
     "logsumexp",
+    "lstm",
     "lz4_decode",
     "matmul",
     "matvec",

@@ -122,6 +122,18 @@ def layer_norm(x, weight, bias, eps, out):
     out[...] = centered / np.sqrt(variance + np.float32(eps)) * weight + bias
 
 
+@_quiet
+def lstm(inputs, panels, backward, out):
+    weight = unpack_panels(panels, inputs.shape[2]).T
+    hidden = cell = np.zeros(out.shape[1:], np.float32)
+    steps = range(len(inputs))
+    for step in reversed(steps) if backward else steps:
+        enter, forget, update, leave = np.split(inputs[step] + hidden @ weight, 4, axis=-1)
+        cell = cell / (1 + np.exp(-forget)) + np.tanh(update) / (1 + np.exp(-enter))
+        hidden = np.tanh(cell) / (1 + np.exp(-leave))
+        out[step] = hidden
+
+
 def _round_to_bfloat16(x):
     """Round float32 to bfloat16's precision, half to even; infinities and NaN are unchanged."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)

@@ -26,7 +26,6 @@ POWERSET = np.array(
 )
 
 _TAPS, _STRIDE = 251, 10  # of the first convolution
-_N_STATE = 128
 
 
 class _Norm(NamedTuple):
@@ -68,13 +67,9 @@ class SegmentationModel:
 
     @staticmethod
     def _direction(floats: Callable[[str], FloatArray], name: str) -> _Direction:
-        # sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one tanh serves all gates: input, forget, cell, output
-        scale = np.full((4 * _N_STATE, 1), 0.5, np.float32)
-        scale[2 * _N_STATE : 3 * _N_STATE] = 1
-        bias = (floats(f"lstm.bias_ih_{name}") + floats(f"lstm.bias_hh_{name}")) * scale[:, 0]
+        bias = floats(f"lstm.bias_ih_{name}") + floats(f"lstm.bias_hh_{name}")
         return _Direction(
-            Linear(simd.pack(floats(f"lstm.weight_ih_{name}") * scale), bias),
-            simd.pack(floats(f"lstm.weight_hh_{name}") * scale),
+            Linear(simd.pack(floats(f"lstm.weight_ih_{name}")), bias), simd.pack(floats(f"lstm.weight_hh_{name}"))
         )
 
     def __call__(self, samples: FloatArray) -> FloatArray:
@@ -106,18 +101,8 @@ class SegmentationModel:
 
 def _run_lstm(x: FloatArray, directions: list[_Direction]) -> FloatArray:
     """Run both directions of a layer: `(time, batch, channel)` -> `(time, batch, 256)`."""
-    time, batch, _ = x.shape
-    out = np.empty((time, batch, 2, _N_STATE), np.float32)
-    forward, backward = (direction.from_input(x) for direction in directions)
-    hidden = np.zeros((2, batch, _N_STATE), np.float32)
-    cell = np.zeros((2, batch, _N_STATE), np.float32)
-    gates = np.empty((2, batch, 4 * _N_STATE), np.float32)
-    for i in range(time):
-        for side, inputs, j in ((0, forward, i), (1, backward, time - 1 - i)):
-            simd.linear(hidden[side], directions[side].from_state, residual=inputs[j], out=gates[side])
-        np.tanh(gates, out=gates)
-        enter, forget, update, leave = np.split(gates, 4, axis=-1)
-        cell = np.float32(0.5) * ((1 + forget) * cell + (1 + enter) * update)
-        hidden = np.float32(0.5) * (1 + leave) * np.tanh(cell)
-        out[i, :, 0], out[time - 1 - i, :, 1] = hidden
-    return out.reshape(time, batch, 2 * _N_STATE)
+    sides = [
+        simd.lstm(direction.from_input(x), direction.from_state, backward=side == 1)
+        for side, direction in enumerate(directions)
+    ]
+    return np.concatenate(sides, axis=-1)

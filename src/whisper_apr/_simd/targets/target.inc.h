@@ -11,6 +11,7 @@
 #include "../kernels/epilogue.inc.h"
 #include "../kernels/gemm.inc.h"
 #include "../kernels/kv_store.inc.h"
+#include "../kernels/lstm.inc.h"
 #include "../kernels/peak.inc.h"
 #include "../kernels/qgemm.inc.h"
 #include "../kernels/qpeak.inc.h"

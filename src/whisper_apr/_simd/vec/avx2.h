@@ -79,16 +79,15 @@ APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdif
 }
 
 /* ---- quantized products ----
+ * With VNNI (targets/avx2vnni.c), as avx512.h: one instruction sums four products of an unsigned and a signed byte, and
+ * int8 inputs have a zero point of 128. Without it:
  * int8: widened to int16 for pmaddwd, which leaves each output's sum in two adjacent lanes; pmaddubsw would saturate.
  * int4: 0..15 times -127..127, with pairs summed by pmaddubsw: the 16 products of a group in an int16 lane stay below
  * 16 * 15 * 127. */
 
 typedef __m256i vi, vq, vq_input, v4;
-typedef int16_t vq_element;
 typedef int8_t v4_element;
 #define VQ_TILE_ROWS 6
-#define VQ_TILE_VECTORS 1
-#define VQ_PARTS 2
 #define V4_TILE_ROWS 4
 #define V4_PARTS 1
 
@@ -98,6 +97,49 @@ APR_INLINE void vi_store(int32_t *p, vi x) { _mm256_storeu_si256((__m256i *)(voi
 APR_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 APR_INLINE vi vi_shift_left(vi x, int n) { return _mm256_slli_epi32(x, n); }
 APR_INLINE vf vf_from_int(vi x) { return _mm256_cvtepi32_ps(x); }
+APR_INLINE void v4_store(v4_element *p, vf x) { vf_store_int8(p, x); }
+APR_INLINE v4 v4_load_input(const v4_element *p) {
+    int32_t quad;
+    memcpy(&quad, p, 4);
+    return _mm256_set1_epi32(quad);
+}
+APR_INLINE v4 v4_load_weight(const uint8_t *p, int part, int high) {
+    __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * part));
+    return _mm256_and_si256(high ? _mm256_srli_epi16(x, 4) : x, _mm256_set1_epi8(15));
+}
+#if defined(APR_VNNI)
+typedef uint8_t vq_element;
+#define VQ_TILE_VECTORS 2
+#define VQ_PARTS 1
+APR_INLINE void vq_store(vq_element *p, vf x) {
+    __m128i shifted = _mm_add_epi16(vf_to_int16(x), _mm_set1_epi16(128));
+    _mm_storel_epi64((__m128i *)(void *)p, _mm_packus_epi16(shifted, shifted));
+}
+APR_INLINE vq_input vq_load_input(const vq_element *p) {
+    int32_t quad;
+    memcpy(&quad, p, 4);
+    return _mm256_set1_epi32(quad);
+}
+APR_INLINE vq vq_load_weight(const int8_t *p, int part) {
+    return _mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * part));
+}
+APR_INLINE vi vq_dot(vi acc, vq w, vq_input x) { return _mm256_dpbusd_avx_epi32(acc, x, w); }
+/* Keys have no row sums, so the zero point is added to the keys and the input stays signed. */
+#define VQ_KEY_ZERO_POINT 128
+APR_INLINE vq vq_load_key(const int8_t *p, int part) {
+    return _mm256_xor_si256(vq_load_weight(p, part), _mm256_set1_epi8(-128));
+}
+APR_INLINE vi vq_dot_key(vi acc, vq key, vq_input x) { return _mm256_dpbusd_avx_epi32(acc, key, x); }
+APR_INLINE vi vq_merge_parts(vi a, vi b) { return (void)b, a; }
+APR_INLINE vi vq_undo_zero_point(vi sum, const int32_t *sums) {
+    return _mm256_sub_epi32(sum, _mm256_slli_epi32(vi_load(sums), 7));
+}
+APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return _mm256_dpbusd_avx_epi32(acc, w, x); }
+APR_INLINE vi v4_merge_parts(vi a, vi b) { return (void)b, a; }
+#else
+typedef int16_t vq_element;
+#define VQ_TILE_VECTORS 1
+#define VQ_PARTS 2
 APR_INLINE void vq_store(vq_element *p, vf x) { _mm_storeu_si128((__m128i *)(void *)p, vf_to_int16(x)); }
 APR_INLINE vq_input vq_load_input(const vq_element *p) {
     int64_t quad;
@@ -110,17 +152,8 @@ APR_INLINE vq vq_load_weight(const int8_t *p, int part) {
 APR_INLINE vi vq_dot(vi acc, vq w, vq_input x) { return _mm256_add_epi32(acc, _mm256_madd_epi16(w, x)); }
 APR_INLINE vi vq_merge_parts(vi a, vi b) { return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xd8); }
 APR_INLINE vi vq_undo_zero_point(vi sum, const int32_t *sums) { return (void)sums, sum; }
-APR_INLINE void v4_store(v4_element *p, vf x) { vf_store_int8(p, x); }
-APR_INLINE v4 v4_load_input(const v4_element *p) {
-    int32_t quad;
-    memcpy(&quad, p, 4);
-    return _mm256_set1_epi32(quad);
-}
-APR_INLINE v4 v4_load_weight(const uint8_t *p, int part, int high) {
-    __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * part));
-    return _mm256_and_si256(high ? _mm256_srli_epi16(x, 4) : x, _mm256_set1_epi8(15));
-}
 APR_INLINE vi v4_dot(vi acc, v4 w, v4 x) { return _mm256_add_epi16(acc, _mm256_maddubs_epi16(w, x)); }
 APR_INLINE vi v4_merge_parts(vi a, vi b) { return (void)b, _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+#endif
 
 #endif
