@@ -189,13 +189,13 @@ def test_options_of_the_search_do_not(options: dict[str, Any], tmp_path: Path) -
 
 def test_every_window_counts_and_has_no_text_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[list[int]] = []
-    original = agreement._next_logits
+    original = agreement.next_logits
 
     def next_logits(model: Any, features: Any, before: list[int], tokens: list[int]) -> Any:
         read.append(before)
         return original(model, features, before, tokens)
 
-    monkeypatch.setattr(agreement, "_next_logits", next_logits)
+    monkeypatch.setattr(agreement, "next_logits", next_logits)
     assert agree("long", tmp_path).n_token > agree("short", tmp_path).n_token
     assert len(read) == 2 * 2 + 2  # two windows and one, each read by both models
     assert all(len(before) == 3 for before in read)

@@ -9,7 +9,7 @@ the others. The columns of these, the *outliers*, are a matrix of 8 bits of thei
 LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339), but chosen by the layer norm's weights.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -173,6 +173,31 @@ def input_power(tensors: Mapping[str, Weight], name: str) -> FloatArray | None:
     if name == output_name(tensors) and OUTLIERS in tensors:
         power[outlier_inputs(tensors)] = 0  # these are multiplied by another matrix
     return power
+
+
+Calibration = Mapping[str, Sequence[FloatArray]]
+"""Second moments of the inputs of matrices by the matrices' names (of projections of one input, the first's), in the
+blocks that `simd.feedback.quantize_int4_with_feedback` takes."""
+
+
+def input_moments(tensors: Mapping[str, Weight], name: str, calibration: Calibration) -> Sequence[FloatArray] | None:
+    """Return the second moments of a matrix's inputs.
+
+    Args:
+        tensors: The model's tensors.
+        name: As for `input_power`.
+        calibration: The second moments of all matrices.
+
+    Returns:
+        Those of this matrix, with zeros for outliers, which another matrix multiplies; None if it has none.
+    """
+    moments = calibration.get(_first(name))
+    if moments is None or name != output_name(tensors) or OUTLIERS not in tensors:
+        return moments
+    (block,) = moments
+    block, outliers = block.copy(), outlier_inputs(tensors)
+    block[outliers] = block[:, outliers] = 0
+    return [block]
 
 
 def _norm_power(tensors: Mapping[str, Weight], norm: str) -> FloatArray:

@@ -1,10 +1,12 @@
 """Measure models on recordings whose texts are known: errors of the text, and agreement with a more exact model.
 
 `evaluate` transcribes recordings with one or more models and yields each one's scores; `summarize` adds them up.
-`find_recordings` finds the recordings and texts of a folder. The command `whisper-apr eval` prints tables.
+`find_recordings` finds the recordings and texts of a folder. The command `whisper-apr eval` prints tables. `calibrate`
+measures the inputs of a model's matrices, for quantizing it to int4 with less error.
 """
 
 from .agreement import Agreement, TokenAgreement
+from .calibration import calibrate
 from .edits import EditCounts, count_edits, uses_characters, words_of
 from .intervals import rate_interval
 from .recordings import Recording, find_recordings
@@ -17,6 +19,7 @@ __all__ = [
     "Score",
     "Summary",
     "TokenAgreement",
+    "calibrate",
     "count_edits",
     "evaluate",
     "find_recordings",

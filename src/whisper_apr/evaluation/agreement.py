@@ -110,17 +110,14 @@ def compare(
     """
     found = dict.fromkeys(models, Agreement())
     pipeline = Pipeline(reference, check_cancelled, {name: options[name] for name in KEPT if name in options} | GREEDY)
-    for window, features, result, tokenizer in _decoded_windows(pipeline, audio, reading):
+    for window, features, result, tokenizer in decoded_windows(pipeline, audio, reading):
         if is_silence(result, pipeline.options):
             continue
-        before = list(tokenizer.sot_sequence)
-        if not tokenizer.has_timestamps:
-            before = list(tokenizer.sot_sequence_including_notimestamps)
-        tokens = result.tokens if result.is_cut else [*result.tokens, tokenizer.eot]
+        before, tokens = tokens_read(result, tokenizer)
         is_timestamp = np.array([tokenizer.is_timestamp(token) for token in tokens], bool)
-        expected = _next_logits(reference, features, before, tokens)
+        expected = next_logits(reference, features, before, tokens)
         for name, model in models.items():
-            logits = _next_logits(model, encode_window(model, window, N_FRAMES, check_cancelled), before, tokens)
+            logits = next_logits(model, encode_window(model, window, N_FRAMES, check_cancelled), before, tokens)
             same, divergence = compare_logits(expected, logits)
             found[name] += Agreement(
                 *(
@@ -131,7 +128,7 @@ def compare(
     return found
 
 
-def _decoded_windows(
+def decoded_windows(
     pipeline: Pipeline, audio: AudioLike, reading: ReadingOptions
 ) -> Iterator[tuple[SeekWindow, FloatArray, DecodingResult, Tokenizer]]:
     """Yield the windows of a recording without their features, and their features, results and tokenizers."""
@@ -149,7 +146,13 @@ def _decoded_windows(
             raise sequence.error
 
 
-def _next_logits(model: Whisper, features: FloatArray, before: list[int], tokens: list[int]) -> FloatArray:
+def tokens_read(result: DecodingResult, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Return the tokens of a window that a model reads: those before its text, and the text with its end."""
+    before = tokenizer.sot_sequence if tokenizer.has_timestamps else tokenizer.sot_sequence_including_notimestamps
+    return list(before), list(result.tokens) if result.is_cut else [*result.tokens, tokenizer.eot]
+
+
+def next_logits(model: Whisper, features: FloatArray, before: list[int], tokens: list[int]) -> FloatArray:
     """Return the logits before each token, `(n_token, n_vocab)`, after the tokens `before`."""
     read = np.array([[*before, *tokens[:-1]]])
     cache = model.decoder.new_cache(features[None])

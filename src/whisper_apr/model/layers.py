@@ -1,6 +1,6 @@
 """The layers that the encoder and the decoder are built from, on `whisper_apr.simd`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,10 @@ class Tensors:
 
 
 class Linear:
-    """A linear layer: `x @ weight.T + bias`. With a quantized weight, `x` is quantized to `activation_bits`."""
+    """A linear layer: `x @ weight.T + bias`. With a quantized weight, `x` is quantized to `activation_bits`.
+
+    `observe`, if it is set, is called with every `x`; a product that a graph replays is not observed.
+    """
 
     def __init__(
         self, weight: simd.PackedMatrix, bias: FloatArray | None = None, activation_bits: simd.ActivationBits = 8
@@ -66,6 +69,7 @@ class Linear:
         self.weight = weight
         self.bias = bias
         self.activation_bits = activation_bits
+        self.observe: Callable[[FloatArray], object] | None = None
 
     @classmethod
     def read(cls, tensors: Tensors, name: str, activation_bits: simd.ActivationBits = 8) -> "Linear":
@@ -76,6 +80,8 @@ class Linear:
         self, x: FloatArray, *, gelu: bool = False, residual: FloatArray | None = None, out: FloatArray | None = None
     ) -> FloatArray:
         """Return the outputs `(..., n_out)` of `(..., n_in)`, with GELU and `residual` fused in if given."""
+        if self.observe is not None:
+            self.observe(x)
         return simd.linear(
             x,
             self.weight,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from . import dispatch
 from .checks import FloatArray, as_array, as_index
+from .feedback import quantize_int4_with_feedback
 from .layout import (
     ALIGNMENT,
     GROUP,
@@ -291,12 +292,21 @@ COMPUTE_TYPES = ("float32", "float16", *QUANTIZED)
 """The compute types that `prepare` accepts."""
 
 
-def convert(floats: npt.NDArray[Any], dtype: str, power: npt.ArrayLike | None = None) -> Weight:
-    """Convert a matrix of floats to one of `COMPUTE_TYPES`, unpacked. See `prepare` for `power`.
+def convert(
+    floats: npt.NDArray[Any],
+    dtype: str,
+    power: npt.ArrayLike | None = None,
+    moments: Sequence[npt.ArrayLike] | None = None,
+) -> Weight:
+    """Convert a matrix of floats to one of `COMPUTE_TYPES`, unpacked.
+
+    See `prepare` for `power` and `quantize_int4_with_feedback` for `moments`; both concern int4 only.
 
     Raises:
         ValueError: A number is beyond the type's range, or not finite when quantizing.
     """
+    if dtype == "int4" and moments is not None:
+        return quantize_int4_with_feedback(floats, moments)
     if dtype == "int4":
         return quantize_int4(floats, power)
     return quantize_int8(floats) if dtype == "int8" else cast(floats, dtype)

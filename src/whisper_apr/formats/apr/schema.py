@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ...checkpoint import OUTLIERS, OUTPUT, ModelDimensions, expected_shapes
 from ...errors import FormatError
-from ...mixed import as_floats, input_power, merged_output, outlier_count, output_name
+from ...mixed import Calibration, as_floats, input_moments, input_power, merged_output, outlier_count, output_name
 from ...simd import PackedMatrix, QuantizedWeight, Weight, pack, prepare
 from ...simd.weights import cast, convert
 from ..lazy_tensors import LazyTensors
@@ -142,8 +142,16 @@ def make_vector(tensors: Mapping[str, Weight], part: Part, dtype: str) -> npt.ND
         raise FormatError(f"{part.name}: {error}") from error
 
 
-def make_matrix(tensors: Mapping[str, Weight], part: Part, dtype: str) -> PackedMatrix:
+def make_matrix(
+    tensors: Mapping[str, Weight], part: Part, dtype: str, calibration: Calibration | None = None
+) -> PackedMatrix:
     """Return a matrix packed for the kernels, unchanged if it has the dtype already.
+
+    Args:
+        tensors: The checkpoint's tensors.
+        part: The matrix.
+        dtype: The dtype in which it is stored.
+        calibration: Measured inputs, for int4.
 
     Raises:
         FormatError: If `dtype` cannot represent its values.
@@ -153,11 +161,22 @@ def make_matrix(tensors: Mapping[str, Weight], part: Part, dtype: str) -> Packed
         return weights[0]
     if all(isinstance(weight, QuantizedWeight) and weight.dtype == dtype for weight in weights):
         return prepare(weights)
-    floats = _concatenate(weights)
+    floats, name = _concatenate(weights), part.sources[0]
+    power = input_power(tensors, name) if dtype == "int4" else None
+    moments = None if calibration is None else input_moments(tensors, name, calibration)
     try:
-        return pack(convert(floats, dtype, input_power(tensors, part.sources[0]) if dtype == "int4" else None))
+        return pack(convert(floats, dtype, power, moments))
     except ValueError as error:
         raise FormatError(f"{part.name}: {error}") from error
+
+
+def uses_calibration(tensors: Mapping[str, Weight], parts: list[Part], calibration: Calibration) -> bool:
+    """Return whether a calibration concerns any matrix that is not in int4 already, which nothing would change."""
+    return any(
+        any(weight.dtype != "int4" for weight in _read_sources(tensors, part))
+        for part in parts
+        if part.sources[0] in calibration
+    )
 
 
 def merge_outliers(tensors: Mapping[str, Weight]) -> Mapping[str, Weight]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...atomic import write_atomically
 from ...checkpoint import OUTLIERS, OUTPUT, Checkpoint
 from ...errors import OptionError
-from ...mixed import SplitOutliers, int8_matrices
+from ...mixed import Calibration, SplitOutliers, int8_matrices
 from ...simd import Weight
 from ...tokenizer.bpe import packed_vocabulary
 from ...tokenizer.kind import packaged_name, tokenizer_kind
@@ -31,7 +31,16 @@ from .header import (
     pack_block_entry,
     tensor_layout,
 )
-from .schema import MATRIX_DTYPES, Part, make_matrix, make_vector, merge_outliers, model_parts, part_dtype
+from .schema import (
+    MATRIX_DTYPES,
+    Part,
+    make_matrix,
+    make_vector,
+    merge_outliers,
+    model_parts,
+    part_dtype,
+    uses_calibration,
+)
 from .tokens import describe_special_tokens
 
 _HC_LEVEL = 9  # of LZ4's high-compression mode; higher levels gain nothing on weights
@@ -44,6 +53,7 @@ def write_apr(
     compress: bool = False,
     provenance: Mapping[str, str] | None = None,
     license: str | None = None,
+    calibration: Calibration | None = None,
 ) -> None:
     """Write a model as an `.apr` version 2 file, atomically: `path` has the complete file or its previous content.
 
@@ -56,14 +66,19 @@ def write_apr(
             into memory instead of mapped.
         provenance: Texts that say where the model came from; None takes the checkpoint's.
         license: The model's license; None takes the checkpoint's.
+        calibration: What `evaluation.calibrate` measured on recordings, for the least error of int4. Matrices that the
+            checkpoint has in int4 already stay as they are.
 
     Raises:
-        OptionError: The dtype is unknown, the `lz4` package is missing, or the texts are too long.
+        OptionError: The dtype is unknown, a calibration has no effect on it or on the checkpoint, the `lz4`
+            package is missing, or the texts are too long.
         FormatError: The dtype cannot represent a tensor's values, or the checkpoint's tensors are damaged.
         OSError: The file cannot be written.
     """
     if dtype is not None and dtype not in MATRIX_DTYPES:
         raise OptionError(f"dtype must be {', '.join(MATRIX_DTYPES)}, not {dtype!r}")
+    if calibration is not None and dtype != "int4":
+        raise OptionError(f"a calibration has an effect on dtype 'int4' only, not on {dtype!r}; leave it out")
     compressor = _make_compressor() if compress else None
     dims, tensors = checkpoint.dims, checkpoint.tensors
     if dtype is not None:
@@ -76,6 +91,8 @@ def write_apr(
     untied, outliers = OUTPUT in tensors, OUTLIERS in tensors
     sensitive = int8_matrices(dims, untied) if dtype == "int4" else frozenset()
     parts = [(part, part_dtype(tensors, part, dtype, sensitive)) for part in model_parts(dims, untied, outliers)]
+    if calibration is not None and not uses_calibration(tensors, [part for part, _ in parts], calibration):
+        raise OptionError("the model has int4 already, which a calibration cannot change; convert the one it is from")
     entries = _lay_out(parts, len(vocabulary))
     content: dict[str, Any] = {
         "dims": asdict(dims),
@@ -103,7 +120,7 @@ def write_apr(
             file.truncate()
             file.write(bytes(begin))
             table, lengths = bytearray(), 0
-            for block in _blocks(entries, parts, tensors, vocabulary):
+            for block in _blocks(entries, parts, tensors, vocabulary, calibration):
                 compressed = compress_block(block) if compress_block else block
                 is_lz4 = len(compressed) < len(block)
                 stored = compressed if is_lz4 else block
@@ -172,6 +189,7 @@ def _pieces(
     parts: list[tuple[Part, str]],
     tensors: Mapping[str, Weight],
     vocabulary: npt.NDArray[np.uint8],
+    calibration: Calibration | None,
 ) -> Iterator[memoryview]:
     """Yield the data in order: arrays, and the zeros between them. One tensor is in memory at a time."""
     part_of = {part.name: (part, dtype) for part, dtype in parts}
@@ -182,7 +200,7 @@ def _pieces(
         else:
             part, dtype = part_of[entry.name]
             if part.is_matrix:
-                arrays = make_matrix(tensors, part, dtype).arrays()
+                arrays = make_matrix(tensors, part, dtype, calibration).arrays()
             else:
                 arrays = {"values": make_vector(tensors, part, dtype)}
         for name, stored in entry.arrays.items():
