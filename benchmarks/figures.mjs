@@ -4,7 +4,10 @@ import { cpus } from "node:os";
 
 export function save(file, versions, content) {
   const known = existsSync(file) ? JSON.parse(readFileSync(file, "utf-8")) : {};
-  const machine = { ...known.machine, cpu: cpus()[0].model, ...versions };
+  const [{ model }] = cpus();
+  const cpu = known.machine?.cpu.startsWith(model) ? known.machine.cpu : model; // perhaps with its family
+  const machine = { ...known.machine, cpu, ...versions };
   const date = new Date().toISOString().slice(0, 10);
-  writeFileSync(file, JSON.stringify({ ...known, date, machine, ...content }, null, 1) + "\n");
+  const dates = { ...known.dates, ...Object.fromEntries(Object.keys(content).map((name) => [name, date])) };
+  writeFileSync(file, JSON.stringify({ ...known, dates, machine, ...content }, null, 1) + "\n");
 }

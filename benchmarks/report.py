@@ -8,13 +8,16 @@ Run the benchmarks first:
     python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json
     node benchmarks/browser.mjs docs/performance/browser.json
     node benchmarks/web_peers.mjs PEERS docs/performance/browser.json
+    node benchmarks/web_speech.mjs --peers PEERS --model base --json docs/performance/browser.json RECORDING...
+    node benchmarks/startup.mjs --json docs/performance/browser.json
     python benchmarks/report.py
 
-peers2.json is the file of peers.py on a second machine. browser.mjs and web_peers.mjs tell which environment they need.
+peers2.json is the file of peers.py on a second machine. The scripts for the browser tell which environment they need.
 """
 
 import argparse
 import json
+import statistics
 from pathlib import Path
 from textwrap import fill
 
@@ -57,6 +60,20 @@ WEB_PEERS = """\
 Milliseconds, with random weights of `tiny`, on one thread, as in a page without COOP and COEP headers; the engines
 alternated. `encoder` is one 30 s window, `token` one greedy step. Under float32, whisper_apr keeps the weights in
 float16. Under int8, both engines quantize activations on the fly.
+"""
+WEB_SPEECH = """\
+Seconds for one recording, with published weights in int8 that are loaded: the median of the rounds in which the engines
+alternated, with the lowest and the highest; on one thread unless said otherwise. Each engine was given the language,
+and ran with its defaults. With audio_context="auto", as in the page, whisper_apr does not pad the recording to 30
+seconds. `words` are words that differ from the text of the native package with 30 seconds. whisper.cpp has q8_0
+weights, and was measured once.
+"""
+STARTUP = """\
+Seconds until the page is ready, with the model `{model}`, a server on the same machine, and an empty browser profile at
+the first visit.
+"""
+ENCODER = """\
+Milliseconds for the encoder of `base` in int8 with one window of 30 s. `wasm128relaxed` is chosen by `fast: true`.
 """
 PEERS_COMMAND = "peers.py --sizes tiny base small"
 STAGES = ("mel", "encoder", "token", "beam", "whole", "load", "peak")
@@ -182,13 +199,32 @@ def browser(folder: Path) -> list[str]:
     data = _read(folder, "browser")
     if data is None:
         return []
-    parts = [_head("In the browser", "", data).split("```")[0]]
+    machine = ", ".join(f"{key} {value}" for key, value in data["machine"].items() if key != "backend")
+    parts = ["## In the browser\n", _paragraph(f"{machine}.") + "\n"]
+    if speech := data.get("speech"):
+        head = ("model", "recording", "engine", "seconds", "range", "words")
+        parts += [_part("Recordings", data, "speech"), WEB_SPEECH]
+        parts.append(table(head, _speech_rows(speech)) + "\n")
+    if startup := data.get("startup"):
+        head = ("visit", "seconds", "range")
+        body = [[i + 1, *_spread(seconds)] for i, seconds in enumerate(startup["seconds"])]
+        parts += [_part("Start of the page", data, "startup"), STARTUP.format(model=startup["model"])]
+        parts.append(table(head, body) + "\n")
+    if encoder := data.get("encoder"):
+        head = ("threads", "backend", "ms", "range")
+        parts += [
+            _part("Threads and relaxed SIMD", data, "encoder"),
+            ENCODER,
+            table(head, _encoder_rows(encoder)) + "\n",
+        ]
     if rows := data.get("peers"):
+        parts.append(_part("Stages", data, "peers"))
         head = ("where", "engine", "type", "encoder", "token")
         parts += [WEB_PEERS, table(head, [[row[key] for key in head] for row in rows]) + "\n"]
     if products := data.get("products"):
         window = ", ".join(f"{name} {time:.1f} ms" for name, time in data["window"].items())
         recording = data["recording"]
+        parts.append(_part("Products", data, "products"))
         parts.append(
             _paragraph(
                 f"In Chromium, one window with random weights of `tiny` takes: {window}. "
@@ -199,6 +235,27 @@ def browser(folder: Path) -> list[str]:
         )
         parts.append(table(data["head"], products) + "\n")
     return parts
+
+
+def _part(title: str, data: dict, name: str) -> str:
+    return f"### {title}\n\nMeasured on {data['dates'][name]}.\n"
+
+
+def _spread(times: list[float], digits: int = 2) -> tuple[str, str]:
+    """Return the median, and the lowest and the highest if there are several."""
+    limits = f"{min(times):.{digits}f} to {max(times):.{digits}f}" if len(times) > 1 else ""
+    return f"{statistics.median(times):.{digits}f}", limits
+
+
+def _encoder_rows(encoder: dict) -> list[list[object]]:
+    return [[row["threads"], row["backend"], *_spread(row["ms"], 0)] for row in encoder["rows"]]
+
+
+def _speech_rows(speech: list[dict]) -> list[list[object]]:
+    """Return a row for each measurement, the fastest engine of a recording first."""
+    ordered = sorted(speech, key=lambda row: (row["model"], row["recording"], statistics.median(row["seconds"])))
+    names = ("model", "recording", "engine")
+    return [[*(row[name] for name in names), *_spread(row["seconds"]), row["differing"]] for row in ordered]
 
 
 SECTIONS = (peers, peers_elsewhere, pipeline, kernels, browser)

@@ -1,25 +1,32 @@
 // Measure how long the page takes in Chromium until a transcription can begin: on the first visit, with an empty
 // profile, and on later ones. Servers are visited alternately.
 //
-//   node benchmarks/startup.mjs [--rounds 5] [--visits 3] [NAME=URL...]
+//   node benchmarks/startup.mjs [--rounds 5] [--visits 3] [--model MODEL] [--json docs/performance/browser.json]
+//     [NAME=URL...]
 //
 // Each URL is that of a running `whisper-apr web`; without any, one is started, with the environment variables of
-// tests/browser/harness.mjs. Printed are medians of the time until "Ready", of the processor time that Chromium's
-// processes have used by then, and the bytes that the server has sent.
+// tests/browser/harness.mjs.  Printed are medians of the time until "Ready" and of the processor time that Chromium's
+// processes have used by then, and the largest files of a further first visit.
 import { readFileSync, readdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
+import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { which } from "../tests/browser/engines.mjs";
-import { serve } from "../tests/browser/harness.mjs";
+import { FaultyProxy, serve, waitForStatus } from "../tests/browser/harness.mjs";
+import { save } from "./figures.mjs";
 
 const { chromium } = createRequire(`${process.env.BROWSER_MODULES}/`)("playwright-core");
 const TICKS = 100; // of processor time per second, in /proc
 const SETTLE = 3000; // milliseconds after a visit, in which the browser stores what it keeps
 
 const { values, positionals } = parseArgs({
-  options: { rounds: { type: "string", default: "5" }, visits: { type: "string", default: "3" } },
+  options: {
+    rounds: { type: "string", default: "5" },
+    visits: { type: "string", default: "3" },
+    model: { type: "string", default: "digits" },
+    json: { type: "string" },
+  },
   allowPositionals: true,
 });
 
@@ -53,11 +60,6 @@ const findBrowser = (profile) =>
 
 async function visit(context, root, url) {
   const page = await context.newPage();
-  let bytes = 0;
-  page.on("response", (response) => response.fromServiceWorker() || response.finished().then(async () => {
-    const { responseBodySize } = await response.request().sizes();
-    bytes += responseBodySize;
-  }).catch(() => {}));
   const [began, used] = [performance.now(), processorTime(root)];
   await page.goto(url);
   await page.waitForFunction(() => /^Ready/.test(document.getElementById("status").textContent), null, {
@@ -66,7 +68,20 @@ async function visit(context, root, url) {
   const found = { seconds: (performance.now() - began) / 1000, processor: processorTime(root) - used };
   await page.waitForTimeout(SETTLE);
   await page.close();
-  return { ...found, megabytes: bytes / 1e6 };
+  return found;
+}
+
+/** The bytes of the files of a first visit, by their paths. */
+async function listFiles(url) {
+  const proxy = await new FaultyProxy(url).open();
+  const browser = await chromium.launch({ executablePath: which("chromium"), args: ["--no-sandbox", "--disable-gpu"] });
+  const page = await browser.newPage();
+  await page.goto(proxy.url);
+  await waitForStatus(page, /^Ready/);
+  await browser.close();
+  proxy.server.closeAllConnections();
+  proxy.server.close();
+  return proxy.sizes;
 }
 
 const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
@@ -74,7 +89,7 @@ const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
 const servers = Object.fromEntries(positionals.map((each) => each.split(/=(.*)/s)));
 let started;
 if (!positionals.length) {
-  started = await serve();
+  started = await serve(["--model", values.model]);
   servers.page = started.url;
 }
 const found = {};
@@ -93,9 +108,19 @@ for (let round = 0; round < Number(values.rounds); round++) {
 }
 for (const [name, visits] of Object.entries(found)) {
   visits.forEach((each, i) => {
-    const line = ["seconds", "processor", "megabytes"].map((key) => median(each.map((one) => one[key])).toFixed(2));
+    const line = ["seconds", "processor"].map((key) => median(each.map((one) => one[key])).toFixed(2));
     const all = each.map(({ seconds }) => seconds.toFixed(2)).join(" ");
-    console.log(`${name}, visit ${i + 1}: ${line[0]} s, processor ${line[1]} s, ${line[2]} MB (${all})`);
+    console.log(`${name}, visit ${i + 1}: ${line[0]} s, processor ${line[1]} s (${all})`);
   });
+  const sizes = Object.entries(await listFiles(servers[name])).toSorted(([, a], [, b]) => b - a);
+  for (const [path, bytes] of sizes.filter(([, bytes]) => bytes > 1e5)) {
+    console.log(`  ${(bytes / 1e6).toFixed(2)} MB ${path}`);
+  }
+  console.log(`  ${(sizes.reduce((sum, [, bytes]) => sum + bytes, 0) / 1e6).toFixed(2)} MB in all`);
+  if (values.json) {
+    const seconds = visits.map((each) => each.map((one) => one.seconds));
+    save(values.json, {}, { startup: { model: values.model, seconds } });
+  }
 }
+console.log(`load ${loadavg().map((each) => each.toFixed(1)).join(" ")}`);
 started?.child.kill();

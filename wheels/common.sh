@@ -12,7 +12,7 @@ NODE_PACKAGES=() # an existing node and npm are used: another vendor's nodejs co
 command -v node >/dev/null && command -v npm >/dev/null || NODE_PACKAGES=(nodejs npm)
 export WASM_LLVM=19 # compiles relaxed SIMD, see wasm_compiler.sh
 WASM_PACKAGES=(emscripten "clang-$WASM_LLVM" "lld-$WASM_LLVM" python3-dev python3-venv "${NODE_PACKAGES[@]}")
-BUILD_REQUIREMENTS=(build 'setuptools>=77' 'Cython>=3.1' packaging abi3audit auditwheel)
+BUILD_REQUIREMENTS=(build 'setuptools>=77' 'Cython>=3.1' packaging wheel abi3audit auditwheel)
 PYODIDE=314.0.7 # has Python 3.14; determines the platform tag of the wheel
 RELAXED_NODE=node@24 # an npm package, for tests of relaxed SIMD, which node 20 lacks
 PYODIDE_PLATFORM=pyemscripten_2026_0_wasm32

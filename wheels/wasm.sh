@@ -20,7 +20,7 @@ NODE_MODULES=$CACHE/pyodide-$PYODIDE/node_modules
 say "wheel for $PYODIDE_PLATFORM"
 WORK=$CACHE/wasm
 copy_source "$WORK/source"
-rm -rf "$WORK/include" "$WORK/wheel"
+rm -rf "$WORK/include" "$WORK/wheel" "$WORK/unpacked"
 "$PYTHON" "$ROOT/wheels/wasm_config.py" "$NODE_MODULES/pyodide/python_stdlib.zip" "$WORK/include"
 # The functions that web/static/threads.js and thread.js call.
 THREAD_FUNCTIONS=_apr_pool,_apr_function_address,_apr_reserve,_apr_add_workers,_apr_work
@@ -32,11 +32,7 @@ _PYTHON_HOST_PLATFORM=$PYODIDE_PLATFORM \
     "$PYTHON" -m build -q --wheel --no-isolation --outdir "$WORK/wheel" "$WORK/source" >"$WORK/build.log" 2>&1 ||
     { tail -30 "$WORK/build.log"; exit 1; }
 WHEEL=$(ls "$WORK"/wheel/*.whl)
-mkdir -p "$OUT"
-cp "$WHEEL" "$OUT"
-ls -l "$OUT/$(basename "$WHEEL")"
 
-say "under node"
 # Only pure-Python packages can be installed there: an older hypothesis, and no lz4.
 if ! [ -f "$CACHE/site-wasm/done" ]; then
     "$PYTHON" -m pip install -q --target "$CACHE/site-wasm" --platform any --only-binary :all: --python-version 3.14 \
@@ -46,6 +42,7 @@ fi
 rm -rf "$WORK/run"
 cp -r "$CACHE/site-wasm" "$WORK/run"
 cp -r "$ROOT/tests" "$ROOT/pyproject.toml" "$ROOT/wheels/digits.py" "$ROOT/src/whisper_apr/assets/digits.pt" "$WORK/run"
+cp "$ROOT/wheels/bytecode.py" "$WHEEL" "$WORK/run"
 
 NODE=node
 python_under_node() {
@@ -55,6 +52,17 @@ NUMPY=${WHISPER_APR_PYODIDE_NUMPY:-numpy}
 if [ "$NUMPY" = numpy ] && ! python_under_node -m whisper_apr.simd.ops 2>/dev/null; then
     NUMPY=$("$ROOT/wheels/wasm_numpy.sh")
 fi
+
+say "compiled modules"
+python_under_node bytecode.py "$(basename "$WHEEL")" bytecode
+"$PYTHON" -m wheel unpack -d "$WORK/unpacked" "$WHEEL"
+mv "$WORK/run/bytecode" "$WORK"/unpacked/whisper_apr-*/whisper_apr/web
+"$PYTHON" -m wheel pack -d "$WORK/wheel" "$WORK"/unpacked/whisper_apr-*
+mkdir -p "$OUT"
+cp "$WHEEL" "$OUT"
+ls -l "$OUT/$(basename "$WHEEL")"
+
+say "under node"
 mapfile -t tests < <(cd "$ROOT" && printf '%s\n' $KERNEL_TESTS)
 python_under_node -m pytest -q -s -p no:cacheprovider "${tests[@]}"
 WHISPER_APR_THREADS=3 python_under_node -m pytest -q -s -p no:cacheprovider tests/test_thread_counts.py

@@ -4,7 +4,7 @@ import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from whisper_apr.formats import Checkpoint
-from whisper_apr.formats.safetensors import openai_name
+from whisper_apr.formats.state_dict import openai_name
 
 
 def make(checkpoint: Checkpoint) -> WhisperForConditionalGeneration:

@@ -102,6 +102,7 @@ export class FaultyProxy {
   faults = {};
   counts = {}; // of requests, by path
   log = []; // all requests: "METHOD /path"
+  sizes = {}; // bytes of the last response, by path
   isolated = true; // whether pages are cross-origin isolated, as the server's are
 
   constructor(upstream) {
@@ -132,6 +133,7 @@ export class FaultyProxy {
     const body = Buffer.from(await answer.arrayBuffer());
     const kept = ["content-type", "content-length", "content-range", "etag", "cache-control", "accept-ranges"];
     if (this.isolated) kept.push(...Object.keys(ISOLATION));
+    this.sizes[url] = body.length;
     const forwarded = Object.fromEntries([...answer.headers].filter(([name]) => kept.includes(name)));
     const real = { status: answer.status, headers: forwarded, body };
     const fault = isModel ? this.fault : this.faults[url];

@@ -165,6 +165,55 @@ test("the second visit restores Python from a snapshot", async () => {
   await page.context().close();
 });
 
+const START = `
+import { startPython } from "/startup.js";
+onmessage = async ({ data: [places, code] }) => {
+  const { python } = await startPython(places, () => {});
+  postMessage(python.runPython(code));
+};
+`;
+// Returns the modules that were imported from source text, as JSON.
+const UNCOMPILED = `
+import importlib.util, json, sys
+from pathlib import Path
+
+def is_compiled(spec):
+    if spec.origin.startswith("/lib/python314.zip/"):
+        return spec.origin.endswith(".pyc")
+    bytecode = Path(spec.cached)
+    if not bytecode.exists():
+        return False
+    # the number of the version, a flag that the hash is to be checked, and the source's hash
+    head = importlib.util.MAGIC_NUMBER + (3).to_bytes(4, "little")
+    return bytecode.read_bytes()[:16] == head + importlib.util.source_hash(Path(spec.origin).read_bytes())
+
+specs = [module.__spec__ for module in list(sys.modules.values()) if getattr(module, "__spec__", None)]
+json.dumps([spec.name for spec in specs if (spec.origin or "").endswith((".py", ".pyc")) and not is_compiled(spec)])
+`;
+
+test("no module is compiled while Python starts for the first time", async () => {
+  const page = await setup.page("blank");
+  const uncompiled = await page.evaluate(
+    async ([script, code]) => {
+      const settings = await (await fetch("/settings.json")).json();
+      const all = { pyodide: "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/", ...settings };
+      const urls = ["pyodide", "numpy", "wheel"].filter((name) => all[name]);
+      const places = Object.fromEntries(urls.map((name) => [name, new URL(all[name], location.href).href]));
+      const source = script.replace('"/', `"${location.origin}/`);
+      const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+      const worker = new Worker(url, { type: "module" });
+      return new Promise((done, fail) => {
+        worker.onmessage = ({ data }) => done(data);
+        worker.onerror = ({ message }) => fail(new Error(message));
+        worker.postMessage([{ ...places, fast: false, timeout: 60_000 }, code]);
+      });
+    },
+    [START, UNCOMPILED],
+  );
+  assert.deepEqual(JSON.parse(uncompiled), []);
+  await page.context().close();
+});
+
 /** Change the identifier of Pyodide's build, which is in the head of the memory, which is after the snapshot's head. */
 function changeBuild(bytes) {
   bytes[4 + new DataView(bytes.buffer).getUint32(0, true) + 20] ^= 1;

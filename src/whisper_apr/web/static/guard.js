@@ -8,7 +8,7 @@ export class Guard {
   #watchdog;
   #original = { fetch: self.fetch, instantiateStreaming: WebAssembly.instantiateStreaming };
   #onProgress;
-  #provided = new Map(); // bytes by URL
+  #provided = new Map(); // bytes by URL, or promises of them
   #loaded = 0;
   #waitingFor;
   #fail;
@@ -35,9 +35,10 @@ export class Guard {
     WebAssembly.instantiateStreaming = this.#original.instantiateStreaming;
   }
 
-  /** Respond to requests for a URL with these bytes. */
+  /** Respond to requests for a URL with these bytes, or those that a promise will give. */
   provide(url, bytes) {
     this.#provided.set(url, bytes);
+    Promise.resolve(bytes).catch(() => {}); // also handled by whoever requests it, but perhaps later
   }
 
   /** Begin to wait for a file, or note that bytes of it have arrived. */
@@ -72,7 +73,7 @@ export class Guard {
 
   async #fetch(source, options) {
     const url = new URL(source.url ?? source, self.location.href).href;
-    if (this.#provided.has(url)) return new Response(this.#provided.get(url));
+    if (this.#provided.has(url)) return new Response(await this.#provided.get(url));
     this.alive(url);
     const response = await this.#original.fetch.call(self, source, options).catch((error) => {
       throw this.fail(`${url}: it could not be loaded (${error.message})`);

@@ -3,13 +3,15 @@
 import { Guard } from "./guard.js";
 import { BACKEND } from "./relaxed_simd.js";
 import * as snapshots from "./snapshot.js";
-import { unzip } from "./wheel.js";
+import { joinArchives, unzip } from "./wheel.js";
 
 const MODULES = ["whisper_apr.web.session", "whisper_apr.web.recording"]; // they import what a transcription needs
 // The extension modules that these import. They are loaded before Python starts: only then are they at the same
 // addresses when a snapshot is restored.
 const EXTENSIONS =
   /\/(numpy\/_core\/_multiarray_umath|numpy\/linalg\/_umath_linalg|whisper_apr\/_simd\/_kernels\w*)\.[^/]*(so|wasm)$/;
+// Modules that wheels/bytecode.py has compiled. Python compares each with its source, and compiles it if they differ.
+const findBytecode = (files, of) => files.find(([path]) => path.endsWith(`/whisper_apr/web/bytecode/${of}.zip`))?.[1];
 // files of the wheels that are left out
 const UNUSED = /\/tests\/|\.pyi$|^numpy\/(f2py|distutils)\//;
 const otherKernels = (fast) => (fast ? /\/_kernels\.[^/]*so$/ : /\/_kernels_relaxed\.wasm$/);
@@ -47,9 +49,11 @@ export async function startPython(places, onProgress) {
   return watched((guard) => startAnew(places, guard));
 }
 
-// Start Pyodide. `extensions` is a promise of [path, bytes] of modules to be loaded before Python; `snapshot` is memory
-// to restore.
-async function startPyodide({ pyodide, fast }, lock, extensions, guard, snapshot) {
+// Start Pyodide. `files` is a promise of [path, bytes] of the packages' files, whose extension modules are loaded
+// before Python; `snapshot` is memory to restore.
+async function startPyodide({ pyodide, fast }, lock, files, guard, snapshot) {
+  const extensions = files.then((all) => all.filter(([path]) => EXTENSIONS.test(path)));
+  guard.provide(stdlib(pyodide), readStdlib(pyodide, files, guard));
   const script = guard.import(`${pyodide}pyodide.asm.mjs`);
   const { loadPyodide } = await guard.import(`${pyodide}pyodide.mjs`);
   return loadPyodide({
@@ -76,6 +80,20 @@ async function startPyodide({ pyodide, fast }, lock, extensions, guard, snapshot
 const snapshotSize = (snapshot) =>
   snapshot.length - new DataView(snapshot.buffer, snapshot.byteOffset).getUint32(4, true);
 
+const runtime = (pyodide) => `${pyodide}pyodide.asm.wasm`;
+const stdlib = (pyodide) => `${pyodide}python_stdlib.zip`;
+
+// Return the archive of the standard library, with the compiled modules for it.
+async function readStdlib(pyodide, files, guard) {
+  const library = await guard.read(stdlib(pyodide));
+  const compiled = findBytecode(await files, "stdlib");
+  try {
+    return compiled ? joinArchives(library, compiled) : library;
+  } catch (error) {
+    throw guard.fail(`${stdlib(pyodide)}: ${error.message}`);
+  }
+}
+
 async function startAnew(places, guard) {
   const { pyodide, wheel, numpy, timeout, fast } = places;
   const lock = readLock(pyodide, guard);
@@ -85,34 +103,34 @@ async function startAnew(places, guard) {
     const sources = snapshots.ask(urls, timeout);
     const files = (await Promise.all([numpyWheel, wheel].map((url) => readWheel(url, guard, fast)))).flat();
     const folder = sitePackages(files);
-    return { urls, sources, installed: files.map(([name, bytes]) => [`${folder}/${name}`, bytes]) };
+    return { urls, sources, folder, installed: files.map(([name, bytes]) => [`${folder}/${name}`, bytes]) };
   };
   const reading = readInstalled();
-  const extensions = reading.then(({ installed }) => installed.filter(([path]) => EXTENSIONS.test(path)));
-  const python = await startPyodide(places, lock, extensions, guard);
-  const { urls, sources, installed } = await reading;
+  const python = await startPyodide(places, lock, reading.then(({ installed }) => installed), guard);
+  const { urls, sources, folder, installed } = await reading;
   writeFiles(python, installed);
+  const compiled = findBytecode(installed, "packages");
+  if (compiled) writeFiles(python, (await unzip(compiled)).map(([name, bytes]) => [`${folder}/${name}`, bytes]));
   for (const name of MODULES) python.pyimport(name).destroy();
 
-  const memory = canRestore(python, await extensions) ? python.makeMemorySnapshot() : null;
+  const extensions = installed.map(([path]) => path).filter((path) => EXTENSIONS.test(path));
+  const memory = canRestore(python, extensions) ? python.makeMemorySnapshot() : null;
   const keep = async () => {
-    const about = { urls, sources: await sources, fast, extensions: (await extensions).map(([path]) => path) };
+    const about = { urls, sources: await sources, fast };
     const canCheck = about.sources.every((known) => known?.tag); // whether a change of a file would be noticed
-    if (memory && canCheck) await snapshots.store(wheel, { memory, files: installed, ...about });
+    const files = installed.filter(([, bytes]) => bytes !== compiled); // the modules in it are in the memory
+    if (memory && canCheck) await snapshots.store(wheel, { memory, files, ...about });
   };
   return { python, keep };
 }
 
-const runtime = (pyodide) => `${pyodide}pyodide.asm.wasm`;
-
 // Return Pyodide with the memory of a snapshot, or null if it was made from other files or with other kernels, or files
 // have changed since.
-async function restore(places, { memory, files, extensions, sources, urls, fast }, guard) {
+async function restore(places, { memory, files, sources, urls, fast }, guard) {
   const { pyodide, numpy, timeout } = places;
   if (runtime(pyodide) !== urls[0] || (numpy ?? urls[1]) !== urls[1] || places.fast !== fast) return null;
   const now = snapshots.ask(urls, timeout);
-  const preloaded = Promise.resolve(files.filter(([path]) => extensions.includes(path)));
-  const python = await startPyodide(places, readLock(pyodide, guard), preloaded, guard, memory);
+  const python = await startPyodide(places, readLock(pyodide, guard), Promise.resolve(files), guard, memory);
   writeFiles(python, files);
   return snapshots.isCurrent(sources, await now) ? python : null;
 }

@@ -8,26 +8,63 @@ const GZIP_HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255);
 
 const decoder = new TextDecoder();
 
+// Return an archive's directory: a view of the archive, the number of entries, and where they and the end record begin.
+function findDirectory(archive) {
+  const view = new DataView(archive.buffer, archive.byteOffset, archive.byteLength);
+  let end = archive.length - 22;
+  while (end >= 0 && view.getUint32(end, true) !== DIRECTORY_END) end--;
+  if (end < 0) throw new Error("it is not a zip archive, or it is incomplete");
+  const begin = view.getUint32(end + 16, true);
+  if (begin > end) throw new Error("its directory is damaged");
+  return { view, count: view.getUint16(end + 10, true), begin, end };
+}
+
+// Yield where each entry of a directory begins and ends.
+function* readEntries({ view, count, begin, end }) {
+  for (let i = 0, at = begin; i < count; i++) {
+    if (at + 46 > end || view.getUint32(at, true) !== DIRECTORY_ENTRY) throw new Error("its directory is damaged");
+    const lengths = [28, 30, 32].map((offset) => view.getUint16(at + offset, true)); // of name, extra field, comment
+    const next = at + 46 + lengths[0] + lengths[1] + lengths[2];
+    yield { at, next, nameLength: lengths[0] };
+    at = next;
+  }
+}
+
 /**
  * Return the files of a zip archive whose names `isWanted` accepts, as pairs of the name and the bytes.
  *
  * Throws an error if the archive is damaged, encrypted, larger than 4 GB, or compressed by another method than deflate.
  */
 export async function unzip(archive, isWanted = () => true) {
-  const view = new DataView(archive.buffer, archive.byteOffset, archive.byteLength);
-  let end = archive.length - 22;
-  while (end >= 0 && view.getUint32(end, true) !== DIRECTORY_END) end--;
-  if (end < 0) throw new Error("it is not a zip archive, or it is incomplete");
-  const count = view.getUint16(end + 10, true);
+  const directory = findDirectory(archive);
   const files = [];
-  for (let i = 0, at = view.getUint32(end + 16, true); i < count; i++) {
-    if (at + 46 > end || view.getUint32(at, true) !== DIRECTORY_ENTRY) throw new Error("its directory is damaged");
-    const [nameLength, extraLength, commentLength] = [28, 30, 32].map((offset) => view.getUint16(at + offset, true));
+  for (const { at, nameLength } of readEntries(directory)) {
     const name = decoder.decode(archive.subarray(at + 46, at + 46 + nameLength));
-    if (!name.endsWith("/") && isWanted(name)) files.push(readFile(archive, view, at, name));
-    at += 46 + nameLength + extraLength + commentLength;
+    if (!name.endsWith("/") && isWanted(name)) files.push(readFile(archive, directory.view, at, name));
   }
   return Promise.all(files);
+}
+
+/** Return a zip archive with the files of two, which have no name in common. It throws an error as `unzip` does. */
+export function joinArchives(first, second) {
+  const [a, b] = [first, second].map(findDirectory);
+  const joined = new Uint8Array(first.length + second.length - 22);
+  joined.set(first.subarray(0, a.begin));
+  joined.set(second.subarray(0, b.begin), a.begin);
+  const begin = a.begin + b.begin;
+  joined.set(first.subarray(a.begin, a.end), begin);
+  const others = begin + a.end - a.begin;
+  joined.set(second.subarray(b.begin, b.end), others);
+  const end = others + b.end - b.begin;
+  const view = new DataView(joined.buffer);
+  for (const { at } of readEntries({ view, count: b.count, begin: others, end })) {
+    view.setUint32(at + 42, view.getUint32(at + 42, true) + a.begin, true); // where the file is
+  }
+  view.setUint32(end, DIRECTORY_END, true);
+  for (const offset of [8, 10]) view.setUint16(end + offset, a.count + b.count, true);
+  view.setUint32(end + 12, end - begin, true);
+  view.setUint32(end + 16, begin, true);
+  return joined.subarray(0, end + 22);
 }
 
 async function readFile(archive, view, entry, name) {

@@ -11,7 +11,8 @@ const WASM_LIMIT = 3.8e9; // bytes; WebAssembly's 32-bit addresses reach 4 GiB
 const PAUSE = 40; // milliseconds between two checks for messages, such as "cancel"
 
 let python, session;
-let kept; // a promise that Python's snapshot is stored
+let keep; // stores Python's snapshot
+let kept; // a promise that it is stored
 let unshare; // ends the sharing of memory
 let threadWorkers = [];
 let controller; // AbortController of the download
@@ -127,7 +128,7 @@ async function start(places, n) {
     n = 1;
   }
   python = started.python;
-  kept = started.keep(); // meanwhile
+  keep = started.keep;
   return n;
 }
 
@@ -163,6 +164,8 @@ async function load({ url, pyodide, numpy, wheel, timeout, fast, threads }) {
     unshare();
     session = undefined; // it was Python's that is given up
     about = await begin(url, places, 1);
+  } finally {
+    kept = keep?.(); // not earlier, because it takes time that the model is waited for
   }
   canPause = await findCanPause();
   const backend = python.runPython("from whisper_apr import simd; simd.backend()");
