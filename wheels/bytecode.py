@@ -6,7 +6,7 @@ start. Written to FOLDER are two archives for the wheel; they are not compressed
 - stdlib.zip: modules of the standard library, named as they are in an archive of modules;
 - packages.zip: modules of the other packages, named as they are in site-packages;
 
-and NOTICE.txt, with the licenses of Python and NumPy.
+and NOTICE.txt, with the copyright of Python and the licenses of NumPy, to which wasm.sh adds Python's license.
 
 Each compiled module has a hash of its source, which Python compares when it imports the module: with another version of
 Python or NumPy, the source is compiled.

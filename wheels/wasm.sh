@@ -55,6 +55,8 @@ fi
 
 say "compiled modules"
 python_under_node bytecode.py "$(basename "$WHEEL")" bytecode
+STDLIB=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+cat "$STDLIB/LICENSE.txt" >>"$WORK/run/bytecode/NOTICE.txt"
 "$PYTHON" -m wheel unpack -d "$WORK/unpacked" "$WHEEL"
 mv "$WORK/run/bytecode" "$WORK"/unpacked/whisper_apr-*/whisper_apr/web
 "$PYTHON" -m wheel pack -d "$WORK/wheel" "$WORK"/unpacked/whisper_apr-*
