@@ -25,7 +25,20 @@ from ..errors import BackendError, OptionError, WhisperAprError
 from .parser import Parser, Version
 from .terminal import ReaderGone, flush_stdout, prepare_streams, print_message, warnings_as_messages
 
-COMMANDS = ("transcribe", "live", "convert", "inspect", "models", "download", "info", "bench", "eval", "web", "serve")
+COMMANDS = (
+    "transcribe",
+    "live",
+    "corpus",
+    "convert",
+    "inspect",
+    "models",
+    "download",
+    "info",
+    "bench",
+    "eval",
+    "web",
+    "serve",
+)
 
 FAILED = 1
 BAD_USE = 2
