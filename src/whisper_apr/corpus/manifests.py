@@ -70,7 +70,7 @@ def _table_rows(file: IO[bytes], path: str, suffix: str) -> Rows:
         for row in reader:
             yield f"{path}: line {reader.line_num}", row
     except csv.Error as error:
-        raise OptionError(f"{path}: line {reader.line_num} is not a table's ({error})") from error
+        raise OptionError(f"{path}: the line after {reader.line_num} is not a table's ({error})") from error
 
 
 def _parquet_rows(path: str) -> Rows:
