@@ -28,6 +28,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes, signals a
 WRITING = {
     "transcribe": f"transcribe --model digits '{EN}'",
     "live": "live --model digits",
+    "corpus": f"corpus --model digits --workers 1 -o corpus '{EN}'",
     "convert": "convert digits model.apr",
     "inspect": "inspect digits --tensors",
     "models": "models",

@@ -53,7 +53,15 @@ def test_killed_workers_and_failures(tmp_path: Path) -> None:
         "busy": "no connection",
     }
     begun = log.read_text().splitlines()
-    assert [begun.count(name) for name in ("a", "poison", "once", "broken", "busy", "long", "d")] == [1, 2, 2, 1, 2, 4, 0]
+    assert [begun.count(name) for name in ("a", "poison", "once", "broken", "busy", "long", "d")] == [
+        1,
+        2,
+        2,
+        1,
+        2,
+        4,
+        0,
+    ]
     assert found["a"]["text"] == " a"
     assert found["a"]["confidence"] == pytest.approx(exp(-0.5))
     long = found["long"]

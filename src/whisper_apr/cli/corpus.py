@@ -177,11 +177,11 @@ def run(args: argparse.Namespace) -> int:
                 )
                 raise
             found = report(before, driver, monotonic() - started, engine)
-        path = folder / report_name(args.part)
-        with output_errors(path):
-            write_json(path, found)
+        name = folder / report_name(args.part)
+        with output_errors(name):
+            write_json(name, found)
     _print_report(found, driver.n_skipped)
-    write_stdout(f"{path}\n")
+    write_stdout(f"{name}\n")
     return 1 if driver.totals.n_failed or problems else 0
 
 
@@ -270,7 +270,7 @@ def _progress(run: "Run", n_item: int, seconds: float) -> str:
     totals = run.totals
     n = totals.n_record + run.n_skipped
     text = f"{n}/{n_item} recordings, {clock(totals.audio_seconds)} of audio in {clock(seconds)}"
-    if totals.audio_seconds:
+    if totals.audio_seconds and seconds:
         text += f", {totals.audio_seconds / seconds:.1f} times real time"
     return text + (f", {totals.n_failed} failed" if totals.n_failed else "")
 

@@ -55,7 +55,7 @@ def tar_items(path: str) -> Iterator[Item]:
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the regular files, without keeping them, as iterating over a TarFile does."""
     while (member := tar.next()) is not None:
-        tar.members.clear()
+        tar.members.clear()  # type: ignore[attr-defined]  # which the type stubs lack
         if member.isreg() and not member.issparse():
             yield member
 

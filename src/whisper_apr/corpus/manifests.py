@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from ..errors import OptionError
-from .items import ID_KEYS, LANGUAGE_KEYS, SOURCE_KEYS
+from ..evaluation.recordings import LANGUAGE_KEYS
+from .items import ID_KEYS, SOURCE_KEYS
 
 MAX_LINE = 1 << 20  # bytes of a line
 BATCH_ROWS = 1024  # rows of a Parquet file that are read at a time

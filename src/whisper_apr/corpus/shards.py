@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from time import monotonic
 from typing import Any
 
@@ -165,7 +166,7 @@ class ShardWriter:
 
     def _next_path(self) -> Path:
         # the random part lets several runs write to one folder
-        return self._folder / f"{PREFIX}{self._number:06d}-{os.urandom(4).hex()}.{self._kind}"
+        return self._folder / f"{PREFIX}{self._number:06d}-{token_hex(4)}.{self._kind}"
 
 
 def write_shard(path: Path, records: list[Record]) -> None:
