@@ -107,7 +107,8 @@ def test_errors(
     def fails(*arguments: object) -> str:
         assert main([*BASE, *map(str, arguments)]) in (1, 2)
         out, err = capsys.readouterr()
-        assert not out and err.count("\n") == 1
+        assert not out
+        assert err.count("\n") == 1
         return err
 
     out = "-o", tmp_path / "out"

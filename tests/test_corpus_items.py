@@ -145,7 +145,7 @@ def test_a_tar_that_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="No such file"):
         Items([str(tmp_path / "gone.tar")]).check()
     twice = tar(tmp_path / "d.tar", {"a.wav": b"x", "a.mp3": b"x"})
-    with pytest.raises(OptionError, match="d.tar:a.mp3: the id 'a' has been used before"):
+    with pytest.raises(OptionError, match=r"d.tar:a.mp3: the id 'a' has been used before"):
         Items([str(twice)]).check()
 
 
@@ -153,5 +153,5 @@ def test_parts_divide_the_corpus(tmp_path: Path) -> None:
     lines = "".join(f'{{"path": "{i}.wav"}}\n' for i in range(300))
     path = manifest(tmp_path, "a.jsonl", lines)
     parts = [[each.id for each in found(path, part=(i, 3))] for i in range(3)]
-    assert sorted(sum(parts, [])) == sorted(f"{i}.wav" for i in range(300))
+    assert sorted(each for part in parts for each in part) == sorted(f"{i}.wav" for i in range(300))
     assert all(70 < len(part) < 130 for part in parts)

@@ -57,7 +57,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more PAR1")
     with pytest.raises(OutputError, match=r"a.parquet is not a shard of a corpus \("):
         committed(tmp_path)
-    with pytest.raises(OptionError, match="a.parquet is not a Parquet file that can be read"):
+    with pytest.raises(OptionError, match=r"a.parquet is not a Parquet file that can be read"):
         Items([str(tmp_path / "a.parquet")]).check()
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(OptionError, match=r"a.parquet: row 1: it must have a path or URL"):
