@@ -1,7 +1,7 @@
 """Every flag of some commands has an effect on the network, the search or the output.
 
-The commands are `whisper-apr transcribe`, `live`, `eval` and `corpus`. The flags are taken from the command's parser; one without a row in the tables fails. Most rows are those of
-test_option_wiring.py.
+The commands are `whisper-apr transcribe`, `live`, `eval` and `corpus`. The flags are taken from the command's parser;
+one without a row in the tables fails. Most rows are those of test_option_wiring.py.
 """
 
 import argparse

@@ -1,7 +1,6 @@
 """The engine for Ray: killed actors, a node that is lost, and nodes that come later."""
 
-import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,22 +33,20 @@ def test_killed_actors_and_a_lost_node(cluster: Cluster, tmp_path: Path) -> None
     # each is on a node of its own when all of these wait
     names = ["slow 1", "slow 2", "slow 3", *(f"a{i}" for i in range(20)), "poison", "once", "broken", "long"]
 
-    def remove() -> None:
+    def changes() -> Iterator[None]:
         while not log.exists() or log.read_text().count("slow") < 3:
-            time.sleep(0.1)
-        for node in nodes[:2]:
+            yield
+        cluster.remove_node(nodes[0], allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+        # the other two go on for minutes otherwise
+        while log.read_text().count("slow") < 4:
+            yield
+        for node in nodes[1:]:
             cluster.remove_node(node, allow_graceful=False)
         cluster.add_node(num_cpus=1)
-        # the third goes on for minutes otherwise
-        while log.read_text().count("slow") < 5:
-            time.sleep(0.1)
-        cluster.remove_node(nodes[2], allow_graceful=False)
-        cluster.add_node(num_cpus=1)
 
-    remover = threading.Thread(target=remove)
-    remover.start()
-    run(engine, out, items(*names), retries=2)
-    remover.join()
+    steps = changes()
+    run(engine, out, items(*names), retries=2, on_tick=lambda: next(steps, None))
     found = {each["id"]: each for each in records(out)}
     assert len(records(out)) == len(found) == len(names)
     assert {name for name, each in found.items() if each["error"]} == {"poison", "broken"}
