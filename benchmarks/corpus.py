@@ -110,13 +110,14 @@ def main() -> None:
     print("| ----- | ----- | ----------------------- | --------------- | ------------- | ------------- |")
     recordings = lengths(args.hours)
     sound = sum(recordings)
+    read = sum(work for _, work in tasks(recordings, 3600.0, reading)) / reading  # seconds of sound, with repetitions
     for cores in args.cores:
         took = simulate(tasks(recordings, 3600.0, reading), cores, load, speed)
         whole = simulate(tasks(recordings, None, reading), cores, load, speed)
         busy = 100 * sound / speed / cores / took
         print(
             f"| {cores} | {took / 3600:.2f} | {whole / 3600:.2f} | {sound / took:.0f} | {busy:.1f} | "
-            f"{size * sound / took / 1e6:.1f} |"
+            f"{size * read / took / 1e6:.1f} |"
         )
 
 
