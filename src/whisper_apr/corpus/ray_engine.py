@@ -4,6 +4,9 @@ An actor asks for CPUs. Those that the cluster cannot place yet are pending, whi
 nodes; tasks go only to actors that have loaded the model, so that none waits for a node.
 """
 
+import signal
+import socket
+import threading
 from collections import deque
 from contextlib import suppress
 from importlib import import_module
@@ -13,6 +16,8 @@ from typing import Any
 
 from ..errors import WhisperAprError
 from .tasks import Failed, MakeWork, Outcome, StartFailures, Task, Work
+
+CONNECTING = 30.0  # seconds that a cluster is given to accept a connection
 
 
 class _Actor:
@@ -61,12 +66,17 @@ class RayEngine:
             raise WhisperAprError("--engine ray needs the extra ray: pip install 'whisper-apr[ray]'") from error
         ray = self._ray
         if not ray.is_initialized():
+            before = signal.getsignal(signal.SIGTERM)
             try:
+                if address is not None:
+                    _check_address(address)
                 ray.init(address=address, log_to_driver=False, logging_level="warning")
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise WhisperAprError(
-                    f"the Ray cluster at {address or 'RAY_ADDRESS'} cannot be reached: {error}"
-                ) from (error)
+            except (OSError, RuntimeError, ValueError) as error:
+                where = address or "RAY_ADDRESS"
+                raise WhisperAprError(f"the Ray cluster at {where} cannot be reached: {error}") from error
+            finally:
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGTERM, before)  # Ray's handler would end the process with another status
         # Ray does not restart actors or tasks: the driver counts the attempts, for both engines by the same rules
         self._class = ray.remote(_Actor).options(num_cpus=n_cpu, max_restarts=0, max_task_retries=0)
         self.n_worker = n_worker or max(1, floor(ray.cluster_resources().get("CPU", 1) / n_cpu))
@@ -146,6 +156,13 @@ class RayEngine:
         for actor in actors:
             with suppress(self._ray.exceptions.RayError):
                 self._ray.kill(actor)
+
+
+def _check_address(address: str) -> None:
+    """Raise OSError if nobody listens at an address of the form host:port, for which Ray waits for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECTING).close()
 
 
 def _first_line(error: BaseException) -> str:
