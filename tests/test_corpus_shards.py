@@ -127,8 +127,11 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_folder_has_results_of_the_same_settings(tmp_path: Path) -> None:
     top = tmp_path / "new" / "folder"
-    with opened_folder(str(top), {"model": "base", "temperature": (0.0, 0.2)}, (0, 1)):
+    with opened_folder(str(top), {"model": "bsae", "temperature": (0.0, 0.2)}, (0, 1)):
+        pass
+    with opened_folder(str(top), {"model": "base", "temperature": (0.0, 0.2)}, (0, 1)):  # there are no results yet
         assert json.loads((top / SETTINGS).read_text())["model"] == "base"
+        ShardWriter(top, "jsonl", 1, 600).add(record("a"))
     with opened_folder(str(top), {"model": "base", "temperature": (0.0, 0.2)}, (0, 1)):
         pass
     with (

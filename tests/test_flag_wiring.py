@@ -21,6 +21,7 @@ from whisper_apr import simd
 from whisper_apr.cli import make_parser
 from whisper_apr.cli.decoding import READING_OPTIONS
 from whisper_apr.cli.eval_report import Report
+from whisper_apr.corpus import tasks
 from whisper_apr.corpus.parquet import RECORD
 from whisper_apr.corpus.tasks import MakeWork, Outcome, Task
 from wiring import Failed, run, sound
@@ -126,7 +127,7 @@ CORPUS = {name: row for name, row in TRANSCRIBE.items() if name in DECODING or n
     "workers": Row(3),
     "address": Row("auto", raises=Failed),  # it needs --engine ray, with which tests/corpus uses it
     "split_hours": Row(0.005, {}, "long"),
-    "retries": Row(0, {}, "refused.jsonl"),
+    "retries": Row(0, {}, "killed.jsonl", raises=Failed),
     "part": Row("1/2", {}, "folder"),
     "max_download": nothing(1),  # for URLs only, see test_corpus_work.py
     # windows are independent of each other
@@ -190,8 +191,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "folder" / "inner").mkdir(parents=True)
     for name in ("folder/a.wav", "folder/inner/b.wav"):
         shutil.copy(made / "short.wav", made / name)
-    # nobody listens there
-    (made / "refused.jsonl").write_text('{"url": "http://127.0.0.1:9/a.wav"}')
+    (made / "killed.jsonl").write_text('{"path": "short.wav", "id": "killed once"}')
     for name in ("short", "stereo", "unbroken"):
         (made / f"{name}.raw").write_bytes((sound(name) * 32767).astype("<i2").tobytes())
     (made / "loud.raw").write_bytes(sound("loud").astype("<f4").tobytes())
@@ -199,7 +199,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class OneWorker:
-    """An engine without processes, for traces of `corpus`."""
+    """An engine without processes, for traces of `corpus`. The worker of the recording "killed once" ends once."""
 
     def __init__(self, make: MakeWork, n_worker: int) -> None:
         self.n_worker, self.load_seconds, self._queue = n_worker, list[float](), deque[Task]()
@@ -210,6 +210,8 @@ class OneWorker:
 
     def wait(self, seconds: float) -> list[tuple[Task, Outcome]]:
         task = self._queue.popleft()
+        if task.item.id == "killed once" and task.attempt == 1:
+            return [(task, tasks.Failed("the worker has ended"))]
         return [(task, self._work(task))]
 
     def close(self) -> None:

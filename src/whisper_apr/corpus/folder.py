@@ -9,6 +9,7 @@ from typing import Any
 
 from ..atomic import check_folder, write_atomically
 from ..errors import OptionError, OutputError
+from .shards import shard_paths
 
 SETTINGS = "settings.json"
 MAX_SETTINGS = 1 << 20  # bytes
@@ -27,7 +28,7 @@ def opened_folder(folder: str, settings: dict[str, Any], part: Part) -> Iterator
 
     Args:
         folder: Its path.
-        settings: What the records depend on, as JSON has it. They are stored, and must be those of earlier runs.
+        settings: What the records depend on, as JSON has it. They are stored, and must be those of the records that it has.
         part: The part that is written.
 
     Raises:
@@ -62,6 +63,9 @@ def _lock(file: int, folder: str) -> None:
 
 def _check_settings(path: Path, settings: dict[str, Any]) -> None:
     wanted = json.loads(json.dumps(settings))
+    if not shard_paths(path.parent):  # an earlier run wrote nothing: its model's name was misspelled, for example
+        write_json(path, wanted)
+        return
     try:
         with open(path, "rb") as file:
             found = json.loads(file.read(MAX_SETTINGS))
