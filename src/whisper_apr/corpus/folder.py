@@ -28,7 +28,7 @@ def opened_folder(folder: str, settings: dict[str, Any], part: Part) -> Iterator
 
     Args:
         folder: Its path.
-        settings: What the records depend on, as JSON has it. They are stored, and must be those of the records that it has.
+        settings: What the records depend on, as JSON has it. They are stored, and must be those of earlier records.
         part: The part that is written.
 
     Raises:
