@@ -121,7 +121,7 @@ def test_errors(
     assert "standard input" in fails("-", *out)
     assert "must be a number and a count such as 1/16" in fails(folder, *out, "--part", "3/2")
     assert "--speakers conflicts" in fails(folder, *out, "--speakers", "2", "--channel", "each")
-    assert "no model named" in fails(folder, *out, "--model", "nothing of this name")
+    assert "no such file or folder" in fails(folder, *out, "--model", "./nothing.apr")
     (tmp_path / "out" / "notes.jsonl").write_text("hello")
     assert "notes.jsonl is not a shard of a corpus" in fails(folder, *out)
 
