@@ -122,8 +122,8 @@ def test_errors(
     assert "must be a number and a count such as 1/16" in fails(folder, *out, "--part", "3/2")
     assert "--speakers conflicts" in fails(folder, *out, "--speakers", "2", "--channel", "each")
     assert "no such file or folder" in fails(folder, *out, "--model", "./nothing.apr")
-    (tmp_path / "out" / "notes.jsonl").write_text("hello")
-    assert "notes.jsonl is not a shard of a corpus" in fails(folder, *out)
+    (folder / "notes.jsonl").write_text("hello")
+    assert "notes.jsonl is not a shard of a corpus" in fails(folder, "-o", folder)
 
 
 def test_other_commands_do_not_import_the_corpus() -> None:
