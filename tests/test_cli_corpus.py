@@ -122,6 +122,7 @@ def test_errors(
     assert "must be a number and a count such as 1/16" in fails(folder, *out, "--part", "3/2")
     assert "--speakers conflicts" in fails(folder, *out, "--speakers", "2", "--channel", "each")
     assert "no such file or folder" in fails(folder, *out, "--model", "./nothing.apr")
+    (folder / "list.parquet").unlink()
     (folder / "notes.jsonl").write_text("hello")
     assert "notes.jsonl is not a shard of a corpus" in fails(folder, "-o", folder)
 
