@@ -29,6 +29,7 @@ WRITING = {
     "transcribe": f"transcribe --model digits '{EN}'",
     "align": f"align --model digits '{EN}' text.txt",
     "live": "live --model digits",
+    "corpus": f"corpus --model digits --workers 1 -o corpus '{EN}'",
     "convert": "convert digits model.apr",
     "inspect": "inspect digits --tensors",
     "models": "models",

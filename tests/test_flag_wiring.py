@@ -1,11 +1,14 @@
-"""Every flag of `whisper-apr transcribe`, `align`, `live` and `eval` affects the network, the search or the output.
+"""Every flag of some commands has an effect on the network, the search or the output.
 
-The flags are taken from the command's parser; one without a row in the tables fails. Most rows are those of
-test_option_wiring.py.
+The commands are `whisper-apr transcribe`, `align`, `live`, `eval` and `corpus`. The flags are taken from the command's
+parser; one without a row in the tables fails. Most rows are those of test_option_wiring.py.
 """
 
 import argparse
+import json
 import shutil
+from collections import deque
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,9 @@ from whisper_apr import simd
 from whisper_apr.cli import make_parser
 from whisper_apr.cli.decoding import READING_OPTIONS
 from whisper_apr.cli.eval_report import Report
+from whisper_apr.corpus import tasks
+from whisper_apr.corpus.parquet import RECORD
+from whisper_apr.corpus.tasks import MakeWork, Outcome, Task
 from wiring import Failed, run, sound
 
 
@@ -123,7 +129,30 @@ ALIGN = {
     "max_line_count": Row(1, {"max_line_width": 10}),
     "max_words_per_line": Row(2),
 }
-COMMANDS = {"transcribe": TRANSCRIBE, "live": LIVE, "eval": EVAL, "align": ALIGN}
+CORPUS = {name: row for name, row in TRANSCRIBE.items() if name in DECODING or name.startswith("vad_")} | {
+    **{name: TRANSCRIBE[name] for name in ("no_recursive", "model", "model_dir", "compute_type", "backend")},
+    "threads": Row(2),
+    "output_dir": Row("other"),
+    "format": Row("parquet", raises=Failed),  # the package pyarrow is missing
+    "shard_size": Row(1, {}, "folder"),
+    "shard_seconds": Row(1e-6, {}, "folder"),
+    "retry_failed": Row(True, {"output_dir": "existing"}),
+    "engine": Row("ray", raises=Failed),  # the package ray is missing
+    "workers": Row(3),
+    "address": Row("auto", raises=Failed),  # it needs --engine ray, with which tests/corpus uses it
+    "split_hours": Row(0.005, {}, "long"),
+    "retries": Row(0, {}, "killed.jsonl", raises=Failed),
+    "part": Row("1/2", {}, "folder"),
+    "max_download": nothing(1),  # for URLs only, see test_corpus_work.py
+    # windows are independent of each other
+    "condition_on_previous_text": nothing(False),
+    "prompt_reset_on_temperature": nothing(0.0),
+    "batch_size": Row(1, {}, "long"),
+    "prepend_punctuations": Row("", MARKS),
+    "append_punctuations": Row("", MARKS),
+    "word_timing": Row("openai", {"word_timestamps": True, "sample_len": 4}),
+}
+COMMANDS = {"transcribe": TRANSCRIBE, "live": LIVE, "eval": EVAL, "align": ALIGN, "corpus": CORPUS}
 BASES = {
     "transcribe": {
         "language": "en",
@@ -135,6 +164,7 @@ BASES = {
     "live": {"language": "en", "step": 3.0, "input": "-"},
 }
 BASES["align"] = {"language": "en"}
+BASES["corpus"] = BASES["transcribe"] | {"output_dir": "out"}
 BASES["eval"] = BASES["transcribe"] | {"json": "out.json"}
 WITHOUT_VALUE = (
     "no_recursive",
@@ -145,6 +175,7 @@ WITHOUT_VALUE = (
     "no_agreement",
     "per_file",
     "per_language",
+    "retry_failed",
 )
 
 
@@ -177,10 +208,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("folder/a.wav", "folder/inner/b.wav"):
         shutil.copy(made / "short.wav", made / name)
     (made / "text.txt").write_text("three one. four one five\n")
+    (made / "killed.jsonl").write_text('{"path": "short.wav", "id": "killed once"}')
     for name in ("short", "stereo", "unbroken"):
         (made / f"{name}.raw").write_bytes((sound(name) * 32767).astype("<i2").tobytes())
     (made / "loud.raw").write_bytes(sound("loud").astype("<f4").tobytes())
     return made
+
+
+class OneWorker:
+    """An engine without processes, for traces of `corpus`. The worker of the recording "killed once" ends once."""
+
+    def __init__(self, make: MakeWork, n_worker: int) -> None:
+        self.n_worker, self.load_seconds, self._queue = n_worker, list[float](), deque[Task]()
+        self._work = make(lambda: None)
+
+    def submit(self, task: Task) -> None:
+        self._queue.append(task)
+
+    def wait(self, seconds: float) -> list[tuple[Task, Outcome]]:
+        task = self._queue.popleft()
+        if task.item.id == "killed once" and task.attempt == 1:
+            return [(task, tasks.Failed("the worker has ended"))]
+        return [(task, self._work(task))]
+
+    def close(self) -> None:
+        pass
+
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `corpus` have results that depend on its flags only: not on time, chance or the settings that it stores."""
+    monkeypatch.setattr("whisper_apr.corpus.local.LocalEngine", OneWorker)
+    monkeypatch.setattr("whisper_apr.corpus.shared_model.shared_model", lambda name, *_: nullcontext(name))
+    monkeypatch.setattr("whisper_apr.cli.corpus._fingerprint", lambda *_: {})
+    monkeypatch.setattr("whisper_apr.corpus.work.perf_counter", lambda: 0.0)
+    monkeypatch.setattr("whisper_apr.cli.corpus.monotonic", lambda: 0.0)
+    monkeypatch.setattr("whisper_apr.corpus.shards.token_hex", lambda _: "0")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -199,18 +261,22 @@ def test_the_flag_has_an_effect(
 ) -> None:
     row = COMMANDS[command][name]
     base = {key: value for key, value in (BASES[command] | row.base).items() if key in flags_of(command)}
-    source = folder / row.source if row.source == "folder" else folder / f"{row.source}.wav"
+    is_named = row.source == "folder" or "." in row.source
+    source = folder / row.source if is_named else folder / f"{row.source}.wav"
     if command == "eval":
         source = source.with_suffix(".json")
     monkeypatch.setenv("FORCE_COLOR", "1")  # colors as on a terminal
     # without the options that the JSON file of `eval` records, so that only their effects are compared
     monkeypatch.setattr("whisper_apr.cli.eval_report.Report.as_json", lambda self, _: as_json(self, {}))
+    in_this_process(monkeypatch)
     monkeypatch.setattr("whisper_apr.cli.live.write_stdout", print)  # each output in a line of its own
     traces = []
     for options in (base, base | {name: row.value}):
         where = tmp_path / str(len(traces))
         (where / "existing").mkdir(parents=True)
         (where / "existing" / f"{row.source}.txt").write_text("before")
+        failed = dict.fromkeys(RECORD) | {"id": str(source), "error": "damaged"}
+        (where / "existing" / "part-000000-0.jsonl").write_text(f"{json.dumps(failed)}\n")
         monkeypatch.chdir(where)
         line = [command, *argv(options), *([str(source)] if command != "live" else [])]
         line += [str(folder / "text.txt")] if command == "align" else []

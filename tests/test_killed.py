@@ -33,10 +33,10 @@ def stop(*_):
     sys.stdin.read()
 
 make_matrix = writer.make_matrix
-def make(tensors, part, dtype):
+def make(tensors, part, *rest):
     if part.name.startswith(sys.argv[1]):
         stop()
-    return make_matrix(tensors, part, dtype)
+    return make_matrix(tensors, part, *rest)
 
 writer.make_matrix = make
 if sys.argv[1] == "the end":

@@ -7,7 +7,7 @@ option that has an effect have different traces.
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -163,8 +163,15 @@ def _command(source: Any, options: dict[str, Any]) -> Any:
         return digits()
 
     threads = simd.get_num_threads()
-    patches = mock.patch("whisper_apr.cli.arguments.load_model", load), mock.patch.dict("sys.modules", sounddevice=None)
-    with patches[0], patches[1], simd.use_backend(simd.backend()), open(source) as file, mock.patch("sys.stdin", file):
+    patches = (
+        mock.patch("whisper_apr.cli.arguments.load_model", load),
+        mock.patch("whisper_apr.corpus.work.load_model", load),
+        mock.patch.dict("sys.modules", sounddevice=None, pyarrow=None, ray=None),
+        simd.use_backend(simd.backend()),
+    )
+    with ExitStack() as stack, open(source) as file, mock.patch("sys.stdin", file):
+        for each in patches:
+            stack.enter_context(each)
         status = main(options["argv"])
         state = simd.get_num_threads(), simd.backend()
     simd.set_num_threads(threads)

@@ -156,6 +156,15 @@ _COMPUTE_TYPES: dict[ComputeType, tuple[str | None, str]] = {
 }
 
 
+def stored_type(compute_type: ComputeType) -> str | None:
+    """Return the dtype of `write_apr` that a compute type stores matrices in; None to keep that of the file.
+
+    Raises:
+        OptionError: There is no such compute type.
+    """
+    return _COMPUTE_TYPES[parse("compute_type", choice(*_COMPUTE_TYPES), compute_type)][0]
+
+
 R = TypeVar("R", bound=Recognizer)
 
 

@@ -26,7 +26,18 @@ from .parser import Parser, Version
 from .terminal import ReaderGone, flush_stdout, prepare_streams, print_message, warnings_as_messages
 
 COMMANDS = (
-    *("transcribe", "align", "live", "convert", "inspect", "models", "download", "info", "bench", "eval", "web"),
+    "transcribe",
+    "align",
+    "live",
+    "corpus",
+    "convert",
+    "inspect",
+    "models",
+    "download",
+    "info",
+    "bench",
+    "eval",
+    "web",
     "serve",
 )
 

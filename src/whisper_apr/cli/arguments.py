@@ -104,12 +104,15 @@ def add_model_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, several_types: bool = False) -> None:
+def add_model_options(
+    parser: argparse.ArgumentParser, *, several_types: bool = False, of_workers: bool = False
+) -> None:
     """Add the flags that choose a model and how it runs.
 
     Args:
         parser: The parser of a subcommand.
         several_types: Whether `--compute-type` takes several types, separated by commas.
+        of_workers: Whether `--threads` is the number of each worker's.
     """
     option(
         parser,
@@ -128,14 +131,16 @@ def add_model_options(parser: argparse.ArgumentParser, *, several_types: bool = 
         default=["default"] if several_types else "default",
         help=f"{types}: float32, float16, int8 or int4 (default: as in the model's file)",
     )
-    # 0 is openai-whisper's default; it means one per CPU
-    option(
-        parser,
-        "threads",
-        type=not_negative,
-        default=0,
-        help="number of threads (default: 0, one per CPU that the process may use)",
-    )
+    if of_workers:
+        option(parser, "threads", type=positive, default=1, help="number of threads of each worker (default: 1)")
+    else:  # 0 is openai-whisper's default; it means one per CPU
+        option(
+            parser,
+            "threads",
+            type=not_negative,
+            default=0,
+            help="number of threads (default: 0, one per CPU that the process may use)",
+        )
     option(
         parser,
         "backend",

@@ -32,11 +32,12 @@ VAD_DEFAULTS = {
 }  # in place of the fields' own
 
 
-def add_decoding_options(parser: argparse.ArgumentParser) -> list[str]:
+def add_decoding_options(parser: argparse.ArgumentParser, batch_size: int | None = None) -> list[str]:
     """Add the flags to a parser.
 
     Args:
         parser: The parser of a subcommand.
+        batch_size: Default of `--batch-size`; None to decode one window after the other.
 
     Returns:
         The names of the options. Those without a default here are absent from the namespace unless they are given, so
@@ -127,12 +128,20 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> list[str]:
         float,
         "probability at which a detected language is accepted without another window, 0 to 1 (default: 0.5)",
     )
-    add(
-        "batch-size",
-        int,
-        "number of windows decoded at once, of one or several recordings; they are not given the text before them "
-        "(default: decode one window after the other, each with the text before it)",
-    )
+    if batch_size is None:
+        add(
+            "batch-size",
+            int,
+            "number of windows decoded at once, of one or several recordings; they are not given the text before them "
+            "(default: decode one window after the other, each with the text before it)",
+        )
+    else:
+        add(
+            "batch-size",
+            int,
+            f"number of windows decoded at once; they are not given the text before them (default: {batch_size})",
+            default=batch_size,
+        )
     add(
         "audio-context",
         str,

@@ -15,6 +15,7 @@ from .inputs import STDIN, Input
 from .terminal import SCREEN, print_line, print_message, printable
 
 TICK = 0.25  # seconds after which the elapsed time is redrawn if nothing else has changed
+STATE = "{desc}"
 BAR = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
 NAME_LENGTH = 32  # characters of a recording's name before the bar
 
@@ -53,7 +54,11 @@ class Status:
 
     def show(self, text: str) -> None:
         """Show a state without a bar."""
-        self._open(desc=printable(text), bar_format="{desc}")
+        if SCREEN.bar is not None and SCREEN.bar.bar_format == STATE:
+            SCREEN.bar.set_description_str(printable(text), refresh=False)
+            SCREEN.refresh()
+        else:
+            self._open(desc=printable(text), bar_format=STATE)
 
     def begin(self, inputs: Sequence[Input]) -> None:
         """Show a bar for all recordings, of which the first one is being opened."""

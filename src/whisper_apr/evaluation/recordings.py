@@ -181,11 +181,11 @@ def _recording(file: str, name: str, text: str, language: object, where: str) ->
         raise OptionError(f"{where}: the text has {len(text)} characters, and at most {MAX_TEXT} are allowed")
     if os.path.exists(file) and not os.path.isfile(file):
         raise OptionError(f"{where}: {file} is not a file")
-    return Recording(file, text, None if language is None else _code(language, where), name)
+    return Recording(file, text, None if language is None else language_code(language, where), name)
 
 
-def _code(language: object, where: str) -> str:
-    """Return the code of a language that is given by code, name or locale."""
+def language_code(language: object, where: str) -> str:
+    """Return the code of a language that is given by code, name or locale. Raises OptionError, which begins `where`."""
     if not isinstance(language, str):
         raise OptionError(f"{where}: the language must be a string")
     try:
@@ -193,7 +193,7 @@ def _code(language: object, where: str) -> str:
     except OptionError as error:
         for separator in "-_":
             if language.partition(separator)[1]:
-                return _code(language.partition(separator)[0], where)
+                return language_code(language.partition(separator)[0], where)
         raise OptionError(f"{where}: {error}") from error
 
 

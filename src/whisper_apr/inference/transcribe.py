@@ -258,13 +258,19 @@ class TranscriptionJob:
 
     @classmethod
     def open(
-        cls, pipeline: Pipeline, audio: AudioLike, reading: ReadingOptions, *, allow_empty: bool = False
+        cls,
+        pipeline: Pipeline,
+        audio: AudioLike,
+        reading: ReadingOptions,
+        *,
+        allow_empty: bool = False,
+        continued: Continuation = FROM_START,
     ) -> "TranscriptionJob":
         """Open a recording. Raises AudioError if it cannot be read, OptionError if `speakers` conflicts with "each"."""
         if pipeline.options.speakers is not None and reading.channel == EACH:
             raise OptionError("speakers conflicts with channel='each', with which each channel is a speaker")
         channels = open_channels(audio, reading, allow_empty=allow_empty)
-        return cls(pipeline, channels, is_each=reading.channel == EACH)
+        return cls(pipeline, channels, is_each=reading.channel == EACH, continued=continued)
 
     def sequences(self) -> Iterator[WindowSequence]:
         """Return the sequences of all channels, ordered by start. May be called once: they then own the audio."""
