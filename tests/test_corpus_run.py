@@ -68,7 +68,7 @@ def test_killed_workers_and_failures(tmp_path: Path) -> None:
     assert (long["text"], [each["id"] for each in long["segments"]]) == (" 0 1 2", [0, 1, 2])
     assert (long["duration"], long["seconds"], long["language_probability"]) == (3.0, 0.3, 0.5)
     assert (made.totals.n_record, made.totals.n_failed, made.totals.audio_seconds) == (9, 3, 18.0)
-    assert len(engine.load_seconds) >= 2 + 4  # one for each worker that was killed
+    assert len(engine.load_seconds) >= 4  # two and, as four are killed, at least two in their place
     about = report(Totals(), made, 36.0, engine)
     assert (about["run"]["times_real_time"], about["corpus"]["languages"]) == (0.5, {"en": 6})
 
