@@ -121,7 +121,7 @@ def test_a_file_that_is_no_shard_is_named(tmp_path: Path, content: bytes) -> Non
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    (tmp_path / ".part-000000-ab.jsonl.0123456789ab.part").write_text("hel")  # of a killed run
+    (tmp_path / ".part-000000-ab.jsonl.0123456789ab.part").write_text("he")  # of a killed run
     assert committed(tmp_path)[0] == set()
 
 
