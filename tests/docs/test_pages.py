@@ -52,13 +52,16 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_commands(page: Path) -> None:
     """Run a page's commands in order; of those that are not run, the parser must accept the arguments."""
     for line in "".join(blocks(page, "console")).splitlines():
-        words = shlex.split(line.removeprefix(PROMPT), comments=True)
+        command = line.removeprefix(PROMPT)
+        words = shlex.split(command, comments=True)
         if not line.startswith(PROMPT) or (NOT_RUN.search(line) and words[0] != "whisper-apr"):
             continue
         if NOT_RUN.search(line):
             make_parser().parse_args(words[1:])
             continue
-        program = [sys.executable, "-m", "whisper_apr", *words[1:]] if words[0] == "whisper-apr" else words
+        program = (
+            [sys.executable, "-m", "whisper_apr", *words[1:]] if words[0] == "whisper-apr" else ["sh", "-c", command]
+        )
         run = subprocess.run(program, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"})
         assert run.returncode == 0, (line, run.stderr)
 
