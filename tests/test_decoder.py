@@ -9,7 +9,7 @@ from whisper_apr import simd
 from whisper_apr.checkpoint import ModelDimensions
 from whisper_apr.model.decoder import TextDecoder
 from whisper_apr.model.decoder_cache import DecoderCache
-from whisper_apr.model.layers import Tensors
+from whisper_apr.model.layers import Linear, Tensors
 
 DIMS = ModelDimensions(
     n_mels=80,
@@ -265,3 +265,13 @@ def test_invalid_arguments_change_nothing(decoder):
         with pytest.raises(ValueError, match=message):
             decoder(tokens, cache, **more)
     assert cache.lengths.tolist() == [1, 1]
+
+
+def test_inputs_of_int8_have_more_bits_than_those_of_int4():
+    rng = np.random.default_rng(0)
+    weight, x = rng.standard_normal((64, 96), np.float32), rng.standard_normal((2, 96), np.float32)
+    for made, bits in ((simd.quantize_int8(weight), 12), (simd.quantize_int4(weight), 8)):
+        packed = simd.pack(made)
+        expected, other = (simd.linear(x, packed, activation_bits=each) for each in (bits, 20 - bits))
+        np.testing.assert_array_equal(Linear(packed, activation_bits=12)(x), expected)
+        assert not np.array_equal(expected, other)

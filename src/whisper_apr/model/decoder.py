@@ -18,6 +18,7 @@ from .layers import FloatArray, LayerNorm, Linear, Mlp, Tensors, stacked
 
 # The decoder's inputs have outliers, those of the output projection 25 times as large as most: rounded to 8 bits, they
 # would be most of the error of int8. More bits cost little, since the time of a token is that of reading the weights.
+# `Linear` uses them for int8 only.
 ACTIVATION_BITS: simd.ActivationBits = 12
 
 

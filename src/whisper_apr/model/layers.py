@@ -58,7 +58,10 @@ class Tensors:
 
 
 class Linear:
-    """A linear layer: `x @ weight.T + bias`. With a quantized weight, `x` is quantized to `activation_bits`.
+    """A linear layer: `x @ weight.T + bias`. With a quantized weight, `x` is quantized, too.
+
+    With int8 it has `activation_bits`. With int4 it has 8 bits, since more of them do not change how often the next
+    token is float32's: the error of the weights is much larger.
 
     `observe`, if it is set, is called with every `x`; a product that a graph replays is not observed.
     """
@@ -68,7 +71,7 @@ class Linear:
     ) -> None:
         self.weight = weight
         self.bias = bias
-        self.activation_bits = activation_bits
+        self.activation_bits: simd.ActivationBits = activation_bits if weight.dtype == "int8" else 8
         self.observe: Callable[[FloatArray], object] | None = None
 
     @classmethod
