@@ -52,7 +52,6 @@ def watch(args: argparse.Namespace, options: dict[str, Any], layout: LineOptions
             model = model_from_args(args)
             recordings = _Recordings(args.audio, not args.no_recursive)
             for _ in _looks(args.audio, not args.no_recursive, lambda: recordings.are_written):
-                status.show(f"watching {', '.join(args.audio)}")
                 outputs = Outputs(args.output_dir, args.output_format, recordings.find(), layout)
                 outputs.check(skip_existing=True, overwrite=False)
                 pending = recordings.take(outputs)
@@ -71,7 +70,7 @@ def watch(args: argparse.Namespace, options: dict[str, Any], layout: LineOptions
                         tally=tally,
                     )
                     run.run(args, options, model)
-                    status.show(f"watching {', '.join(args.audio)}")
+                status.show(f"watching {', '.join(args.audio)}")
     finally:
         if args.verbose is not False:
             tally.report()
