@@ -24,6 +24,14 @@ def recordings():
     return [*sounds, recording(speech("en"), silence(29), speech("de")), recording(silence(1)), EN.read_bytes()]
 
 
+def test_all_fields_together_are_limited(server):
+    """Each is small enough, but all are kept in memory."""
+    fields = {"model": "digits", "prompt": ["x" * (5 << 20)] * 6}
+    response = server.post("/v1/audio/transcriptions", data=fields, files={"file": ("en.wav", EN.read_bytes())})
+    assert response.status_code == 400
+    assert "25 MiB altogether" in response.json()["error"]["message"]
+
+
 def test_texts_of_concurrent_clients_are_those_of_each_alone(server, model, recordings, batch_sizes):
     alone = [model.transcribe(audio) for audio in recordings]
     batch_sizes.clear()

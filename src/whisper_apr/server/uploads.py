@@ -12,8 +12,23 @@ from .errors import ApiError
 
 MAX_FIELDS = 300
 MAX_FIELD_BYTES = 6 << 20  # a recording of a known speaker, as a data URL
+MAX_FORM_BYTES = 25 << 20  # of all fields, which are in memory: the recordings of four speakers
 MAX_WAIT = 30.0  # seconds for the next bytes of an upload
 DRAIN_SECONDS = 3.0  # that a refused request may go on sending
+
+
+class _Parser(MultiPartParser):
+    """A parser that limits the bytes of all fields together; files do not count, as they are kept on disk."""
+
+    _n_byte = 0
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        """Take the next bytes of a part."""
+        if self._current_part.file is None:
+            self._n_byte += end - start
+            if self._n_byte > MAX_FORM_BYTES:
+                raise MultiPartException(f"its fields have more than {MAX_FORM_BYTES >> 20} MiB altogether")
+        super().on_part_data(data, start, end)
 
 
 def _too_large(max_bytes: int) -> ApiError:
@@ -53,7 +68,7 @@ async def read_form(request: Request, max_bytes: int) -> FormData:
     if length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
         raise _too_large(max_bytes)
     stream = _limited(request, max_bytes)
-    parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+    parser = _Parser(request.headers, stream, max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
     try:
         return await parser.parse()
     except MultiPartException as error:
