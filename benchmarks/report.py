@@ -6,13 +6,14 @@ Run the benchmarks first:
     python benchmarks/pipeline.py --random tiny base small --compute-type float32 int8 --threads 1 2 \\
         --json docs/performance/pipeline.json
     python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json
+    python benchmarks/speech_peers.py --json docs/performance/speech.json
     node benchmarks/browser.mjs docs/performance/browser.json
     node benchmarks/web_peers.mjs PEERS docs/performance/browser.json
     node benchmarks/web_speech.mjs --peers PEERS --model base --json docs/performance/browser.json RECORDING...
     node benchmarks/startup.mjs --json docs/performance/browser.json
     python benchmarks/report.py
 
-peers2.json is the file of peers.py on a second machine. The scripts for the browser tell which environment they need.
+The comparisons of engines must have MIN_ROUNDS rounds. The scripts for the browser tell which environment they need.
 """
 
 import argparse
@@ -56,6 +57,20 @@ registers only, or the bandwidth of reading as many bytes, measured in the same 
 one row are captured in a graph of 32 calls, as in a decoding step. `over scalar` is the speedup of the last backend
 over `scalar`, which is compiled without auto-vectorization. NumPy (OpenBLAS) uses the same number of threads.
 """
+SPEECH = """\
+{minutes:g} minutes of English recordings, joined: talks, meetings, radio from space, calls. Each measurement runs in
+a separate process, and the engines alternate round by round. `seconds` is the median time without loading the model,
+`range` the lowest and the highest, `with load` includes it; `times` is `seconds` divided by that of whisper_apr with
+the same type and batch. `peak` is the memory of the process in MB. `lost` counts the words of whisper_apr's float32
+text, which is openai-whisper's, that the engine leaves out; `words` those that it has. `batch` is the number of windows
+that are decoded at once.
+
+Every engine decodes greedily and was told the language; the rest are its defaults: all but openvino decode a window
+again at higher temperatures if the result looks wrong, and whisper_apr, faster-whisper (not in batches), whisper.cpp
+and openai-whisper pass the text on to the next window. whisper.cpp has float16 weights in the place of float32. It was
+built for this CPU, and for AVX2. onnxruntime runs by transformers, with dynamic quantization under int8; openvino by
+OpenVINO GenAI, with compressed weights.
+"""
 WEB_PEERS = """\
 Milliseconds, with random weights of `tiny`, on one thread, as in a page without COOP and COEP headers; the engines
 alternated. `encoder` is one 30 s window, `token` one greedy step. Under float32, whisper_apr keeps the weights in
@@ -89,10 +104,27 @@ def _paragraph(text: str) -> str:
     return fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(_paragraph(part) for part in text.strip().split("\n\n")) + "\n"
+
+
 def _head(title: str, command: str, data: dict) -> str:
     about = ", ".join(f"{key} {value}" for key, value in data["machine"].items() if key not in ("backend", "threads"))
     measured = _paragraph(f"{data['date']}; {about}.")
     return f"## {title}\n\n{measured}\n\n```console\n$ python benchmarks/{command}\n```\n"
+
+
+MIN_ROUNDS = 3
+
+
+def _require_rounds(rounds: int, what: str) -> None:
+    """Refuse a comparison that a single disturbance could decide.
+
+    Raises:
+        SystemExit: There are fewer than MIN_ROUNDS rounds.
+    """
+    if rounds < MIN_ROUNDS:
+        raise SystemExit(f"{what}: {rounds} rounds were measured; run at least {MIN_ROUNDS}")
 
 
 def _threads(count: int) -> str:
@@ -109,8 +141,9 @@ def peers(folder: Path) -> list[str]:
     parts += ["![Time of the whole pipeline by engine](performance/peers.svg)\n", *_ahead(rows)]
     for size, threads in dict.fromkeys((row["size"], row["threads"]) for row in rows):
         chosen = [row for row in rows if (row["size"], row["threads"]) == (size, threads)]
-        rounds = max(row["rounds"] for row in chosen)
-        parts.append(f"### {size}, {_threads(threads)}; {rounds} round{'s' if rounds != 1 else ''}\n")
+        rounds = min(row["rounds"] for row in chosen)
+        _require_rounds(rounds, f"peers.json, {size}, {_threads(threads)}")
+        parts.append(f"### {size}, {_threads(threads)}; {rounds} rounds\n")
         body = [[row[key] for key in ("engine", "type", *STAGES)] for row in sorted(chosen, key=lambda r: r["whole"])]
         parts.append(table(("engine", "type", *STAGES), body) + "\n")
         left_out = sorted({row["engine"] for row in rows} - {row["engine"] for row in chosen})
@@ -129,16 +162,38 @@ def _ahead(rows: list[dict]) -> list[str]:
     return [head, table(("size", "threads", "type", *STAGES), ratios(rows, STAGES)) + "\n"]
 
 
-def peers_elsewhere(folder: Path) -> list[str]:
-    """Return the short section of a second machine."""
-    data = _read(folder, "peers2")
+def speech(folder: Path) -> list[str]:
+    """Return a table for each model, number of threads and instruction set, the fastest engine first."""
+    data = _read(folder, "speech")
     if data is None:
         return []
-    return [
-        _head("Comparison with other engines on a second machine", PEERS_COMMAND, data),
-        *_ahead(data["rows"]),
-        *batches(data["rows"]),
-    ]
+    minutes = data["seconds"] / 60
+    parts = [_head("Recordings of people", "speech_peers.py", data), _paragraphs(SPEECH.format(minutes=minutes))]
+    rows = data["rows"]
+    head = ("engine", "type", "batch", "seconds", "range", "times", "with load", "peak", "words", "lost")
+    for case in dict.fromkeys((row["model"], row["threads"], row["avx2"]) for row in rows):
+        model, threads, avx2 = case
+        chosen = [row for row in rows if (row["model"], row["threads"], row["avx2"]) == case]
+        for row in chosen:
+            _require_rounds(len(row["measured"]), f"speech.json, {row['engine']}, {model}, {_threads(threads)}")
+        parts.append(f"### {model}, {_threads(threads)}{', AVX2 alone' if avx2 else ''}\n")
+        body = [_speech_line(row, chosen) for row in sorted(chosen, key=lambda row: _median(row, "seconds"))]
+        parts.append(table(head, body) + "\n")
+    return parts
+
+
+def _median(row: dict, name: str) -> float:
+    return statistics.median(found[name] for found in row["measured"])
+
+
+def _speech_line(row: dict, others: list[dict]) -> list[object]:
+    kind = "float32" if row["type"] == "float16" else row["type"]
+    ours = next(r for r in others if (r["engine"], r["type"], r["batch"]) == ("whisper_apr", kind, row["batch"]))
+    seconds, spread = _spread([found["seconds"] for found in row["measured"]], 1)
+    times = f"{_median(row, 'seconds') / _median(ours, 'seconds'):.2f}"
+    peak, words, lost = (f"{_median(row, name):.0f}" for name in ("peak", "words", "lost"))
+    load = f"{_median(row, 'with load'):.1f}"
+    return [row["engine"], row["type"], row["batch"] or None, seconds, spread, times, load, peak, words, lost]
 
 
 def batches(rows: list[dict]) -> list[str]:
@@ -258,7 +313,7 @@ def _speech_rows(speech: list[dict]) -> list[list[object]]:
     return [[*(row[name] for name in names), *_spread(row["seconds"]), row["differing"]] for row in ordered]
 
 
-SECTIONS = (peers, peers_elsewhere, pipeline, kernels, browser)
+SECTIONS = (speech, peers, pipeline, kernels, browser)
 
 
 def main() -> None:
