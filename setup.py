@@ -34,7 +34,11 @@ if platform.endswith(("x86_64", "amd64")):
     targets["avx512vnni"] = [*targets["avx512"], *([] if msvc else ["-mavx512vnni"])]
     targets["avx512bf16"] = [*targets["avx512"], *([] if msvc else ["-mavx512bf16"])]
 elif platform.endswith(("aarch64", "arm64")):
-    targets = {"neon": []} if msvc else {"neon": [], "neondot": ["-march=armv8.2-a+dotprod"]}
+    targets = {"neon": []}
+    if not msvc:
+        targets["neondot"] = ["-march=armv8.2-a+dotprod"]
+        targets["neoni8mm"] = ["-march=armv8.2-a+dotprod+i8mm"]
+        targets["neonbf16"] = ["-march=armv8.2-a+bf16"]
 elif platform.endswith("wasm32"):
     targets = {"wasm128": ["-msimd128"], "wasm128relaxed": RELAXED_SIMD}
 elif platform.endswith("universal2"):

@@ -22,12 +22,14 @@ FLAGS = {
     "avx512vnni": [*AVX512, "-mavx512vnni"],
     "avx512bf16": [*AVX512, "-mavx512bf16"],
     "neondot": ["-march=armv8.2-a+dotprod"],
+    "neoni8mm": ["-march=armv8.2-a+dotprod+i8mm"],
+    "neonbf16": ["-march=armv8.2-a+bf16"],
     "wasm128": ["-msimd128"],
 }
 TARGETS = {
     "x86_64": ["scalar", "sse2", "avx2", "avx2vnni", "avx512", "avx512vnni", "avx512bf16"],
-    "aarch64": ["scalar", "neon", "neondot"],
-    "arm64": ["scalar", "neon", "neondot"],
+    "aarch64": ["scalar", "neon", "neondot", "neoni8mm", "neonbf16"],
+    "arm64": ["scalar", "neon", "neondot", "neoni8mm", "neonbf16"],
 }
 
 

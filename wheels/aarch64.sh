@@ -1,6 +1,6 @@
 #!/bin/bash
-# Cross-compile the aarch64 wheel, then run the kernel tests and a transcription under qemu, on a CPU with the
-# dot-product instructions and on one without.
+# Cross-compile the aarch64 wheel, then run the kernel tests and a transcription under qemu, on CPUs with and without
+# dot products, I8MM and bfloat16.
 #
 #   wheels/aarch64.sh [FOLDER]
 #
@@ -66,7 +66,10 @@ say "a Cortex-A53, without the dot product"
 PROCESSOR=cortex-a53 "$WORK/python" -c \
     "from whisper_apr import simd; print(simd.backends()); assert simd.backend() == 'neon'"
 PROCESSOR=cortex-a53 "$WORK/python" digits.py tests/data --backends neon --recordings en.wav
+say "a Neoverse N1, with the dot product alone"
+PROCESSOR=neoverse-n1 "$WORK/python" -c \
+    "from whisper_apr import simd; print(simd.backends()); assert simd.backend() == 'neondot'"
 say "all instructions that qemu supports"
-"$WORK/python" -c "from whisper_apr import simd; print(simd.backends()); assert simd.backend() == 'neondot'"
+"$WORK/python" -c "from whisper_apr import simd; print(simd.backends()); assert simd.backend() == 'neonbf16'"
 "$WORK/python" -m pytest -q -p no:cacheprovider $KERNEL_TESTS
-"$WORK/python" digits.py tests/data --backends neondot --recordings de.wav --compute-type int8
+"$WORK/python" digits.py tests/data --backends neonbf16 --recordings de.wav --compute-type int8

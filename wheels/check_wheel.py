@@ -25,7 +25,7 @@ NEEDED = ("whisper_apr/py.typed", "whisper_apr/assets/digits.pt", "whisper_apr/a
 
 # Source files and exported functions whose code runs only on CPUs with the required instructions, and GCC's atomics,
 # which check the CPU themselves. Everything else must be baseline code.
-WIDE = re.compile(r"\b(avx\w*|neondot)\.c|apr_\w+_(avx\w*|neondot)|__aarch64_\w+")
+WIDE = re.compile(r"\b(avx\w*|neon\w+)\.c|apr_\w+_(avx\w*|neon\w+)|__aarch64_\w+")
 # Instructions beyond x86-64's baseline (SSE2): all with VEX or EVEX encoding, which begin with v; SSE3 to SSE4.2, AES,
 # BMI and similar. tzcnt is not one of them: it is encoded as `rep bsf`, which older CPUs execute as bsf with the same
 # result.

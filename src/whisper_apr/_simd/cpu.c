@@ -55,11 +55,32 @@ unsigned apr_cpu_features(void) {
 
 #include <sys/auxv.h>
 
-unsigned apr_cpu_features(void) { return getauxval(AT_HWCAP) & 1u << 20 /* HWCAP_ASIMDDP */ ? APR_CPU_NEON_DOT : 0; }
+unsigned apr_cpu_features(void) {
+    unsigned long words = getauxval(AT_HWCAP), more = getauxval(AT_HWCAP2);
+    unsigned features = 0;
+    if (words & 1u << 20 /* HWCAP_ASIMDDP */) features |= APR_CPU_NEON_DOT;
+    if (more & 1u << 13 /* HWCAP2_I8MM */) features |= APR_CPU_NEON_I8MM;
+    if (more & 1u << 14 /* HWCAP2_BF16 */) features |= APR_CPU_NEON_BF16;
+    return features;
+}
 
 #elif defined(__aarch64__) && defined(__APPLE__)
 
-unsigned apr_cpu_features(void) { return APR_CPU_NEON_DOT; } /* all Apple silicon has it */
+#include <stddef.h>
+#include <sys/sysctl.h>
+
+static int reports(const char *name) {
+    int value = 0;
+    size_t size = sizeof value;
+    return sysctlbyname(name, &value, &size, NULL, 0) == 0 && value;
+}
+
+unsigned apr_cpu_features(void) {
+    unsigned features = APR_CPU_NEON_DOT; /* all Apple silicon has it */
+    if (reports("hw.optional.arm.FEAT_I8MM")) features |= APR_CPU_NEON_I8MM;
+    if (reports("hw.optional.arm.FEAT_BF16")) features |= APR_CPU_NEON_BF16;
+    return features;
+}
 
 #else
 

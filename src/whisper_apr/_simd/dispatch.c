@@ -19,6 +19,11 @@ extern const apr_table apr_table_neon;
 void apr_qgemm_neondot(const apr_gemm *g);
 void apr_dot_peak_neondot(float *out, ptrdiff_t n_task);
 void apr_attention_neondot(const apr_attention *a);
+void apr_qgemm_neoni8mm(const apr_gemm *g);
+void apr_dot_peak_neoni8mm(float *out, ptrdiff_t n_task);
+void apr_attention_neoni8mm(const apr_attention *a);
+void apr_attention_neonbf16(const apr_attention *a);
+void apr_bfloat16_peak_neonbf16(float *out, ptrdiff_t n_task);
 #endif
 #elif defined(__wasm__)
 extern const apr_table apr_table_wasm128;
@@ -27,8 +32,8 @@ extern const apr_table apr_table_wasm128relaxed;
 #endif
 #endif
 
-/* Derive a table from `base` with the kernels that an int8 dot-product instruction speeds up. */
 #if defined(__x86_64__) || defined(_M_X64) || defined(APR_NEON_DOT)
+/* Derive a table from `base` with the kernels that an int8 dot-product instruction speeds up. */
 static const apr_table *with_dot_product(apr_table *derived, const apr_table *base, const char *name,
                                          void (*qgemm)(const apr_gemm *g), void (*attention)(const apr_attention *a),
                                          void (*dot_peak)(float *out, ptrdiff_t n_task)) {
@@ -39,9 +44,8 @@ static const apr_table *with_dot_product(apr_table *derived, const apr_table *ba
     derived->dot_peak = dot_peak;
     return derived;
 }
-#endif
 
-#if defined(__x86_64__) || defined(_M_X64)
+/* Derive a table from `base` with the encoder's attention in bfloat16. */
 static const apr_table *with_bfloat16(apr_table *derived, const apr_table *base, const char *name,
                                       void (*attention)(const apr_attention *a),
                                       void (*bfloat16_peak)(float *out, ptrdiff_t n_task)) {
@@ -77,9 +81,15 @@ int apr_tables(const apr_table **out, int capacity) {
 #elif defined(__aarch64__) || defined(_M_ARM64)
     APR_ADD(1, &apr_table_neon)
 #if defined(APR_NEON_DOT)
-    static apr_table dot;
+    static apr_table dot, i8mm, bf16;
     APR_ADD(features & APR_CPU_NEON_DOT, with_dot_product(&dot, &apr_table_neon, "neondot", apr_qgemm_neondot,
                                                           apr_attention_neondot, apr_dot_peak_neondot))
+    unsigned multiplies = APR_CPU_NEON_DOT | APR_CPU_NEON_I8MM;
+    if ((features & multiplies) != multiplies) return n; /* no CPU is known that has bfloat16 without I8MM */
+    APR_ADD(1, with_dot_product(&i8mm, &apr_table_neon, "neoni8mm", apr_qgemm_neoni8mm, apr_attention_neoni8mm,
+                                apr_dot_peak_neoni8mm))
+    APR_ADD(features & APR_CPU_NEON_BF16,
+            with_bfloat16(&bf16, &i8mm, "neonbf16", apr_attention_neonbf16, apr_bfloat16_peak_neonbf16))
 #endif
 #elif defined(__wasm__)
     APR_ADD(1, &apr_table_wasm128)

@@ -173,7 +173,9 @@ enum {
     APR_CPU_AVX512_BF16 = 8,
     APR_CPU_NEON_DOT = 16,
     APR_CPU_ZEN5 = 32,
-    APR_CPU_AVX_VNNI = 64
+    APR_CPU_AVX_VNNI = 64,
+    APR_CPU_NEON_I8MM = 128,
+    APR_CPU_NEON_BF16 = 256,
 };
 unsigned apr_cpu_features(void);
 

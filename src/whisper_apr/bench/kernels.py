@@ -177,7 +177,7 @@ def cases(products: Iterable[Shape], token_products: Iterable[Shape], attentions
     many = [product(shape, dtype) for dtype in ("float32", "float16", "int8") for shape in products]
     one = [product(shape, dtype) for dtype in ("float16", "int8") for shape in token_products]
     attended = [attention(shape) for shape in attentions]
-    if simd.backends()[-1] == "avx512bf16":  # the others ignore the precision
+    if simd.backends()[-1] in ("avx512bf16", "neonbf16"):  # the others ignore the precision
         attended += [attention(shape, "bfloat16") for shape in attentions]
     return many + one + attended + rows((1500, 384)) + rows((1, 51865))
 

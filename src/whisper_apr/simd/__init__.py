@@ -4,7 +4,7 @@ The kernels are compiled once for each **backend**:
 
 - `scalar`: plain C, available everywhere;
 - `sse2`, `avx2`, `avx2vnni`, `avx512`, `avx512vnni`, `avx512bf16`: x86-64;
-- `neon`, `neondot`: aarch64;
+- `neon`, `neondot`, `neoni8mm`, `neonbf16`: aarch64;
 - `wasm128`, `wasm128relaxed`: WebAssembly, the second with relaxed SIMD;
 - `numpy`: the same operations in NumPy. It is slow, needs no compiled extension, and serves as the reference in tests.
 

@@ -31,10 +31,10 @@ def attention(
 
     With `precision="bfloat16"`, a backend may round q (scaled), k, v and the softmax weights to bfloat16 if that is
     faster; sums and the softmax stay in float32, and magnitudes that round to infinity (above 3.39e38) become infinite.
-    `numpy` does so, and `avx512bf16` does for more than 8 queries; the others compute in float32. In either case an
-    element differs from the exact result by at most `exp(2 e) - 1 + 2**-6` times the largest |v| of its head, plus
-    1e-35 (subnormal numbers may count as 0), where e is 2**-7 times the largest `sum |q_i k_i| * scale` of its query
-    over the keys. Typical errors are far smaller.
+    `numpy` does so, and `avx512bf16` and `neonbf16` do for more than 8 queries; the others compute in float32. In
+    either case an element differs from the exact result by at most `exp(2 e) - 1 + 2**-6` times the largest |v| of its
+    head, plus 1e-35 (subnormal numbers may count as 0), where e is 2**-7 times the largest `sum |q_i k_i| * scale` of
+    its query over the keys. Typical errors are far smaller.
 
     Args:
         q: `(batch, n_head, n_query, d_head)`.

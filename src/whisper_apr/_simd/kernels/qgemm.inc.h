@@ -5,7 +5,7 @@
  * and of the output. int4: the same within each group of 32 inputs; the groups are summed in float32, in order.
  *
  * qgemm divides the product into tasks (q_task). Each quantizes its rows (qtile.inc.h) and multiplies them with the
- * panels (qblock.inc.h).
+ * panels (qrows.inc.h).
  */
 #ifndef WHISPER_APR_KERNELS_QGEMM_INC_H
 #define WHISPER_APR_KERNELS_QGEMM_INC_H
@@ -13,6 +13,7 @@
 #include "../kernels.h"
 #include "epilogue.inc.h"
 #include "qblock.inc.h"
+#include "qrows.inc.h"
 #include "qtile.inc.h"
 #include "tile.inc.h"
 

@@ -9,6 +9,12 @@
 /* As many chains as fit the register file with one weight each: spills would be measured, too. */
 enum { QPEAK_CHAINS = VF_TILE_ROWS >= 8 ? 12 : 6, QPEAK_STEPS = 1000 };
 
+#if VQ_PAIRS
+#define PEAK_DOT vq_pair_dot
+#else
+#define PEAK_DOT vq_dot
+#endif
+
 /* peak.inc.h's loop with the int8 dot product. The input changes with each step, so that the compiler cannot hoist the
  * product. */
 static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
@@ -28,14 +34,16 @@ static void dot_peak_task(void *context, ptrdiff_t i, void *scratch) {
     for (int step = 0; step < QPEAK_STEPS; step++) {
         vq_input input = vq_load_input(inputs + step % 2 * 4);
         APR_UNROLL
-        for (int j = 0; j < QPEAK_CHAINS; j++) chain[j] = vq_dot(chain[j], weight[j], input);
+        for (int j = 0; j < QPEAK_CHAINS; j++) chain[j] = PEAK_DOT(chain[j], weight[j], input);
     }
     APR_UNROLL
     for (int j = 1; j < QPEAK_CHAINS; j++) chain[0] = vi_add(chain[0], chain[j]);
     vi_store(lanes, chain[0]);
     out[0] = (float)lanes[0];
-    out[1] = 2.0f * QPEAK_CHAINS * QPEAK_STEPS * (LANES * APR_QUAD / VQ_PARTS);
+    out[1] = 2.0f * QPEAK_CHAINS * QPEAK_STEPS * ((VQ_PAIRS + 1) * LANES * APR_QUAD / VQ_PARTS);
 }
+
+#undef PEAK_DOT
 
 static void dot_peak(float *out, ptrdiff_t n_task) { apr_parallel(dot_peak_task, out, n_task, 0); }
 

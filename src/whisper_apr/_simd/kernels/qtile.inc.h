@@ -1,8 +1,9 @@
 /* Tiles of the quantized matrix product: rows of a, quantized to integers and laid out for the register blocks.
  *
  * Rows are split into tiles stored as (k / 4, lines, 4), so that a register block reads them and the panels
- * sequentially. A line is a row, or one of its two digits if its integers do not fit in the elements: 128 high + low,
- * with which the weights are multiplied in the same pass.
+ * sequentially; for products of two lines and two quads, int8 tiles are (k / 8, lines, 8). A line is a row, or one of
+ * its two digits if its integers do not fit in the elements: 128 high + low, with which the weights are multiplied in
+ * the same pass.
  */
 #ifndef WHISPER_APR_KERNELS_QTILE_INC_H
 #define WHISPER_APR_KERNELS_QTILE_INC_H
@@ -24,7 +25,7 @@ enum {
 typedef struct q_tile {
     ptrdiff_t row;
     int rows, digits, lines; /* lines = rows * digits; a row's high digit is before the low one */
-    const void *quantized;   /* (n_quad, lines, 4) vq_element or v4_element, n_quad a multiple of 8 */
+    const void *quantized;   /* as above, vq_element or v4_element; k is a multiple of 32 */
     /* int4: (n_group, rows), -8 times each group's sum: the weights' zero point. int8: (lines), minus their bias. */
     const int32_t *compensation;
     const float *row_scales; /* (rows) */
@@ -71,17 +72,20 @@ static int32_t input_bias(const vq_element *x, ptrdiff_t n_quad) {
 static void quantize_tile(const apr_gemm *g, const int int4, const q_tile *t, char *quantized, int32_t *compensation,
                           float *row_scales, void *row_buffer) {
     size_t quad_bytes = QUAD * (int4 ? sizeof(v4_element) : sizeof(vq_element));
+    const int paired = VQ_PAIRS && !int4; /* two quads of a line are adjacent */
     ptrdiff_t n_group = div_up(g->k, GROUP), n_quad = n_group * QUADS, lines = t->lines;
     for (int i = 0; i < t->rows; i++) {
         row_scales[i] = int4 ? quantize_row(g, t->row + i, 1, t->digits, row_buffer)
                              : quantize_row(g, t->row + i, 0, t->digits, row_buffer);
         for (int d = 0; d < t->digits; d++) {
             const char *from = (const char *)row_buffer + (size_t)(d * n_quad) * quad_bytes;
-            char *to = quantized + (size_t)(i * t->digits + d) * quad_bytes;
-            if (quad_bytes == 4)
-                for (ptrdiff_t q = 0; q < n_quad; q++) memcpy(to + (size_t)(q * lines) * 4, from + q * 4, 4);
+            size_t piece = quad_bytes << paired; /* bytes of a line that are adjacent */
+            char *to = quantized + (size_t)(i * t->digits + d) * piece;
+            ptrdiff_t n_piece = n_quad >> paired;
+            if (piece == 4)
+                for (ptrdiff_t q = 0; q < n_piece; q++) memcpy(to + (size_t)(q * lines) * 4, from + q * 4, 4);
             else
-                for (ptrdiff_t q = 0; q < n_quad; q++) memcpy(to + (size_t)(q * lines) * 8, from + q * 8, 8);
+                for (ptrdiff_t q = 0; q < n_piece; q++) memcpy(to + (size_t)(q * lines) * 8, from + q * 8, 8);
             if (!int4 && VQ_INPUT_BIAS)
                 compensation[i * t->digits + d] = -input_bias((const vq_element *)(const void *)from, n_quad);
         }

@@ -16,6 +16,10 @@
 #define VQ_INPUT_BIAS 0
 #endif
 
+#if !defined(VQ_PAIRS) /* whether a product takes two lines and two quads */
+#define VQ_PAIRS 0
+#endif
+
 #if !defined(VQ_INPUT_BITS) /* of an integer that vq_store takes */
 #define VQ_INPUT_BITS (8 * sizeof(vq_element))
 #endif

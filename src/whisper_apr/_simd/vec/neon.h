@@ -68,6 +68,21 @@ APR_INLINE void vf_transpose4(const float *a, ptrdiff_t step, float *out, ptrdif
     vst1q_f32(out + 3 * out_stride, vcombine_f32(vget_high_f32(top.val[1]), vget_high_f32(bottom.val[1])));
 }
 
+#if defined(APR_BFLOAT16)
+/* ---- bfloat16 products ---- */
+
+typedef bfloat16x8_t vb;
+APR_INLINE vb vb_load(const uint32_t *p) { return vreinterpretq_bf16_u32(vld1q_u32(p)); }
+APR_INLINE vb vb_set1(uint32_t pair) { return vreinterpretq_bf16_u32(vdupq_n_u32(pair)); }
+APR_INLINE void vb_store(uint32_t *p, vb x) { vst1q_u32(p, vreinterpretq_u32_bf16(x)); }
+APR_INLINE vf vb_dot(vf acc, vb a, vb b) { return vbfdotq_f32(acc, a, b); }
+APR_INLINE vb vb_from_floats(vf low, vf high) { return vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(low), high); }
+APR_INLINE vb vb_interleave(vf first, vf second) {
+    uint16x8_t both = vreinterpretq_u16_bf16(vb_from_floats(first, second));
+    return vreinterpretq_bf16_u16(vzip1q_u16(both, vextq_u16(both, both, 4)));
+}
+#endif
+
 /* ---- quantized products ----
  * The dot product where it is available (targets/neondot.c, Apple's compiler). Otherwise a widening product whose
  * pairs are accumulated, which leaves each output's sum in two adjacent lanes. */
@@ -98,6 +113,19 @@ APR_INLINE vq_input vq_load_input(const vq_element *p) {
 APR_INLINE vq vq_load_weight(const int8_t *p, int part) { return vld1q_s8(p + 16 * part); }
 APR_INLINE vi vq_dot(vi acc, vq w, vq_input x) { return vdotq_s32(acc, w, x); }
 APR_INLINE vi vq_merge_parts(vi a, vi b) { return (void)b, a; }
+#if defined(APR_I8MM)
+#define VQ_PAIRS 1
+APR_INLINE vq vq_pair_weights(vq first, vq second, int half) {
+    int32x4_t a = vreinterpretq_s32_s8(first), b = vreinterpretq_s32_s8(second);
+    return vreinterpretq_s8_s32(half ? vzip2q_s32(a, b) : vzip1q_s32(a, b));
+}
+APR_INLINE vq_input vq_load_pair(const vq_element *p) { return vld1q_s8(p); }
+APR_INLINE vq_input vq_load_half_pair(const vq_element *p) { return vcombine_s8(vld1_s8(p), vdup_n_s8(0)); }
+APR_INLINE vi vq_pair_dot(vi acc, vq w, vq_input x) { return vmmlaq_s32(acc, x, w); }
+APR_INLINE vi vq_pair_line(vi a, vi b, int line) {
+    return line ? vcombine_s32(vget_high_s32(a), vget_high_s32(b)) : vcombine_s32(vget_low_s32(a), vget_low_s32(b));
+}
+#endif
 APR_INLINE v4 v4_load_weight(const uint8_t *p, int part, int high) {
     uint8x16_t x = vld1q_u8(p + 16 * part);
     return vreinterpretq_s8_u8(high ? vshrq_n_u8(x, 4) : vandq_u8(x, vdupq_n_u8(15)));
