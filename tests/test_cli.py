@@ -132,8 +132,22 @@ def test_info(capsys):
     assert run("info") == 0
     out = capsys.readouterr().out
     assert __version__ in out
-    assert simd.backend() in out
     assert ", ".join(simd.backends()) in out
+
+
+@pytest.mark.parametrize(
+    ("variable", "backends", "reason"),
+    [
+        ("", ("numpy", "scalar", "best"), "the fastest of them"),
+        ("scalar", ("numpy", "scalar", "best"), "WHISPER_APR_BACKEND says so"),
+        ("", ("numpy",), "there are no compiled kernels: install a wheel, or build the extension"),
+    ],
+)
+def test_info_says_why_the_backend_is_in_use(capsys, monkeypatch, variable, backends, reason):
+    monkeypatch.setenv("WHISPER_APR_BACKEND", variable)
+    monkeypatch.setattr(simd, "backends", lambda: backends)
+    assert run("info") == 0
+    assert f"in use:   {simd.backend()} ({reason})\n" in capsys.readouterr().out
 
 
 def test_threads_and_backend(capsys, texts):
