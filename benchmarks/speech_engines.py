@@ -7,6 +7,7 @@ English; apart from that, its own defaults apply.
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -61,10 +62,12 @@ def _whisper_cpp(models: Path, model: str, compute_type: str, threads: int) -> T
     program = os.environ["WHISPER_CPP_AVX2" if os.environ.get(AVX2_ONLY) else "WHISPER_CPP"]
     file_name = {"float16": "ggml-float16.bin", "int8": "ggml-q8_0.bin"}[compute_type]
     command = [program, "-m", str(models / model / file_name), "-t", str(threads), "-l", "en", "-bs", "1", "-bo", "1"]
-    command += ["-np", "-nt", "-ng"]
+    command += ["-np", "-ng"]
 
     def transcribe(file: str, batch_size: int | None) -> str:
-        return subprocess.run([*command, "-f", file], check=True, capture_output=True, text=True).stdout
+        # with -nt it would decode without timestamps, in windows that cut words
+        out = subprocess.run([*command, "-f", file], check=True, capture_output=True, text=True).stdout
+        return re.sub(r"^\[[^]]*\]", "", out, flags=re.MULTILINE)
 
     return transcribe
 
