@@ -21,10 +21,11 @@ from .segmentation import FIRST_CENTER, FRAME_HOP, N_FRAMES, N_SPEAKERS, POWERSE
 from .turns import MAX_SPEAKERS, Diarization, Turn
 
 STEP_FRAMES = 296  # from window to window: 4.995 s
+OVERLAP = WINDOW - STEP_FRAMES * FRAME_HOP  # samples of two windows
 BATCH = 16  # windows that are computed at once
 VOICE_BATCH = 4  # voices; few, so that their activations stay in the cache
 ACTIVE = 0.5  # least probability of a voice that speaks, for its embedding
-ONSET = 0.4  # least mean probability of a speaker who speaks
+ONSET = 0.3  # least mean probability of a speaker who speaks
 SHORTEST_PAUSE = 0.3  # seconds; a speaker's turns with shorter pauses between them are one
 
 # Frames of 10 ms that an embedding is computed from. Times of one batch are equal, so they are rounded.
@@ -104,7 +105,7 @@ class Diarizer:
                 voices.embeddings[index] = normalized(vector)
 
         for windows in _batches(_windows(blocks)):
-            for samples, log_probabilities in zip(windows, self._segmentation(np.stack(windows)), strict=True):
+            for samples, log_probabilities in zip(windows, self._segmentation(np.stack(windows), OVERLAP), strict=True):
                 activity = np.exp(log_probabilities) @ POWERSET
                 features = fbank(samples, N_BANDS)
                 active = (activity > ACTIVE)[_nearest_frames(len(features))]
@@ -139,8 +140,7 @@ def _windows(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
         while len(kept) >= WINDOW:
             yield kept[:WINDOW]
             kept, is_first = kept[step:], False
-    overlap = 0 if is_first else WINDOW - step
-    if len(kept) > overlap:  # there are samples that no window has
+    if len(kept) > (0 if is_first else OVERLAP):  # there are samples that no window has
         yield np.pad(kept, (0, WINDOW - len(kept)))
 
 
@@ -242,6 +242,8 @@ def _match(order: list[int], speakers: FloatArray, known: Mapping[str, FloatArra
 def _spans(active: npt.NDArray[np.bool_]) -> Iterator[tuple[float, float]]:
     """Yield the seconds at which a speaker begins and ends."""
     edges = np.flatnonzero(np.diff(active, prepend=False, append=False)).reshape(-1, 2)
+    if not len(edges):
+        return
     seconds = (FIRST_CENTER + (edges - 0.5) * FRAME_HOP) / SAMPLE_RATE
     begins_turn = np.append(True, seconds[1:, 0] - seconds[:-1, 1] >= SHORTEST_PAUSE)[: len(seconds)]
     starts = np.flatnonzero(begins_turn)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import simd
-from .layers import FloatArray, Linear, Tensors, windows
+from .layers import NORM_EPS, FloatArray, Linear, Tensors, windows
 
 N_BANDS = 80
 N_EMBEDDING = 192
@@ -20,7 +20,6 @@ SEGMENT = 100  # frames of 20 ms that share a context in context-aware masking
 
 _BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers and dilation of the three dense blocks
 _GROWTH = 32  # channels that a dense layer adds
-_EPS = 1e-5  # of batch normalization
 
 
 class _Threshold(NamedTuple):
@@ -47,7 +46,13 @@ class _DenseLayer(NamedTuple):
 
 
 class _Conv2d(NamedTuple):
-    linear: Linear
+    """A convolution over three bands, or one.
+
+    The inputs of `linear[i]` are the bands b, b + 1 and b + 2 in the order of their numbers modulo 3, for a band b of
+    which the number modulo 3 is i.
+    """
+
+    linear: list[Linear]
     stride: int  # along the frequency
 
 
@@ -92,7 +97,7 @@ class EmbeddingModel:
     def _scale_shift(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return batch normalization as a scale and a shift of each channel."""
         mean, variance = self._tensors[f"{name}.running_mean"], self._tensors[f"{name}.running_var"]
-        scale = self._tensors.get(f"{name}.weight", 1) / np.sqrt(variance + _EPS)
+        scale = self._tensors.get(f"{name}.weight", 1) / np.sqrt(variance + NORM_EPS)
         return scale, self._tensors.get(f"{name}.bias", 0) - mean * scale
 
     def _folded(self, weight: npt.NDArray[np.float64], norm: str) -> Linear:
@@ -102,7 +107,9 @@ class EmbeddingModel:
 
     def _conv2d(self, name: str, norm: str, stride: int = 1) -> _Conv2d:
         kernel = self._tensors[f"{name}.weight"]  # (n_out, n_in, bands, time)
-        return _Conv2d(self._folded(kernel.transpose(0, 3, 2, 1).reshape(len(kernel), -1), norm), stride)
+        bands = kernel.transpose(0, 3, 2, 1)
+        turned = [np.roll(bands, i, axis=2) for i in range(kernel.shape[2])]
+        return _Conv2d([self._folded(each.reshape(len(kernel), -1), norm) for each in turned], stride)
 
     def _thresholded(self, norm: str, weight_name: str, after: str | None = None) -> tuple[_Threshold, Linear]:
         scale, shift = self._scale_shift(norm)
@@ -162,7 +169,7 @@ class EmbeddingModel:
         x[:, :, 1:-1, 0] = features.transpose(2, 0, 1)
         x = _convolve2d(x, self._head[0])
         for first, second, shortcut in self._blocks2d:
-            same = x if shortcut is None else np.stack([shortcut.linear(band) for band in x[:: shortcut.stride]])
+            same = x if shortcut is None else np.stack([shortcut.linear[0](band) for band in x[:: shortcut.stride]])
             x = _convolve2d(_convolve2d(x, first), second, same)
         x = _convolve2d(x, self._head[1])
         n_band, _, _, channel = x.shape
@@ -174,7 +181,8 @@ class EmbeddingModel:
 def _convolve2d(x: FloatArray, convolution: _Conv2d, residual: FloatArray | None = None) -> FloatArray:
     """Convolve over three bands and three positions, then ReLU: `(band, batch, 1 + time + 1, n_in)` -> with `n_out`.
 
-    Bands are computed one by one, so that their inputs stay in the cache.
+    Bands are computed one by one, so that their inputs stay in the cache. Each band of the input is copied once, to the
+    place of one that is no longer needed.
 
     Args:
         x: Zeros at the first and the last position.
@@ -182,18 +190,19 @@ def _convolve2d(x: FloatArray, convolution: _Conv2d, residual: FloatArray | None
         residual: Added before the ReLU, of the result's shape.
     """
     n_band, batch, time, n_in = x.shape
-    n_out = convolution.linear.weight.shape[0]
+    n_out = convolution.linear[0].weight.shape[0]
     out = np.empty(((n_band - 1) // convolution.stride + 1, batch * time, n_out), np.float32)
     taps = np.zeros((batch * time, 3, n_in), np.float32)
-    flat = taps.reshape(batch * time, 3 * n_in)
+    rows = windows(taps.reshape(batch * time, 3 * n_in), 3)
+    copied = 0  # bands
     for band, result in enumerate(out):
-        for i in range(3):
-            source = band * convolution.stride + i - 1
-            taps[:, i] = x[source].reshape(-1, n_in) if 0 <= source < n_band else 0
+        first = band * convolution.stride - 1
+        for source in range(copied, first + 3):
+            taps[:, source % 3] = x[source].reshape(-1, n_in) if source < n_band else 0
+        copied = first + 3
+        linear = convolution.linear[first % 3]
         added = None if residual is None else residual[band].reshape(-1, n_out)[1:-1]
-        simd.linear(
-            windows(flat, 3), convolution.linear.weight, convolution.linear.bias, residual=added, out=result[1:-1]
-        )
+        simd.linear(rows, linear.weight, linear.bias, residual=added, out=result[1:-1])
         np.maximum(result, 0, out=result)
         result.reshape(batch, time, n_out)[:, [0, -1]] = 0
     return out.reshape(-1, batch, time, n_out)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from .. import simd
 
 FloatArray = simd.FloatArray
+NORM_EPS = 1e-5  # of instance normalization and batch normalization, as in PyTorch
 Tensors = Mapping[str, npt.NDArray[np.floating[Any]]]
 
 
@@ -47,10 +48,10 @@ def max_pool(x: FloatArray, width: int) -> FloatArray:
 
 
 def instance_norm(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
-    """Normalize each channel of `(time, channel)` over time; variances as PyTorch's, with its epsilon of 1e-5."""
+    """Normalize each channel of `(time, channel)` over time; variances as PyTorch's."""
     mean = x.mean(axis=0)
     centered: FloatArray = x - mean
-    scale = weight / np.sqrt(np.square(centered).mean(axis=0) + np.float32(1e-5))
+    scale = weight / np.sqrt(np.square(centered).mean(axis=0) + np.float32(NORM_EPS))
     centered *= scale
     centered += bias
     return centered

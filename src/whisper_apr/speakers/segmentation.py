@@ -11,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import simd
-from .layers import FloatArray, Linear, Tensors, instance_norm, leaky_relu, max_pool, pack_kernel, windows
+from .layers import NORM_EPS, FloatArray, Linear, Tensors, instance_norm, leaky_relu, max_pool, pack_kernel, windows
 
 WINDOW = 160_000  # samples of a window, 10 s
 N_FRAMES = 589  # of a window
 FRAME_HOP = 270  # samples from frame to frame: the strides of the convolution and of three poolings
 FIRST_CENTER = 495  # sample at the center of the first frame's receptive field, which has 991
 N_SPEAKERS = 3
+N_FILTERS = 80  # of the first convolution
 
 # Class -> the speakers that it stands for
 POWERSET = np.array(
@@ -55,6 +56,7 @@ class SegmentationModel:
 
         self._wave_norm = norm("sincnet.wav_norm1d")
         self._norms = [norm(f"sincnet.norm1d.{i}") for i in range(3)]
+        self._filter_sums = floats("sincnet.filters").sum(axis=1, dtype=np.float64)
         self._convolutions = [Linear(simd.pack(floats("sincnet.filters")))] + [
             Linear(pack_kernel(floats(f"sincnet.conv1d.{i}.weight")), floats(f"sincnet.conv1d.{i}.bias"))
             for i in (1, 2)
@@ -72,26 +74,45 @@ class SegmentationModel:
             Linear(simd.pack(floats(f"lstm.weight_ih_{name}")), bias), simd.pack(floats(f"lstm.weight_hh_{name}"))
         )
 
-    def __call__(self, samples: FloatArray) -> FloatArray:
+    def __call__(self, samples: FloatArray, overlap: int = 0) -> FloatArray:
         """Return log-probabilities of the classes.
 
         Args:
             samples: `(batch, n)` at 16 kHz; 160,000 samples in training.
+            overlap: Samples at the beginning of each row but the first that are also at the end of the row before.
+                They are filtered once, if `n - overlap` is a multiple of 10.
 
         Returns:
             `(batch, frames, 7)`, see `POWERSET`; 589 frames of 160,000 samples.
         """
-        x = np.stack([self._convolve(row) for row in samples], axis=1)  # (frames, batch, 60)
+        shared = 1 + (overlap - _TAPS) // _STRIDE  # positions of the first convolution that two rows share
+        if overlap < _TAPS or (samples.shape[1] - overlap) % _STRIDE:
+            shared = 0
+        rows: list[FloatArray] = []
+        filtered = np.zeros((0, N_FILTERS), np.float32)
+        for i, row in enumerate(samples):
+            known = filtered[len(filtered) - shared :] if i else filtered
+            rest = self._convolutions[0](windows(row[len(known) * _STRIDE :].reshape(-1, 1), _TAPS, _STRIDE))
+            filtered = np.concatenate([known, rest])
+            rows.append(self._convolve(row, filtered))
+        x = np.stack(rows, axis=1)  # (frames, batch, 60)
         for directions in self._lstm:
             x = _run_lstm(x, directions)
         for linear in self._linear[:-1]:
             x = leaky_relu(linear(x))
         return simd.log_softmax(self._linear[-1](x)).transpose(1, 0, 2)
 
-    def _convolve(self, samples: FloatArray) -> FloatArray:
-        """Run SincNet on a window: `(n,)` -> `(frames, 60)`."""
-        wave = instance_norm(samples[:, None], *self._wave_norm)
-        x = np.abs(self._convolutions[0](windows(wave, _TAPS, _STRIDE)))
+    def _convolve(self, samples: FloatArray, filtered: FloatArray) -> FloatArray:
+        """Run SincNet on a window: `(n,)`, and its first convolution `(positions, 80)` -> `(frames, 60)`.
+
+        The normalization of the samples is applied to the convolution, which is linear.
+        """
+        mean = samples.mean(dtype=np.float64)
+        scale = self._wave_norm.weight / np.sqrt(samples.var(dtype=np.float64) + NORM_EPS)
+        shift = (self._wave_norm.bias - mean * scale) * self._filter_sums
+        x = filtered * np.float32(scale[0])
+        x += shift.astype(np.float32)
+        np.abs(x, out=x)
         for i, norm in enumerate(self._norms):
             if i:
                 x = self._convolutions[i](windows(x, 5))

@@ -2,7 +2,8 @@
  *
  * Blocking and packing follow BLIS (Van Zee and van de Geijn 2015): b is packed once, when weights are loaded. With
  * few rows (one token, beams, a prompt) the panels are read once, in place ("small m"). With many rows ("large m"),
- * the rows of a are packed too and the loops are blocked for the caches. Both sum over k in the same order, so that a
+ * the rows of a are packed too and the loops are blocked for the caches. With few columns ("narrow"), packed rows would
+ * be read too few times to be worth it, and the rows of a are read in place. All sum over k in the same order, so that a
  * row of c depends neither on the number of rows nor on the number of threads.
  */
 #ifndef WHISPER_APR_KERNELS_GEMM_INC_H
@@ -19,6 +20,7 @@ enum {
     GEMM_PREFETCH_K = 64, /* k steps between prefetch batches: bounds the outstanding prefetches */
     GEMM_COLUMN_BLOCK = TILE_VECTORS * LANES > APR_PANEL ? TILE_VECTORS * LANES : APR_PANEL, /* columns */
     GEMM_SMALL_M = 2 * SMALL_M_ROWS,
+    GEMM_NARROW = VF_PACK_SPLAT ? 0 : 32, /* columns */
     GEMM_SERIAL_PRODUCTS = 16 * 1024, /* fewer multiply-adds than this are not split among threads */
     /* Minimum rows and columns per task, so that rereading b or repacking a is amortized. */
     GEMM_TASK_ROWS = 96,
@@ -103,6 +105,18 @@ static void small_m_task(void *context, ptrdiff_t i, void *scratch) {
         for (ptrdiff_t row = 0; row < g->m; row += SMALL_M_ROWS)
             small_m_rows(g, g->b_type == APR_FLOAT16, (int)min_size(SMALL_M_ROWS, g->m - row), vectors, row,
                          column_block * vectors);
+    }
+}
+
+static void narrow_task(void *context, ptrdiff_t index, void *scratch) {
+    const gemm_work *work = context;
+    const apr_gemm *g = work->g;
+    range rows = task_range(index, work->n_row_task, g->m);
+    (void)scratch;
+    for (ptrdiff_t row = rows.begin; row < rows.end; row += SMALL_M_ROWS) {
+        for (ptrdiff_t column_block = 0; column_block < work->n_column_block; column_block++)
+            small_m_rows(g, g->b_type == APR_FLOAT16, (int)min_size(SMALL_M_ROWS, rows.end - row), TILE_VECTORS, row,
+                         column_block * TILE_VECTORS);
     }
 }
 
@@ -269,6 +283,12 @@ static void gemm(const apr_gemm *g) {
         work.n_column_block = div_up(g->n, LANES * (g->m <= 2 ? SMALL_M_VECTORS : TILE_VECTORS));
         work.n_column_task = min_size(work.n_column_block, wanted);
         apr_parallel(small_m_task, &work, work.n_column_task, 0);
+        return;
+    }
+    if (g->n <= GEMM_NARROW && g->b_type == APR_FLOAT32) {
+        work.n_column_block = div_up(g->n, LANES * TILE_VECTORS);
+        work.n_row_task = wanted > 1 ? max_size(1, min_size(wanted, g->m / GEMM_TASK_ROWS)) : 1;
+        apr_parallel(narrow_task, &work, work.n_row_task, 0);
         return;
     }
     work.k_block = div_up(g->k, div_up(g->k, GEMM_K_BLOCK));
