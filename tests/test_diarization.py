@@ -32,8 +32,9 @@ def power(samples):
     return np.array([spectrum[round(hertz * 2048 / RATE)] for hertz in TONES.values()])
 
 
-def segmentation(windows):
+def segmentation(windows, overlap):
     """Return log-probabilities of the classes; a window's voices are numbered as they appear."""
+    assert np.array_equal(windows[1:, :overlap], windows[:-1, windows.shape[1] - overlap :])
     found = np.full((len(windows), N_FRAMES, len(POWERSET)), -20, np.float32)
     classes = {tuple(row): i for i, row in enumerate(POWERSET.astype(int).tolist())}
     for window, rows in zip(windows, found, strict=True):

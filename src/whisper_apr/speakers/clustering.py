@@ -39,7 +39,9 @@ def agglomerate(embeddings: FloatArray, weights: FloatArray, threshold: float, l
     # The weighted sum of a cluster's members gives the mean similarity with another cluster by one product.
     sums = embeddings.astype(np.float64) * weights[:, None]
     masses = weights.astype(np.float64).copy()
-    similarity = (sums @ sums.T) / (masses[:, None] * masses)
+    similarity = sums @ sums.T
+    similarity /= masses[:, None]
+    similarity /= masses
     np.fill_diagonal(similarity, -np.inf)
     best = similarity.argmax(axis=1)
     alive, count = np.ones(n, bool), n

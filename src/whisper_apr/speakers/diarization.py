@@ -7,7 +7,7 @@ speaker. The windows' activities are then averaged for each speaker.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -194,34 +194,48 @@ def _centroids(embeddings: FloatArray, sizes: FloatArray, labels: npt.NDArray[np
     return normalized(sums)
 
 
-def _active_frames(voices: _Voices, embeddings: FloatArray, speakers: FloatArray) -> npt.NDArray[np.bool_]:
-    """Return who speaks in each frame of the recording, `(frames, speakers)`.
+def _active_frames(voices: _Voices, embeddings: FloatArray, speakers: FloatArray) -> Iterator[npt.NDArray[np.bool_]]:
+    """Yield who speaks in each frame of the recording, in blocks `(frames, speakers)`.
 
     The number of speakers of a frame is the mean over its windows; they are the most active ones.
     """
-    n_window = len(voices.activities)
-    total = np.zeros((STEP_FRAMES * (n_window - 1) + N_FRAMES if n_window else 0, len(speakers)), np.float32)
-    coverage = np.zeros((len(total), 1), np.float32)
     numbers = iter(range(len(voices.window)))
     by_window = {window: list(group) for window, group in groupby(numbers, key=voices.window.__getitem__)}
+    total, coverage = np.zeros((0, len(speakers)), np.float32), np.zeros((0, 1), np.float32)
     for window, activity in enumerate(voices.activities):
-        part = slice(STEP_FRAMES * window, STEP_FRAMES * window + N_FRAMES)
-        coverage[part] += 1
+        missing = N_FRAMES - len(total)
+        total, coverage = np.pad(total, ((0, missing), (0, 0))), np.pad(coverage, ((0, missing), (0, 0))) + 1
         mine = by_window.get(window, [])
         if mine:
             for number, speaker in zip(mine, assign(embeddings[mine] @ speakers.T), strict=True):
                 if speaker >= 0:
-                    total[part, speaker] += activity[:, voices.slot[number]]
-    total /= np.maximum(coverage, 1)
-    count = np.floor(total.sum(axis=1) + 1 - ONSET)
-    ranks = np.argsort(np.argsort(-total, axis=1, kind="stable"), axis=1)
-    active: npt.NDArray[np.bool_] = (ranks < count[:, None]) & (total > 0.1 * ONSET)
+                    total[:, speaker] += activity[:, voices.slot[number]]
+        # no later window begins before the next one
+        n = STEP_FRAMES if window + 1 < len(voices.activities) else N_FRAMES
+        yield _most_active(total[:n] / coverage[:n])
+        total, coverage = total[n:], coverage[n:]
+
+
+def _most_active(activity: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return the speakers of each frame from their mean activities `(frames, speakers)`."""
+    active = np.zeros(activity.shape, bool)
+    if not activity.size:
+        return active
+    count = np.floor(activity.sum(axis=1) + 1 - ONSET)
+    left, frames = activity.copy(), np.arange(len(activity))
+    for i in range(int(count.max())):
+        best = left.argmax(axis=1)
+        active[frames, best] |= i < count
+        left[frames, best] = -1
+    active &= activity > 0.1 * ONSET
     return active
 
 
-def _name(active: npt.NDArray[np.bool_], speakers: FloatArray, known: Mapping[str, FloatArray]) -> Diarization:
+def _name(
+    blocks: Iterable[npt.NDArray[np.bool_]], speakers: FloatArray, known: Mapping[str, FloatArray]
+) -> Diarization:
     """Return the turns, with names by first appearance, or those of known voices."""
-    spans = [list(_spans(active[:, i])) for i in range(len(speakers))]
+    spans = _spans(blocks, len(speakers))
     order = sorted((span[0][0], i) for i, span in enumerate(spans) if span)
     names = _match([i for _, i in order], speakers, known)
     turns = sorted(Turn(*times, names[i]) for _, i in order for times in spans[i])
@@ -239,13 +253,21 @@ def _match(order: list[int], speakers: FloatArray, known: Mapping[str, FloatArra
     return {i: names.get(i) or next(numbers) for i in order}
 
 
-def _spans(active: npt.NDArray[np.bool_]) -> Iterator[tuple[float, float]]:
-    """Yield the seconds at which a speaker begins and ends."""
-    edges = np.flatnonzero(np.diff(active, prepend=False, append=False)).reshape(-1, 2)
-    if not len(edges):
-        return
+def _spans(blocks: Iterable[npt.NDArray[np.bool_]], n_speaker: int) -> list[list[tuple[float, float]]]:
+    """Return the seconds at which each speaker begins and ends."""
+    edges: list[list[int]] = [[] for _ in range(n_speaker)]
+    last, first_frame = np.zeros((1, n_speaker), bool), 0
+    for block in chain(blocks, [last]):
+        frames, changing = np.nonzero(block != np.concatenate([last, block[:-1]]))
+        for frame, speaker in zip(frames.tolist(), changing.tolist(), strict=True):
+            edges[speaker].append(first_frame + frame)
+        last, first_frame = block[-1:], first_frame + len(block)
+    return [list(_joined(np.array(each).reshape(-1, 2))) for each in edges]
+
+
+def _joined(edges: npt.NDArray[np.intp]) -> Iterator[tuple[float, float]]:
+    """Yield the begins and ends in seconds of spans `(n, 2)` of frames, without short pauses between them."""
     seconds = (FIRST_CENTER + (edges - 0.5) * FRAME_HOP) / SAMPLE_RATE
-    begins_turn = np.append(True, seconds[1:, 0] - seconds[:-1, 1] >= SHORTEST_PAUSE)[: len(seconds)]
-    starts = np.flatnonzero(begins_turn)
-    for first, after in zip(starts, [*starts[1:], len(seconds)], strict=True):
+    starts = np.flatnonzero(np.append(True, seconds[1:, 0] - seconds[:-1, 1] >= SHORTEST_PAUSE)[: len(seconds)])
+    for first, after in pairwise([*starts, len(seconds)]):
         yield float(seconds[first, 0]), float(seconds[after - 1, 1])
