@@ -1,5 +1,6 @@
 """Diarization, with networks that hear tones as voices."""
 
+import tracemalloc
 from itertools import chain, repeat
 
 import numpy as np
@@ -164,6 +165,34 @@ def test_recordings_without_a_voice():
 def test_a_short_voice_is_a_speaker():
     (turn,) = speakers.diarize(np.concatenate([silence(1), tone("low", 0.2), silence(1)])).turns
     assert (turn.start, turn.end) == pytest.approx((1.0, 1.2), abs=0.08)
+
+
+def test_a_speaker_may_have_no_frame():
+    """Where others are more active."""
+    blocks = [np.array([[0, 1], [0, 1]], bool), np.array([[0, 1], [0, 0]], bool)]
+    first, second = diarization._spans(iter(blocks), 2)
+    assert first == []
+    assert np.diff(second) == pytest.approx(3 * FRAME_HOP / RATE)
+
+
+def test_the_most_active_speak():
+    activity = np.array([[0.9, 0.8, 0.0], [0.5, 0.2, 0.1], [0.2, 0.3, 0.2], [0.0, 0.1, 0.1]], np.float32)
+    found = diarization._most_active(activity)
+    assert found.tolist() == [[True, True, False], [True, False, False], [False, True, False], [False, False, False]]
+
+
+def test_memory_does_not_grow_with_the_recording(monkeypatch):
+    """A quarter of an hour has 58 MB of samples."""
+    quiet = np.full((N_FRAMES, len(POWERSET)), -20, np.float32)
+    quiet[:, 0], quiet[100:200, 0], quiet[100:200, 1] = 0, -20, 0  # a second of one voice
+    monkeypatch.setattr(diarization, "fbank", lambda samples, n: np.zeros((998, n), np.float32))
+    diarizer = Diarizer(lambda windows, overlap: np.stack([quiet] * len(windows)), embedding)
+    tracemalloc.start()
+    try:
+        assert len(diarizer(repeat(silence(10), 90)).speakers) == 1
+        assert tracemalloc.get_traced_memory()[1] < 35e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_many_voices_are_clustered_in_parts(monkeypatch):

@@ -26,6 +26,16 @@ def test_windows_of_a_batch_are_independent():
     np.testing.assert_allclose(np.exp(together).sum(axis=-1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("overlap", [8000, 3000, 250, 15_995])
+def test_what_windows_share_is_filtered_once(overlap):
+    """The last two have no position of the filters in common, or none at the same places."""
+    samples = np.concatenate([SAMPLES[0], SAMPLES[1]])
+    step = SAMPLES.shape[1] - overlap
+    windows = np.stack([samples[:16000], samples[step : step + 16000]])
+    model = SegmentationModel(segmentation_tensors())
+    assert np.array_equal(model(windows, overlap), model(windows))
+
+
 def test_loudness_does_not_matter():
     model = SegmentationModel(segmentation_tensors())
     np.testing.assert_allclose(model(SAMPLES * 4), model(SAMPLES), atol=0.02)  # an epsilon is added to variances
