@@ -3,8 +3,8 @@
  * Blocking and packing follow BLIS (Van Zee and van de Geijn 2015): b is packed once, when weights are loaded. With
  * few rows (one token, beams, a prompt) the panels are read once, in place ("small m"). With many rows ("large m"),
  * the rows of a are packed too and the loops are blocked for the caches. With few columns ("narrow"), packed rows would
- * be read too few times to be worth it, and the rows of a are read in place. All sum over k in the same order, so that a
- * row of c depends neither on the number of rows nor on the number of threads.
+ * be read too few times to be worth it, and the rows of a are read in place. All sum over k in the same order, so that
+ * a row of c depends neither on the number of rows nor on the number of threads.
  */
 #ifndef WHISPER_APR_KERNELS_GEMM_INC_H
 #define WHISPER_APR_KERNELS_GEMM_INC_H
