@@ -116,6 +116,12 @@ def errors(files: Sequence[tuple[str, Any]], found: Sequence[Any], collar: float
     return [sum(parts), *parts]
 
 
+def shown(values: Sequence[float]) -> str:
+    """Return an error and its parts, in percent."""
+    whole, *parts = (f"{100 * value:.1f}" for value in values)
+    return f"{whole} ({' + '.join(parts)})"
+
+
 def measure(python: str, name: str, threads: int, files: list[str]) -> Any:
     """Run a worker."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
@@ -153,22 +159,22 @@ def main() -> int:
 
         def run(name: str) -> float:
             answers[name].append(measure(pythons[name], name, options.threads, files))
-            return float(answers[name][-1]["seconds"])
+            done = {key: answers[name][-1][key] for key in ("seconds", "peak")}
+            print(json.dumps({"engine": name} | done), file=sys.stderr, flush=True)
+            return float(done["seconds"])
 
-        times = [in_turn([lambda name=name: run(name) for name in pythons], n) for n in range(options.rounds)]
+        runs = [lambda name=name: run(name) for name in pythons]
+        times = [in_turn(runs, 0)]
         rows = []
         for name in pythons:
             turns = dict(zip(files, answers[name][0]["turns"], strict=True))
             for title, known in sets.items():
                 found = [turns[file] for file, _ in known]
-                rows.append([title, name, *([errors(known, found, collar) for collar in COLLARS])])
-    print(f"{options.rounds} rounds, {options.threads} threads; {machine_line()}\n")
-
-    def shown(values: Sequence[float]) -> str:
-        whole, *parts = (f"{100 * value:.1f}" for value in values)
-        return f"{whole} ({' + '.join(parts)})"
-
-    print(table(["recordings", "engine", "error, %", "with a collar, %"], [[a, b, shown(c), shown(d)] for a, b, c, d in rows]))  # fmt: skip  # noqa: E501
+                rows.append([title, name, *(errors(known, found, collar) for collar in COLLARS)])
+        head = ["recordings", "engine", "error, %", "with a collar, %"]
+        print(table(head, [[*row[:2], *map(shown, row[2:])] for row in rows]), flush=True)
+        times += [in_turn(runs, n) for n in range(1, options.rounds)]
+    print(f"\n{options.rounds} rounds, {options.threads} threads; {machine_line()}")
     columns = list(zip(*times, strict=True))
     for name, seconds in zip(pythons, columns, strict=True):
         peak = max(answer["peak"] for answer in answers[name])

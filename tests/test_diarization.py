@@ -1,6 +1,7 @@
 """Diarization, with networks that hear tones as voices."""
 
 import tracemalloc
+from collections import Counter
 from itertools import chain, repeat
 
 import numpy as np
@@ -193,6 +194,17 @@ def test_memory_does_not_grow_with_the_recording(monkeypatch):
         assert tracemalloc.get_traced_memory()[1] < 35e6
     finally:
         tracemalloc.stop()
+
+
+def test_later_embeddings_take_fewer_frames():
+    frames = Counter()
+
+    def count(features):
+        frames[features.shape[1]] += len(features)
+        return embedding(features)
+
+    assert len(Diarizer(segmentation, count)([tone("low", 80)]).speakers) == 1
+    assert frames == {400: 12, 300: 4}  # 16 windows
 
 
 def test_many_voices_are_clustered_in_parts(monkeypatch):

@@ -30,6 +30,8 @@ SHORTEST_PAUSE = 0.3  # seconds; a speaker's turns with shorter pauses between t
 
 # Frames of 10 ms that an embedding is computed from. Times of one batch are equal, so they are rounded.
 MIN_FRAMES, MAX_FRAMES, ROUNDING = 40, 400, 20
+# In the windows after these, at most so many: by then, each speaker has several embeddings, and errors do not grow.
+EARLY_WINDOWS, LATER_MAX_FRAMES = 12, 300
 RELIABLE_FRAMES = 100  # voices of fewer frames are assigned to the speakers that longer ones define
 
 SIMILARITY = 0.4  # least mean cosine similarity of two clusters of one speaker
@@ -119,7 +121,8 @@ class Diarizer:
                     voices.slot.append(slot)
                     voices.n_frames.append(int(chosen.sum()))
                     voices.embeddings.append(np.zeros(N_EMBEDDING, np.float32))
-                    n = min(voices.n_frames[-1], MAX_FRAMES) // ROUNDING * ROUNDING
+                    limit = MAX_FRAMES if len(voices.activities) < EARLY_WINDOWS else LATER_MAX_FRAMES
+                    n = min(voices.n_frames[-1], limit) // ROUNDING * ROUNDING
                     if n >= MIN_FRAMES:
                         row = _centered(_middle(features[chosen], n))
                         waiting.setdefault(n, []).append((len(voices.embeddings) - 1, row))
