@@ -229,6 +229,7 @@ async def soak(url: str, pid: int, arguments: argparse.Namespace) -> None:
                     counts[name] += 1
                 except Exception as error:
                     counts[f"failed: {name}: {error!r:.80}"] += 1
+                await asyncio.sleep(random.uniform(0, 2 * arguments.pause))
 
         async def measure() -> None:
             while time.monotonic() < end:
@@ -246,6 +247,8 @@ async def soak(url: str, pid: int, arguments: argparse.Namespace) -> None:
     half = len(measured) // 2
     first, second = statistics.median(measured[half // 2 : half]), statistics.median(measured[half:])
     print(f"memory (MiB): {measured[0]:.0f} at first, {max(measured):.0f} at most, {measured[-1]:.0f} at the end")
+    tenths = [statistics.median(measured[i * len(measured) // 10 :][: max(1, len(measured) // 10)]) for i in range(10)]
+    print(f"median of each tenth of the time: {', '.join(f'{each:.1f}' for each in tenths)}")
     print(f"median of the second quarter {first:.0f}, of the second half {second:.0f}")
     print(f"requests and sessions that are left: {running}")
     assert not any(running)
@@ -272,6 +275,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="load: rounds through all numbers of clients")
     parser.add_argument("--repeat", type=int, default=4, help="load: requests for each recording in a round")
     parser.add_argument("--minutes", type=float, default=10, help="soak: duration")
+    parser.add_argument("--pause", type=float, default=0, help="soak: mean seconds between two requests of a client")
     arguments = parser.parse_args()
     with serving(arguments) as (url, pid):
         asyncio.run(load(url, pid, arguments) if arguments.mode == "load" else soak(url, pid, arguments))

@@ -108,7 +108,7 @@ def test_an_upload_above_the_limit_is_refused(with_length):
         }
 
 
-def test_a_request_that_takes_too_long_is_ended(prompts):
+def test_a_request_that_takes_too_long_is_ended(endless):
     with running(timeout=1.0) as server:
         with pytest.raises(openai.InternalServerError, match="more than 1 s") as caught:
             server.client().audio.transcriptions.create(file=LONG, model="digits")
@@ -117,24 +117,20 @@ def test_a_request_that_takes_too_long_is_ended(prompts):
             for _ in server.client().audio.transcriptions.create(file=LONG, model="digits", stream=True):
                 pass
         wait_until(lambda: not server.service.scheduler._batches)
-        assert len(prompts) < 24  # not all windows
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])
-def test_the_work_for_a_client_that_leaves_is_cancelled(server, prompts, is_streamed):
+def test_the_work_for_a_client_that_leaves_is_cancelled(server, endless, is_streamed):
     cancelled = server.metric("whisper_apr_cancelled_total")
-    client = server.client(timeout=2.0)
     if is_streamed:
-        with client.audio.transcriptions.create(file=LONG, model="digits", stream=True) as events:
+        with server.client().audio.transcriptions.create(file=LONG, model="digits", stream=True) as events:
             next(events)
     else:
         with pytest.raises(openai.APITimeoutError):
-            client.audio.transcriptions.create(file=LONG, model="digits")
+            server.client(timeout=2.0).audio.transcriptions.create(file=LONG, model="digits")
     server.wait_until_idle()
     assert server.metric("whisper_apr_cancelled_total") == cancelled + 1
-    scheduler = server.service.scheduler
-    wait_until(lambda: not scheduler._batches)
-    assert len(prompts) < 12  # not all windows
+    wait_until(lambda: not server.service.scheduler._batches)
 
 
 def test_a_client_that_leaves_does_not_disturb_the_others(server, model):
@@ -142,7 +138,7 @@ def test_a_client_that_leaves_does_not_disturb_the_others(server, model):
         text = clients.submit(server.client().audio.transcriptions.create, file=SHORTER, model="digits")
         wait_until(lambda: server.service.admission.count == 1)
         with pytest.raises(openai.APITimeoutError):
-            server.client(timeout=1.0).audio.transcriptions.create(file=LONG, model="digits")
+            server.client(timeout=0.2).audio.transcriptions.create(file=LONG, model="digits")
         assert text.result().text == model.transcribe(SHORTER).text.strip()
 
 
@@ -178,7 +174,7 @@ def test_running_requests_are_finished_when_the_server_stops(model):
         assert text.result().text == model.transcribe(SHORTER).text.strip()
 
 
-def test_requests_are_ended_when_the_time_to_stop_is_over():
+def test_requests_are_ended_when_the_time_to_stop_is_over(endless):
     with running(stop_timeout=1) as server, ThreadPoolExecutor(1) as clients, server.client() as client:
         text = clients.submit(client.audio.transcriptions.create, file=LONG, model="digits")
         wait_until(lambda: server.service.admission.count == 1)
