@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from whisper_apr.evaluation import EditCounts, count_edits, uses_characters, words_of
+from whisper_apr.evaluation.edits import matches
 
 
 @pytest.mark.parametrize(
@@ -77,3 +78,24 @@ def test_rate_and_sum() -> None:
 def test_words(text: str, language: str, words: list[str]) -> None:
     assert words_of(text, language) == words
     assert uses_characters(language) == (language == "ja")
+
+
+@pytest.mark.parametrize(
+    ("reference", "heard", "expected"),
+    [
+        ("a b c", "a b c", [1, 1, 1]),
+        ("a b c", "a x c", [1, 0, 1]),
+        ("a b c", "b c d", [1, 1, 0]),
+        ("", "a b", [0, 0]),
+        ("a", "", []),
+        ("a b", "b b a b", [0, 0, 1, 1]),
+    ],
+)
+def test_matches(reference: str, heard: str, expected: list[int]) -> None:
+    assert matches(reference.split(), heard.split()) == [bool(each) for each in expected]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
+def test_matches_belong_to_the_fewest_changes(reference: list[str], heard: list[str]) -> None:
+    same, counts = sum(matches(reference, heard)), count_edits(reference, heard)
+    assert same == len(heard) - counts.insertions - counts.substitutions

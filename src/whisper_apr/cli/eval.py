@@ -2,7 +2,8 @@
 .txt file beside each recording, LibriSpeech's *.trans.txt files, or a list such as texts.json or texts.tsv; it may also
 be a list itself, such as Common Voice's test.tsv. Texts are normalized and compared as in the Whisper paper. Agreement
 is that of the next token while the model reads what the reference transcribes: how often both find the same token most
-probable, and the divergence KL(reference || model) in nats per token."""
+probable, and the divergence KL(reference || model) in nats per token. With --word-timestamps True, tables show how
+often words of each probability are right."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if args.per_language:
         write_stdout(f"{report.languages()}\n\n")
     write_stdout(f"{report.totals()}\n")
+    if reliability := report.reliability():
+        write_stdout(f"\n{reliability}\n")
     if args.json:
         reference = None if args.no_agreement else args.reference or args.model
         about = {"model": args.model, "reference": reference, "source": args.source, "options": options}

@@ -7,7 +7,16 @@ from typing import Any, Literal
 
 from .. import __version__
 from ..bench.measure import table
-from ..evaluation import Agreement, EditCounts, Score, TokenAgreement, rate_interval, summarize
+from ..evaluation import (
+    Agreement,
+    EditCounts,
+    Reliability,
+    Score,
+    TokenAgreement,
+    assess,
+    rate_interval,
+    summarize,
+)
 from .terminal import printable
 
 Unit = Literal["words", "characters"]
@@ -15,6 +24,8 @@ UNITS: tuple[Unit, ...] = ("words", "characters")
 Row = Sequence[object]
 
 ERRORS = ("unit", "count", "substituted", "deleted", "inserted", "errors, %")
+RELIABILITY = ("of", "probability", "words", "mean", "right, %")
+CALIBRATION = ("of", "words", "calibration error, %", "best power", "error with it, %")
 AGREEMENT = ("tokens", "count", "same, %", "divergence, nats")
 
 
@@ -66,6 +77,24 @@ class Report:
         text = table(head, errors)
         return f"{text}\n\n{table(('type', *AGREEMENT), agreements)}" if agreements else text
 
+    def reliability(self) -> str:
+        """Return the tables of how often words of each probability are right; empty without the times of words."""
+        bins: list[Row] = []
+        errors: list[Row] = []
+        for name, scores in self._scores.items():
+            for kind, found in _assessed(scores).items():
+                used = [each for each in found.bins if each.count]
+                for each in used:
+                    between, mean = f"{each.low:.1f} to {each.high:.1f}", f"{each.probability:.2f}"
+                    bins.append((name, kind, between, each.count, mean, _percent(each.right)))
+                if used:
+                    power = f"{found.exponent:.2f}"
+                    n, error = sum(each.count for each in used), _percent(found.error)
+                    errors.append((name, kind, n, error, power, _percent(found.held_out_error)))
+        if not bins:
+            return ""
+        return f"{table(('type', *RELIABILITY), bins)}\n\n{table(('type', *CALIBRATION), errors)}"
+
     def _intervals(
         self, scores: Sequence[Score], unit: Unit
     ) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
@@ -87,6 +116,7 @@ class Report:
                 **{unit: self._total(scores, unit) for unit in UNITS},
                 "languages": self._languages(scores),
                 "agreement": _agreement(summarize(scores).agreement),
+                "reliability": {kind: _reliability(found) for kind, found in _assessed(scores).items()},
                 "recordings": [_recording(score) for score in scores],
             }
             for name, scores in self._scores.items()
@@ -112,6 +142,15 @@ def _edits_by_unit(scores: Sequence[Score]) -> list[tuple[Unit, EditCounts]]:
     total = summarize(scores)
     used = {score.unit for score in scores} or {"words"}
     return [(unit, getattr(total, unit)) for unit in UNITS if unit in used]
+
+
+def _assessed(scores: Sequence[Score]) -> dict[str, Reliability]:
+    """Return the reliability of words and segments."""
+    return {kind: assess([getattr(score, kind) for score in scores]) for kind in ("words", "segments")}
+
+
+def _reliability(found: Reliability) -> dict[str, Any]:
+    return asdict(found) | {"bins": [asdict(each) for each in found.bins if each.count]}
 
 
 def _kinds(agreement: Agreement) -> dict[str, TokenAgreement]:

@@ -10,20 +10,28 @@ from .calibration import calibrate
 from .edits import EditCounts, count_edits, uses_characters, words_of
 from .intervals import rate_interval
 from .recordings import Recording, find_recordings
+from .reliability import Bin, Judged, Reliability, assess, calibration_error, fit_exponent, reliability
 from .scores import Score, Summary, evaluate, summarize
 
 __all__ = [
     "Agreement",
+    "Bin",
     "EditCounts",
+    "Judged",
     "Recording",
+    "Reliability",
     "Score",
     "Summary",
     "TokenAgreement",
+    "assess",
     "calibrate",
+    "calibration_error",
     "count_edits",
     "evaluate",
     "find_recordings",
+    "fit_exponent",
     "rate_interval",
+    "reliability",
     "summarize",
     "uses_characters",
     "words_of",

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from ..normalizers import BasicTextNormalizer, EnglishTextNormalizer
+
+Numbers = npt.NDArray[np.int64]
 
 # the languages whose errors the Whisper paper counts in characters, and Cantonese
 WITHOUT_SPACES = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
@@ -82,13 +85,51 @@ def count_edits(reference: Sequence[str], heard: Sequence[str]) -> EditCounts:
     Returns:
         The counts. Exchanging the texts exchanges deletions and insertions.
     """
-    numbers: dict[str, int] = {}
-    true, found = (
-        np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int64) for words in (reference, heard)
-    )
-    # A cost is `unit` per change, and 1 more per substitution, so that the least one has the fewest substitutions of
-    # the fewest changes. costs[j] is that of turning the words read so far into the first j of `found`.
+    true, found = _numbered(reference, heard)
     unit = len(true) + 1
+    errors, substitutions = divmod(int(_costs(true, found, unit)[-1]), unit)
+    # deletions - insertions is the difference of the lengths
+    n_other, difference = errors - substitutions, len(true) - len(found)
+    return EditCounts(substitutions, (n_other + difference) // 2, (n_other - difference) // 2, len(true))
+
+
+def matches(reference: Sequence[str], heard: Sequence[str]) -> list[bool]:
+    """Return of each word that was heard whether it is the same in the true text, by the fewest changes between them.
+
+    Args:
+        reference: Words of the true text.
+        heard: Words that were heard.
+    """
+    true, found = _numbered(reference, heard)
+    same = np.zeros(len(found), np.bool_)
+    # Hirschberg's algorithm (1975): memory grows with the length of a text, not with the product of both
+    unit, parts = len(true) + 1, [(0, len(true), 0, len(found))]
+    while parts:
+        first, last, begin, end = parts.pop()
+        if last - first <= 1:
+            if last > first:
+                same[begin:end][np.flatnonzero(found[begin:end] == true[first])[:1]] = True
+            continue
+        middle = (first + last) // 2
+        before = _costs(true[first:middle], found[begin:end], unit)
+        after = _costs(true[middle:last][::-1], found[begin:end][::-1], unit)[::-1]
+        at = begin + int(np.argmin(before + after))
+        parts += [(first, middle, begin, at), (middle, last, at, end)]
+    return [bool(each) for each in same]
+
+
+def _numbered(*texts: Sequence[str]) -> list[Numbers]:
+    """Return texts with a number for each word."""
+    numbers: dict[str, int] = {}
+    return [np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int64) for words in texts]
+
+
+def _costs(true: Numbers, found: Numbers, unit: int) -> Numbers:
+    """Return the costs of turning `true` into the first 0, 1, 2 and so on words of `found`.
+
+    A cost is `unit` per change, and 1 more per substitution, so that the least one has the fewest substitutions of the
+    fewest changes; `unit` must exceed the number of substitutions.
+    """
     inserted = np.arange(len(found) + 1) * unit
     costs = inserted.copy()
     for word in true:
@@ -97,7 +138,4 @@ def count_edits(reference: Sequence[str], heard: Sequence[str]) -> EditCounts:
         np.minimum(costs[1:], replaced, out=costs[1:])
         # or words are inserted after it: costs[j] = min over i <= j of costs[i] + inserted[j - i]
         costs = np.minimum.accumulate(costs - inserted) + inserted
-    errors, substitutions = divmod(int(costs[-1]), unit)
-    # deletions - insertions is the difference of the lengths
-    n_other, difference = errors - substitutions, len(true) - len(found)
-    return EditCounts(substitutions, (n_other + difference) // 2, (n_other - difference) // 2, len(true))
+    return costs

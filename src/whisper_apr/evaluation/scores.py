@@ -15,6 +15,7 @@ from ..tokenizer import to_language_code
 from .agreement import Agreement, check_comparable, compare
 from .edits import EditCounts, count_edits, uses_characters, words_of
 from .recordings import Recording
+from .reliability import Judged, judge_words
 
 READING = ("sampling_rate", "channel", "track", "strict")  # options that are fields of ReadingOptions
 
@@ -32,12 +33,16 @@ class Score:
         text: The text that was heard.
         edits: The errors, in characters if the language is written without spaces.
         agreement: With the reference; None without one, and for the reference itself.
+        words: With `word_timestamps`, the words' probabilities and whether they are right.
+        segments: Likewise of the segments.
     """
 
     recording: Recording
     text: str
     edits: EditCounts
     agreement: Agreement | None = None
+    words: tuple[Judged, ...] = ()
+    segments: tuple[Judged, ...] = ()
 
     @property
     def unit(self) -> Literal["words", "characters"]:
@@ -176,7 +181,9 @@ def _scores(
         result = transcribe(model, recording.path, check_cancelled=check_cancelled, **options)
         language = language or result.language  # the first model's, so that all texts are normalized alike
         edits = count_edits(words_of(recording.text, language), words_of(result.text, language))
-        found[name] = Score(replace(recording, language=language), result.text, edits)
+        words, segments = judge_words(recording.text, result.segments, language)
+        about = replace(recording, language=language)
+        found[name] = Score(about, result.text, edits, words=tuple(words), segments=tuple(segments))
     compared = {name: model for name, model in models.items() if model is not reference}
     if reference is not None and compared:
         reading = ReadingOptions(**{name: options[name] for name in READING if name in options})
