@@ -273,6 +273,7 @@ class FakeSequence:
 
     def __init__(self, channel: int) -> None:
         self.channel, self.seek, self.ended, self.is_last, self.next_start = channel, 0, False, True, None
+        self.dropped: list[object] = []
 
 
 @given(st.data(), st.integers(1, 5))

@@ -58,6 +58,7 @@ def done(item: Item, **settings: Any) -> dict[str, Any]:
         ("four_90_s", {"initial_prefix": "nine", "carry_initial_prompt": True, "initial_prompt": "one"}),
         ("four_90_s", {"temperature": (0.0, 1.0), "logprob_threshold": 0.0, "seed": 0, "sample_len": 20}),
         ("silence_65_s", {}),
+        ("silence_65_s", {"hallucination_filter": True, "initial_prefix": "nine"}),
     ],
 )
 def test_parts_have_the_text_of_the_whole(name: str, options: dict[str, Any], tmp_path: Path) -> None:
@@ -74,6 +75,7 @@ def test_parts_have_the_text_of_the_whole(name: str, options: dict[str, Any], tm
     segments = [{key: value for key, value in each.items() if key != "words"} for each in expected.segments]
     assert parts["segments"] == segments
     assert parts["words"] == ([dict(word) for word in expected.words] if "word_timestamps" in options else None)
+    assert parts["dropped"] == (expected.dropped and [dict(each) for each in expected.dropped])
     about = parts["language"], parts["language_probability"], parts["duration"]
     assert about == (expected.language, expected.language_probability, expected.duration)
 

@@ -201,7 +201,7 @@ def argv(options: dict[str, Any]) -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the recordings."""
     made = tmp_path_factory.mktemp("wiring")
-    for name in ("short", "long", "stereo", "loud", "unclear"):
+    for name in ("short", "long", "stereo", "loud", "unclear", "silent"):
         soundfile.write(made / f"{name}.wav", sound(name), 16_000, subtype="FLOAT")
         (made / f"{name}.json").write_text(f'{{"{name}.wav": "three one four one five"}}')
     (made / "folder" / "inner").mkdir(parents=True)

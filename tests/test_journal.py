@@ -54,6 +54,7 @@ def interrupted_after(n: int) -> Callable[[], None]:
 OPTIONS = [
     {"temperature": 0.0},
     {"vad_filter": True, "word_timestamps": True, "hallucination_silence_threshold": 2.0},
+    {"hallucination_filter": True, "initial_prefix": "nine zebra", "temperature": (0.0, 0.8)},
     {"beam_size": 2, "temperature": 0.0, "initial_prompt": "one two", "carry_initial_prompt": True},
     {"condition_on_previous_text": False, "multilingual": True, "temperature": 0.0},
     {"clip_timestamps": [1.0, 9.0, 12.0, 40.0], "temperature": (0.0, 0.8), "logprob_threshold": 0.0},

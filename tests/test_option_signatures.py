@@ -64,7 +64,7 @@ def test_keywords_of_live_audio_are_those_of_recordings_without_positions():
     assert get_type_hints(LiveKeywords) == {
         name: known[name]
         for name in known
-        if name not in ("clip_timestamps", "initial_prefix", "speakers", "word_timestamps")
+        if name not in ("clip_timestamps", "hallucination_filter", "initial_prefix", "speakers", "word_timestamps")
     }
 
 

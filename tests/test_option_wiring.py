@@ -101,6 +101,7 @@ RECORDING = {
     "prepend_punctuations": Row("", MARKS),
     "append_punctuations": Row("", MARKS),
     "hallucination_silence_threshold": Row(0.0, WORDS | {"initial_prefix": "zebra zebra zebra"}),
+    "hallucination_filter": Row(True, {"initial_prefix": "nine"}, "silent"),
     "batch_size": Row(2, {}, "long"),
     "languages": Row(["de", "fr"], {"language": None}),
     "multilingual": Row(True, {"language": "fr"}, "long"),
@@ -185,6 +186,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "prompt_reset_on_temperature": nothing(3.0),
         "batch_size": Row(1, {"vad_filter": False}, "long"),
         "clip_timestamps": Row([{"start": 0, "end": 2}]),
+        "hallucination_filter": Row(True, {"initial_prefix": "nine", "vad_filter": False}, "silent"),
         "without_timestamps": Row(False),
         "vad_filter": Row(False, {}, "long"),
         "language_detection_segments": Row(1, DETECTED | {"vad_filter": False}, "long"),
@@ -206,6 +208,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "clamp_times": nothing(True),  # the times of words are always clamped
         "clip_timestamps": refused("0,2"),  # for recordings only, as initial_prefix
         "initial_prefix": refused("nine"),
+        "hallucination_filter": refused(True),
         "speakers": refused([(0.0, 9.0, "Ann")]),
         "prepend_punctuations": Row("", WORDS | SAID),
         "append_punctuations": Row("", WORDS | SAID),
@@ -236,7 +239,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 def options_of(entry_point: str) -> set[str]:
     """The names of a function's options, and of those of `transcribe` that it refuses by name."""
     names = set(inspect.signature(FUNCTIONS[entry_point]).parameters)
-    refused = {"clip_timestamps", "initial_prefix", "speakers", "word_timestamps"}
+    refused = {"clip_timestamps", "hallucination_filter", "initial_prefix", "speakers", "word_timestamps"}
     refused = refused if entry_point == "LiveTranscriber" else set()
     return names - {"self", "model", "audio", "audios", "mel", "options"} | refused
 

@@ -12,7 +12,8 @@ from whisper_apr.inference.options import TranscribeOptions
 from whisper_apr.inference.prompts import PromptContext
 from whisper_apr.inference.record import changed
 from whisper_apr.inference.results import Word
-from whisper_apr.inference.windows import SeekWindow, WindowSequence, split_segments
+from whisper_apr.inference.window_text import SeekWindow, split_segments
+from whisper_apr.inference.windows import WindowSequence
 from whisper_apr.tokenizer import get_tokenizer
 
 TOKENIZER = get_tokenizer(True)

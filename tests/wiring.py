@@ -39,6 +39,8 @@ def sound(name: str) -> Any:
         return speech("en")
     if name == "brief":  # the word ends after the recording, by the model's timestamp
         return speech("en")[8000:11200]
+    if name == "silent":
+        return silence(3)
     if name == "long":  # two windows in two languages
         return np.concatenate([speech("en"), silence(29.9 - len(speech("en")) / 16000), speech("de")])
     if name == "unbroken":  # speech without a pause: two windows of one utterance for the live transcriber

@@ -29,7 +29,7 @@ from .inference.journal import Journal
 from .inference.language import detect_language
 from .inference.live import LiveOptions, LiveText, LiveTranscriber, Utterance
 from .inference.options import DecodingOptions, TranscribeOptions
-from .inference.results import AddedSpeech, Alignment, Progress, Segment, Transcription, Word
+from .inference.results import AddedSpeech, Alignment, DroppedText, Progress, Segment, Transcription, Word
 from .inference.transcribe import transcribe
 from .inference.transcribe_many import transcribe_many
 from .output import LineOptions, format_timestamp
@@ -44,6 +44,7 @@ __all__ = [
     "BatchedInferencePipeline",
     "DecodingOptions",
     "DecodingResult",
+    "DroppedText",
     "FormatError",
     "Journal",
     "LineOptions",

@@ -16,7 +16,8 @@ DOCUMENT = HERE.parents[1] / "src" / "whisper_apr" / "server" / "openapi.json"
 
 def test_answers_are_as_described():
     """In a form, which has text only, types cannot be wrong; test_transcriptions.py sends values that are."""
-    with running(decoding={"audio_context": "auto"}) as server:  # short recordings take a quarter of the time
+    decoding = {"audio_context": "auto", "hallucination_filter": True}
+    with running(decoding=decoding) as server:  # short recordings take a quarter of the time
         _run_schemathesis(f"{server.url}/openapi.json")
 
 

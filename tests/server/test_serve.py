@@ -24,7 +24,7 @@ from whisper_apr.server import http_server, logs
 EN = Path(__file__).parents[1] / "data" / "en.wav"
 LONG = recording(*[speech("en_three"), silence(28)] * 4)
 
-DECODING = {"audio_context": "full", "beam_size": None, "seed": None}  # the defaults
+DECODING = {"audio_context": "full", "beam_size": None, "hallucination_filter": False, "seed": None}  # the defaults
 
 # flags and values, with the parts of the server that they change
 FLAGS = {
@@ -49,6 +49,7 @@ FLAGS = {
     "beam_size": (["3"], {"decoding": DECODING | {"beam_size": 3}}),
     "seed": (["3"], {"decoding": DECODING | {"seed": 3}}),
     "audio_context": (["auto"], {"decoding": DECODING | {"audio_context": "auto"}}),
+    "hallucination_filter": (["True"], {"decoding": DECODING | {"hallucination_filter": True}}),
 }
 
 

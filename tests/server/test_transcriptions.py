@@ -142,6 +142,23 @@ def test_the_options_of_the_server_apply_to_all_requests(model):
         assert {s.temperature for s in given.segments} == {0.5}  # those of a request take precedence
 
 
+def test_dropped_text_is_in_verbose_json():
+    with running(decoding={"hallucination_filter": True, "initial_prefix": "nine", "temperature": 0.0}) as server:
+        sound, form = recording(silence(3)), {"model": "digits", "language": "en"}
+
+        def call(response_format):
+            data = form | {"response_format": response_format}
+            return server.post("/v1/audio/transcriptions", data=data, files={"file": ("a.wav", sound)}).json()
+
+        found = call("verbose_json")
+        assert found["text"] == ""
+        (dropped,) = found["dropped"]
+        assert (dropped["text"], dropped["reason"], dropped["end"]) == (" nine", "no_speech", 3)
+        schemas = server.get("/openapi.json").json()["components"]["schemas"]
+        assert dropped.keys() == schemas["DroppedText"]["properties"].keys()
+        assert "dropped" not in call("json")
+
+
 def test_logprobs(transcribe, expected):
     found = transcribe(include=["logprobs"]).logprobs
     assert "".join(each.token for each in found) == expected.text

@@ -115,6 +115,12 @@ def add_decoding_options(parser: argparse.ArgumentParser, batch_size: int | None
         optional(float),
         "no-speech probability above which a window that also fails the logprob threshold is silence (default: 0.6)",
     )
+    add(
+        "hallucination-filter",
+        boolean,
+        "leave out text that nobody says: improbable text without speech, and repetitions; json lists it as dropped "
+        "(default: False)",
+    )
     add("clip-timestamps", str, "parts to transcribe, as start,end,start,end,... in s (default: everything)")
     add("repetition-penalty", float, "penalty on tokens chosen before; above 1 repeats less (default: 1)")
     add("no-repeat-ngram-size", int, "length in tokens of sequences that may not repeat; 0: no limit (default: 0)")

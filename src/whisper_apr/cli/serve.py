@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import OptionError, WhisperAprError
 from ..inference.options import AUDIO_CONTEXTS, split_options
-from .arguments import add_model_options, model_from_args, option, optional, positive
+from .arguments import add_model_options, model_from_args, option, optional, positive, switch
 from .terminal import write_stdout
 
 HELP = "serve transcriptions with OpenAI's audio API"
@@ -153,6 +153,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pad short windows to 30 s (full), or to 4 s more than the sound, which is several times as fast (auto; "
         "default: full)",
     )
+    switch(
+        group,
+        "hallucination-filter",
+        help="leave out text that nobody says; verbose_json lists it as dropped (default: False)",
+    )
 
 
 def _model_id(name: str) -> str:
@@ -175,7 +180,8 @@ def run(args: argparse.Namespace) -> int:
     keys = args.api_key or [key for key in (os.environ.get(KEY_VARIABLE),) if key]
     if not all(keys):
         raise OptionError("--api-key must not be empty")
-    decoding: dict[str, Any] = {name: getattr(args, name) for name in ("audio_context", "beam_size", "seed")}
+    names = ("audio_context", "beam_size", "hallucination_filter", "seed")
+    decoding: dict[str, Any] = {name: getattr(args, name) for name in names}
     split_options(decoding)  # check them before the model is loaded
     settings = Settings(
         model_id=args.model_id or _model_id(args.model),

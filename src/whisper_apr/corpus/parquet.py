@@ -6,7 +6,8 @@ from typing import Any
 
 from ..errors import WhisperAprError
 
-# types of the columns, by pyarrow's names; those of segments and words are the items of `Segment` and `Word`
+# types of the columns, by pyarrow's names; those of segments, words and dropped text are the items of
+# `Segment`, `Word` and `DroppedText`
 _TIMES = {"start": "float64", "end": "float64"}
 WORD = {"word": "string", **_TIMES, "probability": "float32", "speaker": "string"}
 SEGMENT = {
@@ -22,6 +23,7 @@ SEGMENT = {
     "language": "string",
     "speaker": "string",
 }
+DROPPED = {**_TIMES, "text": "string", "reason": "string", "speech_prob": "float32", "avg_logprob": "float32"}
 RECORD = {
     "id": "string",
     "source": "string",
@@ -31,6 +33,7 @@ RECORD = {
     "text": "string",
     "segments": [SEGMENT],
     "words": [WORD],
+    "dropped": [DROPPED],
     "confidence": "float32",
     "error": "string",
     "warnings": ["string"],

@@ -151,6 +151,7 @@ def done_record(pending: _Pending) -> Record:
         segment["id"] = i
     by_segment = [segment.pop("words", None) for segment in segments]
     words = [word for each in by_segment for word in each or ()]
+    dropped = [each for part in parts for each in part.dropped or ()]
     warnings = dict.fromkeys(message for each in (about, *parts) for message in each.warnings)
     return _record(
         pending,
@@ -160,6 +161,7 @@ def done_record(pending: _Pending) -> Record:
         text="".join(part.text for part in parts),
         segments=segments,
         words=words if any(each is not None for each in by_segment) else None,
+        dropped=dropped if any(part.dropped is not None for part in parts) else None,
         confidence=confidence(segments),
         warnings=[encodable(message) for message in warnings],
     )

@@ -49,6 +49,7 @@ class Done:
         duration: Seconds of the whole recording.
         language: Code of its language.
         language_probability: 1 if the language was given.
+        dropped: Items of the text that `hallucination_filter` left out; None without it.
         warnings: What is doubtful about the recording.
         seconds: Time that it took the worker.
     """
@@ -58,6 +59,7 @@ class Done:
     duration: float
     language: str
     language_probability: float
+    dropped: list[dict[str, Any]] | None = None
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
 

@@ -143,7 +143,9 @@ class Worker:
                 if sequence.error is not None:
                     raise sequence.error
                 segments += job.info.add_segments(sequence, new)
-            return Done(job.info.result(segments).text, [plain(each) for each in segments], *about)
+            result = job.info.result(segments)
+            dropped = None if result.dropped is None else [dict(each) for each in result.dropped]
+            return Done(result.text, [plain(each) for each in segments], *about, dropped)
 
 
 def divide(length: float, size: int, language: str) -> tuple[Part, ...]:

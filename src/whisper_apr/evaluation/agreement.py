@@ -13,7 +13,7 @@ from ..inference.audio_context import encode_window
 from ..inference.decode import DecodingResult, DecodingTask, Request
 from ..inference.fallback import is_silence
 from ..inference.transcribe import Pipeline, TranscriptionJob
-from ..inference.windows import SeekWindow
+from ..inference.window_text import SeekWindow
 from ..model import Whisper
 from ..model.layers import FloatArray
 from ..tokenizer import Tokenizer

@@ -76,6 +76,7 @@ class BatchedInferencePipeline:
         track: int | None = None,
         strict: bool = False,
         speakers: SpeakersLike | None = None,
+        hallucination_filter: bool = False,
     ) -> tuple[Iterator[Segment], TranscriptionInfo]:
         """Transcribe a recording, several windows at once. See `WhisperModel.transcribe`.
 

@@ -137,6 +137,9 @@ class VadOptions:
 class TranscriptionInfo:
     """Properties of a recording that are known before its text.
 
+    `dropped` is no field, but an attribute: with `hallucination_filter`, the text that was left out, as a list of
+    `whisper_apr.DroppedText` that is complete when all segments were iterated over; otherwise None.
+
     Attributes:
         language: Language code, for example "en".
         language_probability: Probability of `language`, 0 to 1; 1 if the language was given.
@@ -154,6 +157,9 @@ class TranscriptionInfo:
     all_language_probs: list[tuple[str, float]] | None = field(repr=False)
     transcription_options: TranscriptionOptions = field(repr=False)
     vad_options: VadOptions | None
+
+    def __post_init__(self) -> None:
+        self.dropped: list[results.DroppedText] | None = None
 
 
 def segment_of(found: results.Segment, number: int) -> Segment:
@@ -198,8 +204,8 @@ def used_options(given: dict[str, Any], job: TranscriptionJob) -> TranscriptionO
     return TranscriptionOptions(**used)
 
 
-def numbered_segments(job: TranscriptionJob, log_progress: bool) -> Iterator[Segment]:
-    """Yield the segments that are not empty, numbered from 1 as in faster-whisper."""
+def numbered_segments(job: TranscriptionJob, info: TranscriptionInfo, log_progress: bool) -> Iterator[Segment]:
+    """Yield the segments that are not empty, numbered from 1 as in faster-whisper, and fill in `info.dropped`."""
     if log_progress:
         from tqdm import tqdm
 
@@ -209,6 +215,7 @@ def numbered_segments(job: TranscriptionJob, log_progress: bool) -> Iterator[Seg
             yield from _numbered(settled)
     else:
         yield from _numbered(job.segments())
+    info.dropped = job.info.dropped
 
 
 def _numbered(segments: Iterator[results.Segment]) -> Iterator[Segment]:

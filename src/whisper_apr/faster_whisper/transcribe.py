@@ -214,6 +214,7 @@ class WhisperModel:
         track: int | None = None,
         strict: bool = False,
         speakers: SpeakersLike | None = None,
+        hallucination_filter: bool = False,
     ) -> tuple[Iterator[Segment], TranscriptionInfo]:
         """Transcribe a recording. The language is detected at once; segments are decoded as they are iterated over.
 
@@ -266,6 +267,8 @@ class WhisperModel:
             track: Number of the file's audio track, from 0. None is the one that a player would choose.
             strict: Whether to raise AudioError for what is otherwise an AudioWarning.
             speakers: Who speaks, as for `whisper_apr`'s `transcribe`; segments and words then have a `speaker`.
+            hallucination_filter: Whether to leave out text that nobody says, as for `whisper_apr`'s `transcribe`;
+                `dropped` of the TranscriptionInfo has it as soon as all segments were iterated over.
 
         Returns:
             An iterator of segments, numbered from 1, and what is known of the recording.
@@ -309,6 +312,7 @@ class WhisperModel:
             "language_detection_threshold": 1.0 if threshold is None else threshold,
             "batch_size": batch_size,
             "speakers": given["speakers"],
+            "hallucination_filter": given["hallucination_filter"],
             "clamp_times": True,
         }
         reading = {name: given[name] for name in READING}
@@ -323,7 +327,7 @@ class WhisperModel:
             transcription_options=used_options(given, job),
             vad_options=None if vad is None else VadOptions(**asdict(vad)),
         )
-        return numbered_segments(job, log_progress), info
+        return numbered_segments(job, info, log_progress), info
 
     def _english_only(self, language: object, multilingual: object) -> dict[str, Any]:
         """Return the language options of a model that knows English only, and warn of others, as faster-whisper."""

@@ -25,7 +25,7 @@ from .decode import DecodingResult, compression_ratio
 from .known_text import Added, Places, SegmentUnit, TextWord, check_text, divide, find_places, split_text
 from .results import AddedSpeech, Alignment, Progress, Segment, Word
 from .transcribe import FROM_START, ChannelJob, Pipeline
-from .windows import SeekWindow
+from .window_text import SeekWindow
 from .word_timestamps.words import add_words
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from ..model.encoder import TIME_STRIDE
 from .decode import DecodingResult, FloatArray
 from .fallback import is_silence, needs_fallback
 from .options import TranscribeOptions
-from .windows import SeekWindow
+from .window_text import SeekWindow
 
 MARGIN = 4 * FRAMES_PER_SECOND  # frames of padding after the sound
 MIN_CONTEXT = 8 * FRAMES_PER_SECOND

@@ -14,7 +14,8 @@ from .journal import Journal, JournalEntry
 from .language import LanguageDetector
 from .record import changed
 from .results import Segment
-from .windows import Aligner, SeekWindow, WindowSequence
+from .window_text import SeekWindow
+from .windows import Aligner, WindowSequence
 
 # More windows gain nothing, since the products are then limited by arithmetic, and each has its part of the KV cache.
 MAX_WINDOWS = 64
@@ -169,7 +170,10 @@ class BatchDecoder:
             if sequence.is_provisional:
                 is_loop = result.is_cut or is_repetitive(result, decoder.options)
                 return replace(result, tokens=[], text="") if is_loop else result
-        return (yield from self._decode_frames(sequence, window, N_FRAMES, decoder.decoding))
+        # a better text would be dropped, too
+        is_once = sequence.text_filter is not None and sequence.text_filter.has_no_speech(window)
+        decode = decoder.first_attempt if is_once else decoder.decoding
+        return (yield from self._decode_frames(sequence, window, N_FRAMES, decode))
 
     def _decode_frames(
         self,
@@ -184,7 +188,10 @@ class BatchDecoder:
         if self._detector is not None:
             (language,) = self._detector.detect(features[None])
         max_tokens = most_tokens(window.duration) if sequence.is_provisional else None
-        request = Request(window.prompt, language, window.prefix, window.draft, window.text_until, max_tokens)
+        stops_at_loop = self._decoder.options.hallucination_filter
+        request = Request(
+            *(window.prompt, language, window.prefix, window.draft, window.text_until, max_tokens, stops_at_loop)
+        )
         with self._batch.slot(features) as slot:
             return (yield from decode(slot, features, request))
 

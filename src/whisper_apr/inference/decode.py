@@ -32,6 +32,7 @@ from .logit_filters import (
     TimestampRules,
 )
 from .options import DecodingOptions, prompt_tokens
+from .repetition import loop_start
 from .search import BeamSearch, Candidates, GreedySearch, Search, rank
 
 FloatArray = simd.FloatArray
@@ -76,6 +77,7 @@ class Request:
     draft: tuple[int, ...] = ()  # tokens that the result is expected to begin with; changes only the time it takes
     text_until: int | None = None  # encoder position before which the text must not end, see `ContinueUntil`
     max_tokens: int | None = None  # fewer tokens than `sample_len`, at which the text is cut
+    stops_at_loop: bool = False  # the text ends when it repeats itself, see `loop_start`
 
 
 def compression_ratio(text: str) -> float:
@@ -202,6 +204,10 @@ class DecodingTask:
             return BeamSearch(1, options.beam_size, eot, patience)
         return GreedySearch(1, self.n_group, eot, options.temperature, options.seed)
 
+    def _is_stuck(self, tokens: Sequence[int]) -> bool:
+        """Return whether a text repeats itself in a loop."""
+        return loop_start(tokens, self.tokenizer.is_text) is not None
+
     # ---- decoding --------------------------------------------------------------------------------------------------
 
     def generate(
@@ -213,6 +219,7 @@ class DecodingTask:
         draft: tuple[int, ...] = (),
         text_until: int | None = None,
         max_tokens: int | None = None,
+        stops_at_loop: bool = False,
     ) -> Decoding[tuple[Candidates, list[float], float]]:
         """Generate a window's candidates, and return them, their log-probabilities and the no-speech probability.
 
@@ -226,6 +233,7 @@ class DecodingTask:
             draft: Tokens that are expected after the prefix. It has no effect unless decoding is greedy.
             text_until: Encoder position before which the text must not end, if it has timestamps; see `ContinueUntil`.
             max_tokens: The most tokens after the prefix, unless `sample_len` is less.
+            stops_at_loop: Whether to end when all candidates have ended or repeat themselves.
         """
         is_greedy = self.options.beam_size is None and self.options.temperature == 0
         prompt = Prompt((*tokens, *prefix), n_from_sot + len(prefix), len(prefix), draft if is_greedy else ())
@@ -233,7 +241,8 @@ class DecodingTask:
         filters = self.logit_filters
         if text_until is not None and not self.without_timestamps:
             filters = [*filters, ContinueUntil(self.tokenizer, text_until)]
-        generation = Generation(slot, prompt, self._search(), self.n_group, filters, max_tokens)
+        is_stuck = self._is_stuck if stops_at_loop else None
+        generation = Generation(slot, prompt, self._search(), self.n_group, filters, max_tokens, is_stuck)
         yield generation
         assert slot.prompt_logits is not None
         no_speech = simd.softmax(slot.prompt_logits[:1])[0, self.tokenizer.no_speech]
@@ -252,7 +261,8 @@ class DecodingTask:
         initial = self._initial_tokens(language, len(before))
         prompt, forced = [*before, *initial], self._forced_tokens(request.prefix)
         candidates, scores, no_speech = yield from self.generate(
-            slot, prompt, len(initial), forced, request.draft, request.text_until, request.max_tokens
+            *(slot, prompt, len(initial), forced, request.draft),
+            *(request.text_until, request.max_tokens, request.stops_at_loop),
         )
         options = self.options
         chosen = [tokens[len(forced) :] for tokens in candidates]

@@ -19,6 +19,8 @@ from .search import Candidates, Search
 
 FloatArray = simd.FloatArray
 
+STUCK_STEP = 4  # tokens between checks whether candidates are stuck, which cost more the longer they are
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -49,6 +51,7 @@ class Generation:
         n_row: int,
         logit_filters: Sequence[LogitFilter],
         max_tokens: int,
+        is_stuck: Callable[[Sequence[int]], bool] | None = None,
     ) -> None:
         """Prepare to generate.
 
@@ -59,6 +62,7 @@ class Generation:
             n_row: Candidates that are generated at the same time.
             logit_filters: Applied in order before each token is chosen.
             max_tokens: The most tokens of a candidate, with its prefix.
+            is_stuck: Whether a candidate with these tokens need not be continued; None to continue all.
         """
         self.slot = slot
         self.prompt = prompt
@@ -66,6 +70,7 @@ class Generation:
         self._search = search
         self._logit_filters = logit_filters
         self._max_tokens = max_tokens
+        self._is_stuck = is_stuck
         self._draft = prompt.draft[: max(0, max_tokens - prompt.n_prefix - 1)]  # the last token is not read
         self._draft_logits: FloatArray | None = None  # after the prompt and each token of the draft
         prefix = prompt.tokens[len(prompt.tokens) - prompt.n_prefix :]
@@ -111,7 +116,12 @@ class Generation:
         for logit_filter in self._logit_filters:
             logit_filter.apply(logits, self.sampled)
         self.sampled, done = self._search.update(self.sampled, logits, self.cache)
-        return bool(done[0]) or self.sampled.shape[1] >= self._max_tokens
+        return bool(done[0]) or self.sampled.shape[1] >= self._max_tokens or self._all_stuck()
+
+    def _all_stuck(self) -> bool:
+        if self._is_stuck is None or self.sampled.shape[1] % STUCK_STEP:
+            return False
+        return all(self._search.has_ended(row) or self._is_stuck(row) for row in self.sampled.tolist())
 
     def finish(self) -> tuple[Candidates, list[float]]:
         """Return the candidates, which begin with the prefix, and the log-probabilities of the tokens after it."""

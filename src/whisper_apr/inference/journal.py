@@ -19,7 +19,8 @@ from ..model.encoder import TIME_STRIDE
 from ..tokenizer import LANGUAGES
 from .decode import DecodingResult
 from .results import Segment, Word
-from .windows import Aligner, SeekWindow, WindowSequence
+from .window_text import SeekWindow
+from .windows import Aligner, WindowSequence
 
 MAX_SECONDS = 1e9  # of any time: 30 years
 

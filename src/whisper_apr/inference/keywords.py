@@ -84,6 +84,7 @@ class RecordingKeywords(SpeechKeywords, total=False):
     """Options for recordings except `batch_size`, which differs between `transcribe` and `transcribe_many`."""
 
     word_timestamps: bool
+    hallucination_filter: bool
     initial_prefix: str | Iterable[IntLike] | None
     clip_timestamps: str | Iterable[FloatLike | Mapping[str, FloatLike]] | None
     speakers: SpeakersLike | None

@@ -50,7 +50,7 @@ Settle = Literal["local-agreement", "final"]
 SETTLE: tuple[Settle, ...] = get_args(Settle)
 
 # options of `transcribe` that refer to positions in a recording
-_WHOLE_ONLY = frozenset({"clip_timestamps", "initial_prefix", "speakers"})
+_WHOLE_ONLY = frozenset({"clip_timestamps", "hallucination_filter", "initial_prefix", "speakers"})
 
 
 @dataclass(frozen=True)

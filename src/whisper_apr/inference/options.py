@@ -249,6 +249,10 @@ class TranscribeOptions:
         append_punctuations: With `word_timestamps`, punctuation that belongs to the word before it.
         hallucination_silence_threshold: With `word_timestamps`, seconds of silence around improbable text above which
             the text is dropped as a hallucination. None keeps it.
+        hallucination_filter: Whether to leave out text that nobody says: segments that are improbable and in which
+            voice activity detection finds no speech, and repetitions that a window's text ends with at every
+            temperature. Decoding stops at a repetition, and text of a window that was decoded again or lost text does
+            not prompt the next one. `Transcription.dropped` has what was left out.
         batch_size: Number of windows decoded at once, at most 64. The recording is cut where it is quiet, and no window
             is given the text before it. None decodes window after window.
         languages: Languages among which to detect, as codes or English names. None is all that the model knows.
@@ -287,6 +291,7 @@ class TranscribeOptions:
     prepend_punctuations: Annotated[str, text] = PREPENDED
     append_punctuations: Annotated[str, text] = APPENDED
     hallucination_silence_threshold: Annotated[float | None, optional(number(0, infinite=True))] = None
+    hallucination_filter: Annotated[bool, boolean] = False
     batch_size: Annotated[int | None, optional(whole(1))] = None
     languages: Annotated[
         Sequence[str] | None, optional(sequence(LANGUAGE, "a sequence of at least one language", least=1))

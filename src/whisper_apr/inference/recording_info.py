@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from itertools import chain
 from math import inf
 
 from ..audio import FRAMES_PER_SECOND
 from ..tokenizer import Tokenizer
 from .record import changed
-from .results import Progress, Segment, Transcription
+from .results import DroppedText, Progress, Segment, Transcription
 from .speaker_labels import SpeakerLabeler
 from .vad_filter import SpeechTimeMap
 from .windows import WindowSequence
@@ -24,6 +25,8 @@ class RecordingInfo:
         language_probability: float,
         time_map: SpeechTimeMap | None,
         labeler: SpeakerLabeler | None = None,
+        *,
+        keeps_dropped: bool = False,
     ) -> None:
         """Make the metadata of a channel.
 
@@ -34,6 +37,7 @@ class RecordingInfo:
             language_probability: 1 if the language was given.
             time_map: Converts times, if only the speech was transcribed.
             labeler: Tells who speaks, if that is known.
+            keeps_dropped: The result has the text that `hallucination_filter` drops.
         """
         self.duration = duration
         self.tokenizer = tokenizer
@@ -41,6 +45,7 @@ class RecordingInfo:
         self.language_probability = language_probability
         self._time_map = time_map
         self._labeler = labeler
+        self._dropped: list[DroppedText] | None = [] if keeps_dropped else None
         self._n_segment = 0
         self._clip = 0  # index of the clip whose segments are returned as they come
         self._waiting: dict[int, list[Segment]] = {}  # segments of later clips
@@ -52,7 +57,18 @@ class RecordingInfo:
         Those are in the order of the clips, numbered, and have the recording's times. Segments of a clip are held back
         until all clips before it have ended.
         """
+        self._take_dropped(sequence)
         return self.number_segments(self._in_clip_order(sequence, self.restore_times(segments)))
+
+    def _take_dropped(self, sequence: WindowSequence) -> None:
+        dropped, sequence.dropped = sequence.dropped, []
+        if self._dropped is not None:
+            self._dropped += map(self._time_map.restore_span, dropped) if self._time_map else dropped
+
+    @property
+    def dropped(self) -> list[DroppedText] | None:
+        """What was dropped so far, ordered by start; None without `hallucination_filter`."""
+        return None if self._dropped is None else sorted(self._dropped, key=lambda each: each.start)
 
     def restore_times(self, segments: Sequence[Segment]) -> list[Segment]:
         """Return the segments with times in the recording, and with speakers if they are known."""
@@ -85,7 +101,7 @@ class RecordingInfo:
     def result(self, segments: Sequence[Segment]) -> Transcription:
         """Return the recording's segments as a transcription."""
         text = self.tokenizer.decode([token for segment in segments for token in segment.tokens])
-        return Transcription(text, segments, self.language, self.duration, self.language_probability)
+        return Transcription(text, segments, self.language, self.duration, self.language_probability, self.dropped)
 
 
 class MultichannelInfo(RecordingInfo):
@@ -109,6 +125,7 @@ class MultichannelInfo(RecordingInfo):
         """Take a sequence's next segments, and return the recording's next segments, ordered by start."""
         channel = sequence.channel
         info = self._channels[channel]
+        info._take_dropped(sequence)
         for segment in info.number_segments(info.restore_times(segments)):  # in any order of the clips
             heappush(self._held, (segment.start, channel, segment.id, self._with_speaker(segment, channel)))
         self._decoded_until[channel] = inf if sequence.ended and sequence.is_last else info.progress(sequence).done
@@ -118,6 +135,12 @@ class MultichannelInfo(RecordingInfo):
         while self._held and self._held[0][:2] <= certain:
             ready.append(heappop(self._held)[-1])
         return self.number_segments(ready)
+
+    @property
+    def dropped(self) -> list[DroppedText] | None:
+        """What was dropped so far from all channels, ordered by start; None without `hallucination_filter`."""
+        found = [dropped for info in self._channels if (dropped := info.dropped) is not None]
+        return sorted(chain.from_iterable(found), key=lambda each: each.start) if found else None
 
     def _with_speaker(self, segment: Segment, channel: int) -> Segment:
         speaker = str(channel)

@@ -164,6 +164,41 @@ class Segment(Record):
         def __getitem__(self, key: str, /) -> Any: ...
 
 
+DropReason = Literal["no_speech", "repetition", "silent_window", "anomalous_words"]
+
+
+class DroppedText(Record):
+    """Text that `hallucination_filter=True` left out. A dictionary; every item is also an attribute.
+
+    Attributes:
+        start: Seconds at which it begins.
+        end: Seconds at which it ends.
+        text: The text.
+        reason: "no_speech" for an improbable segment without speech, "repetition" for copies of the text before it,
+            "silent_window" for a window that `no_speech_threshold` takes for silence, and "anomalous_words" for
+            segments that `hallucination_silence_threshold` drops, after which the sound is decoded again.
+        speech_prob: Probability of speech there by voice activity detection, 0 to 1: the mean of the likeliest frames,
+            of as many as the text needs at least.
+        avg_logprob: Mean log-probability of the window's tokens.
+    """
+
+    __slots__ = ()
+
+    start = Item[float]()
+    end = Item[float]()
+    text = Item[str]()
+    reason = Item[DropReason]()
+    speech_prob = Item[float]()
+    avg_logprob = Item[float]()
+
+    def __init__(
+        self, start: float, end: float, text: str, reason: DropReason, speech_prob: float, avg_logprob: float
+    ) -> None:
+        super().__init__(
+            start=start, end=end, text=text, reason=reason, speech_prob=speech_prob, avg_logprob=avg_logprob
+        )
+
+
 class Transcription(Record):
     """The text of a recording. A dictionary with the items text, segments and language, which are also attributes.
 
@@ -176,6 +211,7 @@ class Transcription(Record):
         duration: Length of the recording in seconds; 0 in a result that was made without one. Not an item.
         language_probability: Probability of `language`, 0 to 1; 1 if the language was given or the model knows English
             only. Not an item.
+        dropped: With `hallucination_filter`, the text that was left out; otherwise None, and no item.
     """
 
     __slots__ = ("duration", "language_probability")
@@ -183,6 +219,7 @@ class Transcription(Record):
     text = Item[str]()
     segments = Item[list[Segment]]()
     language = Item[str]()
+    dropped = OptionalItem[list[DroppedText]]()
     duration: float
     language_probability: float
 
@@ -193,8 +230,10 @@ class Transcription(Record):
         language: str,
         duration: float = 0.0,
         language_probability: float = 1.0,
+        dropped: Iterable[DroppedText] | None = None,
     ) -> None:
         super().__init__(text=text, segments=list(segments), language=language)
+        self.dropped = None if dropped is None else list(dropped)
         self.duration = duration
         self.language_probability = language_probability
 
@@ -209,6 +248,8 @@ class Transcription(Record):
         def __getitem__(self, key: Literal["text", "language"], /) -> str: ...
         @overload
         def __getitem__(self, key: Literal["segments"], /) -> list[Segment]: ...
+        @overload
+        def __getitem__(self, key: Literal["dropped"], /) -> list[DroppedText]: ...
         @overload
         def __getitem__(self, key: str, /) -> Any: ...
         def __getitem__(self, key: str, /) -> Any: ...

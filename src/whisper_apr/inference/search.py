@@ -7,6 +7,7 @@ The rules are those of `GreedyDecoder`, `BeamSearchDecoder` and `MaximumLikeliho
 decoding.py.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +37,9 @@ class Search(Protocol):
         Returns:
             The tokens `(n_row, n + 1)`, and which audios are finished, `(n_audio,)`.
         """
+
+    def has_ended(self, row: Sequence[int]) -> bool:
+        """Return whether a row's text has ended, so that its further tokens mean nothing."""
 
     def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
         """Return the candidates of an audio and their log-probabilities. `sampled` `(group, n)` are its rows."""
@@ -74,6 +78,10 @@ class GreedySearch:
             cumulative = np.cumsum(probabilities, dtype=np.float64)
             chosen[i] = np.searchsorted(cumulative, self.random[i].random() * cumulative[-1], side="right")
         return chosen
+
+    def has_ended(self, row: Sequence[int]) -> bool:
+        """Return whether the end of text was chosen; see `Search`."""
+        return row[-1] == self.eot
 
     def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
         """Return the audio's rows up to their end of text; see `Search`."""
@@ -132,6 +140,10 @@ class BeamSearch:
         cache.reorder(np.array(source))
         done = np.array([len(finished) >= self.max_candidates for finished in self.finished])
         return np.concatenate([sampled[source], np.array(chosen)[:, None]], axis=1), done
+
+    def has_ended(self, row: Sequence[int]) -> bool:
+        """Return False: a beam that ends is replaced by another; see `Search`."""
+        return False
 
     def finish(self, audio: int, sampled: Tokens) -> tuple[Candidates, list[float]]:
         """Return the sequences that have ended and, if these are too few, the most probable others; see `Search`."""

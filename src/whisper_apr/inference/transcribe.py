@@ -29,8 +29,10 @@ from .results import Progress, Segment, Transcription
 from .slices import slice_frames, split_clips
 from .speaker_labels import speaker_labeler
 from .spectrogram import Spectrogram
+from .speech_evidence import SpeechEvidence
+from .spoken_text import SpokenTextFilter
 from .vad_filter import SpeechTimeMap, filter_speech
-from .windows import Aligner, EncodedWindow, WindowSequence
+from .windows import Aligner, EncodedWindow, TextFilter, WindowSequence
 from .word_timestamps.openai_timing import add_openai_words
 from .word_timestamps.words import add_words
 
@@ -136,6 +138,9 @@ class ChannelJob:
         if pipeline.vad and time_map:
             blocks = filter_speech(blocks, pipeline.vad, time_map)
         self.spectrogram = Spectrogram(blocks, pipeline.model.dims.n_mels, pipeline.check_cancelled)
+        self._text_filter: TextFilter | None = None
+        if self.options.hallucination_filter:
+            self._text_filter = SpokenTextFilter(pipeline.model, SpeechEvidence(blocks, pipeline.check_cancelled))
         self.duration_after_vad = self.spectrogram.duration  # seconds that `vad_filter` leaves
         # seconds of the whole recording
         self.duration = time_map.n_samples / SAMPLE_RATE if time_map else self.spectrogram.duration
@@ -150,7 +155,8 @@ class ChannelJob:
         self.language = language or "en"  # a code
         self.tokenizer = tokenizer_of(pipeline.model, self.language, pipeline.task)
         self.info = RecordingInfo(
-            self.duration, self.tokenizer, self.language, self.language_probability, time_map, labeler
+            *(self.duration, self.tokenizer, self.language, self.language_probability, time_map, labeler),
+            keeps_dropped=self.options.hallucination_filter,
         )
 
     @property
@@ -204,6 +210,7 @@ class ChannelJob:
             sequence = make(self.spectrogram, self.clips, options=self.options, context=self._context(True))
             sequence.encoded = self._first_window
             sequence.draft, sequence.is_provisional = self._continued.draft, self._continued.is_provisional
+            sequence.text_filter = self._text_filter
             yield sequence
             return
         independent = replace(self.options, condition_on_previous_text=False)
@@ -211,6 +218,7 @@ class ChannelJob:
             is_first = part.clip == 0 and part.start == self.clips[0][0]
             sequence = make(part, [(part.start, part.end)], options=independent, context=self._context(is_first))
             sequence.encoded = self._first_window if part.start == 0 else None
+            sequence.text_filter = self._text_filter
             sequence.clip_number, sequence.ends_clip, sequence.next_start = part.clip, part.ends_clip, part.next_start
             yield sequence
 

@@ -6,7 +6,7 @@ from .. import simd
 from ..audio import FRAMES_PER_SECOND, SAMPLE_RATE, SpeechFilter, SpeechMap, VadOptions
 from .audio_source import Blocks
 from .record import changed
-from .results import Segment, Word
+from .results import DroppedText, Segment, Word
 
 FloatArray = simd.FloatArray
 
@@ -40,6 +40,11 @@ class SpeechTimeMap:
             end=end,
             words=words,
         )
+
+    def restore_span(self, dropped: DroppedText) -> DroppedText:
+        """Return dropped text with its times in the recording."""
+        start = self.original_time(dropped.start)
+        return changed(dropped, start=start, end=max(start, self.original_time(dropped.end, True)))
 
 
 def filter_speech(blocks: Blocks, options: VadOptions, time_map: SpeechTimeMap) -> Blocks:

@@ -21,54 +21,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..audio import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, SAMPLE_RATE, pad_or_trim
+from ..audio import FRAMES_PER_SECOND, N_FRAMES, pad_or_trim
 from ..errors import AudioError
 from ..model.encoder import TIME_STRIDE
 from ..tokenizer import Tokenizer
 from .bounds import clamp_segments, clamp_timed_segments
 from .decode import DecodingResult, FloatArray
-from .fallback import is_silence
+from .fallback import is_silence, needs_fallback
 from .hallucination import FilteredSegments, filter_hallucinations
 from .options import TranscribeOptions
 from .prompts import PromptContext
 from .record import changed
-from .results import Segment
+from .results import DroppedText, DropReason, Segment
+from .window_text import SeekWindow, split_segments
 from .word_timestamps.loudness import Loudness
 
 _log = logging.getLogger(__name__)
 
-SECONDS_PER_POSITION = TIME_STRIDE * HOP_LENGTH / SAMPLE_RATE  # 0.02 s: the step of a timestamp token
 REST = 30  # frames at the end of a slice that are not decoded again by themselves: 0.3 s
 MIN_STEP = 20  # frames: the least by which the seek advances if word times determine it
-
-
-@dataclass(frozen=True)
-class SeekWindow:
-    """A window of a recording, ready to be decoded."""
-
-    seek: int  # its first frame, counted from the start of the recording
-    size: int  # its frames; the rest of `mel` is padding
-    mel: FloatArray  # (n_mels, 3000)
-    prompt: tuple[int, ...]  # tokens of the text before it
-    prefix: tuple[int, ...] = ()  # tokens that its text must begin with
-    features: FloatArray | None = None  # (n_ctx, n_audio_state) if it was encoded already
-    draft: tuple[int, ...] = ()  # tokens that its text is expected to begin with
-    text_until: int | None = None  # encoder position before which its text must not end, see `ContinueUntil`
-
-    @property
-    def start(self) -> float:
-        """Seconds from the start of the recording."""
-        return self.seek * HOP_LENGTH / SAMPLE_RATE
-
-    @property
-    def duration(self) -> float:
-        """Seconds, without the padding."""
-        return self.size * HOP_LENGTH / SAMPLE_RATE
-
-    @property
-    def end(self) -> float:
-        """Seconds from the start of the recording."""
-        return (self.seek + self.size) * HOP_LENGTH / SAMPLE_RATE
+MIN_STEP_AT_LOOP = 500  # frames: the least to a timestamp before a repetition for the seek to continue there
 
 
 @dataclass(frozen=True)
@@ -127,6 +99,8 @@ class WindowSequence:
         self.is_provisional = False
         self.last_word_end = 0.0  # seconds: end of the last word before the window
         self.last_segment_end = 0.0  # seconds: end of the last segment before the window
+        self.text_filter: TextFilter | None = None  # with `hallucination_filter`
+        self.dropped: list[DroppedText] = []  # what it dropped, until `RecordingInfo` takes it
         self.error: AudioError | None = None
         # called by `advance` with the window, its text and its segments
         self.on_decoded: Callable[[SeekWindow, DecodingResult, list[Segment]], object] | None = None
@@ -183,13 +157,20 @@ class WindowSequence:
             result: Its decoded text.
             aligner: Adds word times to the segments; None without word timestamps.
         """
+        n_dropped = len(self.dropped)
         if is_silence(result, self.options):
             _log.debug(
                 "skipped the window at %.2f s as silence: no-speech probability %.3f, mean log-probability %.3f",
                 *(window.start, result.no_speech_prob, result.avg_logprob),
             )
+            self._drop(split_segments(result, window, self.tokenizer).segments, "silent_window", result)
+            if len(self.dropped) > n_dropped:
+                self.context.clear()
             self.seek = window.seek + window.size
             return []
+        if self.text_filter is not None:
+            result, repetition = self.text_filter.cut_repetition(window, result, self.tokenizer)
+            self.dropped += [repetition] if repetition else []
         if aligner is None:
             placed = self._place(window, result)
         elif self.options.word_timing == "openai":
@@ -199,18 +180,33 @@ class WindowSequence:
         self.seek = placed.seek
         if window.text_until is not None and self.seek >= window.seek + TIME_STRIDE * window.text_until:
             self.seek = window.seek + window.size
+        if len(self.dropped) > n_dropped and self.seek < window.seek + MIN_STEP_AT_LOOP:
+            self.seek = window.seek + window.size  # the same sound would be decoded again and again
+        self._drop(placed.anomalous, "anomalous_words", result)
         if placed.is_rejected:
             return []
         segments = placed.segments
+        if self.text_filter is not None:
+            unspoken = self.text_filter.unspoken(segments, window, result, self.tokenizer)
+            self._drop(unspoken, "no_speech", result)
+            segments = [segment for segment in segments if not any(segment is each for each in unspoken)]
         if segments:
             self.last_segment_end = segments[-1].end
         self.context.add([token for segment in segments for token in segment.tokens])
         is_unsure = result.temperature > self.options.prompt_reset_on_temperature
+        if self.text_filter is not None:
+            is_second_attempt = result.temperature > self.options.temperatures[0]
+            is_unsure |= is_second_attempt or needs_fallback(result, self.options) or len(self.dropped) > n_dropped
         if is_unsure or not self.options.condition_on_previous_text:
             self.context.clear()
         if self.on_decoded is not None:
             self.on_decoded(window, result, segments)
         return segments
+
+    def _drop(self, segments: Sequence[Segment], reason: DropReason, result: DecodingResult) -> None:
+        """Record segments that are left out."""
+        if self.text_filter is not None:
+            self.dropped += self.text_filter.dropped(segments, reason, result, self.tokenizer)
 
     def _place(self, window: SeekWindow, result: DecodingResult) -> "PlacedSegments":
         """Divide the text by its timestamps alone."""
@@ -234,7 +230,9 @@ class WindowSequence:
             self.last_word_end = next(
                 (s.words[-1].end for s in reversed(filtered.segments) if s.words), self.last_word_end
             )
-        return PlacedSegments(filtered.segments, seek, filtered.is_rejected)
+        return PlacedSegments(
+            filtered.segments, seek, segments[len(filtered.segments) :], is_rejected=filtered.is_rejected
+        )
 
     def _place_by_openai_words(
         self, window: SeekWindow, result: DecodingResult, aligner: "Aligner"
@@ -246,6 +244,7 @@ class WindowSequence:
         if not text.ends_with_single_timestamp:
             seek = self._openai_seek(segments, window, seek)
         filtered = self._filtered(segments, window)
+        anomalous = segments[len(filtered.segments) :]
         if filtered.seek is not None:
             # both round as openai-whisper does
             seek = window.seek + round((filtered.seek - window.start) * FRAMES_PER_SECOND)
@@ -258,7 +257,7 @@ class WindowSequence:
         segments = [_clear_if_empty(segment) for segment in filtered.segments]
         if self.options.clamps_times:
             segments = clamp_timed_segments(segments, max(window.start, self.last_segment_end), window.end)
-        return PlacedSegments(segments, seek, filtered.is_rejected)
+        return PlacedSegments(segments, seek, anomalous, is_rejected=filtered.is_rejected)
 
     def _openai_seek(self, segments: Sequence[Segment], window: SeekWindow, seek: int) -> int:
         """Return the frame at which openai-whisper continues after a text that ends without a single timestamp."""
@@ -297,7 +296,30 @@ class PlacedSegments:
 
     segments: list[Segment]
     seek: int  # frame of the recording
+    anomalous: Sequence[Segment] = ()  # those that `hallucination_silence_threshold` dropped
     is_rejected: bool = False  # the text is dropped; the next window neither follows it nor is prompted by it
+
+
+class TextFilter(Protocol):
+    """Finds text that nobody says in a recording's windows: `SpokenTextFilter`."""
+
+    def has_no_speech(self, window: SeekWindow) -> bool:
+        """Return whether any text of a window would be unspoken, however certain."""
+
+    def cut_repetition(
+        self, window: SeekWindow, result: DecodingResult, tokenizer: Tokenizer
+    ) -> tuple[DecodingResult, DroppedText | None]:
+        """Return a window's text without the copies that it ends with, and these, if there are any."""
+
+    def unspoken(
+        self, segments: Sequence[Segment], window: SeekWindow, result: DecodingResult, tokenizer: Tokenizer
+    ) -> list[Segment]:
+        """Return those of a window's segments that nobody says."""
+
+    def dropped(
+        self, segments: Sequence[Segment], reason: DropReason, result: DecodingResult, tokenizer: Tokenizer
+    ) -> list[DroppedText]:
+        """Return what is to be recorded of segments that are dropped."""
 
 
 class Aligner(Protocol):
@@ -347,67 +369,3 @@ def _covered_frames(segments: Sequence[Segment], window: SeekWindow, is_last: bo
         return window.size
     n = spans[-1][1]
     return n if Loudness(window.mel[:, : window.size]).has_speech_after(spans, n, is_last) else window.size
-
-
-@dataclass(frozen=True)
-class WindowText:
-    """A window's text, divided into segments by its timestamps."""
-
-    segments: list[Segment]
-    n_frames: int  # frames of the window that the segments cover; the next window starts after them
-    ends_with_single_timestamp: bool  # the text ends with one timestamp, not two: no speech follows it
-    end_is_unknown: bool  # one segment, whose text ended without a timestamp
-
-
-def split_segments(
-    result: DecodingResult, window: SeekWindow, tokenizer: Tokenizer, *, continues: bool = False
-) -> WindowText:
-    """Divide a window's text into segments at pairs of timestamps, by openai-whisper's rules.
-
-    The next window starts at the last timestamp if text follows it, otherwise after this window.
-
-    Args:
-        result: The window's decoded text.
-        window: Where it is in the recording.
-        tokenizer: Knows which tokens are timestamps.
-        continues: Speech follows even though the text ends with a single timestamp, because it was cut at `sample_len`.
-    """
-    begin, tokens = tokenizer.timestamp_begin, result.tokens
-    is_timestamp = [tokenizer.is_timestamp(token) for token in tokens]
-
-    def segment(start: float, end: float, part: Sequence[int]) -> Segment:
-        return Segment(
-            id=0,
-            seek=window.seek,
-            start=start,
-            end=end,
-            text=tokenizer.decode([token for token in part if tokenizer.is_text(token)]),
-            tokens=part,
-            temperature=result.temperature,
-            avg_logprob=result.avg_logprob,
-            compression_ratio=result.compression_ratio,
-            no_speech_prob=result.no_speech_prob,
-        )
-
-    def time(token: int) -> float:
-        return window.start + (token - begin) * SECONDS_PER_POSITION
-
-    def frames_until(last: int) -> int:
-        # 0 only if the tokens break the timestamp rules: skip the window, or it would be decoded again and again
-        return (tokens[last] - begin) * TIME_STRIDE or window.size
-
-    single = is_timestamp[-2:] == [False, True]
-    ends = [i + 1 for i in range(len(tokens) - 1) if is_timestamp[i] and is_timestamp[i + 1]]
-    if ends:
-        if single:
-            ends.append(len(tokens))
-        parts = [tokens[first:last] for first, last in zip([0, *ends], ends, strict=False)]
-        segments = [segment(time(part[0]), time(part[-1]), part) for part in parts]
-        n_frames = frames_until(ends[-1] - 1) if continues or not single else window.size
-        return WindowText(segments, n_frames, single, end_is_unknown=False)
-    timestamps = [i for i in range(len(tokens)) if is_timestamp[i]]
-    end = window.start + window.duration
-    if timestamps and tokens[timestamps[-1]] != begin:
-        end = time(tokens[timestamps[-1]])
-    n_frames = frames_until(timestamps[-1]) if continues and single else window.size
-    return WindowText([segment(window.start, end, tokens)], n_frames, single, end_is_unknown=not single)

@@ -8,7 +8,7 @@ import numpy as np
 from .. import simd
 from ..inference.decode import DecodingResult
 from ..inference.results import Segment
-from ..inference.windows import SeekWindow
+from ..inference.window_text import SeekWindow
 from ..model import Whisper
 from ..tokenizer import Tokenizer
 

@@ -57,6 +57,8 @@ def _verbose_json(result: Transcription, request: TranscriptionRequest) -> dict[
         body["segments"] = [{key: _as_json(segment[key]) for key in _SEGMENT_ITEMS} for segment in result.segments]
     if "word" in request.granularities:
         body["words"] = [{"word": each.word.strip(), "start": each.start, "end": each.end} for each in result.words]
+    if result.dropped is not None:
+        body["dropped"] = [{key: _as_json(value) for key, value in each.items()} for each in result.dropped]
     return body | {"usage": _usage(result)}
 
 

@@ -18,7 +18,7 @@ from ...inference.decode import DecodingResult, compression_ratio
 from ...inference.language import tokenizer_of
 from ...inference.options import TranscribeOptions
 from ...inference.results import Segment as _Segment
-from ...inference.windows import SeekWindow
+from ...inference.window_text import SeekWindow
 from ...inference.word_timestamps.openai_timing import add_openai_words, find_alignment
 from ...model.encoder import TIME_STRIDE
 from ...option_docs import described_by

@@ -12,7 +12,7 @@ from ...inference.decode import DecodingResult
 from ...inference.language import encode
 from ...inference.options import APPENDED, PREPENDED, TranscribeOptions
 from ...inference.results import Segment
-from ...inference.windows import SeekWindow
+from ...inference.window_text import SeekWindow
 from ...inference.word_timestamps import openai_timing
 from ...model import Whisper
 from ...tokenizer import Tokenizer

@@ -20,7 +20,7 @@ from ..language import tokenizer_of
 from ..options import TranscribeOptions
 from ..record import changed
 from ..results import Segment, Word
-from ..windows import SeekWindow
+from ..window_text import SeekWindow
 from .alignment import WordTiming, align_attention, jump_times, mean_probability, merge_punctuations, text_tokens
 
 SENTENCE_END_MARKS = ".。!！?？"  # noqa: RUF001

@@ -17,7 +17,7 @@ from ..language import tokenizer_of
 from ..options import TranscribeOptions
 from ..record import changed
 from ..results import Segment, Word
-from ..windows import SeekWindow
+from ..window_text import SeekWindow
 from .alignment import (
     POSITIONS_PER_SECOND,
     AttentionAlignment,
