@@ -65,12 +65,14 @@ the same type and batch. `peak` is the memory of the process in MB. `lost` count
 text, which is openai-whisper's, that the engine leaves out; `words` those that it has. `batch` is the number of windows
 that are decoded at once.
 
-Every engine decodes greedily and was told the language; the rest are its defaults: all but openvino decode a window
-again at higher temperatures if the result looks wrong, and whisper_apr, faster-whisper (not in batches), whisper.cpp
-and openai-whisper pass the text on to the next window. whisper.cpp has float16 weights in the place of float32. It was
-built for this CPU, and for AVX2. onnxruntime runs by transformers, with dynamic quantization under int8; openvino by
-OpenVINO GenAI, with compressed weights.
+Every engine decodes greedily and was told the language; the rest are its defaults: windows are decoded again at higher
+temperatures if the result looks wrong, and the text is passed on to the next window, unless they are in batches.
 """
+ENGINES = {
+    "whisper.cpp": "whisper.cpp has float16 weights in the place of float32; it was built for this CPU, and for AVX2.",
+    "onnxruntime": "onnxruntime runs by transformers, with dynamic quantization under int8, and passes no text on.",
+    "openvino": "openvino is OpenVINO GenAI, with compressed weights under int8; it decodes each window once, by itself.",
+}
 WEB_PEERS = """\
 Milliseconds, with random weights of `tiny`, on one thread, as in a page without COOP and COEP headers; the engines
 alternated. `encoder` is one 30 s window, `token` one greedy step. Under float32, whisper_apr keeps the weights in
@@ -168,8 +170,10 @@ def speech(folder: Path) -> list[str]:
     if data is None:
         return []
     minutes = data["seconds"] / 60
-    parts = [_head("Recordings of people", "speech_peers.py", data), _paragraphs(SPEECH.format(minutes=minutes))]
     rows = data["rows"]
+    about = [text for name, text in ENGINES.items() if any(row["engine"] == name for row in rows)]
+    text = " ".join([SPEECH.format(minutes=minutes).rstrip(), *about, data.get("note", "")])
+    parts = [_head("Recordings of people", "speech_peers.py", data), _paragraphs(text)]
     head = ("engine", "type", "batch", "seconds", "range", "times", "with load", "peak", "words", "lost")
     for case in dict.fromkeys((row["model"], row["threads"], row["avx2"]) for row in rows):
         model, threads, avx2 = case

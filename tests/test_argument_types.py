@@ -197,6 +197,7 @@ UNTRIED = {
     "AddedSpeech",
     "Alignment",
     "DecodingResult",
+    "DroppedText",
     "LiveText",
     "Progress",
     "Segment",
