@@ -71,7 +71,7 @@ temperatures if the result looks wrong, and the text is passed on to the next wi
 ENGINES = {
     "whisper.cpp": "whisper.cpp has float16 weights in the place of float32; it was built for this CPU, and for AVX2.",
     "onnxruntime": "onnxruntime runs by transformers, with dynamic quantization under int8, and passes no text on.",
-    "openvino": "openvino is OpenVINO GenAI, with compressed weights under int8; it decodes each window once, by itself.",
+    "openvino": "openvino is OpenVINO GenAI, with compressed weights under int8; each window is decoded once.",
 }
 WEB_PEERS = """\
 Milliseconds, with random weights of `tiny`, on one thread, as in a page without COOP and COEP headers; the engines
