@@ -7,6 +7,7 @@ Run the benchmarks first:
         --json docs/performance/pipeline.json
     python benchmarks/peers.py --sizes tiny base small --json docs/performance/peers.json
     python benchmarks/speech_peers.py --json docs/performance/speech.json
+    python benchmarks/server.py load RECORDING... --json docs/performance/server.json
     node benchmarks/browser.mjs docs/performance/browser.json
     node benchmarks/web_peers.mjs PEERS docs/performance/browser.json
     node benchmarks/web_speech.mjs --peers PEERS --model base --json docs/performance/browser.json RECORDING...
@@ -73,6 +74,12 @@ ENGINES = {
     "onnxruntime": "onnxruntime runs by transformers, with dynamic quantization under int8, and passes no text on.",
     "openvino": "openvino is OpenVINO GenAI, with compressed weights under int8; each window is decoded once.",
 }
+SERVER = """\
+`whisper-apr serve` with {model} in {compute_type}, and clients that send one recording after the other, of
+{shortest:.0f} to {longest:.0f} seconds: the 50th and 95th percentile of a request's seconds, the hours of recordings
+that are transcribed in an hour, and the server's CPU seconds for a minute of recordings, which depend less on what else
+the machine does; medians of the rounds, with the lowest and the highest. Every text is that of one client alone.
+"""
 WEB_PEERS = """\
 Milliseconds, with random weights of `tiny`, on one thread, as in a page without COOP and COEP headers; the engines
 alternated. `encoder` is one 30 s window, `token` one greedy step. Under float32, whisper_apr keeps the weights in
@@ -131,6 +138,27 @@ def _require_rounds(rounds: int, what: str) -> None:
 
 def _threads(count: int) -> str:
     return f"{count} thread{'s' if count != 1 else ''}"
+
+
+def server(folder: Path) -> list[str]:
+    """Return a line for each number of clients."""
+    data = _read(folder, "server")
+    if data is None:
+        return []
+    head = ("clients", "p50", "p95", "hours per hour", "range", "CPU s per minute", "range")
+    body = []
+    for row in data["rows"]:
+        _require_rounds(len(row["speeds"]), f"server.json, {row['clients']} clients")
+        latencies = (f"{row[name]:.2f}" for name in ("p50", "p95"))
+        body.append([row["clients"], *latencies, *_spread(row["speeds"], 1), *_spread(row["costs"])])
+    settings, durations = data["settings"], data["durations"]
+    model = Path(settings["model"]).name
+    text = SERVER.format(**settings | {"model": model}, shortest=min(durations), longest=max(durations))
+    return [
+        _head("Server", "server.py load RECORDING...", data),
+        _paragraphs(" ".join([text.rstrip(), data.get("note", "")])),
+        table(head, body) + "\n",
+    ]
 
 
 def peers(folder: Path) -> list[str]:
@@ -317,7 +345,7 @@ def _speech_rows(speech: list[dict]) -> list[list[object]]:
     return [[*(row[name] for name in names), *_spread(row["seconds"]), row["differing"]] for row in ordered]
 
 
-SECTIONS = (speech, peers, pipeline, kernels, browser)
+SECTIONS = (speech, peers, pipeline, server, kernels, browser)
 
 
 def main() -> None:

@@ -29,6 +29,8 @@ from pathlib import Path
 import httpx
 from websockets.asyncio.client import connect
 
+from whisper_apr.bench.measure import write_json
+
 MAX_GROWTH = 1.1  # of the server's memory in the second half of a soak test
 REQUEST_SECONDS = 600.0
 
@@ -110,6 +112,7 @@ async def load(url: str, pid: int, arguments: argparse.Namespace) -> None:
                 totals = await asyncio.gather(*(work(queue, latencies[number]) for _ in range(number)))
                 speeds[number].append(sum(totals) / (time.perf_counter() - started))
                 costs[number].append((cpu_seconds(pid) - used) / (sum(totals) / 60))
+    rows = []
     print("clients  p50 (s)  p95 (s)  hours per hour  (least to most)  CPU s per minute  (least to most)")
     for number in arguments.clients:
         ordered, speed = sorted(latencies[number]), statistics.median(speeds[number])
@@ -117,8 +120,14 @@ async def load(url: str, pid: int, arguments: argparse.Namespace) -> None:
         spread = f"({min(speeds[number]):.1f} to {max(speeds[number]):.1f})"
         cost = f"{statistics.median(costs[number]):16.2f}  ({min(costs[number]):.2f} to {max(costs[number]):.2f})"
         print(f"{number:7d}  {p50:7.2f}  {p95:7.2f}  {speed:14.1f}  {spread:>15}  {cost}")
+        rows.append({"clients": number, "p50": p50, "p95": p95, "speeds": speeds[number], "costs": costs[number]})
     print(f"texts that differ from those of one client alone: {n_wrong}")
     assert not n_wrong
+    if arguments.json:
+        names = ("model", "compute_type", "audio_context", "batch_size")
+        settings = {name: getattr(arguments, name) for name in names}
+        durations = [duration for _, duration in expected.values()]
+        write_json(arguments.json, settings=settings, durations=durations, rows=rows)
 
 
 # ---- soak -----------------------------------------------------------------------------------------------------------
@@ -274,6 +283,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--rounds", type=int, default=3, help="load: rounds through all numbers of clients")
     parser.add_argument("--repeat", type=int, default=4, help="load: requests for each recording in a round")
+    parser.add_argument("--json", type=Path, help="load: file to write, for report.py")
     parser.add_argument("--minutes", type=float, default=10, help="soak: duration")
     parser.add_argument("--pause", type=float, default=0, help="soak: mean seconds between two requests of a client")
     arguments = parser.parse_args()

@@ -21,7 +21,7 @@ enum {
     GEMM_COLUMN_BLOCK = TILE_VECTORS * LANES > APR_PANEL ? TILE_VECTORS * LANES : APR_PANEL, /* columns */
     GEMM_SMALL_M = 2 * SMALL_M_ROWS,
     GEMM_NARROW = VF_PACK_SPLAT ? 0 : 32, /* columns */
-    GEMM_SERIAL_PRODUCTS = 16 * 1024, /* fewer multiply-adds than this are not split among threads */
+    GEMM_SERIAL_PRODUCTS = 16 * 1024,     /* fewer multiply-adds than this are not split among threads */
     /* Minimum rows and columns per task, so that rereading b or repacking a is amortized. */
     GEMM_TASK_ROWS = 96,
     GEMM_TASK_COLUMNS = 96,
