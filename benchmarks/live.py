@@ -20,7 +20,6 @@ settled it. The table shows, for each step:
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from real_speech import RATE, write_joined
+from real_speech import RATE, recordings_folder, write_joined
 
 HERE = Path(__file__).resolve().parent.parent
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -87,9 +86,7 @@ def main() -> int:
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    folder = os.environ.get("WHISPER_APR_REAL_AUDIO")
-    if not folder or not Path(folder).is_dir():
-        parser.error("set WHISPER_APR_REAL_AUDIO to the folder of the recordings")
+    folder = recordings_folder(parser)
 
     sys.path[:0] = [str(HERE / "src"), str(HERE / "tests" / "real")]
     from fetch_models import model_folder

@@ -19,7 +19,6 @@ All times are in milliseconds:
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from pathlib import Path
 
 import engines
 from engines.stages import STAGES, measure
+from processes import last_line
 from whisper_apr.bench.measure import machine, machine_line, table, write_json
 from whisper_apr.bench.models import DIMENSIONS
 
@@ -36,19 +36,8 @@ TIMEOUT = 600  # seconds for one measurement, or for writing an engine's files
 
 
 def run_in_process(*arguments: str) -> str:
-    """Run this script with other arguments and return its last line of output.
-
-    Raises:
-        RuntimeError: It failed or timed out; the message is the last line of its errors.
-    """
-    command = [sys.executable, __file__, *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"timed out after {TIMEOUT} s") from None
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
-    return (done.stdout.strip().splitlines() or [""])[-1]
+    """Run this script with other arguments; see `last_line`."""
+    return last_line([sys.executable, __file__, *arguments], TIMEOUT)
 
 
 def available(names: list[str]) -> list[str]:

@@ -71,12 +71,24 @@ def write_joined(folder: Path, file: Path, seconds: float) -> None:
     from whisper_apr import load_audio
 
     joined = np.concatenate([load_audio(folder / name) for name in ENGLISH])
-    joined = np.resize(joined, round(seconds * RATE))
+    write_wav(file, np.resize(joined, round(seconds * RATE)))
+
+
+def write_wav(file: Path, samples: np.ndarray) -> None:
+    """Write samples at 16 kHz in 16 bits."""
     with wave.open(str(file), "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(RATE)
-        out.writeframes((joined * 32767).clip(-32768, 32767).astype("<i2").tobytes())
+        out.writeframes((samples * 32767).clip(-32768, 32767).astype("<i2").tobytes())
+
+
+def recordings_folder(parser: argparse.ArgumentParser) -> Path:
+    """Return the folder of the recordings, or end the program with an error if WHISPER_APR_REAL_AUDIO names none."""
+    folder = os.environ.get("WHISPER_APR_REAL_AUDIO")
+    if not folder or not Path(folder).is_dir():
+        parser.error("set WHISPER_APR_REAL_AUDIO to the folder of the recordings")
+    return Path(folder)
 
 
 def measure(workers: list[Worker], rounds: int) -> dict[str, object]:
@@ -110,9 +122,7 @@ def main() -> int:
     parser.add_argument("--within", type=float, help="fail if a median ratio is above this")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    audio = os.environ.get("WHISPER_APR_REAL_AUDIO")
-    if not audio or not Path(audio).is_dir():
-        parser.error("set WHISPER_APR_REAL_AUDIO to the folder of the recordings")
+    audio = recordings_folder(parser)
 
     sys.path[:0] = [str(HERE / "src"), str(HERE / "tests" / "real")]
     from fetch_models import model_folder
@@ -126,7 +136,7 @@ def main() -> int:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "speech.wav")
-        write_joined(Path(audio), file, options.seconds)
+        write_joined(audio, file, options.seconds)
         for model, kind, threads in product(options.models, options.types, options.threads):
             workers = [
                 Worker(

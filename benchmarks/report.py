@@ -201,7 +201,7 @@ def speech(folder: Path) -> list[str]:
     rows = data["rows"]
     about = [text for name, text in ENGINES.items() if any(row["engine"] == name for row in rows)]
     text = " ".join([SPEECH.format(minutes=minutes).rstrip(), *about, data.get("note", "")])
-    parts = [_head("Recordings of people", "speech_peers.py", data), _paragraphs(text)]
+    parts = [_head("Recordings of people", f"speech_peers.py --seconds {data['seconds']:g}", data), _paragraphs(text)]
     head = ("engine", "type", "batch", "seconds", "range", "times", "with load", "peak", "words", "lost")
     for case in dict.fromkeys((row["model"], row["threads"], row["avx2"]) for row in rows):
         model, threads, avx2 = case

@@ -14,7 +14,6 @@ confused speakers. Times are those of the processor and do not include loading.
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from alternating import Ratio, in_turn
+from real_speech import recordings_folder
 
 HERE = Path(__file__).resolve().parent.parent
 RATE = 16_000
@@ -70,8 +70,9 @@ def worker(name: str, threads: str, files: Sequence[str]) -> None:
     begin = time.process_time()
     turns = [run(file) for file in files]
     seconds = time.process_time() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"turns": turns, "seconds": seconds, "peak": peak}))
+    from whisper_apr.bench.measure import peak_memory  # last: it adds to the memory of other engines
+
+    print(json.dumps({"turns": turns, "seconds": seconds, "peak": (peak_memory() or 0) / 2**20}))
 
 
 def write_files(folder: Path, audio: Path, speakers: Sequence[int], seeds: Sequence[int], seconds: float) -> Any:
@@ -125,8 +126,7 @@ def shown(values: Sequence[float]) -> str:
 def measure(python: str, name: str, threads: int, files: list[str]) -> Any:
     """Run a worker."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
-    if name == "whisper_apr":
-        environment["PYTHONPATH"] = str(HERE / "src")
+    environment["PYTHONPATH"] = str(HERE / "src")
     command = [python, __file__, "--worker", name, str(threads), *files]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -144,16 +144,14 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    audio = os.environ.get("WHISPER_APR_REAL_AUDIO")
-    if not audio or not Path(audio).is_dir():
-        parser.error("set WHISPER_APR_REAL_AUDIO to the folder of the recordings")
+    audio = recordings_folder(parser)
 
     sys.path.insert(0, str(HERE / "src"))
     from whisper_apr.bench.measure import machine_line, table, write_json
 
     pythons = {"whisper_apr": sys.executable} | ({"senko": options.senko} if options.senko else {})
     with tempfile.TemporaryDirectory() as folder:
-        sets = write_files(Path(folder), Path(audio), options.speakers, options.seeds, options.seconds)
+        sets = write_files(Path(folder), audio, options.speakers, options.seeds, options.seconds)
         files = [file for each in sets.values() for file, _ in each]
         answers: dict[str, list[Any]] = {name: [] for name in pythons}
 

@@ -2,8 +2,8 @@
 
 An engine is a function `open(models, model, compute_type, threads)` that loads a model and returns a function
 `(file, batch_size) -> text`; batch_size is None for one window after the other. `write_models` writes the files of all
-engines. Every engine decodes greedily and, where it can, again at higher temperatures, and is told that the language is
-English; apart from that, its own defaults apply.
+engines. Decoding is greedy, with temperature fallback where the engine has it; the language is set to English, and all
+other options have the engine's defaults.
 """
 
 import os
@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from processes import last_line
 
 Transcribe = Callable[[str, int | None], str]
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -136,7 +138,10 @@ class Engine:
 
         if self.package is None:
             return "WHISPER_CPP" in os.environ
-        return importlib.util.find_spec(self.package) is not None
+        try:
+            return importlib.util.find_spec(self.package) is not None
+        except ModuleNotFoundError:  # of a package around it
+            return False
 
 
 AVX2_ONLY = "WHISPER_CPP_ONLY_AVX2"
@@ -163,10 +168,10 @@ def write_models(folder: Path, model: str, source: Path, names: list[str]) -> It
         (place / "ct2").symlink_to(source.resolve(), target_is_directory=True)
     for name in names:
         if name in _WRITTEN and not any(place.glob(_WRITTEN[name])):
-            command = [sys.executable, __file__, name, str(place)]
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-            if done.returncode:
-                yield name, (done.stderr.strip().splitlines() or ["no message"])[-1]
+            try:
+                last_line([sys.executable, __file__, name, str(place)])
+            except RuntimeError as error:
+                yield name, str(error)
 
 
 _WRITTEN = {"whisper.cpp": "ggml-*", "openai-whisper": "openai.pt", "onnxruntime": "onnx-*", "openvino": "openvino-*"}

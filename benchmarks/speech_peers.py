@@ -18,15 +18,16 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import wave
 from itertools import product
 from pathlib import Path
 
-from real_speech import HERE, RATE, SECONDS, write_joined
+import numpy as np
+
+from processes import last_line
+from real_speech import HERE, RATE, SECONDS, recordings_folder, write_joined, write_wav
 from speech_engines import ENGINES, write_models
 
 Row = dict[str, object]
@@ -45,22 +46,19 @@ def measure(engine: str, models: str, model: str, compute_type: str, threads: st
     load = loaded - begin
     if ENGINES[engine].package is None:
         load = _seconds_of_silence(transcribe)
-    # ru_maxrss of this process includes its parent's at the fork
-    own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    peak = max(int(own.split()[1]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
+    from whisper_apr.bench.measure import peak_memory  # last: it adds to the memory of other engines
+
+    program = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    peak = max(peak_memory() or 0, program) / 2**20
     whole = end - begin
     print(json.dumps({"seconds": whole - load, "with load": whole, "peak": peak, "text": text}))
 
 
 def _seconds_of_silence(transcribe) -> float:
-    """Return the seconds that a program takes for a hundredth of a second, which it does not decode."""
+    """Return the seconds that a program takes for 10 ms of silence, which it does not decode."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "silence.wav")
-        with wave.open(str(file), "wb") as out:
-            out.setnchannels(1)
-            out.setsampwidth(2)
-            out.setframerate(RATE)
-            out.writeframes(bytes(RATE // 50))
+        write_wav(file, np.zeros(RATE // 100))
         begin = time.perf_counter()
         transcribe(str(file), None)
         return time.perf_counter() - begin
@@ -88,13 +86,7 @@ def run(case: Row, models: Path, file: Path) -> dict:
     environment = os.environ | ((ENGINES[str(case["engine"])].avx2 or {}) if case["avx2"] else {})
     arguments = [case["engine"], models, case["model"], case["type"], case["threads"], case["batch"], file]
     command = [sys.executable, __file__, "--one", *map(str, arguments)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT, env=environment)
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"timed out after {TIMEOUT} s") from None
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(last_line(command, TIMEOUT, environment))
 
 
 def earlier(file: Path | None, seconds: float) -> list[Row]:
@@ -125,11 +117,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="folder for the engines' files (default: a temporary one)")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    audio = os.environ.get("WHISPER_APR_REAL_AUDIO")
-    if not audio or not Path(audio).is_dir():
-        parser.error("set WHISPER_APR_REAL_AUDIO to the folder of the recordings")
+    audio = recordings_folder(parser)
     with tempfile.TemporaryDirectory() as temporary:
-        compare(options, Path(audio), Path(temporary))
+        compare(options, audio, Path(temporary))
 
 
 def compare(options: argparse.Namespace, audio: Path, temporary: Path) -> None:
