@@ -53,7 +53,7 @@ test("subtitles are downloaded", async () => {
   assert.ok(written.includes(TEXT));
 });
 
-test("a file that is no recording is told", async () => {
+test("a file that is not a recording is reported as an error", async () => {
   await choose({ name: "no.wav", mimeType: "audio/wav", buffer: Buffer.from("no sound") });
   await page.waitForSelector("#error:not([hidden])");
   assert.equal(await page.textContent("#status"), "Failed");
