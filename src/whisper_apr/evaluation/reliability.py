@@ -6,6 +6,7 @@ from itertools import chain, islice
 from math import exp, isfinite
 
 import numpy as np
+import numpy.typing as npt
 
 from ..inference.results import Segment, Word
 from .edits import matches, words_of
@@ -81,7 +82,6 @@ def judge_words(reference: str, segments: Iterable[Segment], language: str) -> t
         The words, with their probability; and the segments, with the mean probability of their tokens: the exponential
         of `avg_logprob`.
     """
-    true = [unit for word in reference.split() for unit in words_of(word, language)]
     heard: list[list[tuple[Word, list[str]]]] = []
     kept = []
     for segment in segments:
@@ -89,6 +89,9 @@ def judge_words(reference: str, segments: Iterable[Segment], language: str) -> t
         if units := [(word, parts) for word, parts in units if parts]:
             heard.append(units)
             kept.append(segment)
+    if not heard:
+        return [], []
+    true = [unit for word in reference.split() for unit in words_of(word, language)]
     same = iter(matches(true, [part for units in heard for _, parts in units for part in parts]))
     of_words, of_segments = list[Judged](), list[Judged]()
     for segment, units in zip(kept, heard, strict=True):
@@ -106,9 +109,7 @@ def reliability(judged: Sequence[Judged], n_bin: int = N_BIN) -> list[Bin]:
         judged: Words or segments.
         n_bin: Number of bins.
     """
-    probability, right, weight = (
-        np.array([getattr(each, name) for each in judged], np.float64) for name in ("probability", "right", "weight")
-    )
+    probability, right, weight = _columns(judged)
     index = np.minimum((probability * n_bin).astype(np.int64), n_bin - 1)
     count = np.bincount(index, weight, n_bin)
     with np.errstate(invalid="ignore"):
@@ -116,6 +117,12 @@ def reliability(judged: Sequence[Judged], n_bin: int = N_BIN) -> list[Bin]:
     return [
         Bin(i / n_bin, (i + 1) / n_bin, round(count[i]), float(means[0][i]), float(means[1][i])) for i in range(n_bin)
     ]
+
+
+def _columns(judged: Sequence[Judged]) -> list[npt.NDArray[np.float64]]:
+    """Return the probabilities, what became of them, and the weights."""
+    names = ("probability", "right", "weight")
+    return [np.array([getattr(each, name) for each in judged], np.float64) for name in names]
 
 
 def calibration_error(judged: Sequence[Judged], n_bin: int = N_BIN) -> float | None:
@@ -136,9 +143,7 @@ def fit_exponent(judged: Sequence[Judged]) -> float | None:
     """
     if not judged:
         return None
-    probability, right, weight = (
-        np.array([getattr(each, name) for each in judged], np.float64) for name in ("probability", "right", "weight")
-    )
+    probability, right, weight = _columns(judged)
     powers = np.clip(probability, 1e-9, 1)[None] ** EXPONENTS[:, None]
     powers = np.clip(powers, 1e-6, 1 - 1e-6)  # one word that is wrong, though certain, does not decide alone
     likelihood = (weight * (right * np.log(powers) + (1 - right) * np.log(1 - powers))).sum(axis=1)

@@ -204,7 +204,7 @@ class DecodingTask:
             return BeamSearch(1, options.beam_size, eot, patience)
         return GreedySearch(1, self.n_group, eot, options.temperature, options.seed)
 
-    def _is_stuck(self, tokens: Sequence[int]) -> bool:
+    def is_loop(self, tokens: Sequence[int]) -> bool:
         """Return whether a text repeats itself in a loop."""
         return loop_start(tokens, self.tokenizer.is_text) is not None
 
@@ -241,7 +241,7 @@ class DecodingTask:
         filters = self.logit_filters
         if text_until is not None and not self.without_timestamps:
             filters = [*filters, ContinueUntil(self.tokenizer, text_until)]
-        is_stuck = self._is_stuck if stops_at_loop else None
+        is_stuck = self.is_loop if stops_at_loop else None
         generation = Generation(slot, prompt, self._search(), self.n_group, filters, max_tokens, is_stuck)
         yield generation
         assert slot.prompt_logits is not None

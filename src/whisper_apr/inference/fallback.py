@@ -8,7 +8,6 @@ from ..model.decoder_cache import AudioSlot
 from .decode import DecodingResult, DecodingTask, FloatArray, Request
 from .generation import Decoding
 from .options import DecodingOptions, TranscribeOptions
-from .repetition import loop_start
 
 _log = logging.getLogger(__name__)
 
@@ -72,10 +71,6 @@ class FallbackDecoder:
         """The tokens that are never chosen."""
         return self._tasks[0].suppressed_tokens
 
-    def _is_loop(self, result: DecodingResult) -> bool:
-        is_text = self._tasks[0].tokenizer.is_text
-        return self.options.hallucination_filter and loop_start(result.tokens, is_text) is not None
-
     def decoding(self, slot: AudioSlot, features: FloatArray, request: Request) -> Decoding[DecodingResult]:
         """Decode a window at rising temperatures, and return its result at the first that does not fail, or the last.
 
@@ -88,7 +83,8 @@ class FallbackDecoder:
             if i == len(self._tasks):
                 self._tasks.append(DecodingTask(self.model, options))
             result = yield from self._tasks[i].decoding(slot, features, request)
-            if i + 1 == len(self.attempts) or not (needs_fallback(result, self.options) or self._is_loop(result)):
+            is_loop = self.options.hallucination_filter and self._tasks[i].is_loop(result.tokens)
+            if i + 1 == len(self.attempts) or not (needs_fallback(result, self.options) or is_loop):
                 break
             _log.debug(
                 "decoding a window again at temperature %g: its compression ratio is %.2f (threshold %s), "

@@ -1,4 +1,4 @@
-"""The probability of speech at each time of a recording, as evidence for the text that the model hears there."""
+"""Voice activity detection as evidence for a text: the probability that there is speech where the text is."""
 
 from collections.abc import Callable
 

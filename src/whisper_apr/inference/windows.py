@@ -163,7 +163,8 @@ class WindowSequence:
                 "skipped the window at %.2f s as silence: no-speech probability %.3f, mean log-probability %.3f",
                 *(window.start, result.no_speech_prob, result.avg_logprob),
             )
-            self._drop(split_segments(result, window, self.tokenizer).segments, "silent_window", result)
+            if self.text_filter is not None:
+                self._drop(split_segments(result, window, self.tokenizer).segments, "silent_window", result)
             if len(self.dropped) > n_dropped:
                 self.context.clear()
             self.seek = window.seek + window.size

@@ -30,7 +30,7 @@ SHORTEST_PAUSE = 0.3  # seconds; a speaker's turns with shorter pauses between t
 
 # Frames of 10 ms that an embedding is computed from. Times of one batch are equal, so they are rounded.
 MIN_FRAMES, MAX_FRAMES, ROUNDING = 40, 400, 20
-# In the windows after these, at most so many: by then, each speaker has several embeddings, and errors do not grow.
+# In the windows after these, at most so many: by then, most speakers have several embeddings.
 EARLY_WINDOWS, LATER_MAX_FRAMES = 12, 300
 RELIABLE_FRAMES = 100  # voices of fewer frames are assigned to the speakers that longer ones define
 
