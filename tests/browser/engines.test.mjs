@@ -105,11 +105,22 @@ test("segments appear before the result", async () => {
   assert.ok((await states()).some(([text, , count]) => text.startsWith("Transcribing") && count > 0));
 });
 
+// Let workers that are terminated report an error afterwards, as Pyodide does if it was about to free an object.
+const reportErrorsLate = () =>
+  page.evaluate(() => {
+    const { terminate } = Worker.prototype;
+    Worker.prototype.terminate = function () {
+      terminate.call(this);
+      setTimeout(() => this.dispatchEvent(new ErrorEvent("error", { message: "from a terminated worker" })), 100);
+    };
+  });
+
 test("Cancel ends a transcription; the worker is kept, or at once replaced", async () => {
   const canPause = ENGINE !== "no-jspi" && (await page.evaluate(() => "Suspending" in WebAssembly));
   const workers = () => proxy.counts["/worker.js"] ?? 0;
   await waitForStatus(/^(Ready|Done)/); // also if the tests before this one are left out
   const before = workers();
+  await reportErrorsLate();
   await give("long.wav", long());
   await waitForStatus(/^Transcribing/);
   await observe();

@@ -313,7 +313,11 @@ export class Whisper {
   }
 
   #end() {
-    this.#worker?.terminate();
+    if (this.#worker) {
+      // an error that Python reports while it is terminated must not fail the loading of the next worker
+      Object.assign(this.#worker, { onmessage: null, onerror: null });
+      this.#worker.terminate();
+    }
     this.#worker = null;
     this.#fail({ kind: "AbortError", message: "cancelled" });
   }
