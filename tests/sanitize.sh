@@ -48,7 +48,7 @@ for kind; do
         ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1 \
             PYTHONMALLOC=malloc \
             LD_PRELOAD="$(runtime libasan.so) $(runtime libubsan.so) $(runtime libstdc++.so)" \
-            check address tests/test_kernels.py tests/test_paged_kernels.py tests/test_bfloat16_kernels.py \
+            check address tests/test_kernels.py tests/test_paged_kernels.py tests/test_reduced_kernels.py \
             tests/test_quantized_kernels.py tests/test_recurrent_kernels.py tests/test_signal_kernels.py \
             tests/test_kernels_special.py tests/test_simd_arguments.py tests/test_resample.py tests/test_weights.py \
             tests/test_decoder.py tests/test_threads.py

@@ -28,7 +28,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct apr_attention:
         ptrdiff_t n_row, n_head, n_query, d_head
         int causal
-        int bfloat16
+        int reduced
         float scale
         const float *q
         ptrdiff_t q_row, q_head, q_time

@@ -200,7 +200,7 @@ def gemm(x, panels, scales, sums, float levels, ptrdiff_t n_out, bias, bint with
         release(&buffers)
 
 
-def attention(q, k, v, bint causal, bint bfloat16, float scale, out):
+def attention(q, k, v, bint causal, bint reduced, float scale, out):
     cdef Buffers buffers
     cdef Operation o
     cdef apr_attention *a = &o.arguments.attention
@@ -223,7 +223,7 @@ def attention(q, k, v, bint causal, bint bfloat16, float scale, out):
         a.out = <float *>view.buf
         a.out_row, a.out_head, a.out_time = view.strides[0] // 4, view.strides[1] // 4, view.strides[2] // 4
         a.causal = causal
-        a.bfloat16 = bfloat16
+        a.reduced = reduced
         a.scale = scale
         a.type = APR_FLOAT32
         a.scales = NULL
@@ -265,7 +265,7 @@ def paged_attention(q, keys, values, scales, pages, lengths, bint causal, float 
         a.out_row, a.out_time = view.strides[0] // 4, view.strides[1] // 4
         a.n_key = a.k_row = a.k_head = a.k_time = a.v_row = a.v_head = a.v_time = 0
         a.causal = causal
-        a.bfloat16 = False
+        a.reduced = False
         a.scale = scale
         call(&o, (q, keys, values, scales, pages, lengths, out))
     finally:

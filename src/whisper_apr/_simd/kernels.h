@@ -40,8 +40,8 @@ typedef struct apr_attention {
     ptrdiff_t n_row, n_head, n_query, d_head;
     /* Query i of row r sees the first n_key(r) - n_query + i + 1 keys, but at least one. */
     int causal;
-    /* Allow products of bfloat16 numbers, summed in float32. Strided arrays with many queries only. */
-    int bfloat16;
+    /* Allow q, keys, values and the softmax weights to be rounded to bfloat16 or 16-bit integers. Strided only. */
+    int reduced;
     float scale;
     const float *q; /* (n_row, n_head, n_query, d_head) with strides; the last axis is contiguous */
     ptrdiff_t q_row, q_head, q_time;

@@ -6,11 +6,12 @@ is the bandwidth of reading as many bytes. Run as a script, it measures small pr
 
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
+from typing import Literal
 
 import numpy as np
 
 from .. import simd
-from .limits import bandwidth, peak
+from .limits import bandwidth, peak, reduced_operand
 from .measure import fastest_time, table
 
 Shape = tuple[int, ...]
@@ -30,7 +31,8 @@ class Case:
         work: Operations, or bytes if the unit is GB/s, of one call.
         run: The function to time.
         in_numpy: The same operation in NumPy, or None.
-        peak: The operands whose peak rate is the limit, unless the unit is GB/s.
+        peak: The operands whose peak rate is the limit, unless the unit is GB/s; "reduced" for those of the backend's
+            attention of reduced precision.
         calls: Number of kernel calls that `run` makes.
     """
 
@@ -40,7 +42,7 @@ class Case:
     work: float
     run: Callable[[], object]
     in_numpy: Callable[[], object] | None = None
-    peak: simd.Operand = "float32"
+    peak: simd.Operand | Literal["reduced"] = "float32"
     calls: int = 1
 
 
@@ -177,14 +179,15 @@ def cases(products: Iterable[Shape], token_products: Iterable[Shape], attentions
     many = [product(shape, dtype) for dtype in ("float32", "float16", "int8") for shape in products]
     one = [product(shape, dtype) for dtype in ("float16", "int8") for shape in token_products]
     attended = [attention(shape) for shape in attentions]
-    if simd.backends()[-1] in ("avx512bf16", "neonbf16"):  # the others ignore the precision
-        attended += [attention(shape, "bfloat16") for shape in attentions]
+    attended += [attention(shape, "reduced") for shape in attentions]
     return many + one + attended + rows((1500, 384)) + rows((1, 51865))
 
 
 def _limit(case: Case) -> float:
     """Return the limit of a case on the backend in use, in operations or bytes a second."""
-    return bandwidth(case.work, SECONDS) if case.unit == "GB/s" else peak(case.peak, SECONDS / 2)
+    if case.unit == "GB/s":
+        return bandwidth(case.work, SECONDS)
+    return peak(reduced_operand() if case.peak == "reduced" else case.peak, SECONDS / 2)
 
 
 def measure(case: Case, backends: Iterable[str]) -> list[Figure]:

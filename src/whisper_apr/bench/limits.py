@@ -16,6 +16,18 @@ MIN_READ = 8_000_000  # bytes that one call reads, so that the call's overhead i
 # one float16 scale for 32 weights.
 BYTES = {"float32": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5 + 2 / 32}
 
+# What backends multiply in the encoder's attention of reduced precision; the others, float32. That of 16-bit integers
+# takes the instruction that products of bytes take there.
+_REDUCED: dict[str, simd.Operand] = {
+    **dict.fromkeys(("avx512bf16", "neonbf16"), "bfloat16"),
+    **dict.fromkeys(("sse2", "avx2", "wasm128"), "int8"),
+}
+
+
+def reduced_operand() -> simd.Operand:
+    """Return the operands with which the backend in use computes `simd.attention(precision="reduced")`."""
+    return _REDUCED.get(simd.backend(), "float32")
+
 
 def peak(kind: simd.Operand, seconds: float = 0.2) -> float:
     """Return the peak rate of all threads in operations a second (see `simd.run_peak`)."""
@@ -55,13 +67,14 @@ def token_bytes(dims: ModelDimensions, compute_type: str, cache_itemsize: int) -
 def floors(dims: ModelDimensions, compute_type: str, cache_itemsize: int) -> dict[str, float]:
     """Return the floors of `encoder` and `token` in milliseconds, for the current number of threads and backend.
 
-    Products with quantized weights count at the peak rate of int8, attention always at that of float32.
+    With quantized weights, products count at the peak rate of int8, and attention at that of `reduced_operand`.
 
     Raises:
         BackendError: The backend is `numpy`.
     """
     products, attention = encoder_operations(dims)
     plain = peak("float32")
-    fast = peak("int8") if compute_type in ("int8", "int4") else plain
+    quantized = compute_type in ("int8", "int4")
+    fast, attended = (peak("int8"), peak(reduced_operand())) if quantized else (plain, plain)
     read = token_bytes(dims, compute_type, cache_itemsize)
-    return {"encoder": 1000 * (products / fast + attention / plain), "token": 1000 * read / bandwidth(read)}
+    return {"encoder": 1000 * (products / fast + attention / attended), "token": 1000 * read / bandwidth(read)}

@@ -44,8 +44,8 @@ class EncoderBlock:
         self.norm = LayerNorm(tensors, f"{block}.attn_ln")
         self.project = stacked(tensors, f"{block}.attn", ("query", "key", "value"))
         self.out = Linear.read(tensors, f"{block}.attn.out")
-        # with quantized weights, the error of a bfloat16 attention is the smaller one; float weights promise float32
-        self.precision: simd.Precision = "bfloat16" if self.project.weight.dtype in ("int8", "int4") else "float32"
+        # with quantized weights, the error of a reduced attention is the smaller one; float weights promise float32
+        self.precision: simd.Precision = "reduced" if self.project.weight.dtype in ("int8", "int4") else "float32"
         self.mlp = Mlp(tensors, block)
 
     def __call__(self, x: FloatArray, workspace: "EncoderWorkspace") -> FloatArray:

@@ -9,7 +9,7 @@ from . import dispatch
 from .checks import FloatArray, as_number, as_strided, expect, expect_array, expect_type, result_array
 from .kv_cache import PAGE, KVCache
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "reduced"]
 """Precision of the operands of `attention`."""
 
 
@@ -29,12 +29,17 @@ def attention(
     `n_query * n_key` is allocated. Views with any non-negative strides are read without a copy if their last axis is
     contiguous.
 
-    With `precision="bfloat16"`, a backend may round q (scaled), k, v and the softmax weights to bfloat16 if that is
-    faster; sums and the softmax stay in float32, and magnitudes that round to infinity (above 3.39e38) become infinite.
-    `numpy` does so, and `avx512bf16` and `neonbf16` do for more than 8 queries; the others compute in float32. In
-    either case an element differs from the exact result by at most `exp(2 e) - 1 + 2**-6` times the largest |v| of its
-    head, plus 1e-35 (subnormal numbers may count as 0), where e is 2**-7 times the largest `sum |q_i k_i| * scale` of
-    its query over the keys. Typical errors are far smaller.
+    With `precision="reduced"`, a backend may round q (scaled), k, v and the softmax weights if that is faster; the
+    softmax stays in float32. `numpy` rounds to bfloat16, and so do `avx512bf16` and `neonbf16` for more than 8 queries;
+    magnitudes that round to infinity (above 3.39e38) become infinite. `avx2`, `sse2` and `wasm128` round to 16-bit
+    integers, for as many queries, up to 512 dimensions and unless `causal` is set: each query and key with a scale of
+    its own, the values of a dimension with another, and the weights to multiples of 2**-14 of the largest. The others
+    compute in float32.
+
+    An element then differs from the exact result by at most `exp(2 e) - 1 + 2**-6 + n_key * 2**-14` times the largest
+    |v| of its head, plus 1e-30 (smaller numbers may count as 0). For bfloat16, e is 2**-7 times the largest
+    `sum |q_i k_i| * scale` of its query over the keys; for integers, 2**-10 times the largest
+    `d_head * max |q_i| * max |k_i| * scale`. Typical errors are far smaller.
 
     Args:
         q: `(batch, n_head, n_query, d_head)`.
@@ -43,7 +48,7 @@ def attention(
         causal: Whether a query attends only to the keys up to its own position: the last query to all keys, the one
             before it to one key fewer, and so on.
         scale: Factor of the scores; None for `1 / sqrt(d_head)`.
-        precision: "float32", or "bfloat16" to permit rounding.
+        precision: "float32", or "reduced" to permit rounding.
         out: Array for the result, `(batch, n_query, n_head, d_head)`, or None.
 
     Returns:
@@ -55,7 +60,7 @@ def attention(
         ValueError: The shapes do not fit, `causal` is set with fewer keys than queries, `precision` is unknown, or
             `out` is unsuitable.
     """
-    expect(precision in ("float32", "bfloat16"), f"precision must be 'float32' or 'bfloat16', not {precision!r}")
+    expect(precision in ("float32", "reduced"), f"precision must be 'float32' or 'reduced', not {precision!r}")
     q4, k4, v4 = as_strided(q, "q", 4), as_strided(k, "k", 4), as_strided(v, "v", 4)
     batch, n_head, n_query, d_head = q4.shape
     expect(k4.shape == v4.shape, f"k {k4.shape} and v {v4.shape} must have the same shape")
@@ -69,7 +74,7 @@ def attention(
     result = result_array(out, (batch, n_query, n_head, d_head), q4, k4, v4).transpose(0, 2, 1, 3)
     if result.size:
         factor = d_head**-0.5 if scale is None else as_number(scale, "scale")
-        dispatch.impl.attention(q4, k4, v4, causal, precision == "bfloat16", factor, result)
+        dispatch.impl.attention(q4, k4, v4, causal, precision == "reduced", factor, result)
     return result
 
 

@@ -341,7 +341,7 @@ def run_peak(n_task: SupportsIndex, kind: Operand = "float32") -> float:
     Args:
         n_task: Number of tasks, which the threads share; from 1 to 2^24.
         kind: "float32"; "int8", the dot products of bytes that `linear` uses; or "bfloat16", the operations that
-            `attention` uses with that precision.
+            `attention` uses for numbers of that type.
 
     Returns:
         The number of operations that were run; a multiplication and an addition count as two.

@@ -142,9 +142,9 @@ def _round_to_bfloat16(x):
 
 
 @_quiet
-def attention(q, k, v, causal, bfloat16, scale, out):
+def attention(q, k, v, causal, reduced, scale, out):
     q = q * np.float32(scale)
-    if bfloat16:
+    if reduced:
         q, k, v = _round_to_bfloat16(q), _round_to_bfloat16(k), _round_to_bfloat16(v)
     scores = q @ k.swapaxes(-1, -2)
     n_query, n_key = scores.shape[-2:]
@@ -152,7 +152,7 @@ def attention(q, k, v, causal, bfloat16, scale, out):
         last = np.maximum(0, np.arange(n_key - n_query, n_key))
         scores[..., np.arange(n_key) > last[:, None]] = -np.inf
     weights = np.empty_like(scores)
-    if bfloat16:
+    if reduced:
         weights = _round_to_bfloat16(np.exp(scores - scores.max(axis=-1, keepdims=True)))
         out[...] = weights @ v / weights.sum(axis=-1, keepdims=True)
         return

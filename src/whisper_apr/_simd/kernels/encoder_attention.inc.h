@@ -17,18 +17,10 @@
 #include <string.h>
 
 #include "../kernels.h"
+#include "encoder_block.inc.h"
+#include "encoder_int16.inc.h"
 #include "tile.inc.h"
 #include "vecmath.inc.h"
-
-enum {
-    ENC_VECTORS = TILE_ROWS == 6 ? 3 : 2, /* vectors of queries: with ENC_ROWS, as many as the register file holds */
-    ENC_QUERIES = ENC_VECTORS * LANES,    /* queries side by side in the lanes */
-    ENC_ROWS = TILE_ROWS >= 8 ? 8 : 4,    /* keys or dimensions of a register block; divides 16 */
-    ENC_KEY_BLOCK = 128,                  /* keys whose scores are stored at a time */
-    ENC_PREFETCH_ROWS = 16,               /* rows of keys and values between prefetching and packing */
-    /* Minimum tasks per thread, for load balance; not more, because each task packs its head's keys and values. */
-    ENC_TASKS = 4,
-};
 
 #if defined(APR_BFLOAT16)
 
@@ -44,15 +36,7 @@ APR_INLINE vf cell_sum(vcell x, vf acc) { return vb_dot(acc, x, vb_interleave(vf
 APR_INLINE vcell cell_from_row(const vf x[PER_CELL]) { return vb_from_floats(x[0], x[1]); }
 APR_INLINE vcell cell_from_rows(const vf x[PER_CELL]) { return vb_interleave(x[0], x[1]); }
 
-/* 2^x for x <= 0 with a relative error of 7.5e-5, small beside the rounding to bfloat16 that follows. Minimax
- * polynomial on [-1/2, 1/2]. */
-APR_INLINE vf cell_exp2(vf x) {
-    x = vf_max(vf_set1(VF_LDEXP_MIN), x); /* this operand order preserves NaN */
-    vf n = vf_round(x), r = vf_sub(x, n);
-    vf y = vf_fma(vf_set1(0.0551716691f), r, vf_set1(0.242611122f));
-    y = vf_fma(y, r, vf_set1(0.693260985f));
-    return vf_ldexp(vf_fma(y, r, vf_set1(0.999928074f)), n);
-}
+APR_INLINE vf cell_exp2(vf x) { return exp2_rough(x); }
 
 #else
 
@@ -69,15 +53,6 @@ APR_INLINE vcell cell_from_rows(const vf x[PER_CELL]) { return x[0]; }
 APR_INLINE vf cell_exp2(vf x) { return exp2_vector(x); }
 
 #endif
-
-/* Packed keys and values of one head. */
-typedef struct encoder_head {
-    cell *keys;        /* (n_slot, d_cell): adjacent dimensions share a cell */
-    cell *values;      /* (n_slot / PER_CELL, d_value): one dimension of PER_CELL keys in a cell */
-    ptrdiff_t n_slot;  /* keys, rounded up to a multiple of ENC_ROWS */
-    ptrdiff_t d_cell;  /* cells of a key, rounded up to a multiple of 16 */
-    ptrdiff_t d_value; /* dimensions, rounded up to a multiple of 16 */
-} encoder_head;
 
 typedef struct encoder_work {
     const apr_attention *a;
@@ -96,10 +71,10 @@ APR_INLINE void encoder_pack_row(const float *x, ptrdiff_t n, float scale, cell 
 }
 
 static void encoder_pack_head(const apr_attention *a, const encoder_head *h, const float *k, const float *v) {
+    cell *keys = h->keys, *values = h->values;
     for (ptrdiff_t key = 0; key < h->n_slot; key++) {
         if (key + ENC_PREFETCH_ROWS < a->n_key) prefetch_row(k + (key + ENC_PREFETCH_ROWS) * a->k_time, a->d_head);
-        encoder_pack_row(k + key * a->k_time, key < a->n_key ? a->d_head : 0, 1.0f, h->keys + key * h->d_cell,
-                         h->d_cell);
+        encoder_pack_row(k + key * a->k_time, key < a->n_key ? a->d_head : 0, 1.0f, keys + key * h->d_cell, h->d_cell);
     }
     for (ptrdiff_t key = 0; key < h->n_slot; key += PER_CELL) {
         for (ptrdiff_t ahead = key + ENC_PREFETCH_ROWS; ahead < min_size(key + ENC_PREFETCH_ROWS + PER_CELL, a->n_key);
@@ -110,7 +85,7 @@ static void encoder_pack_head(const apr_attention *a, const encoder_head *h, con
             APR_UNROLL
             for (int i = 0; i < PER_CELL; i++)
                 part[i] = load_tail(v + (key + i) * a->v_time, d, key + i < a->n_key ? a->d_head : 0);
-            cell_store(h->values + key / PER_CELL * h->d_value + d, cell_from_rows(part));
+            cell_store(values + key / PER_CELL * h->d_value + d, cell_from_rows(part));
         }
     }
 }
@@ -170,22 +145,6 @@ APR_NOINLINE static void encoder_accumulate(const cell *values, ptrdiff_t d_valu
     }
 }
 
-/* Set the scores of keys that a query may not see to -infinity, for n keys from key0 on; n_visible (ENC_QUERIES) keys
- * are visible. running_max is recomputed from previous_max and what remains. */
-static void encoder_mask(float *scores, ptrdiff_t n, ptrdiff_t key0, const float *n_visible, const float *previous_max,
-                         float *running_max) {
-    for (int j = 0; j < ENC_VECTORS; j++) {
-        vf maximum = vf_load(previous_max + j * LANES), visible = vf_load(n_visible + j * LANES);
-        for (ptrdiff_t t = 0; t < n; t++) {
-            float *s = scores + t * ENC_QUERIES + j * LANES;
-            vf x = vf_select_lt(vf_set1((float)(key0 + t)), visible, vf_load(s), vf_set1(-INFINITY));
-            vf_store(s, x);
-            maximum = vf_max(x, maximum);
-        }
-        vf_store(running_max + j * LANES, maximum);
-    }
-}
-
 /* Replace scores (k * PER_CELL, ENC_QUERIES) by weights (k, ENC_QUERIES) = exp2(score - running_max), in place, and
  * add them to running_sum (ENC_QUERIES). */
 APR_NOINLINE static void encoder_weights(float *scores, ptrdiff_t k, const float *running_max, float *running_sum) {
@@ -216,46 +175,104 @@ APR_NOINLINE static void encoder_weights(float *scores, ptrdiff_t k, const float
     for (int j = 0; j < ENC_VECTORS; j++) vf_store(running_sum + j * LANES, sum[j]);
 }
 
-/* out[s][i] = x[i][s] for rows x (n, stride) of 32-bit elements, in blocks of 4 x 4. */
-APR_INLINE void transpose(const float *x, ptrdiff_t n, ptrdiff_t stride, float *out, ptrdiff_t n_out,
-                          ptrdiff_t out_stride) {
-    ptrdiff_t whole = LANES < 4 ? 0 : n; /* a scalar build may have fewer than 4 queries */
-    for (ptrdiff_t i = 0; i < whole; i += 4)
-        for (ptrdiff_t s = 0; s < n_out; s += 4)
-            vf_transpose4(x + i * stride + s, stride, out + s * out_stride + i, out_stride);
-    for (ptrdiff_t i = whole; i < n; i++)
-        for (ptrdiff_t s = 0; s < n_out; s++) out[s * out_stride + i] = x[i * stride + s];
+/* Floats of a packed head, and of the workspace of a block of queries. */
+static ptrdiff_t encoder_head_floats(const encoder_head *h, ptrdiff_t per_cell) {
+    return h->n_slot * h->d_cell + h->n_slot / per_cell * h->d_value + div_up(h->n_slot, APR_PANEL) * APR_PANEL +
+           h->d_value;
 }
 
 static ptrdiff_t encoder_floats(const encoder_head *h) {
     return (2 * h->d_cell + ENC_KEY_BLOCK + 2 * h->d_value) * ENC_QUERIES;
 }
 
+/* Place a head's arrays in `scratch`; return what follows. */
+APR_INLINE float *encoder_place(encoder_head *h, ptrdiff_t per_cell, float *scratch) {
+    float *end = scratch + encoder_head_floats(h, per_cell);
+    h->keys = scratch;
+    h->values = scratch + h->n_slot * h->d_cell;
+    h->value_scales = end - h->d_value;
+    h->key_scales = h->value_scales - div_up(h->n_slot, APR_PANEL) * APR_PANEL;
+    return end;
+}
+
+/* ---- the steps, in 16-bit integers or not ---- */
+
+/* Pack a query of n numbers, multiplied by `factor`; return what its scores are to be multiplied with. */
+APR_INLINE float encoder_pack_query(const int int16, const float *q, ptrdiff_t n, float factor, float levels,
+                                    float *out, ptrdiff_t d_cell) {
+#if VI_PAIRS
+    if (int16) return factor * int16_pack_row(q, n, levels, (int32_t *)(void *)out, d_cell);
+#endif
+    (void)int16, (void)levels;
+    encoder_pack_row(q, n, factor, (cell *)(void *)out, d_cell);
+    return 1.0f;
+}
+
+APR_INLINE void encoder_step_scores(const int int16, const encoder_head *h, ptrdiff_t key, const float *queries,
+                                    const float *query_scales, ptrdiff_t k, float *scores, float *running_max) {
+#if VI_PAIRS
+    if (int16) {
+        int16_scores((const int32_t *)h->keys + key * h->d_cell, h->key_scales + key, h->d_cell,
+                     (const int32_t *)(const void *)queries, query_scales, k, scores, running_max);
+        return;
+    }
+#endif
+    (void)int16, (void)query_scales;
+    encoder_scores((const cell *)h->keys + key * h->d_cell, h->d_cell, (const cell *)(const void *)queries, k, scores,
+                   running_max);
+}
+
+APR_INLINE void encoder_step_weights(const int int16, float *scores, ptrdiff_t k, const float *running_max,
+                                     float *running_sum) {
+#if VI_PAIRS
+    if (int16) {
+        int16_weights(scores, k, running_max, running_sum);
+        return;
+    }
+#endif
+    (void)int16;
+    encoder_weights(scores, k, running_max, running_sum);
+}
+
+APR_INLINE void encoder_step_accumulate(const int int16, const encoder_head *h, ptrdiff_t key, ptrdiff_t d,
+                                        const float *weights, ptrdiff_t k, const float *rescale, float *sums) {
+#if VI_PAIRS
+    if (int16) {
+        int16_accumulate((const int32_t *)h->values + key / 2 * h->d_value + d, h->d_value,
+                         (const int32_t *)(const void *)weights, k, rescale, sums);
+        return;
+    }
+#endif
+    (void)int16;
+    encoder_accumulate((const cell *)h->values + key / PER_CELL * h->d_value + d, h->d_value,
+                       (const cell *)(const void *)weights, k, rescale, sums);
+}
+
 /* Compute the outputs of the first ENC_QUERIES of n_left queries, and prefetch the queries that follow. n_visible:
  * keys visible to the first query, if attention is causal. */
-static void encoder_query_block(const encoder_head *h, const apr_attention *a, const float *q, ptrdiff_t n_left,
-                                ptrdiff_t n_visible, float *scratch, float *out) {
+APR_INLINE void encoder_query_block(const int int16, const encoder_head *h, const apr_attention *a, const float *q,
+                                    ptrdiff_t n_left, ptrdiff_t n_visible, float *scratch, float *out) {
+    const ptrdiff_t per_cell = int16 ? 2 : PER_CELL, key_block = int16 ? INT16_KEY_BLOCK : ENC_KEY_BLOCK;
     float *rows = scratch, *transposed = rows + h->d_cell * ENC_QUERIES, *scores = transposed + h->d_cell * ENC_QUERIES;
     float *sums = scores + ENC_KEY_BLOCK * ENC_QUERIES, *output = sums + h->d_value * ENC_QUERIES;
-    const cell *queries = (const cell *)(const void *)transposed, *weights = (const cell *)(const void *)scores;
     float visible[ENC_QUERIES], previous_max[ENC_QUERIES], running_max[ENC_QUERIES], running_sum[ENC_QUERIES],
-        rescale[ENC_QUERIES];
-    ptrdiff_t n_query = min_size(ENC_QUERIES, n_left), k = div_up(a->d_head, PER_CELL);
+        rescale[ENC_QUERIES], query_scales[ENC_QUERIES];
+    const float levels = int16 ? int16_levels(a->d_head) : 0.0f;
+    ptrdiff_t n_query = min_size(ENC_QUERIES, n_left), k = div_up(a->d_head, per_cell);
     ptrdiff_t n_key = a->causal ? min_size(a->n_key, n_visible + n_query - 1) : a->n_key;
     for (ptrdiff_t i = 0; i < ENC_QUERIES; i++) {
         visible[i] = (float)(a->causal ? min_size(max_size(1, n_visible + i), n_key) : n_key);
         previous_max[i] = running_max[i] = -INFINITY;
         running_sum[i] = 0.0f;
-        encoder_pack_row(q + i * a->q_time, i < n_query ? a->d_head : 0, a->scale * LOG2_E,
-                         (cell *)(void *)rows + i * h->d_cell, h->d_cell);
+        query_scales[i] = encoder_pack_query(int16, q + i * a->q_time, i < n_query ? a->d_head : 0, a->scale * LOG2_E,
+                                             levels, rows + i * h->d_cell, h->d_cell);
     }
     transpose(rows, ENC_QUERIES, h->d_cell, transposed, h->d_cell, ENC_QUERIES);
     memset(sums, 0, (size_t)(h->d_value * ENC_QUERIES) * sizeof(float));
-    for (ptrdiff_t key0 = 0; key0 < n_key; key0 += ENC_KEY_BLOCK) {
-        ptrdiff_t n = min_size(ENC_KEY_BLOCK, n_key - key0), slots = div_up(n, ENC_ROWS) * ENC_ROWS;
+    for (ptrdiff_t key0 = 0; key0 < n_key; key0 += key_block) {
+        ptrdiff_t n = min_size(key_block, n_key - key0), slots = div_up(n, ENC_ROWS) * ENC_ROWS;
         for (ptrdiff_t t = 0; t < slots; t += ENC_ROWS)
-            encoder_scores(h->keys + (key0 + t) * h->d_cell, h->d_cell, queries, k, scores + t * ENC_QUERIES,
-                           running_max);
+            encoder_step_scores(int16, h, key0 + t, transposed, query_scales, k, scores + t * ENC_QUERIES, running_max);
         if (slots > n || (a->causal && key0 + n > n_visible))
             encoder_mask(scores, slots, key0, visible, previous_max, running_max);
         for (int j = 0; j < ENC_VECTORS; j++) {
@@ -267,16 +284,16 @@ static void encoder_query_block(const encoder_head *h, const apr_attention *a, c
         for (ptrdiff_t i = ENC_QUERIES + key0 * ENC_QUERIES / n_key;
              i < min_size(n_left, ENC_QUERIES + (key0 + n) * ENC_QUERIES / n_key); i++)
             prefetch_row(q + i * a->q_time, a->d_head);
-        encoder_weights(scores, slots / PER_CELL, running_max, running_sum);
+        encoder_step_weights(int16, scores, slots / per_cell, running_max, running_sum);
         for (ptrdiff_t d = 0; d < a->d_head; d += ENC_ROWS)
-            encoder_accumulate(h->values + key0 / PER_CELL * h->d_value + d, h->d_value, weights, slots / PER_CELL,
-                               rescale, sums + d * ENC_QUERIES);
+            encoder_step_accumulate(int16, h, key0, d, scores, slots / per_cell, rescale, sums + d * ENC_QUERIES);
     }
     for (int j = 0; j < ENC_VECTORS; j++) {
         vf inverse_sum = vf_div(vf_set1(1.0f), vf_load(running_sum + j * LANES));
         for (ptrdiff_t d = 0; d < a->d_head; d++) {
             float *sum = sums + d * ENC_QUERIES + j * LANES;
-            vf_store(sum, vf_mul(vf_load(sum), inverse_sum));
+            vf factor = int16 ? vf_mul(inverse_sum, vf_set1(h->value_scales[d])) : inverse_sum;
+            vf_store(sum, vf_mul(vf_load(sum), factor));
         }
     }
     transpose(sums, h->d_value, ENC_QUERIES, output, ENC_QUERIES, h->d_value);
@@ -284,24 +301,43 @@ static void encoder_query_block(const encoder_head *h, const apr_attention *a, c
         memcpy(out + i * a->out_time, output + i * h->d_value, (size_t)a->d_head * sizeof(float));
 }
 
-static void encoder_task(void *context, ptrdiff_t i, void *scratch) {
-    const encoder_work *work = context;
+/* Compute a part of the queries of one row and head. */
+APR_INLINE void encoder_queries(const int int16, const encoder_work *work, const encoder_head *h, ptrdiff_t i,
+                                float *workspace) {
     const apr_attention *a = work->a;
     ptrdiff_t part = i % work->n_part, head = i / work->n_part % a->n_head, row = i / work->n_part / a->n_head;
-    encoder_head h = work->h;
-    h.keys = scratch;
-    h.values = h.keys + h.n_slot * h.d_cell;
-    float *workspace = (float *)(void *)(h.values + h.n_slot / PER_CELL * h.d_value);
-    encoder_pack_head(a, &h, (const float *)a->keys + row * a->k_row + head * a->k_head,
-                      (const float *)a->values + row * a->v_row + head * a->v_head);
     const float *q = a->q + row * a->q_row + head * a->q_head;
     float *out = a->out + row * a->out_row + head * a->out_head;
     ptrdiff_t n_block = div_up(a->n_query, ENC_QUERIES);
     for (ptrdiff_t block = part * n_block / work->n_part; block < (part + 1) * n_block / work->n_part; block++) {
         ptrdiff_t first = block * ENC_QUERIES;
-        encoder_query_block(&h, a, q + first * a->q_time, a->n_query - first, a->n_key - a->n_query + 1 + first,
+        encoder_query_block(int16, h, a, q + first * a->q_time, a->n_query - first, a->n_key - a->n_query + 1 + first,
                             workspace, out + first * a->out_time);
     }
+}
+
+static void encoder_task(void *context, ptrdiff_t i, void *scratch) {
+    const encoder_work *work = context;
+    const apr_attention *a = work->a;
+    ptrdiff_t head = i / work->n_part % a->n_head, row = i / work->n_part / a->n_head;
+    const float *k = (const float *)a->keys + row * a->k_row + head * a->k_head,
+                *v = (const float *)a->values + row * a->v_row + head * a->v_head;
+    encoder_head h = work->h;
+    float *workspace = encoder_place(&h, PER_CELL, scratch);
+#if VI_PAIRS
+    /* not if it is causal: the scales of the values would depend on those that a query does not see */
+    if (a->reduced && !a->causal && a->d_head <= INT16_MAX_DIMENSIONS) {
+        encoder_head small = h;
+        small.d_cell = div_up(a->d_head, 2 * APR_PANEL) * APR_PANEL;
+        float *small_workspace = encoder_place(&small, 2, scratch);
+        if (int16_pack_head(a, &small, k, v, small_workspace)) {
+            encoder_queries(1, work, &small, i, small_workspace);
+            return;
+        }
+    }
+#endif
+    encoder_pack_head(a, &h, k, v);
+    encoder_queries(0, work, &h, i, workspace);
 }
 
 static void encoder_attention(const apr_attention *a) {
@@ -310,8 +346,8 @@ static void encoder_attention(const apr_attention *a) {
     work.h.d_value = div_up(a->d_head, APR_PANEL) * APR_PANEL;
     ptrdiff_t n_thread = apr_get_num_threads(), n_pair = a->n_row * a->n_head;
     if (n_thread > 1) work.n_part = min_size(div_up(ENC_TASKS * n_thread, n_pair), div_up(a->n_query, ENC_QUERIES));
-    ptrdiff_t cells = work.h.n_slot * (work.h.d_cell + work.h.d_value / PER_CELL) + encoder_floats(&work.h);
-    apr_parallel(encoder_task, &work, n_pair * work.n_part, (size_t)cells * sizeof(float));
+    size_t floats = (size_t)(encoder_head_floats(&work.h, PER_CELL) + encoder_floats(&work.h));
+    apr_parallel(encoder_task, &work, n_pair * work.n_part, floats * sizeof(float));
 }
 
 #endif

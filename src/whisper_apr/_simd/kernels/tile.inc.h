@@ -20,6 +20,10 @@
 #define VQ_PAIRS 0
 #endif
 
+#if !defined(VI_PAIRS) /* whether products of pairs of 16-bit integers are faster than those of floats */
+#define VI_PAIRS 0
+#endif
+
 #if !defined(VQ_INPUT_BITS) /* of an integer that vq_store takes */
 #define VQ_INPUT_BITS (8 * sizeof(vq_element))
 #endif

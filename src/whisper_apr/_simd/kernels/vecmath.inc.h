@@ -38,6 +38,16 @@ APR_INLINE vf exp2_vector(vf x) {
     return vf_ldexp(y, n);
 }
 
+/* The same with a relative error of 7.5e-5, for results that are rounded to half the bits. Minimax polynomial on
+ * [-1/2, 1/2]. */
+APR_INLINE vf exp2_rough(vf x) {
+    x = vf_max(vf_set1(VF_LDEXP_MIN), x);
+    vf n = vf_round(x), r = vf_sub(x, n);
+    vf y = vf_fma(vf_set1(0.0551716691f), r, vf_set1(0.242611122f));
+    y = vf_fma(y, r, vf_set1(0.693260985f));
+    return vf_ldexp(vf_fma(y, r, vf_set1(0.999928074f)), n);
+}
+
 /* e^x for x <= 88, flushed to 0 below 2^-126.
  * The range reduction subtracts n ln 2 in two parts (Cody and Waite 1980): n * 0.693359375 is exact. */
 APR_INLINE vf exp_vector(vf x) {

@@ -14,7 +14,7 @@
 void APR_JOIN(apr_attention_, APR_BASE)(const apr_attention *a);
 
 void APR_JOIN(apr_attention_, APR_TARGET)(const apr_attention *a) {
-    if (a->bfloat16 && !a->pages && a->n_query > SMALL_M_ROWS) encoder_attention(a);
+    if (a->reduced && !a->pages && a->n_query > SMALL_M_ROWS) encoder_attention(a);
     else APR_JOIN(apr_attention_, APR_BASE)(a);
 }
 

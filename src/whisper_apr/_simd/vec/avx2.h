@@ -97,6 +97,15 @@ APR_INLINE void vi_store(int32_t *p, vi x) { _mm256_storeu_si256((__m256i *)(voi
 APR_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 APR_INLINE vi vi_shift_left(vi x, int n) { return _mm256_slli_epi32(x, n); }
 APR_INLINE vf vf_from_int(vi x) { return _mm256_cvtepi32_ps(x); }
+/* Pairs of 16-bit integers. */
+#define VI_PAIRS 1
+APR_INLINE vi vi_pack_pairs(vf low, vf high) {
+    return _mm256_permute4x64_epi64(_mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high)), 0xd8);
+}
+APR_INLINE vi vi_interleave_pairs(vf first, vf second) {
+    return _mm256_blend_epi16(_mm256_cvtps_epi32(first), _mm256_slli_epi32(_mm256_cvtps_epi32(second), 16), 0xaa);
+}
+APR_INLINE vi vi_dot_pairs(vi acc, vi a, vi b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
 APR_INLINE void v4_store(v4_element *p, vf x) { vf_store_int8(p, x); }
 APR_INLINE v4 v4_load_input(const v4_element *p) {
     int32_t quad;
