@@ -83,13 +83,16 @@ class BatchDecoder:
         More sequences are asked for whenever a window ends, and without `in_order` before every token, even if the
         iterator was exhausted before: it may yield sequences that have arrived in the meantime.
         """
-        while True:
-            self._fill(sequences)
-            if not self._slots:
-                return
-            self._start()
-            self._decode_windows()
-            yield from self._take_decoded() if self._in_order else self._take_all()
+        try:
+            while True:
+                self._fill(sequences)
+                if not self._slots:
+                    return
+                self._start()
+                self._decode_windows()
+                yield from self._take_decoded() if self._in_order else self._take_all()
+        finally:
+            self._batch.close()  # so that its memory is free at once, not when the garbage collector runs
 
     def _fill(self, sequences: Iterator[WindowSequence]) -> None:
         """Add sequences until there are enough windows for a batch, and drop the windows of cancelled ones."""

@@ -191,6 +191,12 @@ class ContinuousBatch(Generic[R]):
         self._members = [member for member in self._members if member.index != number]
         self._joined = None
 
+    def close(self) -> None:
+        """Remove all windows. A decoding that refers to the batch would keep it, with its KV cache, in a cycle."""
+        for member in self._members:
+            member.decoding.close()
+        self._members, self._joined = [], None
+
     def step(self) -> list[tuple[int, R]]:
         """Generate one token of each window, and return the numbers and results of those that are finished."""
         ended: list[_Member[R]] = []

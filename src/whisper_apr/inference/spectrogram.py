@@ -32,12 +32,13 @@ class Spectrogram:
         """
         self.n_mels = n_mels
         self._blocks = blocks
-        self._stream: Iterator[FloatArray] = iter(())
+        self._stream: Iterator[tuple[FloatArray, int]] = iter(())
         self._kept: list[FloatArray] = []  # frames _first to _end
         self._first = self._end = 0
         self.n_samples, self._maximum, is_whole = 0, -np.inf, True
-        for frames in self._compute(count=True):
+        for frames, n_sample in _one_pass(blocks, n_mels):
             check_cancelled()
+            self.n_samples += n_sample
             self._maximum = max(self._maximum, float(frames.max(initial=-np.inf)))
             self._keep(frames)
             if self._end > KEPT_FRAMES + N_FRAMES:
@@ -67,21 +68,12 @@ class Spectrogram:
         offset = start - self._first
         return normalize_log_mel(np.concatenate(self._kept, axis=1)[:, offset : offset + size], self._maximum)
 
-    def _compute(self, count: bool = False) -> Iterator[FloatArray]:
-        """Yield the frames of one pass, without the limit on their dynamic range; with `count`, count the samples."""
-        mel = MelStream(self.n_mels)
-        for block in self._blocks():
-            self.n_samples += len(block) if count else 0
-            for at in range(0, len(block), MAX_BLOCK):
-                yield mel.push(block[at : at + MAX_BLOCK])
-        yield mel.finish(N_SAMPLES)
-
     def _keep(self, frames: FloatArray) -> None:
         self._kept.append(frames)
         self._end += frames.shape[1]
 
     def _restart(self) -> None:
-        self._stream, self._kept, self._first, self._end = self._compute(), [], 0, 0
+        self._stream, self._kept, self._first, self._end = _one_pass(self._blocks, self.n_mels), [], 0, 0
 
     def _seek(self, start: int) -> None:
         """Discard the blocks that end before frame `start`, or start another pass if it has been discarded itself."""
@@ -93,7 +85,7 @@ class Spectrogram:
     def _read_until(self, start: int, end: int) -> None:
         """Keep the blocks with frames `start` to `end - 1`, or to the end of the recording."""
         while self._end < end:
-            frames = next(self._stream, None)
+            frames, _ = next(self._stream, (None, 0))
             if frames is None and self._end < self.content_frames:
                 raise AudioError(
                     "the recording became shorter while it was read; do not write to a file during its transcription"
@@ -103,3 +95,17 @@ class Spectrogram:
             self._keep(frames)
             if self._end <= start:
                 self._kept, self._first = [], self._end
+
+
+def _one_pass(blocks: Blocks, n_mels: int) -> Iterator[tuple[FloatArray, int]]:
+    """Yield frames without the limit on their dynamic range, and how many samples were read for them.
+
+    It is no method, since it would refer to the spectrogram that refers to it: a recording that is not read to its end
+    would be in memory until the garbage collector runs.
+    """
+    mel = MelStream(n_mels)
+    for block in blocks():
+        for at in range(0, len(block), MAX_BLOCK):
+            part = block[at : at + MAX_BLOCK]
+            yield mel.push(part), len(part)
+    yield mel.finish(N_SAMPLES), 0

@@ -14,6 +14,16 @@ class JobCancelled(Exception):
     """Raised in a thread of the scheduler to end work that nobody waits for any more."""
 
 
+def without_frames(error: Exception) -> Exception:
+    """Return an exception without its tracebacks, whose frames hold what was worked on, such as a batch's KV cache.
+
+    An exception of a job is often in a reference cycle, as the job is in one of the frames and the exception among the
+    job's events. The garbage collector may find it many requests later: it counts objects, not their bytes.
+    """
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)
+
+
 class Decoded(NamedTuple):
     """The next segments of a recording, and the log-probabilities of their tokens if they were asked for."""
 
@@ -49,7 +59,10 @@ class Job:
             raise JobCancelled
 
     def publish(self, event: Decoded | Transcription | Exception) -> None:
-        """Send an event to the event loop, from any thread. A transcription or an exception is the last."""
+        """Send an event to the event loop, from any thread. A transcription or an exception is the last.
+
+        The event should refer to nothing large: nobody takes it if the client has left; see `without_frames`.
+        """
         with suppress(RuntimeError):  # the event loop is closed
             self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 

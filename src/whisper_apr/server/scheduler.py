@@ -21,7 +21,7 @@ from ..inference.results import Segment
 from ..inference.transcribe import Pipeline, TranscriptionJob
 from ..inference.windows import WindowSequence
 from ..model import Whisper
-from .jobs import Decoded, Job, JobCancelled
+from .jobs import Decoded, Job, JobCancelled, without_frames
 from .logprobs import TokenLogprob, token_logprobs
 from .metrics import Metrics
 
@@ -129,7 +129,7 @@ class Scheduler:
         self._places.release(N_OPENING)  # for jobs that wait to be opened, which end at once
         self._opening.shutdown()
         for each in self._opened:  # while the engine ended
-            self._fail(each.job, JobCancelled())
+            self._fail(JobCancelled(), each.job)
 
     def pipeline(self, job: Job) -> Pipeline:
         """Return the model with a job's options. Raises OptionError if one is not allowed."""
@@ -154,7 +154,7 @@ class Scheduler:
             opened = self._opened_job(pipeline, job)
         except Exception as error:
             self._places.release()
-            self._fail(job, error)
+            self._fail(error, job)
             return
         self._metrics.audio_seconds.add(opened.info.duration)
         with self._changed:
@@ -171,10 +171,12 @@ class Scheduler:
             sequence.on_decoded = lambda *window: opened.logprobs.extend(compute(*window))
         return opened
 
-    def _fail(self, job: Job, error: Exception) -> None:
+    def _fail(self, error: Exception, *jobs: Job) -> None:
         if not isinstance(error, WhisperAprError | JobCancelled):
             _log.error("a transcription failed", exc_info=error)
-        job.publish(error)
+        error = without_frames(error)
+        for job in jobs:
+            job.publish(error)
 
     # ---- the engine ------------------------------------------------------------------------------------------------
 
@@ -243,13 +245,13 @@ class Scheduler:
             logprobs, opened.logprobs = opened.logprobs, []
             job.publish(Decoded(numbered, logprobs))
         if sequence.error is not None:
-            self._fail(job, sequence.error)
+            self._fail(sequence.error, job)
         elif sequence.ended:
             job.publish(opened.info.result(opened.segments))
 
     def _end(self, batch: _Batch, error: Exception) -> None:
         """End all jobs of a batch that failed, or whose jobs are all cancelled."""
-        for opened in batch.jobs.values():
-            self._fail(opened.job, error)
+        self._fail(error, *(opened.job for opened in batch.jobs.values()))
+        for _ in batch.jobs:
             self._places.release()
         batch.jobs.clear()
