@@ -3,9 +3,14 @@
 import asyncio
 import gc
 import logging
+import os
+import platform
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -18,6 +23,7 @@ from whisper_apr.model.decoder_cache import CacheStorage
 from whisper_apr.model.encoder import EncoderWorkspace
 from whisper_apr.server.jobs import Job, JobCancelled
 from whisper_apr.server.live_audio import LiveEngine
+from whisper_apr.server.memory import VARIABLES, limit_unused_memory
 from whisper_apr.server.metrics import Metrics
 from whisper_apr.server.scheduler import Scheduler
 
@@ -159,3 +165,60 @@ def test_nothing_is_left_of_a_live_session_that_broke_off(
 
     asyncio.run(run())
     engine.stop()
+
+
+# ---- the C library ------------------------------------------------------------------------------------------------
+
+ALLOCATE = """
+import ctypes, re, sys, threading
+from whisper_apr.server.memory import limit_unused_memory
+
+limited = limit_unused_memory() if "limit" in sys.argv else None
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+
+def large():
+    at = ctypes.c_void_p(libc.malloc(8 << 20))
+    is_from_system = ctypes.c_size_t.from_address(at.value - 8).value & 2  # IS_MMAPPED of glibc's malloc.c
+    libc.free(at)
+    return bool(is_from_system)
+
+def small():
+    started.wait()
+    libc.free(ctypes.c_void_p(libc.malloc(1000)))
+    ended.wait()
+
+started, ended = threading.Barrier(5), threading.Barrier(5)
+threads = [threading.Thread(target=small) for _ in range(4)]
+for thread in threads:
+    thread.start()
+started.wait()
+ended.wait()
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+n_arena = open(sys.argv[1]).read().count("<heap ")
+print(limited, large(), large(), n_arena > 1)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_free_memory_is_not_kept(tmp_path: Path) -> None:
+    """All threads have one arena, and large blocks come from the system, also after one was freed."""
+
+    def run(*arguments: str, **variables: str) -> str:
+        clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        line = [sys.executable, "-c", ALLOCATE, str(tmp_path / "info"), *arguments]
+        environment = clean | {"PYTHONPATH": os.pathsep.join(sys.path)} | variables
+        return subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert run("limit") == "True True True False"
+    assert run() == "None True False True"  # otherwise the test above shows nothing
+    assert run("limit", MALLOC_ARENA_MAX="8") == "False True False True"
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert limit_unused_memory() is False

@@ -98,6 +98,14 @@ def test_every_flag_has_an_effect(made, name):
     assert {key: value for key, value in changed.items() if base[key] != value} == changes
 
 
+def test_unused_memory_is_limited_before_there_are_threads(made, monkeypatch):
+    order = []
+    monkeypatch.setattr("whisper_apr.server.memory.limit_unused_memory", lambda: order.append("limit"))
+    monkeypatch.setattr(simd, "set_num_threads", lambda n: order.append("threads"))
+    made("--threads", "1")
+    assert order[:2] == ["limit", "threads"]
+
+
 def test_the_key_of_the_environment(made, monkeypatch):
     monkeypatch.setenv(KEY_VARIABLE, "secret")
     assert made()["api_keys"] == ("secret",)

@@ -175,6 +175,7 @@ def run(args: argparse.Namespace) -> int:
         )
     from ..server import logs
     from ..server.http_server import Server, listen
+    from ..server.memory import limit_unused_memory
     from ..server.settings import Settings
 
     keys = args.api_key or [key for key in (os.environ.get(KEY_VARIABLE),) if key]
@@ -195,6 +196,7 @@ def run(args: argparse.Namespace) -> int:
         stop_timeout=args.stop_timeout,
         decoding=decoding,
     )
+    limit_unused_memory()  # before there are threads
     with ExitStack() as sockets:
         listening = sockets.enter_context(listen(args.host, args.port, "--host and --port"))
         wyoming = None
