@@ -1,7 +1,8 @@
 """Work for tests of the engines, without a model: what a task does is said by the recording's id.
 
-`poison...` ends the worker at every attempt, `once...` at the first one, and `slow...` takes minutes at the first one.
-`broken...` fails for good, `busy...` fails each time, and `long...` is divided into three parts.
+`poison...` ends the worker at every attempt, `once...` at the first one. `slow...` takes minutes at the first attempt,
+and `stuck...` at every one. `broken...` fails for good, `busy...` fails each time, and `long...` is divided into three
+parts.
 """
 
 import os
@@ -43,7 +44,7 @@ class Scripted:
             file.write(f"{name}\n")
         if name.startswith("poison") or (name.startswith("once") and task.attempt == 1):
             os.kill(os.getpid(), signal.SIGKILL)
-        if name.startswith("slow") and task.attempt == 1:
+        if name.startswith("stuck") or (name.startswith("slow") and task.attempt == 1):
             time.sleep(600)
         if name.startswith("broken"):
             return Failed("damaged", is_final=True)

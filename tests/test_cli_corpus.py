@@ -69,6 +69,20 @@ def test_records_report_and_going_on(
 
 
 @pytest.mark.system
+def test_a_recording_that_takes_too_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    line = [*BASE, "--workers", "1", "--retries", "1", str(DATA / "en.wav"), "-o", str(out)]
+    assert main([*line, "--time-limit", "0.0001"]) == 1
+    (found,) = records(out)
+    assert found["attempts"] == 2
+    assert found["error"].endswith("en.wav: it took a worker more than 0.0001 s; see --time-limit")
+    assert main([*line, "--time-limit", "600", "--retry-failed"]) == 0
+    (found,) = records(out)
+    assert found["error"] is None
+    capsys.readouterr()
+
+
+@pytest.mark.system
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_ended_goes_on(tmp_path: Path, number: signal.Signals) -> None:

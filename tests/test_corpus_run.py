@@ -15,6 +15,7 @@ from whisper_apr.corpus.local import LocalEngine
 from whisper_apr.corpus.parquet import RECORD
 from whisper_apr.corpus.run import report
 from whisper_apr.corpus.shards import Totals
+from whisper_apr.corpus.tasks import TimeLimit
 from whisper_apr.errors import OptionError, WhisperAprError
 
 pytestmark = [
@@ -91,6 +92,20 @@ def test_a_worker_that_is_killed_from_outside(tmp_path: Path) -> None:
         ("b", 1, None),
         ("slow", 2, None),
     ]
+    assert not engine.pids
+
+
+def test_a_worker_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    engine = LocalEngine(Scripted(str(tmp_path / "log")), 2, TimeLimit(2.0, grace=0.5))
+    run(engine, tmp_path, items("a", "slow", "stuck", "b"), retries=1)
+    found = {each["id"]: each for each in records(tmp_path)}
+    assert {name: (each["attempts"], each["error"]) for name, each in found.items()} == {
+        "a": (1, None),
+        "slow": (2, None),
+        "stuck": (2, "it took a worker more than 2 s; see --time-limit"),
+        "b": (1, None),
+    }
+    assert found["stuck"]["seconds"] > 2 * 2.5
     assert not engine.pids
 
 

@@ -1,7 +1,9 @@
 """What a worker does: parts of a recording give the text of the whole, and recordings come from tars and URLs."""
 
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,8 +19,9 @@ from whisper_apr import Recognizer
 from whisper_apr.audio import ReadingOptions
 from whisper_apr.corpus.items import Item, Items
 from whisper_apr.corpus.run import _Pending, done_record
-from whisper_apr.corpus.tasks import Divided, Done, Failed, Outcome, Task
+from whisper_apr.corpus.tasks import Divided, Done, Failed, Outcome, Task, TimeLimit
 from whisper_apr.corpus.work import Settings
+from whisper_apr.inference.generation import ContinuousBatch
 
 pytestmark = pytest.mark.usefixtures("encoded_once")
 
@@ -126,6 +129,29 @@ def test_failures(tmp_path: Path) -> None:
         assert outcome.reason.startswith(item.name) or item.language
 
 
+def test_the_time_of_a_task_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker ends the decoding of one recording, and transcribes the next one."""
+    now, step = 0.0, ContinuousBatch.step
+
+    def endless(self: ContinuousBatch[Any]) -> list[Any]:
+        nonlocal now
+        now += 1
+        assert now < 50, "the work goes on"
+        self._check_cancelled()
+        return []
+
+    for module in ("tasks", "work"):
+        monkeypatch.setattr(f"whisper_apr.corpus.{module}.perf_counter", lambda: now)
+    work = Settings("digits", options=BASE, time_limit=TimeLimit(9.5))()
+    task = Task(Item("a", str(DATA / "en.wav")))
+    monkeypatch.setattr(ContinuousBatch, "step", endless)
+    reason = f"{DATA / 'en.wav'}: it took a worker more than 9.5 s; see --time-limit"
+    assert work(task) == Failed(reason, is_final=False, seconds=10)
+    monkeypatch.setattr(ContinuousBatch, "step", step)
+    now = 1000.0
+    assert isinstance(work(task), Done)
+
+
 def test_warnings_are_recorded(tmp_path: Path) -> None:
     path = tmp_path / "cut.wav"
     path.write_bytes((DATA / "en.wav").read_bytes()[:-20_000])
@@ -152,6 +178,13 @@ def served(tmp_path: Path) -> Iterator[str]:
                 self.send_header("Content-Length", "1000")
                 self.end_headers()
                 self.wfile.write(b"RIFF")
+            elif self.path == "/slow":
+                self.send_response(200)
+                self.end_headers()
+                with suppress(OSError):  # the client has left
+                    while True:
+                        self.wfile.write(b"RIFF")
+                        time.sleep(0.01)
             else:
                 super().do_GET()
 
@@ -175,3 +208,7 @@ def test_urls(served: str) -> None:
     assert "--max-download" in reasons["en.wav"]
     assert "404" in reasons["gone.wav"]
     assert "broke off" in reasons["cut"]
+    limited = Settings("digits", options=BASE, time_limit=TimeLimit(0.2))()
+    slow = limited(Task(Item("a", f"{served}/slow")))
+    assert isinstance(slow, Failed)
+    assert slow.reason.endswith("/slow: it took a worker more than 0.2 s; see --time-limit")

@@ -142,6 +142,7 @@ CORPUS = {name: row for name, row in TRANSCRIBE.items() if name in DECODING or n
     "address": Row("auto", raises=Failed),  # it needs --engine ray, with which tests/corpus uses it
     "split_hours": Row(0.005, {}, "long"),
     "retries": Row(0, {}, "killed.jsonl", raises=Failed),
+    "time_limit": Row(1e-6, raises=Failed),
     "part": Row("1/2", {}, "folder"),
     "max_download": nothing(1),  # for URLs only, see test_corpus_work.py
     # windows are independent of each other
@@ -218,7 +219,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class OneWorker:
     """An engine without processes, for traces of `corpus`. The worker of the recording "killed once" ends once."""
 
-    def __init__(self, make: MakeWork, n_worker: int) -> None:
+    def __init__(self, make: MakeWork, n_worker: int, time_limit: tasks.TimeLimit) -> None:
         self.n_worker, self.load_seconds, self._queue = n_worker, list[float](), deque[Task]()
         self._work = make(lambda: None)
 

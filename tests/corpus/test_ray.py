@@ -11,6 +11,7 @@ from corpus_work import Scripted, items, records, run
 from recordings import DATA
 from whisper_apr.cli import main
 from whisper_apr.corpus.ray_engine import RayEngine
+from whisper_apr.corpus.tasks import TimeLimit
 from whisper_apr.errors import OptionError, WhisperAprError
 
 # Ray's own code: sockets and files that are closed by the garbage collector, and functions that become obsolete
@@ -54,6 +55,16 @@ def test_killed_actors_and_a_lost_node(cluster: Cluster, tmp_path: Path) -> None
     attempts = {name: found[name]["attempts"] for name in ("slow 1", "slow 2", "slow 3", "once", "poison", "broken")}
     assert attempts == {"slow 1": 2, "slow 2": 2, "slow 3": 2, "once": 2, "poison": 3, "broken": 1}
     assert found["long"]["text"] == " 0 1 2"
+
+
+def test_an_actor_that_takes_too_long_is_ended(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False)
+    engine = RayEngine(Scripted(str(tmp_path / "log")), 2, 1, None, TimeLimit(2.0, grace=0.5))
+    run(engine, tmp_path, items("a", "slow", "stuck", "b"), retries=1)
+    found = {each["id"]: (each["attempts"], each["error"]) for each in records(tmp_path)}
+    late = "it took a worker more than 2 s; see --time-limit"
+    assert found == {"a": (1, None), "slow": (2, None), "stuck": (2, late), "b": (1, None)}
 
 
 def test_pending_actors_wait_for_nodes(cluster: Cluster, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def _above_0(text: str) -> float:
     return number
 
 
-def _hours(text: str) -> float | None:
+def _above_0_or_none(text: str) -> float | None:
     return None if text == "None" else _above_0(text)
 
 
@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option(
         group,
         "split-hours",
-        type=_hours,
+        type=_above_0_or_none,
         default=1.0,
         metavar="X",
         help="length in hours above which a recording is divided among workers, with the same text; None: never "
@@ -114,6 +114,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=not_negative,
         default=2,
         help="number of times that a recording is tried again whose worker was killed (default: 2)",
+    )
+    option(
+        group,
+        "time-limit",
+        type=_above_0_or_none,
+        metavar="X",
+        help="seconds that a worker may take for a recording, or for each part of one that is divided; then the work "
+        "is ended, and tried again as after the end of a worker; None: any time (default: None)",
     )
     option(
         group,
@@ -187,6 +195,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace) -> "Settings":
     from ..audio import FRAMES_PER_SECOND, ReadingOptions
+    from ..corpus.tasks import TimeLimit
     from ..corpus.work import Settings
     from ..inference.options import split_options
 
@@ -207,6 +216,7 @@ def _settings(args: argparse.Namespace) -> "Settings":
         reading=reading,
         split=None if args.split_hours is None else max(1, round(args.split_hours * 3600 * FRAMES_PER_SECOND)),
         max_download=args.max_download << 20,
+        time_limit=TimeLimit(args.time_limit),
     )
 
 
@@ -230,7 +240,9 @@ def _engine(args: argparse.Namespace, settings: "Settings") -> Iterator["Engine"
         from ..corpus.ray_engine import RayEngine
 
         model = settings.model if not os.path.exists(settings.model) else os.path.abspath(settings.model)
-        engine: Engine = RayEngine(replace(settings, model=model), args.workers, settings.threads, args.address)
+        engine: Engine = RayEngine(
+            replace(settings, model=model), args.workers, settings.threads, args.address, settings.time_limit
+        )
         try:
             yield engine
         finally:
@@ -241,7 +253,7 @@ def _engine(args: argparse.Namespace, settings: "Settings") -> Iterator["Engine"
 
     n_worker = args.workers or max(1, simd.get_num_threads() // settings.threads)
     with shared_model(settings.model, settings.compute_type, settings.model_dir) as model:
-        engine = LocalEngine(replace(settings, model=model), n_worker)
+        engine = LocalEngine(replace(settings, model=model), n_worker, settings.time_limit)
         try:
             yield engine
         finally:

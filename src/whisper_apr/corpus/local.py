@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from time import perf_counter
 
 from ..errors import WhisperAprError
-from .tasks import Failed, MakeWork, Outcome, StartFailures, Task
+from .tasks import NO_LIMIT, Failed, MakeWork, Outcome, StartFailures, Task, TimeLimit
 
 ENDING = 10.0  # seconds that a process is given to end
 
@@ -52,6 +52,8 @@ class _Worker:
         self.process: BaseProcess = context.Process(target=_serve, args=(theirs, make), daemon=True)
         self.is_ready = False
         self.task: Task | None = None
+        self.started = 0.0  # when it was given the task
+        self.is_late = False  # it was ended because of the time limit
         with _ignored_interrupts():
             self.process.start()
         theirs.close()  # so that the end of the process closes the connection
@@ -89,16 +91,18 @@ def _ignored_interrupts() -> Iterator[None]:
 class LocalEngine:
     """Workers in processes of this machine. They share the pages of a model that is mapped. See `tasks.Engine`."""
 
-    def __init__(self, make: MakeWork, n_worker: int) -> None:
+    def __init__(self, make: MakeWork, n_worker: int, time_limit: TimeLimit = NO_LIMIT) -> None:
         """Make an engine, whose processes are started as there are tasks for them.
 
         Args:
             make: Makes what does the work, in each process.
             n_worker: Processes at once.
+            time_limit: Of a task.
         """
         self.n_worker = n_worker
         self.load_seconds: list[float] = []
         self._make = make
+        self._time_limit = time_limit
         self._queue = deque[Task]()
         self._workers: list[_Worker] = []
         self._failures = StartFailures()
@@ -115,6 +119,7 @@ class LocalEngine:
 
     def wait(self, seconds: float) -> list[tuple[Task, Outcome]]:
         """Return the tasks that have ended. See `tasks.Engine`."""
+        self._end_late()
         ended = []
         by_connection = {worker.connection: worker for worker in self._workers}
         for connection in wait(list(by_connection), seconds):
@@ -137,6 +142,13 @@ class LocalEngine:
         self._assign()
         return ended
 
+    def _end_late(self) -> None:
+        """End the workers whose task takes too long; `wait` then replaces them."""
+        for worker in self._workers:
+            if worker.task is not None and self._time_limit.is_over(worker.started, with_grace=True):
+                worker.is_late = True
+                worker.process.kill()
+
     def _replace(self, worker: _Worker) -> Failed | None:
         """Remove a worker that has ended, and return the outcome of its task."""
         self._workers.remove(worker)
@@ -145,15 +157,15 @@ class LocalEngine:
         if not worker.is_ready:
             self._failures.add(reason)
             return None
-        return Failed(reason)
+        return Failed(self._time_limit.reason if worker.is_late else reason, seconds=perf_counter() - worker.started)
 
     def _assign(self) -> None:
         """Give tasks to idle workers, and start more of them if they do not suffice."""
         for worker in self._workers:
-            if self._queue and worker.is_ready and worker.task is None:
+            if self._queue and worker.is_ready and worker.task is None and not worker.is_late:
                 with suppress(BrokenPipeError, ConnectionResetError):  # `wait` finds out that it has ended
                     worker.connection.send(self._queue[0])
-                    worker.task = self._queue.popleft()
+                    worker.task, worker.started = self._queue.popleft(), perf_counter()
         n_starting = sum(not worker.is_ready for worker in self._workers)
         while len(self._workers) < self.n_worker and n_starting < len(self._queue):
             self._workers.append(_Worker(self._make))

@@ -9,13 +9,14 @@ import socket
 import threading
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from math import floor
 from time import perf_counter
 from typing import Any
 
 from ..errors import WhisperAprError
-from .tasks import Failed, MakeWork, Outcome, StartFailures, Task, Work
+from .tasks import NO_LIMIT, Failed, MakeWork, Outcome, StartFailures, Task, TimeLimit, Work
 
 CONNECTING = 30.0  # seconds that a cluster is given to accept a connection
 
@@ -42,13 +43,37 @@ class _Actor:
         return self._work(task)
 
 
+@dataclass
+class _Running:
+    """A task that an actor works on.
+
+    Attributes:
+        actor: The actor.
+        task: The task.
+        started: When it was sent to the actor, by `perf_counter`.
+        is_late: The actor was ended because of the time limit.
+    """
+
+    actor: Any
+    task: Task
+    started: float
+    is_late: bool = False
+
+
 class RayEngine:
     """Workers in actors of a Ray cluster. See `tasks.Engine`.
 
     Nodes need whisper_apr, and see the model, the recordings and tars under the same paths as the driver.
     """
 
-    def __init__(self, make: MakeWork, n_worker: int | None, n_cpu: float, address: str | None) -> None:
+    def __init__(
+        self,
+        make: MakeWork,
+        n_worker: int | None,
+        n_cpu: float,
+        address: str | None,
+        time_limit: TimeLimit = NO_LIMIT,
+    ) -> None:
         """Connect to the cluster and ask for the actors.
 
         Args:
@@ -56,6 +81,7 @@ class RayEngine:
             n_worker: Actors; None for as many as the cluster has room for now.
             n_cpu: CPUs that each actor asks for.
             address: Of the cluster; None for the one that RAY_ADDRESS names, or else one on this machine.
+            time_limit: Of a task.
 
         Raises:
             WhisperAprError: Ray is missing, or the cluster cannot be reached.
@@ -82,10 +108,11 @@ class RayEngine:
         self.n_worker = n_worker or max(1, floor(ray.cluster_resources().get("CPU", 1) / n_cpu))
         self.load_seconds: list[float] = []
         self._make = ray.put(make)
+        self._time_limit = time_limit
         self._queue = deque[Task]()
         self._idle: list[Any] = []  # actors that have loaded the model
         self._starting: dict[Any, Any] = {}  # actors by the references to their seconds of loading
-        self._running: dict[Any, tuple[Any, Task]] = {}  # actors and tasks by the references to the outcomes
+        self._running: dict[Any, _Running] = {}  # by the references to the outcomes
         self._failures = StartFailures()
         for _ in range(self.n_worker):
             self._start()
@@ -102,10 +129,11 @@ class RayEngine:
     def _assign(self) -> None:
         while self._queue and self._idle:
             actor, task = self._idle.pop(), self._queue.popleft()
-            self._running[actor.run.remote(task)] = actor, task
+            self._running[actor.run.remote(task)] = _Running(actor, task, perf_counter())
 
     def wait(self, seconds: float) -> list[tuple[Task, Outcome]]:
         """Return the tasks that have ended. See `tasks.Engine`."""
+        self._end_late()
         references = [*self._running, *self._starting]
         ready, _ = self._ray.wait(references, num_returns=1, timeout=seconds)
         if ready:  # and all others that have ended, too
@@ -115,10 +143,18 @@ class RayEngine:
             if reference in self._starting:
                 self._started(reference, self._starting.pop(reference))
             else:
-                actor, task = self._running.pop(reference)
-                ended.append((task, self._outcome(reference, actor)))
+                running = self._running.pop(reference)
+                ended.append((running.task, self._outcome(reference, running)))
         self._assign()
         return ended
+
+    def _end_late(self) -> None:
+        """End the actors whose task takes too long; `wait` then replaces them."""
+        for running in self._running.values():
+            if not running.is_late and self._time_limit.is_over(running.started, with_grace=True):
+                running.is_late = True
+                with suppress(self._ray.exceptions.RayError):
+                    self._ray.kill(running.actor)
 
     def _started(self, reference: Any, actor: Any) -> None:
         """Take an actor that has loaded the model, or start another one in its place."""
@@ -134,24 +170,28 @@ class RayEngine:
         self._failures.reset()
         self._idle.append(actor)
 
-    def _outcome(self, reference: Any, actor: Any) -> Outcome:
+    def _outcome(self, reference: Any, running: _Running) -> Outcome:
         """Return the outcome of a task; if its actor has ended, start another one in its place."""
+        actor = running.actor
         try:
             outcome: Outcome = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:  # the actor goes on
-            self._idle.append(actor)
-            return Failed(_first_line(error))
+            outcome = Failed(_first_line(error))
         except self._ray.exceptions.RayError as error:  # it, or its node, has ended
             with suppress(self._ray.exceptions.RayError):
                 self._ray.kill(actor)
             self._start()
-            return Failed(f"the worker has ended: {_first_line(error)}")
-        self._idle.append(actor)
+            reason = self._time_limit.reason if running.is_late else f"the worker has ended: {_first_line(error)}"
+            return Failed(reason, seconds=perf_counter() - running.started)
+        if running.is_late:  # it was ended just when it was done
+            self._start()
+        else:
+            self._idle.append(actor)
         return outcome
 
     def close(self) -> None:
         """End the actors. The connection to the cluster is left to the process."""
-        actors = [*self._idle, *self._starting.values(), *(actor for actor, _ in self._running.values())]
+        actors = [*self._idle, *self._starting.values(), *(each.actor for each in self._running.values())]
         self._idle, self._starting, self._running = [], {}, {}
         for actor in actors:
             with suppress(self._ray.exceptions.RayError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Protocol
 
 from .items import Item
@@ -91,7 +92,33 @@ class Failed:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class TimeLimit:
+    """How long a worker may take for a task.
+
+    It looks at the time itself, between two tokens. One that cannot, since it waits for a program or a server, is
+    ended by its engine a little later.
+
+    Attributes:
+        seconds: The time; None for any.
+        grace: Seconds after it at which the engine ends the worker.
+    """
+
+    seconds: float | None = None
+    grace: float = 10.0
+
+    def is_over(self, since: float, *, with_grace: bool = False) -> bool:
+        """Return whether the time of a task is over that began at `since`, by `perf_counter`."""
+        return self.seconds is not None and perf_counter() - since > self.seconds + with_grace * self.grace
+
+    @property
+    def reason(self) -> str:
+        """Why a task failed whose time is over."""
+        return f"it took a worker more than {self.seconds:g} s; see --time-limit"
+
+
 Outcome = Done | Divided | Failed
+NO_LIMIT = TimeLimit()
 Work = Callable[[Task], Outcome]
 # Makes what does the work, in the worker's process, from a function that it calls before every token and that may raise
 # an exception to end it. It must be possible to pickle, and raises WhisperAprError if it cannot.
@@ -101,7 +128,8 @@ MakeWork = Callable[[Callable[[], object]], Work]
 class Engine(Protocol):
     """Runs tasks on workers.
 
-    A worker that ends in the middle of a task is replaced, and the outcome of the task is a `Failed`.
+    A worker that ends in the middle of a task is replaced, and the outcome of the task is a `Failed`. So it is with a
+    worker that is ended because its task took too long, see `TimeLimit`.
 
     Attributes:
         n_worker: Workers, each of which does one task at a time.

@@ -24,7 +24,7 @@ from ..inference.transcribe import FROM_START, Continuation, Pipeline, Transcrip
 from ..inference.windows import WindowSequence
 from ..recognizer import load_model
 from .items import Item
-from .tasks import Divided, Done, Failed, Outcome, Part, Task
+from .tasks import NO_LIMIT, Divided, Done, Failed, Outcome, Part, Task, TimeLimit
 
 BLOCK = 1 << 20  # bytes of a download that are copied at a time
 STALLED = 60.0  # seconds without data after which a download has failed
@@ -45,6 +45,7 @@ class Settings:
         reading: How recordings are read.
         split: Frames of a part of a long recording; None to transcribe every recording as a whole.
         max_download: Most bytes of a recording that is downloaded.
+        time_limit: Of a task.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Settings:
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     split: int | None = 3600 * FRAMES_PER_SECOND
     max_download: int = 4 << 30
+    time_limit: TimeLimit = NO_LIMIT
 
     @property
     def can_divide(self) -> bool:
@@ -69,6 +71,10 @@ class Settings:
     def __call__(self, check_cancelled: Callable[[], object] = lambda: None) -> "Worker":
         """Return a worker; see there."""
         return Worker(self, check_cancelled)
+
+
+class _TookTooLong(Exception):
+    """The time for a task is over."""
 
 
 class Worker:
@@ -89,13 +95,14 @@ class Worker:
         simd.set_num_threads(settings.threads)
         self._settings = settings
         self._model = load_model(settings.model, download_root=settings.model_dir, compute_type=settings.compute_type)
-        self._check_cancelled = check_cancelled
+        self._check_driver = check_cancelled
+        self._started = perf_counter()  # of the task
         self._pipelines: dict[str | None, Pipeline] = {}  # by the language that is given
         self._pipeline(None)  # checks the options
 
     def __call__(self, task: Task) -> Outcome:
         """Do a task. Errors of recordings and of the system are outcomes."""
-        started = perf_counter()
+        self._started = started = perf_counter()
 
         def failed(reason: object, is_final: bool) -> Failed:
             return Failed(str(reason), is_final, perf_counter() - started)
@@ -109,6 +116,8 @@ class Worker:
             return failed(error, is_final=True)
         except WhisperAprError as error:
             return failed(error, is_final=False)
+        except _TookTooLong:
+            return failed(f"{task.item.name}: {self._settings.time_limit.reason}", is_final=False)
         except MemoryError:
             return failed("the memory of the worker does not suffice", is_final=False)
         except OSError as error:  # of the network, for example
@@ -118,6 +127,11 @@ class Worker:
         messages = dict.fromkeys(str(each.message) for each in caught)
         about = {"warnings": tuple(messages)[:MAX_WARNINGS], "seconds": perf_counter() - started}
         return type(outcome)(**(vars(outcome) | about))
+
+    def _check_cancelled(self) -> None:
+        self._check_driver()
+        if self._settings.time_limit.is_over(self._started):
+            raise _TookTooLong
 
     def _pipeline(self, language: str | None) -> Pipeline:
         """Return the model with the options, and a language unless they name one."""
@@ -131,7 +145,7 @@ class Worker:
         settings, part = self._settings, task.part
         pipeline = self._pipeline(task.item.language)
         continued = FROM_START if part is None else Continuation(language=part.language)
-        with opened(task.item, settings.max_download) as source:
+        with opened(task.item, settings.max_download, self._check_cancelled) as source:
             job = TranscriptionJob.open(pipeline, source, settings.reading, continued=continued)
             about = job.duration, job.language, job.language_probability
             length = job.duration_after_vad * FRAMES_PER_SECOND
@@ -185,8 +199,15 @@ class _Member(SplicedFile):
 
 
 @contextmanager
-def opened(item: Item, max_download: int) -> Iterator[str | IO[bytes]]:
+def opened(
+    item: Item, max_download: int, check_cancelled: Callable[[], object] = lambda: None
+) -> Iterator[str | IO[bytes]]:
     """Open a recording: a path as it is, a member of a tar as a file, a URL as a temporary file.
+
+    Args:
+        item: The recording.
+        max_download: Most bytes of a download.
+        check_cancelled: Called for each block of a download; an exception that it raises is passed on.
 
     Raises:
         AudioError: It does not exist, or is too large.
@@ -194,7 +215,7 @@ def opened(item: Item, max_download: int) -> Iterator[str | IO[bytes]]:
     """
     if is_url(item.source):
         with tempfile.TemporaryFile() as file:
-            _download(item.source, file, max_download)
+            _download(item.source, file, max_download, check_cancelled)
             yield file
     elif item.offset is not None:
         with _open(item) as tar:
@@ -224,13 +245,14 @@ def _response(request: Request) -> Any:
         raise
 
 
-def _download(url: str, file: IO[bytes], limit: int) -> None:
+def _download(url: str, file: IO[bytes], limit: int, check_cancelled: Callable[[], object]) -> None:
     """Copy what a URL stands for to a file, and go back to its beginning."""
     request = Request(normalize_url(url), headers={"User-Agent": "whisper-apr"})
     size = 0
     with _response(request) as response:
         expected = response.length
-        while block := response.read(BLOCK):
+        while block := response.read1(BLOCK):  # what has come, so that a slow server is noticed
+            check_cancelled()
             size += len(block)
             if size > limit:
                 raise AudioError(f"{redact_url(url)}: it has more than {limit >> 20} MiB; see --max-download")
