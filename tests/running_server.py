@@ -29,10 +29,21 @@ class Running:
         self.service = server.app.state.service
         self.address = f"127.0.0.1:{port}"
         self.url = f"http://{self.address}"
+        self._clients: list[openai.OpenAI] = []
 
     def client(self, key: str = "unused", **settings: Any) -> openai.OpenAI:
-        """Return OpenAI's client, which does not try again after an error."""
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, **settings)
+        """Return OpenAI's client, which does not try again after an error. It is closed before the server ends.
+
+        It refers to itself: the garbage collector would find it in any test, and perhaps its open sockets before it.
+        """
+        settings = {"max_retries": 0} | settings
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, **settings)
+        self._clients.append(client)
+        return client
+
+    def close_clients(self) -> None:
+        for client in self._clients:
+            client.close()
 
     def get(self, path: str, **settings: Any) -> httpx.Response:
         return httpx.get(self.url + path, **settings)
@@ -85,7 +96,11 @@ def running(model: Recognizer | None = None, **settings: Any) -> Iterator[Runnin
         thread.start()
         try:
             wait_until(lambda: server.started or not thread.is_alive())
-            yield Running(server, listening.getsockname()[1], wyoming.getsockname()[1])
+            started = Running(server, listening.getsockname()[1], wyoming.getsockname()[1])
+            try:
+                yield started
+            finally:
+                started.close_clients()
         finally:
             server.should_exit = True
             thread.join()

@@ -55,3 +55,12 @@ def test_cors_origins_are_allowed(origins):
         assert (response.status_code, response.headers["access-control-allow-origin"]) == (401, allowed)
         if origins != ("*",):
             assert server.get("/v1/models", headers={"Origin": "http://evil.example"}).status_code == 403
+
+
+def test_clients_are_closed_with_the_server_of_a_test():
+    """Otherwise some other test has a ResourceWarning for their sockets."""
+    with running() as server:
+        client = server.client()
+        client.models.list()
+        assert not client.is_closed()
+    assert client.is_closed()

@@ -21,7 +21,9 @@ def folder(tmp_path, monkeypatch):
 
 def test_python(server, model, folder, capsys):
     blocks = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
-    exec("".join(blocks).replace(ADDRESS, server.address), {})
+    names = {}
+    exec("".join(blocks).replace(ADDRESS, server.address), names)
+    names["client"].close()
     text = model.transcribe("interview.mp3").text.strip()
     assert capsys.readouterr().out == f"{text}\n{text}"
 

@@ -88,7 +88,7 @@ def test_more_requests_than_the_limit_are_refused():
         uploading.close()
         server.wait_until_idle()
         # OpenAI's client waits and tries again
-        retrying = openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused")
+        retrying = server.client(max_retries=openai.DEFAULT_MAX_RETRIES)
         assert retrying.audio.transcriptions.create(file=EN, model="digits").text
 
 

@@ -218,8 +218,10 @@ def test_the_earlier_form_of_the_api(server, model):
 
 def test_the_asynchronous_client(server, model):
     async def run():
-        client = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="unused")
-        async with client.realtime.connect(model="whisper-1") as connection:
+        async with (
+            openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="unused") as client,
+            client.realtime.connect(model="whisper-1") as connection,
+        ):
             await connection.session.update(session=session(turn_detection=None))
             await connection.input_audio_buffer.append(audio=base64.b64encode(at_24_khz(speech("en"))).decode())
             await connection.input_audio_buffer.commit()

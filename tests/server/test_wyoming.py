@@ -207,3 +207,16 @@ def test_requests_are_finished_when_the_server_stops(model):
     with running() as server:
         text = asyncio.run(run(server))
     assert text.startswith(model.transcribe(sound[0]).text.strip())
+
+
+def test_open_connections_end_quietly_when_the_server_stops(caplog):
+    async def run(server):
+        async with AsyncTcpClient("127.0.0.1", server.wyoming_port) as client:
+            await client.write_event(Ping().event())
+            assert (await client.read_event()).type == "pong"
+            server.server.should_exit = True
+            assert await client.read_event() is None
+
+    with running() as server:
+        asyncio.run(run(server))
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []

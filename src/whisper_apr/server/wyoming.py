@@ -122,6 +122,8 @@ class WyomingServer:
             self._service.metrics.cancelled.add()
         except (ProtocolError, OSError) as error:
             _log.info("closed a Wyoming connection: %s", error)
+        except asyncio.CancelledError:  # by `stop`; asyncio would log it as a failure
+            pass
         finally:
             self._connections.discard(task)
             writer.close()
