@@ -193,21 +193,27 @@ def _ahead(rows: list[dict]) -> list[str]:
 
 
 def speech(folder: Path) -> list[str]:
-    """Return a table for each model, number of threads and instruction set, the fastest engine first."""
-    data = _read(folder, "speech")
-    if data is None:
-        return []
-    minutes = data["seconds"] / 60
+    """Return a table for each machine, model, number of threads and instruction set, the fastest engine first."""
+    parts = []
+    for file in sorted(folder.glob("speech*.json"), key=lambda file: file.stem):
+        parts += _speech_on(json.loads(file.read_text()), file.name, is_first=not parts)
+    return parts
+
+
+def _speech_on(data: dict, file: str, is_first: bool) -> list[str]:
+    """Return the tables of one machine."""
     rows = data["rows"]
     about = [text for name, text in ENGINES.items() if any(row["engine"] == name for row in rows)]
-    text = " ".join([SPEECH.format(minutes=minutes).rstrip(), *about, data.get("note", "")])
-    parts = [_head("Recordings of people", f"speech_peers.py --seconds {data['seconds']:g}", data), _paragraphs(text)]
+    text = " ".join([SPEECH.format(minutes=data["seconds"] / 60).rstrip(), *about] if is_first else ["As above."])
+    text += " " + data["note"] if "note" in data else ""
+    title = data.get("title", "Recordings of people")
+    parts = [_head(title, f"speech_peers.py --seconds {data['seconds']:g}", data), _paragraphs(text)]
     head = ("engine", "type", "batch", "seconds", "range", "times", "with load", "peak", "words", "lost")
     for case in dict.fromkeys((row["model"], row["threads"], row["avx2"]) for row in rows):
         model, threads, avx2 = case
         chosen = [row for row in rows if (row["model"], row["threads"], row["avx2"]) == case]
         for row in chosen:
-            _require_rounds(len(row["measured"]), f"speech.json, {row['engine']}, {model}, {_threads(threads)}")
+            _require_rounds(len(row["measured"]), f"{file}, {row['engine']}, {model}, {_threads(threads)}")
         parts.append(f"### {model}, {_threads(threads)}{', AVX2 alone' if avx2 else ''}\n")
         body = [_speech_line(row, chosen) for row in sorted(chosen, key=lambda row: _median(row, "seconds"))]
         parts.append(table(head, body) + "\n")
