@@ -146,6 +146,36 @@ def test_the_option_of_transcribe(monkeypatch):
         assert speakers_of({"Ann": voice}) == [names[speaker] for *_, speaker in expected()]
 
 
+def test_progress_and_cancelling():
+    steps, limit = [], 3
+
+    def check():
+        if len(steps) >= limit:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        speakers.diarize(conversation(), on_progress=steps.append, check_cancelled=check)
+    assert len(steps) < 5
+    steps, limit = [], 100
+    found = speakers.diarize(conversation(), on_progress=steps.append, check_cancelled=check)
+    assert found == speakers.diarize(conversation())
+    assert np.diff([0, *steps]) == pytest.approx(5, abs=0.01)
+    for option in ("on_progress", "check_cancelled"):
+        with pytest.raises(OptionError, match=option):
+            speakers.diarize(conversation(), **{option: 5})
+
+
+def test_cancelling_a_transcription_ends_the_diarization(monkeypatch):
+    monkeypatch.setattr(speaker_labels, "load_diarizer", lambda: Diarizer(segmentation, embedding))
+
+    def check():
+        raise KeyboardInterrupt
+
+    for value in (True, {"Ann": tone("high", 2)}):
+        with pytest.raises(KeyboardInterrupt):
+            speaker_labels.speaker_labeler(lambda: iter([conversation()]), value, check)
+
+
 def test_a_voice_needs_half_a_second_and_uses_a_minute():
     with pytest.raises(OptionError, match=r"'Ann': a voice needs 0.5 s of speech, but the recording has 0.40 s"):
         speakers.known_voices({"Ann": tone("high", 0.4)})

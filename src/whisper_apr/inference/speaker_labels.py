@@ -1,7 +1,7 @@
 """Give words and segments of a transcription the speakers of turns."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -70,12 +70,15 @@ class SpeakerLabeler:
             )
 
 
-def speaker_labeler(blocks: Blocks, speakers: Any) -> SpeakerLabeler | None:
+def speaker_labeler(
+    blocks: Blocks, speakers: Any, check_cancelled: Callable[[], object] = lambda: None
+) -> SpeakerLabeler | None:
     """Return what tells the speakers of a recording apart.
 
     Args:
         blocks: The recording, which is read if its speakers are to be found.
         speakers: The option, as `speakers.turns.SPEAKERS` converts it.
+        check_cancelled: As for `transcribe`, while the speakers are found.
     """
     if speakers is None:
         return None
@@ -83,6 +86,7 @@ def speaker_labeler(blocks: Blocks, speakers: Any) -> SpeakerLabeler | None:
         return SpeakerLabeler(speakers)
     diarizer = load_diarizer()
     if isinstance(speakers, Mapping):
-        return SpeakerLabeler(diarizer(blocks(), known=known_voices(speakers)).turns)
+        known = known_voices(speakers)
+        return SpeakerLabeler(diarizer(blocks(), known=known, check_cancelled=check_cancelled).turns)
     limits = () if speakers is True else (speakers, speakers)
-    return SpeakerLabeler(diarizer(blocks(), *limits).turns)
+    return SpeakerLabeler(diarizer(blocks(), *limits, check_cancelled=check_cancelled).turns)

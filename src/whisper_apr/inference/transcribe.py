@@ -133,7 +133,7 @@ class ChannelJob:
         self.pipeline = pipeline
         self._continued = continued
         self.options = pipeline.options
-        labeler = speaker_labeler(blocks, self.options.speakers)
+        labeler = speaker_labeler(blocks, self.options.speakers, pipeline.check_cancelled)
         time_map = SpeechTimeMap() if pipeline.vad else None
         if pipeline.vad and time_map:
             blocks = filter_speech(blocks, pipeline.vad, time_map)

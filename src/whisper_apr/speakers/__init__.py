@@ -5,15 +5,14 @@ vector; `diarization` combines both for a recording of any length, by `clusterin
 the weights, which are a package of their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from ..audio import SAMPLE_RATE, AudioLike, AudioReader, ReadingOptions
 from ..errors import AudioError, OptionError
-from ..option_values import parse, shown, whole
-from .embedding import N_EMBEDDING
-from .layers import FloatArray
+from ..option_values import function, optional, parse, shown, whole
+from .layers import N_EMBEDDING, FloatArray
 from .turns import MAX_SPEAKERS, Diarization, Turn, read_rttm
 from .weights import load_diarizer
 
@@ -31,6 +30,8 @@ def diarize(
     max_speakers: int = MAX_SPEAKERS,
     enroll: Mapping[str, AudioLike | FloatArray] | None = None,
     reading: ReadingOptions | None = None,
+    on_progress: Callable[[float], object] | None = None,
+    check_cancelled: Callable[[], object] = lambda: None,
 ) -> Diarization:
     """Find out who speaks when in a recording of any length, which is read in blocks.
 
@@ -43,6 +44,8 @@ def diarize(
             returned. Speakers with another voice are named SPEAKER_00, SPEAKER_01 and so on, in order of their first
             turn.
         reading: Which channel and track to read, see `ReadingOptions`.
+        on_progress: Called after each step of five seconds with the seconds of the recording that are done.
+        check_cancelled: Called before each computation of a network. What it raises ends the diarization.
 
     Raises:
         AudioError: The recording cannot be read.
@@ -54,9 +57,12 @@ def diarize(
         lowest = highest = parse("num_speakers", kind, num_speakers)
     if lowest > highest:
         raise OptionError(f"min_speakers={lowest} is more than max_speakers={highest}")
+    parse("on_progress", optional(function), on_progress)
+    parse("check_cancelled", function, check_cancelled)
     known = known_voices(enroll or {})
     blocks = AudioReader(audio, reading or ReadingOptions()).blocks(allow_empty=True)
-    return load_diarizer()(blocks, lowest, highest, known)
+    report = on_progress or (lambda seconds: None)
+    return load_diarizer()(blocks, lowest, highest, known, on_progress=report, check_cancelled=check_cancelled)
 
 
 def embed_voice(audio: AudioLike) -> FloatArray:

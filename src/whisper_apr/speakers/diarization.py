@@ -5,7 +5,7 @@ network describes each of them by a vector; clustering the vectors tells which v
 speaker. The windows' activities are then averaged for each speaker.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby, pairwise
 
@@ -15,8 +15,8 @@ import numpy.typing as npt
 from ..audio import SAMPLE_RATE
 from ..audio.fbank import FRAME, HOP, fbank
 from .clustering import agglomerate, assign, normalized
-from .embedding import N_BANDS, N_EMBEDDING, EmbeddingModel
-from .layers import FloatArray
+from .embedding import N_BANDS, EmbeddingModel
+from .layers import N_EMBEDDING, FloatArray
 from .segmentation import FIRST_CENTER, FRAME_HOP, N_FRAMES, N_SPEAKERS, POWERSET, WINDOW, SegmentationModel
 from .turns import MAX_SPEAKERS, Diarization, Turn
 
@@ -69,6 +69,9 @@ class Diarizer:
         lowest: int = 1,
         highest: int = MAX_SPEAKERS,
         known: Mapping[str, FloatArray] | None = None,
+        *,
+        on_progress: Callable[[float], object] = lambda seconds: None,
+        check_cancelled: Callable[[], object] = lambda: None,
     ) -> Diarization:
         """Find the turns of a recording.
 
@@ -77,8 +80,10 @@ class Diarizer:
             lowest: Fewest speakers, unless there are fewer voices.
             highest: Most speakers.
             known: Embeddings of known voices by their names.
+            on_progress: Called after each window with the seconds of the recording that are done.
+            check_cancelled: Called before each computation of a network. What it raises ends the diarization.
         """
-        voices = self._find_voices(blocks)
+        voices = self._find_voices(blocks, on_progress, check_cancelled)
         embeddings = np.array(voices.embeddings, np.float32).reshape(-1, N_EMBEDDING)
         sizes = np.minimum(np.array(voices.n_frames, np.float32), MAX_FRAMES)
         has_embedding = sizes >= MIN_FRAMES
@@ -97,16 +102,23 @@ class Diarizer:
         vector: FloatArray = normalized(self._embedding(_centered(fbank(samples, N_BANDS))[None]))[0]
         return vector
 
-    def _find_voices(self, blocks: Iterable[FloatArray]) -> _Voices:
+    def _find_voices(
+        self,
+        blocks: Iterable[FloatArray],
+        on_progress: Callable[[float], object],
+        check_cancelled: Callable[[], object],
+    ) -> _Voices:
         voices = _Voices([], [], [], [], [])
         waiting: dict[int, list[tuple[int, FloatArray]]] = {}
 
         def embed(n: int) -> None:
+            check_cancelled()
             rows = waiting.pop(n)
             for (index, _), vector in zip(rows, self._embedding(np.stack([x for _, x in rows])), strict=True):
                 voices.embeddings[index] = normalized(vector)
 
         for windows in _batches(_windows(blocks)):
+            check_cancelled()
             for samples, log_probabilities in zip(windows, self._segmentation(np.stack(windows), OVERLAP), strict=True):
                 activity = np.exp(log_probabilities) @ POWERSET
                 features = fbank(samples, N_BANDS)
@@ -129,6 +141,7 @@ class Diarizer:
                         if len(waiting[n]) == VOICE_BATCH:
                             embed(n)
                 voices.activities.append(activity.astype(np.float16))
+                on_progress(len(voices.activities) * STEP_FRAMES * FRAME_HOP / SAMPLE_RATE)
         for n in list(waiting):
             embed(n)
         return voices

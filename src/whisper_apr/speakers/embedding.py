@@ -15,7 +15,6 @@ from .. import simd
 from .layers import NORM_EPS, FloatArray, Linear, Tensors, windows
 
 N_BANDS = 80
-N_EMBEDDING = 192
 SEGMENT = 100  # frames of 20 ms that share a context in context-aware masking
 
 _BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers and dilation of the three dense blocks

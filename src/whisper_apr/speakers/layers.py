@@ -9,6 +9,7 @@ import numpy.typing as npt
 from .. import simd
 
 FloatArray = simd.FloatArray
+N_EMBEDDING = 192  # of a voice
 NORM_EPS = 1e-5  # of instance normalization and batch normalization, as in PyTorch
 Tensors = Mapping[str, npt.NDArray[np.floating[Any]]]
 
