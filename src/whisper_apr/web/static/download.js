@@ -244,7 +244,7 @@ export async function download(url, { start, write, signal, timeout = TIMEOUT })
       const error = watchdog.signal.aborted && !isCallback ? watchdog.signal.reason : caught;
       if (isCallback || error.isPermanent || signal.aborted) throw error;
       failures = at > before ? 1 : failures + 1;
-      if (failures > RETRIES) throw new Error(`${url}: the model could not be downloaded (${error.message})`);
+      if (failures > RETRIES) throw new Error(`${url}: it could not be downloaded (${error.message})`);
       await pause(FIRST_PAUSE * 2 ** (failures - 1), signal);
     } finally {
       watchdog.stop();

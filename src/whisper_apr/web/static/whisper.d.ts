@@ -4,6 +4,8 @@ export interface Word {
   start: number;
   end: number;
   probability: number;
+  /** Who speaks, with the option `speakers`. */
+  speaker?: string;
 }
 
 /** One segment of the text; the fields are those of openai-whisper. Times are in seconds. */
@@ -19,6 +21,8 @@ export interface Segment {
   compression_ratio: number;
   no_speech_prob: number;
   words?: Word[];
+  /** Who speaks, with the option `speakers`: SPEAKER_00, SPEAKER_01 and so on; missing if nobody is heard. */
+  speaker?: string;
 }
 
 /** The result. `language` is a code, such as "de". */
@@ -33,13 +37,13 @@ export interface StartupProgress {
   loaded: number;
 }
 
-/** Bytes of the model that were received; `total` is null if the server compresses the file. */
+/** Bytes of a file that were received; `total` is null if the server compresses it. */
 export interface DownloadProgress {
   loaded: number;
   total: number | null;
 }
 
-/** Seconds of the recording that are transcribed. */
+/** Seconds of the recording that are done. */
 export interface TranscriptionProgress {
   done: number;
   total: number;
@@ -63,6 +67,11 @@ export interface LoadOptions {
   pyodide?: string;
   /** URL of NumPy's wheel for Pyodide. Default: the one that belongs to Pyodide. */
   numpy?: string;
+  /**
+   * URL of a wheel of whisper-apr-speakers, with the weights that tell speakers apart (16 MB). It is downloaded when the
+   * option `speakers` of `transcribe` first needs it, and cached as the model is.
+   */
+  speakers?: string;
   /** URL of worker.js. Default: the file beside this module, or what a bundler made of it. */
   worker?: string;
   /**
@@ -112,6 +121,15 @@ export interface TranscribeOptions {
   initialPrompt?: string;
   /** Whether to leave out parts without speech before transcribing, with these options. Default: false. */
   vad?: boolean | VadOptions;
+  /**
+   * Tell speakers apart: segments and words have a `speaker`, and with `wordTimestamps` segments are split where the
+   * speaker changes. `true` finds their number, from 1 to 50; turns that are known need no weights. Default: false.
+   */
+  speakers?: boolean | number | [start: number, end: number, speaker: string][];
+  /** Called while the speakers are found, which comes first. */
+  onSpeakers?: (progress: TranscriptionProgress) => void;
+  /** Called while the weights that tell speakers apart are downloaded or read from the cache. */
+  onDownload?: (progress: DownloadProgress) => void;
   /** Called with each segment once it is final. */
   onSegment?: (segment: Segment) => void;
   /** Called when a part of the recording is transcribed. */
@@ -184,6 +202,8 @@ export class Whisper {
   readonly threads: number;
   /** Whether the kernels that the option `fast` asks for are used. */
   readonly fast: boolean;
+  /** Whether speakers can be told apart: the option `speakers` of `load`, or settings.json, names the weights. */
+  readonly canFindSpeakers: boolean;
   /** Codes and English names; empty for an English-only model. */
   readonly languages: [code: string, name: string][];
   /**

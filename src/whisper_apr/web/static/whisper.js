@@ -67,6 +67,14 @@ async function readSettings(signal, timeout) {
   return Object.fromEntries(Object.entries(await response.json()).map(([name, url]) => [name, absolute(url, place)]));
 }
 
+// Whether an option's value asks to find the speakers. Turns, which are an array, need no weights.
+function findsSpeakers(value) {
+  if (value === undefined || value === null || value === false || Array.isArray(value)) return false;
+  if (value === true || Number.isInteger(value)) return true;
+  const message = `speakers must be true, a number of speakers, or turns, not ${value}`;
+  throw new WhisperError({ kind: "OptionError", message });
+}
+
 export class Whisper {
   #worker = null;
   #settings;
@@ -98,6 +106,7 @@ export class Whisper {
       numpy: choose("numpy"),
       pyodide: choose("pyodide", PYODIDE),
       worker: choose("worker"),
+      speakers: choose("speakers"),
       timeout,
       threads,
       fast: Boolean(fast),
@@ -124,6 +133,11 @@ export class Whisper {
   /** Whether the faster kernels that the option `fast` asks for are used; false if the browser lacks relaxed SIMD. */
   get fast() {
     return this.#about.fast;
+  }
+
+  /** Whether speakers can be told apart: the option `speakers` of `load` names the weights. */
+  get canFindSpeakers() {
+    return this.#settings.speakers !== undefined;
   }
 
   async #start(signal, listeners = this.#loadListeners) {
@@ -156,6 +170,8 @@ export class Whisper {
       this.#listeners.onDownload?.({ loaded: data.loaded, total: data.total });
     } else if (data.type === "transcription") {
       this.#listeners.onProgress?.({ done: data.done, total: data.total });
+    } else if (data.type === "speakers") {
+      this.#listeners.onSpeakers?.({ done: data.done, total: data.total });
     } else if (data.type === "segment") {
       this.#listeners.onSegment?.(data.segment);
     } else {
@@ -217,21 +233,31 @@ export class Whisper {
 
   /** Transcribe mono samples at 16 kHz, or a file. Calls are queued: one transcription runs at a time. */
   transcribe(source, given = {}) {
-    const { onSegment, onProgress, signal, transfer, vad, ...others } = given;
+    const { onSegment, onProgress, onSpeakers, onDownload, signal, transfer, vad, ...others } = given;
     const vadOptions = vad && { vad_filter: true, vad_parameters: vad === true ? undefined : vad };
     const options = toPython({ ...vadOptions, ...others });
     const run = async () => {
       signal?.throwIfAborted();
+      const speakers = this.#findWeights(options.speakers);
       let samples = source instanceof Float32Array ? source : await this.#decode(source, signal);
       if (samples === source && !transfer) samples = source.slice();
       if (!samples.length) throw new WhisperError({ kind: "AudioError", message: "the recording is empty" });
       await this.#ready(signal);
       // if messages cannot reach the worker while it transcribes, cancel by terminating it, and start another one
       const end = this.#about.canPause ? undefined : () => this.#restart();
-      const listeners = { onSegment, onProgress, signal };
-      return this.#call("transcribe", { samples, options }, listeners, end, [samples.buffer]);
+      const listeners = { onSegment, onProgress, onSpeakers, onDownload, signal };
+      return this.#call("transcribe", { samples, options, speakers }, listeners, end, [samples.buffer]);
     };
     return this.#enqueue(run);
+  }
+
+  // Return where the weights are that the option `speakers` needs, undefined if it needs none.
+  #findWeights(value) {
+    if (!findsSpeakers(value)) return undefined;
+    const { speakers: url, timeout } = this.#settings;
+    if (url) return { url, timeout };
+    const message = "to tell speakers apart, load() needs the option speakers: the URL of whisper-apr-speakers' wheel";
+    throw new WhisperError({ kind: "OptionError", message });
   }
 
   /**

@@ -8,9 +8,11 @@ import { countThreads, shareMemory, startThreads } from "./threads.js";
 const BASE_MEMORY = 300e6; // bytes: Pyodide, NumPy, and the activations of one window in a small model
 const IOS_LIMIT = 1e9; // bytes, at which Safari on iOS ends a page, approximately
 const WASM_LIMIT = 3.8e9; // bytes; WebAssembly's 32-bit addresses reach 4 GiB
+const MAX_WEIGHTS = 64e6; // bytes of the file by which speakers are told apart, which has 16 MB
 const PAUSE = 40; // milliseconds between two checks for messages, such as "cancel"
 
 let python, session;
+let hasSpeakers = false; // whether the session has the weights that tell speakers apart
 let keep; // stores Python's snapshot
 let kept; // a promise that it is stored
 let unshare; // ends the sharing of memory
@@ -58,43 +60,49 @@ function feed(piece) {
     buffer.release();
     bytes.destroy();
   }
+  checked(() => session.feed(piece.length));
+}
+
+// Call a function of Python's; an error about the file's content is marked with `isDamaged`.
+function checked(call) {
   try {
-    session.feed(piece.length);
+    return call();
   } catch (error) {
     throw Object.assign(error, { isDamaged: error.type === "FormatError" }); // not if the memory is full
   }
 }
 
-// Download the model, give each piece to Python as it arrives, and open it. Returns what `Session.open` returns.
-async function loadModel(url, timeout) {
+/**
+ * Download a file, from the cache what is there, and return what `finish()` returns. `begin(total)` is called first,
+ * and again if the file changes, `check(bytes)` with its size as far as it is known, and `take(piece)` with each piece.
+ */
+async function fetchFile(url, timeout, { begin, check, take, finish }) {
   controller = new AbortController();
+  const { signal } = controller;
   let total = null;
   let loaded = 0;
   const run = async () => {
     await download(url, {
-      signal: controller.signal,
+      signal,
       timeout,
       start(size) {
-        checkSize(size ?? 0);
+        check(size ?? 0);
         total = size;
         loaded = 0;
-        newSession(url);
+        begin(size);
       },
       write(piece) {
-        feed(piece);
+        take(piece);
         loaded += piece.length;
         if (total === null || loaded > total) {
           total = null; // unknown, because the server compresses the file
-          checkSize(loaded);
+          check(loaded);
         }
         post({ type: "download", loaded, total });
       },
     });
-    try {
-      return consume(session.open());
-    } catch (error) {
-      throw Object.assign(error, { isDamaged: error.type === "FormatError" });
-    }
+    signal.throwIfAborted();
+    return checked(finish);
   };
   try {
     return await run();
@@ -108,6 +116,36 @@ async function loadModel(url, timeout) {
       throw again;
     }
   }
+}
+
+// Download the model, give each piece to Python as it arrives, and open it. Returns what `Session.open` returns.
+const loadModel = (url, timeout) =>
+  fetchFile(url, timeout, {
+    begin: () => newSession(url),
+    check: checkSize,
+    take: feed,
+    finish: () => consume(session.open()),
+  });
+
+// Download these weights, unless they are there.
+async function loadSpeakers({ url, timeout }) {
+  if (hasSpeakers) return;
+  let pieces;
+  const check = (size) => {
+    if (size <= MAX_WEIGHTS) return;
+    throw new Error(`${url}: it has more than ${MAX_WEIGHTS / 1e6} MB; name a wheel of whisper-apr-speakers`);
+  };
+  await fetchFile(url, timeout, {
+    begin: () => (pieces = []),
+    check,
+    take: (piece) => pieces.push(piece.slice()), // which is valid until the next one
+    finish() {
+      const bytes = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+      pieces.reduce((at, piece) => (bytes.set(piece, at), at + piece.length), 0);
+      session.load_speakers(bytes, url);
+    },
+  });
+  hasSpeakers = true;
 }
 
 const warn = (error) => console.warn(`whisper_apr uses one thread: ${error.message}`);
@@ -276,15 +314,19 @@ _run
   }
 }
 
-// Transcribe, and post the segments and the progress.
-const transcribe = ({ samples, options }) =>
-  callSession(
+// Transcribe, and post the segments and the progress. `speakers` names the weights that tell speakers apart, if these
+// are needed.
+async function transcribe({ samples, options, speakers }) {
+  if (speakers) await loadSpeakers(speakers);
+  return callSession(
     "transcribe",
     samples,
     options,
     (segment) => post({ type: "segment", segment: toObject(segment) }),
     (done, total) => post({ type: "transcription", done, total }),
+    (done, total) => post({ type: "speakers", done, total }),
   );
+}
 
 function liveStart({ options }) {
   const given = python.toPy(options);
