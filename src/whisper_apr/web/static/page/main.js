@@ -9,6 +9,7 @@ import { LiveCaptions } from "./live.js";
 import { ModelChooser } from "./models.js";
 import { keepStorage, startServiceWorker } from "./offline.js";
 import { Player } from "./player.js";
+import { Speakers } from "./speakers.js";
 import { setState, showError, showStatus } from "./status.js";
 import { Transcript } from "./transcript.js";
 import { toWAV } from "./wav.js";
@@ -24,9 +25,11 @@ let name = "recording"; // of the file whose text is shown
 let language; // of the text that is shown, as a code
 
 const player = new Player((time, isPlaying) => transcript.follow(time, isPlaying));
+const speakers = new Speakers(() => transcript.showSpeakers());
 const transcript = new Transcript({
   onSeek: (time) => player.playFrom(time),
   onEditRequested: () => setEditing(true),
+  speakers,
 });
 const models = new ModelChooser(load);
 
@@ -51,6 +54,13 @@ function update() {
   $("retry").hidden = Boolean(whisper || running);
 }
 
+function showDownload(text, { loaded, total }) {
+  const of = total === null ? "" : ` of ${megabytes(total)}`;
+  showStatus(text, total === null ? null : loaded / total, `${megabytes(loaded)}${of} MB`);
+}
+
+const showProgress = (text, { done, total }) => showStatus(text, done / total, `${clock(done)} of ${clock(total)}`);
+
 // ---- loading -------------------------------------------------------------------------------------------------------
 
 async function load() {
@@ -65,15 +75,13 @@ async function load() {
       model: models.current?.url,
       signal,
       onStartup: ({ loaded }) => showStatus("Starting Python …", null, `${megabytes(loaded)} MB`),
-      onDownload: ({ loaded, total }) => {
-        const of = total === null ? "" : ` of ${megabytes(total)}`;
-        showStatus("Loading the model …", total === null ? null : loaded / total, `${megabytes(loaded)}${of} MB`);
-      },
+      onDownload: (progress) => showDownload("Loading the model …", progress),
     });
     $("language").length = 1;
     for (const [code] of whisper.languages) $("language").add(new Option(languageName(code, whisper.languages), code));
-    $("language").disabled = $("task").disabled = !whisper.multilingual;
-    $("options").hidden = !whisper.multilingual;
+    for (const id of ["language", "task"]) $(id).closest("label").hidden = !whisper.multilingual;
+    $("speakers").closest("label").hidden = !whisper.canFindSpeakers;
+    $("options").hidden = !whisper.multilingual && !whisper.canFindSpeakers;
     showStatus("Ready.");
   } catch (error) {
     if (error.name === "AbortError") showStatus("Loading was cancelled.");
@@ -121,6 +129,13 @@ function clearResult() {
 
 const chosenOptions = () => ({ language: $("language").value || undefined, task: $("task").value });
 
+// The option `speakers`: true, a number, or undefined.
+function chosenSpeakers() {
+  const { value } = $("speakers");
+  if (!value || !whisper.canFindSpeakers) return undefined;
+  return value === "auto" || Number(value);
+}
+
 // `captions` are segments that are shown until those of the transcription replace them.
 async function transcribe(file, captions = []) {
   clearResult();
@@ -151,19 +166,26 @@ async function transcribe(file, captions = []) {
     showStatus(working, 0);
     const result = await whisper.transcribe(samples, {
       ...options,
+      speakers: chosenSpeakers(),
       wordTimestamps: true,
       audio_context: "auto",
       signal,
       transfer: true,
+      onDownload: (progress) => showDownload("Loading the networks for speakers …", progress),
+      onSpeakers: (progress) => {
+        if (progress.done < progress.total) showProgress("Finding speakers …", progress);
+        else showStatus(working, 0);
+      },
       onSegment: showSegment,
       onProgress: (progress) => {
         done = progress.done;
-        showStatus(working, done / progress.total, `${clock(done)} of ${clock(progress.total)}`);
+        showProgress(working, progress);
       },
     });
     ({ language } = result);
     const spoken = languageName(language, whisper.languages);
-    showStatus(`Done: ${clock(seconds)} of audio ${worked}. Spoken language: ${spoken}.`);
+    const voices = chosenSpeakers() ? ` Speakers: ${speakers.count}.` : "";
+    showStatus(`Done: ${clock(seconds)} of audio ${worked}. Spoken language: ${spoken}.${voices}`);
     transcript.endDrafts(false);
     $("empty").hidden = transcript.length > 0;
     end("done");

@@ -8,7 +8,7 @@ const UNSURE = 0.4; // probability below which a word is marked
 
 /**
  * A list of segments. `onSeek(seconds)` is called when a time or a word is chosen, `onEditRequested()` when a word
- * is to be corrected.
+ * is to be corrected. `speakers` is the Speakers whose names are shown.
  */
 export class Transcript {
   #list = $("segments");
@@ -17,16 +17,17 @@ export class Transcript {
   #shown = null; // the word that is highlighted
   #isEditing = false;
 
-  constructor({ onSeek, onEditRequested }) {
-    Object.assign(this, { onSeek, onEditRequested });
+  constructor({ onSeek, onEditRequested, speakers }) {
+    Object.assign(this, { onSeek, onEditRequested, speakers });
     this.#list.onclick = ({ target }) => this.#click(target);
     this.#list.ondblclick = ({ target }) => this.#isEditing || this.#editWord(target);
     this.#list.onkeydown = (event) => (this.#isEditing ? this.#pressInText(event) : this.#press(event));
   }
 
-  /** The segments that have a text, with the corrections. */
+  /** The segments that have a text, with the corrections and the speakers' names. */
   get segments() {
-    return this.#entries.map(({ segment }) => segment).filter(({ text }) => text.trim());
+    const kept = this.#entries.filter(({ segment }) => segment.text.trim());
+    return kept.map(({ segment }) => this.speakers.named(segment));
   }
 
   /** The number of segments that have a text. */
@@ -34,13 +35,14 @@ export class Transcript {
     return this.segments.length;
   }
 
-  /** The text, one line a segment. */
+  /** The text, one line a segment, with the speaker before it. */
   get text() {
-    return this.segments.map(({ text }) => text.trim()).join("\n");
+    return this.segments.map(({ speaker, text }) => `${speaker ? `${speaker}: ` : ""}${text.trim()}`).join("\n");
   }
 
   clear() {
     this.#entries = [];
+    this.speakers.clear();
     this.#list.replaceChildren();
     this.#index();
   }
@@ -79,7 +81,26 @@ export class Transcript {
     time.setAttribute("aria-label", `Play from ${at}`);
     const text = create("div", { className: "text", dir: "auto" });
     this.#fill(text, segment);
-    return create("li", { className: isDraft ? "draft" : "", hidden: !segment.text.trim() }, time, text);
+    const item = create("li", { className: isDraft ? "draft" : "", hidden: !segment.text.trim() }, time, text);
+    if (segment.speaker !== undefined && !item.hidden) {
+      this.speakers.add(segment.speaker);
+      const name = this.speakers.createButton(segment.speaker);
+      name.tabIndex = -1;
+      time.after(name);
+    }
+    return item;
+  }
+
+  /** Show a speaker's name where others spoke before, and the colors. To be called when a name has changed. */
+  showSpeakers() {
+    let before;
+    for (const { segment, item } of this.#entries) {
+      if (item.hidden) continue;
+      const name = this.speakers.name(segment.speaker);
+      item.classList.toggle("continued", name !== undefined && name === before);
+      if (name !== undefined) item.dataset.color = this.speakers.color(segment.speaker);
+      before = name;
+    }
   }
 
   /** Highlight the word that is spoken at a time, while the recording is played. */
@@ -134,6 +155,7 @@ export class Transcript {
     const times = [...this.#list.querySelectorAll("li:not([hidden]) .time")];
     const stop = times.find(({ tabIndex }) => tabIndex === 0) ?? times[0];
     for (const time of times) time.tabIndex = time === stop ? 0 : -1;
+    this.showSpeakers();
   }
 
   // The last word that has begun, by binary search.
@@ -171,7 +193,9 @@ export class Transcript {
   #correct(segment, shown) {
     const space = /^\s*/.exec(segment.text)[0] || (segment.words?.[0]?.word.startsWith(" ") ? " " : "");
     const text = space + shown.replace(/\s+/g, " ").trim();
-    if (segment.words) segment.words = retime(segment.words, text, segment.start, segment.end);
+    const { speaker } = segment;
+    const named = (word) => (speaker === undefined ? word : { ...word, speaker });
+    if (segment.words) segment.words = retime(segment.words, text, segment.start, segment.end).map(named);
     segment.text = text;
   }
 
@@ -204,7 +228,7 @@ export class Transcript {
     const { target, key } = event;
     const item = target.closest("li");
     if (!item) return;
-    const stops = [item.querySelector(".time"), ...item.querySelectorAll(".word")];
+    const stops = [...item.querySelectorAll(".time, :not(.continued) > .speaker, .word")];
     const visible = [...this.#list.children].filter((each) => !each.hidden);
     const at = visible.indexOf(item);
     const goals = {
@@ -225,7 +249,7 @@ export class Transcript {
     if (!element) return;
     if (element.matches(".time")) {
       for (const time of this.#list.querySelectorAll(".time")) time.tabIndex = time === element ? 0 : -1;
-    } else {
+    } else if (element.matches(".word")) {
       // a button only while it has the focus: otherwise screen readers would read each word as one
       element.tabIndex = -1;
       element.setAttribute("role", "button");
@@ -236,6 +260,6 @@ export class Transcript {
 
   // A segment is one line of text.
   #pressInText(event) {
-    if (event.key === "Enter") event.preventDefault();
+    if (event.key === "Enter" && event.target.matches(".text")) event.preventDefault();
   }
 }
