@@ -11,6 +11,7 @@ Run the benchmarks first:
     node benchmarks/browser.mjs docs/performance/browser.json
     node benchmarks/web_peers.mjs PEERS docs/performance/browser.json
     node benchmarks/web_speech.mjs --peers PEERS --model base --json docs/performance/browser.json RECORDING...
+    node benchmarks/web_speakers.mjs --audio FOLDER --json docs/performance/browser.json
     node benchmarks/startup.mjs --json docs/performance/browser.json
     python benchmarks/report.py
 
@@ -91,6 +92,11 @@ alternated, with the lowest and the highest; on one thread unless said otherwise
 and ran with its defaults. With audio_context="auto", as in the page, whisper_apr does not pad the recording to 30
 seconds. `words` are words that differ from the text of the native package with 30 seconds. whisper.cpp has q8_0
 weights, and was measured once.
+"""
+WEB_SPEAKERS = """\
+Seconds to find the speakers of a conversation of {minutes} minutes among {speakers} people, joined from recordings of
+one person each, without its text: the median of the rounds in which the numbers of threads took turns, with the lowest
+and the highest.
 """
 STARTUP = """\
 Seconds until the page is ready, with the model `{model}`, a server on the same machine, and an empty browser profile at
@@ -298,6 +304,10 @@ def browser(folder: Path) -> list[str]:
         head = ("model", "recording", "engine", "seconds", "range", "words")
         parts += [_part("Recordings", data, "speech"), WEB_SPEECH]
         parts.append(table(head, _speech_rows(speech)) + "\n")
+    if speakers := data.get("speakers"):
+        parts += [_part("Speakers", data, "speakers"), WEB_SPEAKERS.format(**speakers[0])]
+        body = [[row["threads"], *_spread(row["seconds"], 1)] for row in speakers]
+        parts.append(table(("threads", "seconds", "range"), body) + "\n")
     if startup := data.get("startup"):
         head = ("visit", "seconds", "range")
         body = [[i + 1, *_spread(seconds)] for i, seconds in enumerate(startup["seconds"])]
