@@ -96,7 +96,7 @@ weights, and was measured once.
 WEB_SPEAKERS = """\
 Seconds to find the speakers of a conversation of {minutes} minutes among {speakers} people, joined from recordings of
 one person each, without its text: the median of the rounds in which the numbers of threads took turns, with the lowest
-and the highest.
+and the highest. `cpu` are seconds of the processor.
 """
 STARTUP = """\
 Seconds until the page is ready, with the model `{model}`, a server on the same machine, and an empty browser profile at
@@ -306,8 +306,8 @@ def browser(folder: Path) -> list[str]:
         parts.append(table(head, _speech_rows(speech)) + "\n")
     if speakers := data.get("speakers"):
         parts += [_part("Speakers", data, "speakers"), WEB_SPEAKERS.format(**speakers[0])]
-        body = [[row["threads"], *_spread(row["seconds"], 1)] for row in speakers]
-        parts.append(table(("threads", "seconds", "range"), body) + "\n")
+        body = [[row["threads"], *_spread(row["seconds"], 1), *_spread(row["cpu"], 1)] for row in speakers]
+        parts.append(table(("threads", "seconds", "range", "cpu", "range"), body) + "\n")
     if startup := data.get("startup"):
         head = ("visit", "seconds", "range")
         body = [[i + 1, *_spread(seconds)] for i, seconds in enumerate(startup["seconds"])]

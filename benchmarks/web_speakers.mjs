@@ -6,7 +6,8 @@
 // FOLDER holds the recordings that tests/real uses, of which conversations.py joins a conversation. The interpreter
 // BROWSER_PYTHON needs the package whisper-apr-speakers. It also finds the speakers, on one thread with the kernels
 // that round as those of WebAssembly do. Each thread count has a page of its own; they take turns. A first round, in
-// which the browser compiles and loads the weights, is left out.
+// which the browser compiles and loads the weights, is left out. Besides the seconds that pass, the processor's seconds
+// are measured, which other programs on the machine change less.
 //
 // The environment variables are those of tests/browser/harness.mjs.
 import { execFileSync } from "node:child_process";
@@ -33,9 +34,9 @@ if "sse2" in simd.backends():
     simd.use_backend("sse2")
 simd.set_num_threads(1)
 diarize(samples[:160000])
-begin = time.perf_counter()
+begin, begin_cpu = time.perf_counter(), time.process_time()
 diarize(samples)
-print(time.perf_counter() - begin)
+print(time.perf_counter() - begin, time.process_time() - begin_cpu)
 `;
 
 const { values } = parseArgs({
@@ -53,8 +54,9 @@ const minutes = Number(values.minutes);
 const folder = mkdtempSync(join(tmpdir(), "whisper-apr-"));
 const file = join(folder, "conversation.f32");
 const argv = [HERE, values.audio, values.minutes, values.speakers, values.seed, file];
-const native = Number(execFileSync(process.env.BROWSER_PYTHON, ["-c", PREPARE, ...argv], { encoding: "utf-8" }));
-console.log(`native, sse2, 1 thread: ${native.toFixed(1)} s`);
+const native = execFileSync(process.env.BROWSER_PYTHON, ["-c", PREPARE, ...argv], { encoding: "utf-8" });
+const describe = ([seconds, cpu]) => `${seconds.toFixed(1)} s, of the processor ${cpu.toFixed(1)} s`;
+console.log(`native, sse2, 1 thread: ${describe(native.split(" ").map(Number))}`);
 
 const home = await start();
 const pages = new Map();
@@ -71,9 +73,19 @@ for (const threads of values.threads.split(" ").map(Number)) {
   pages.set(threads, page);
 }
 
-// Return the seconds from the first call of `onSpeakers` to the last, at which the transcription is cancelled.
-const run = (page) =>
-  page.evaluate(async () => {
+const session = await home.browser.newBrowserCDPSession();
+
+// Return the seconds for which the processor has worked for pages.
+async function usedTime() {
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  return processInfo.filter(({ type }) => type === "renderer").reduce((sum, { cpuTime }) => sum + cpuTime, 0);
+}
+
+// Return the seconds from the first call of `onSpeakers` to the last, at which the transcription is cancelled, and
+// those of the processor, which include the transcription until it is cancelled.
+async function run(page) {
+  const before = await usedTime();
+  const seconds = await page.evaluate(async () => {
     const samples = new Float32Array(await document.querySelector("input").files[0].arrayBuffer());
     const controller = new AbortController();
     let [begin, end] = [0, 0];
@@ -87,13 +99,16 @@ const run = (page) =>
     await window.whisper.transcribe(samples, { speakers: true, onSpeakers, signal }).catch(() => {});
     return (end - begin) / 1000;
   });
+  return [seconds, (await usedTime()) - before];
+}
 
-const rows = [...pages.keys()].map((threads) => ({ minutes, speakers: Number(values.speakers), threads, seconds: [] }));
+const about = { minutes, speakers: Number(values.speakers) };
+const rows = [...pages.keys()].map((threads) => ({ ...about, threads, seconds: [], cpu: [] }));
 for (let round = 0; round <= Number(values.rounds); round++) {
   for (const row of round % 2 ? rows : rows.toReversed()) {
-    const seconds = await run(pages.get(row.threads));
-    if (round > 0) row.seconds.push(seconds);
-    console.log(`round ${round}, ${row.threads} threads: ${seconds.toFixed(1)} s`);
+    const measured = await run(pages.get(row.threads));
+    if (round > 0) ["seconds", "cpu"].forEach((name, i) => row[name].push(measured[i]));
+    console.log(`round ${round}, ${row.threads} threads: ${describe(measured)}`);
   }
 }
 console.log(`load ${loadavg().map((each) => each.toFixed(1)).join(" ")}`);

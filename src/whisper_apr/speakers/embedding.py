@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import simd
-from .layers import NORM_EPS, FloatArray, Linear, Tensors, windows
+from .layers import NORM_EPS, FloatArray, Linear, LowerLimit, Tensors, relu, windows
 
 N_BANDS = 80
 SEGMENT = 100  # frames of 20 ms that share a context in context-aware masking
@@ -27,11 +27,11 @@ class _Threshold(NamedTuple):
     The scale and the constant are part of the product that follows.
     """
 
-    low: FloatArray
+    low: LowerLimit
     high: FloatArray | None  # None: no scale is negative
 
-    def __call__(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
-        result = np.maximum(x, self.low, out=out)
+    def __call__(self, x: FloatArray) -> FloatArray:
+        result = self.low(x)
         return result if self.high is None else np.minimum(result, self.high, out=result)
 
 
@@ -122,7 +122,7 @@ class EmbeddingModel:
         if after is not None:
             factor, offset = self._scale_shift(after)
             weight, bias = weight * factor[:, None], bias * factor + offset
-        threshold = _Threshold(low.astype(np.float32), None if rising.all() else high.astype(np.float32))
+        threshold = _Threshold(LowerLimit(low.astype(np.float32)), None if rising.all() else high.astype(np.float32))
         return threshold, Linear(simd.pack(weight.astype(np.float32)), bias.astype(np.float32))
 
     def _dense_layer(self, name: str, dilation: int) -> _DenseLayer:
@@ -156,7 +156,7 @@ class EmbeddingModel:
         x = self._convolve(features)
         for layers, (threshold, transit) in zip(self._dense, self._transits, strict=True):
             x = transit(threshold(_run_dense(x, layers)))
-        x = np.maximum(x * self._out_scale.astype(np.float32) + self._out_shift.astype(np.float32), 0)
+        x = relu(x * self._out_scale.astype(np.float32) + self._out_shift.astype(np.float32))
         statistics = np.concatenate([x.mean(axis=1), x.std(axis=1, ddof=1)], axis=-1)
         return self._output(statistics)
 
@@ -174,7 +174,7 @@ class EmbeddingModel:
         n_band, _, _, channel = x.shape
         padded = np.zeros((batch, time + 4, n_band * channel), np.float32)
         padded[:, 1:-1] = x.transpose(1, 2, 0, 3).reshape(batch, time + 2, -1)
-        return np.stack([np.maximum(self._tdnn(windows(row, 5, 2)), 0) for row in padded])
+        return np.stack([relu(self._tdnn(windows(row, 5, 2))) for row in padded])
 
 
 def _convolve2d(x: FloatArray, convolution: _Conv2d, residual: FloatArray | None = None) -> FloatArray:
@@ -202,7 +202,7 @@ def _convolve2d(x: FloatArray, convolution: _Conv2d, residual: FloatArray | None
         linear = convolution.linear[first % 3]
         added = None if residual is None else residual[band].reshape(-1, n_out)[1:-1]
         simd.linear(rows, linear.weight, linear.bias, residual=added, out=result[1:-1])
-        np.maximum(result, 0, out=result)
+        relu(result)
         result.reshape(batch, time, n_out)[:, [0, -1]] = 0
     return out.reshape(-1, batch, time, n_out)
 
@@ -214,7 +214,7 @@ def _run_dense(x: FloatArray, layers: list[_DenseLayer]) -> FloatArray:
     every[..., :n] = x
     for layer in layers:
         narrow = layer.bottleneck(layer.threshold(every[..., :n]))
-        np.maximum(narrow, 0, out=narrow)
+        relu(narrow)
         np.multiply(
             _convolve_dilated(narrow, layer.local, layer.dilation),
             _mask(narrow, layer),
@@ -239,6 +239,6 @@ def _mask(x: FloatArray, layer: _DenseLayer) -> FloatArray:
     bounds = [*range(0, time, SEGMENT), time]
     means = np.stack([x[:, a:b].mean(axis=1) for a, b in pairwise(bounds)], axis=1)  # (batch, segment, 128)
     context = means + x.mean(axis=1)[:, None]
-    logits = layer.mask(np.maximum(layer.squeeze(context), 0))
+    logits = layer.mask(relu(layer.squeeze(context)))
     factors = 0.5 + 0.5 * np.tanh(0.5 * logits)
     return np.repeat(factors, np.diff(bounds), axis=1)

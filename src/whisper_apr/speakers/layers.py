@@ -1,5 +1,6 @@
 """Layers that the speaker networks share. Activations are `(..., time, channel)`."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from .. import simd
 
 FloatArray = simd.FloatArray
 N_EMBEDDING = 192  # of a voice
+_HAS_SLOW_FLOATS = sys.platform == "emscripten"  # see below
 NORM_EPS = 1e-5  # of instance normalization and batch normalization, as in PyTorch
 Tensors = Mapping[str, npt.NDArray[np.floating[Any]]]
 
@@ -56,6 +58,43 @@ def instance_norm(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatA
     centered *= scale
     centered += bias
     return centered
+
+
+# In WebAssembly, NumPy compares floats one by one, but integers by vectors, six times as fast. Positive floats have the
+# order of their bits.
+
+
+def relu(x: FloatArray) -> FloatArray:
+    """Replace negative numbers by zero, in place."""
+    bits = x.view(np.int32)
+    np.maximum(bits, 0, out=bits)
+    return x
+
+
+def absolute(x: FloatArray) -> FloatArray:
+    """Remove the signs, in place."""
+    bits = x.view(np.int32)
+    np.bitwise_and(bits, 0x7FFFFFFF, out=bits)
+    return x
+
+
+class LowerLimit:
+    """The least value of each channel, `(channel,)`."""
+
+    def __init__(self, low: FloatArray) -> None:
+        self._low = low
+        negative = np.signbit(low)
+        # negative floats have the highest bit, and their order is reversed
+        self._of_positive = np.where(negative, np.int32(-(1 << 31)), low.view(np.int32))
+        self._of_negative = np.where(negative, low.view(np.uint32), np.uint32(0xFFFFFFFF))
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        """Return `(..., channel)` with values below the limits raised to them."""
+        if not _HAS_SLOW_FLOATS:
+            result: FloatArray = np.maximum(x, self._low)
+            return result
+        raised = np.maximum(x.view(np.int32), self._of_positive).view(np.uint32)
+        return np.minimum(raised, self._of_negative, out=raised).view(np.float32)
 
 
 def leaky_relu(x: FloatArray) -> FloatArray:

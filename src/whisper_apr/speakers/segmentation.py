@@ -11,7 +11,18 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import simd
-from .layers import NORM_EPS, FloatArray, Linear, Tensors, instance_norm, leaky_relu, max_pool, pack_kernel, windows
+from .layers import (
+    NORM_EPS,
+    FloatArray,
+    Linear,
+    Tensors,
+    absolute,
+    instance_norm,
+    leaky_relu,
+    max_pool,
+    pack_kernel,
+    windows,
+)
 
 WINDOW = 160_000  # samples of a window, 10 s
 N_FRAMES = 589  # of a window
@@ -112,7 +123,7 @@ class SegmentationModel:
         shift = (self._wave_norm.bias - mean * scale) * self._filter_sums
         x = filtered * np.float32(scale[0])
         x += shift.astype(np.float32)
-        np.abs(x, out=x)
+        absolute(x)
         for i, norm in enumerate(self._norms):
             if i:
                 x = self._convolutions[i](windows(x, 5))
