@@ -1,4 +1,4 @@
-"""The memory of the server: what a request used is free as soon as it has ended, however it ended. Needs no extra."""
+"""The memory of the server: what a request used is free as soon as it has ended, however it ended."""
 
 import asyncio
 import gc
