@@ -25,9 +25,11 @@ enum {
     INT16_MAX_DIMENSIONS = 512, /* more would leave fewer than 2047 levels for queries and keys */
 };
 
-/* Return the largest integer whose square, times d, is less than 2^31. */
+/* Return an integer whose square, times d, is less than 2^31, almost the largest one. WebAssembly has instructions for
+ * what is called here, as it must: a thread there (web/static/thread.js) cannot call the C library. */
 APR_INLINE float int16_levels(ptrdiff_t d) {
-    return fminf(INT16_MAX_LEVELS, floorf(sqrtf(2147483648.0f / (float)d)) - 1.0f);
+    float levels = floorf(sqrtf(2147483648.0f / (float)d)) - 1.0f;
+    return levels < INT16_MAX_LEVELS ? levels : INT16_MAX_LEVELS;
 }
 
 #if VI_PAIRS
