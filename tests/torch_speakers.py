@@ -1,14 +1,20 @@
 """The speaker networks in PyTorch, as references."""
 
+from importlib.resources import files
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from whisper_apr.speakers.weights import _read
+
+def stored(name: str) -> dict[str, np.ndarray]:
+    """Return the tensors of a file of the package whisper-apr-speakers."""
+    with files("whisper_apr_speakers").joinpath(name).open("rb") as file, np.load(file) as tensors:
+        return dict(tensors)
 
 
 def tensors(name: str) -> dict[str, torch.Tensor]:
-    return {key: torch.from_numpy(value.astype(np.float32)) for key, value in _read(name).items()}
+    return {key: torch.from_numpy(value.astype(np.float32)) for key, value in stored(name).items()}
 
 
 def segment(weights: dict[str, torch.Tensor], samples: np.ndarray) -> np.ndarray:

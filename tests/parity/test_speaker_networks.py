@@ -5,18 +5,17 @@ import pytest
 import torch
 
 from recordings import speech
-from torch_speakers import embed, segment, tensors
+from torch_speakers import embed, segment, stored, tensors
 from whisper_apr.audio.fbank import fbank
 from whisper_apr.speakers.embedding import EmbeddingModel
 from whisper_apr.speakers.segmentation import SegmentationModel
-from whisper_apr.speakers.weights import _read
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("n", [160_000, 40_000])
 def test_segmentation(n: int) -> None:
     samples = np.stack([np.resize(speech(name), n) for name in ("en", "de", "es")])
-    found = SegmentationModel(_read("segmentation.npz"))(samples)
+    found = SegmentationModel(stored("segmentation.npz"))(samples)
     expected = segment(tensors("segmentation.npz"), samples)
     assert found.shape == expected.shape
     np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=1e-3)
@@ -27,5 +26,5 @@ def test_segmentation(n: int) -> None:
 def test_embedding(n: int) -> None:
     features = [fbank(speech(name))[:n] for name in ("en", "de")]
     features = np.stack([each - each.mean(axis=0) for each in features])
-    found = EmbeddingModel(_read("embedding.npz"))(features)
+    found = EmbeddingModel(stored("embedding.npz"))(features)
     np.testing.assert_allclose(found, embed(tensors("embedding.npz"), features), atol=1e-3)

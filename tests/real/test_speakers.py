@@ -9,10 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from torch_speakers import segment, tensors
+from torch_speakers import segment, stored, tensors
 from whisper_apr.speakers import Turn, diarize, embed_voice, read_rttm
 from whisper_apr.speakers.segmentation import SegmentationModel
-from whisper_apr.speakers.weights import _read
 
 FRAME = 0.01  # seconds
 
@@ -72,5 +71,5 @@ def test_noise_is_nobody(recordings: Path) -> None:
 def test_segmentation_equals_pytorchs(recordings: Path) -> None:
     samples, _ = soundfile.read(recordings / "pyannote_sample.wav", dtype="float32")
     windows = np.stack([samples[:160_000], samples[160_000:320_000]])
-    found = SegmentationModel(_read("segmentation.npz"))(windows)
+    found = SegmentationModel(stored("segmentation.npz"))(windows)
     np.testing.assert_allclose(np.exp(found), np.exp(segment(tensors("segmentation.npz"), windows)), atol=1e-3)
