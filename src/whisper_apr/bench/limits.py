@@ -20,7 +20,7 @@ BYTES = {"float32": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5 + 2 / 32}
 # takes the instruction that products of bytes take there.
 _REDUCED: dict[str, simd.Operand] = {
     **dict.fromkeys(("avx512bf16", "neonbf16"), "bfloat16"),
-    **dict.fromkeys(("sse2", "avx2", "wasm128"), "int8"),
+    "avx2": "int8",
 }
 
 

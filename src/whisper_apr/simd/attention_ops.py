@@ -31,10 +31,10 @@ def attention(
 
     With `precision="reduced"`, a backend may round q (scaled), k, v and the softmax weights if that is faster; the
     softmax stays in float32. `numpy` rounds to bfloat16, and so do `avx512bf16` and `neonbf16` for more than 8 queries;
-    magnitudes that round to infinity (above 3.39e38) become infinite. `avx2`, `sse2` and `wasm128` round to 16-bit
-    integers, for as many queries, up to 512 dimensions and unless `causal` is set: each query and key with a scale of
-    its own, the values of a dimension with another, and the weights to multiples of 2**-14 of the largest. The others
-    compute in float32.
+    magnitudes that round to infinity (above 3.39e38) become infinite. `avx2` and `avx2vnni` round to 16-bit integers,
+    for as many queries, up to 512 dimensions and unless `causal` is set: each query and key with a scale of its own,
+    the values of a dimension with another, and the weights to multiples of 2**-14 of the largest. The others compute
+    in float32.
 
     An element then differs from the exact result by at most `exp(2 e) - 1 + 2**-6 + n_key * 2**-14` times the largest
     |v| of its head, plus 1e-30 (smaller numbers may count as 0). For bfloat16, e is 2**-7 times the largest

@@ -100,14 +100,6 @@ APR_INLINE void vi_store(int32_t *p, vi x) { _mm_storeu_si128((__m128i *)(void *
 APR_INLINE vi vi_add(vi a, vi b) { return _mm_add_epi32(a, b); }
 APR_INLINE vi vi_shift_left(vi x, int n) { return _mm_slli_epi32(x, n); }
 APR_INLINE vf vf_from_int(vi x) { return _mm_cvtepi32_ps(x); }
-/* Pairs of 16-bit integers. */
-#define VI_PAIRS 1
-APR_INLINE vi vi_pack_pairs(vf low, vf high) { return _mm_packs_epi32(_mm_cvtps_epi32(low), _mm_cvtps_epi32(high)); }
-APR_INLINE vi vi_interleave_pairs(vf first, vf second) {
-    return _mm_or_si128(_mm_and_si128(_mm_cvtps_epi32(first), _mm_set1_epi32(0xffff)),
-                        _mm_slli_epi32(_mm_cvtps_epi32(second), 16));
-}
-APR_INLINE vi vi_dot_pairs(vi acc, vi a, vi b) { return _mm_add_epi32(acc, _mm_madd_epi16(a, b)); }
 APR_INLINE void vq_store(vq_element *p, vf x) {
     __m128i whole = _mm_cvtps_epi32(x);
     _mm_storel_epi64((__m128i *)(void *)p, _mm_packs_epi32(whole, whole));

@@ -100,14 +100,6 @@ APR_INLINE void vi_store(int32_t *p, vi x) { wasm_v128_store(p, x); }
 APR_INLINE vi vi_add(vi a, vi b) { return wasm_i32x4_add(a, b); }
 APR_INLINE vi vi_shift_left(vi x, int n) { return wasm_i32x4_shl(x, (uint32_t)n); }
 APR_INLINE vf vf_from_int(vi x) { return wasm_f32x4_convert_i32x4(x); }
-/* Pairs of 16-bit integers. */
-#define VI_PAIRS 1
-APR_INLINE vi rounded(vf x) { return wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(x)); }
-APR_INLINE vi vi_pack_pairs(vf low, vf high) { return wasm_i16x8_narrow_i32x4(rounded(low), rounded(high)); }
-APR_INLINE vi vi_interleave_pairs(vf first, vf second) {
-    return wasm_v128_or(wasm_v128_and(rounded(first), wasm_i32x4_splat(0xffff)), wasm_i32x4_shl(rounded(second), 16));
-}
-APR_INLINE vi vi_dot_pairs(vi acc, vi a, vi b) { return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(a, b)); }
 #if defined(__wasm_relaxed_simd__)
 typedef struct {
     v128_t magnitude, negative;
