@@ -10,7 +10,7 @@ import pytest
 from whisper_apr import OptionError, speakers
 from whisper_apr.inference import speaker_labels
 from whisper_apr.option_values import parse
-from whisper_apr.speakers import diarization, weights
+from whisper_apr.speakers import diarization, weight_files, weights
 from whisper_apr.speakers.diarization import Diarizer
 from whisper_apr.speakers.segmentation import FRAME_HOP, N_FRAMES, POWERSET
 from whisper_apr.speakers.turns import SPEAKERS
@@ -245,6 +245,6 @@ def test_many_voices_are_clustered_in_parts(monkeypatch):
 
 
 def test_the_weights_are_a_package_of_their_own(monkeypatch):
-    monkeypatch.setattr(weights, "PACKAGE", "whisper_apr_no_such_package")
+    monkeypatch.setattr(weight_files, "FOLDER", "whisper_apr_no_such_package")
     with pytest.raises(OptionError, match="pip install whisper-apr"):
         weights.load_diarizer.__wrapped__()

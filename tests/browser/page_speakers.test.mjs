@@ -208,7 +208,7 @@ async function cancelWhileFinding() {
 
 test("finding speakers is cancelled", cancelWhileFinding);
 
-test("the recording from the microphone is told apart, too", async () => {
+test("the speakers of a recording from the microphone are found, too", async () => {
   const seconds = (readFileSync(data(SPOKEN)).length - 44) / 32000;
   await page.click("#record");
   await waitForStatus(page, /^Listening/);

@@ -64,7 +64,7 @@ const transcribe = (page, options) => page.evaluate((given) => window.transcribe
 const rounded = (value) =>
   JSON.parse(JSON.stringify(value), (_, each) => (typeof each === "number" ? Number(each.toFixed(2)) : each));
 
-test("segments and words have the speakers that Python finds; the weights are loaded when they are needed", async () => {
+test("segments and words have the speakers that Python finds; the weights are loaded when needed", async () => {
   const page = await open();
   const { proxy } = setup;
   const plain = await transcribe(page, { speakers: false });

@@ -202,7 +202,7 @@ print(limited, large(), large(), n_arena > 1)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_free_memory_is_not_kept(tmp_path: Path) -> None:
     """All threads have one arena, and large blocks come from the system, also after one was freed."""
 

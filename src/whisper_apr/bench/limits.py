@@ -16,8 +16,8 @@ MIN_READ = 8_000_000  # bytes that one call reads, so that the call's overhead i
 # one float16 scale for 32 weights.
 BYTES = {"float32": 2.0, "float16": 2.0, "int8": 1.0, "int4": 0.5 + 2 / 32}
 
-# What backends multiply in the encoder's attention of reduced precision; the others, float32. That of 16-bit integers
-# takes the instruction that products of bytes take there.
+# What backends multiply in the encoder's attention of reduced precision; the others, float32. That of avx2 multiplies
+# 16-bit integers, as its int8 products do. avx2vnni has the same attention but other products, so that it is left out.
 _REDUCED: dict[str, simd.Operand] = {
     **dict.fromkeys(("avx512bf16", "neonbf16"), "bfloat16"),
     "avx2": "int8",

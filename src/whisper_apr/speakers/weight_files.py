@@ -17,7 +17,7 @@ from .embedding import N_BANDS, EmbeddingModel
 from .layers import Tensors
 from .segmentation import SegmentationModel
 
-FOLDER = "whisper_apr_speakers"  # in the package's wheel
+FOLDER = "whisper_apr_speakers"  # the package, and its folder in the wheel
 FILES = ("segmentation.npz", "embedding.npz")
 MAX_BYTES = 1 << 26  # of both files, unpacked; the published ones have 17 MB
 # of a damaged archive; RuntimeError: it is encrypted, or compressed by another method

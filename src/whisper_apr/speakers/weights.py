@@ -9,8 +9,6 @@ from ..errors import OptionError
 if TYPE_CHECKING:
     from .diarization import Diarizer
 
-PACKAGE = "whisper_apr_speakers"
-
 
 @lru_cache(maxsize=1)
 def load_diarizer() -> "Diarizer":
@@ -19,13 +17,13 @@ def load_diarizer() -> "Diarizer":
     Raises:
         OptionError: The package whisper-apr-speakers is not installed.
     """
+    from .weight_files import FOLDER, read_folder  # not earlier, because few transcriptions need it
+
     try:
-        folder = files(PACKAGE)
+        folder = files(FOLDER)
     except ModuleNotFoundError as error:
         raise OptionError(
             "speakers are told apart by the package whisper-apr-speakers, which is not installed; run "
             "'pip install whisper-apr[speakers]'"
         ) from error
-    from .weight_files import read_folder  # not earlier, because few transcriptions need it
-
     return read_folder(folder)

@@ -68,8 +68,8 @@ export interface LoadOptions {
   /** URL of NumPy's wheel for Pyodide. Default: the one that belongs to Pyodide. */
   numpy?: string;
   /**
-   * URL of a wheel of whisper-apr-speakers, with the weights that tell speakers apart (16 MB). It is downloaded when the
-   * option `speakers` of `transcribe` first needs it, and cached as the model is.
+   * URL of a wheel of whisper-apr-speakers, with the weights that tell speakers apart (16 MB). It is downloaded when
+   * the option `speakers` of `transcribe` first needs it, and cached as the model is.
    */
   speakers?: string;
   /** URL of worker.js. Default: the file beside this module, or what a bundler made of it. */
