@@ -229,7 +229,7 @@ def test_cross_attention_scores(backend, decoder):
     """Compare with the definition; the states give the logits."""
     audio, tokens = features(1)[0], sequence(3, 11)
     heads = np.array([[1, 0], [0, 1], [1, 1]])
-    scores, states = decoder.cross_attention_scores(tokens, audio, heads)
+    scores, states = decoder.cross_attention_scores(tokens, decoder.audio_cache(audio), heads)
     assert scores.shape == (3, 11, DIMS.n_audio_ctx)
     np.testing.assert_allclose(
         decoder.logits(states), decoder(tokens[None], decoder.new_cache(audio[None]), slice(None))[0], atol=1e-5

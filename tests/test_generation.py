@@ -138,3 +138,33 @@ def test_fewer_tokens_than_sample_len(model, windows):
         (result,) = task.run_features(windows[2][None], requests=[Request(language="en", max_tokens=most)])
         assert len(result.tokens) == n
         assert result.is_cut
+
+
+def test_the_audio_of_a_finished_window_is_still_in_its_slot(model, windows, monkeypatch):
+    """Words are aligned with it. Another window may have taken the slot, even with the same number of positions."""
+    stored, store = [], TextDecoder._store_audio
+    monkeypatch.setattr(TextDecoder, "_store_audio", lambda *args: (stored.append(1), store(*args)))
+    batch = ContinuousBatch(model.decoder, 2, 3)
+    for features in windows[2:]:
+        batch.run([decoding(batch, model, features, OPTIONS[1])])
+    tokens, heads = np.array([50257, 50362, 11, 12, 50256]), np.array([[0, 1], [1, 0]])
+    for features, n_stored in ((windows[4], 0), (windows[3], 1), (windows[4].copy(), 1)):
+        stored.clear()
+        found = model.decoder.cross_attention_scores(tokens, batch.audio_cache(features), heads)
+        assert len(stored) == n_stored
+        expected = model.decoder.cross_attention_scores(tokens, model.decoder.audio_cache(features), heads)
+        assert found[0].shape == (2, len(tokens), len(features))
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("timing", ["default", "openai"])
+def test_word_times_do_not_read_the_audio_again(model, monkeypatch, timing):
+    n, store = [], TextDecoder._store_audio
+    monkeypatch.setattr(TextDecoder, "_store_audio", lambda *args: (n.append(1), store(*args)))
+    plain = model.transcribe(speech("en_three"), language="en")
+    n_plain = len(n)
+    result = model.transcribe(speech("en_three"), language="en", word_timestamps=True, word_timing=timing)
+    assert result.text == plain.text
+    assert len(result.segments[0].words) > 1
+    assert len(n) == 2 * n_plain

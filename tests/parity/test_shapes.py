@@ -75,7 +75,9 @@ def test_shape(torch: Any, tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(features, expected, rtol=0, atol=2e-3 * np.abs(expected).max())
     expected = theirs.logits.numpy()
     np.testing.assert_allclose(ours.logits(tokens, features), expected, rtol=0, atol=2e-3 * np.abs(expected).max())
-    scores, _ = ours.decoder.cross_attention_scores(tokens[0], features[0], np.array(shape.alignment_heads))
+    scores, _ = ours.decoder.cross_attention_scores(
+        tokens[0], ours.decoder.audio_cache(features[0]), np.array(shape.alignment_heads)
+    )
     found = simd.softmax(scores)
     expected = np.stack([theirs.cross_attentions[layer][0, head].numpy() for layer, head in shape.alignment_heads])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ..audio import N_FRAMES
 from ..model.decoder_cache import AudioSlot
@@ -40,7 +41,7 @@ class BatchDecoder:
         size: Windows in a batch, each of another sequence. Fewer if there are more than `MAX_WINDOWS` or `MAX_ROWS`.
         check_cancelled: Called before every token; an exception that it raises is passed on.
         detector: Detects the language of each window; None to use the language of its sequence.
-        aligner: Adds word times; None for none.
+        aligner: Adds word times: an `Aligner` that also takes `audio_cache`; None for none.
         journal: Windows that it has are not decoded again, and those that are decoded are added to it.
         in_order: Yield segments in the order of the recordings; otherwise as they are decoded. Then all sequences that
             the iterator has are accepted, and take turns if they are more than `size`.
@@ -55,7 +56,7 @@ class BatchDecoder:
         size: int,
         check_cancelled: Callable[[], object],
         detector: LanguageDetector | None = None,
-        aligner: Aligner | None = None,
+        aligner: Callable[..., list[Segment]] | None = None,
         journal: Journal | None = None,
         in_order: bool = True,
     ) -> None:
@@ -63,12 +64,14 @@ class BatchDecoder:
         self.size = max(1, min(size, MAX_WINDOWS, MAX_ROWS // decoder.n_row))
         self._check_cancelled = check_cancelled
         self._detector = detector
-        self._aligner = aligner
         self._journal = journal
         self._in_order = in_order
         self._batch: ContinuousBatch[DecodingResult] = ContinuousBatch(
             decoder.model.decoder, self.size, decoder.n_row, check_cancelled
         )
+        self._aligner: Aligner | None = None
+        if aligner is not None:
+            self._aligner = partial(aligner, audio_cache=self._batch.audio_cache)
         self._slots: list[BatchSlot] = []  # in the order of the sequences
         self._decoding: dict[int, BatchSlot] = {}  # slots by the number of their window in `_batch`
 

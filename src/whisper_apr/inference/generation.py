@@ -176,6 +176,14 @@ class ContinuousBatch(Generic[R]):
             self._decoder.fill_slot(slot, features)
             yield slot
 
+    def audio_cache(self, features: FloatArray) -> DecoderCache:
+        """Return a cache of one row without tokens for the audio of a window that is finished.
+
+        Its keys and values are computed again only if another window has taken its slot. The cache is valid until then.
+        """
+        slot = self._pool.free_slot(features)
+        return self._decoder.audio_cache(features) if slot is None else slot.rows(1)
+
     def add(self, decodings: Sequence[Decoding[R]]) -> list[int]:
         """Let windows join, and return their numbers, by which `step` refers to them."""
         first, self._n_added = self._n_added, self._n_added + len(decodings)

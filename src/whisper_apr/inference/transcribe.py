@@ -32,7 +32,7 @@ from .spectrogram import Spectrogram
 from .speech_evidence import SpeechEvidence
 from .spoken_text import SpokenTextFilter
 from .vad_filter import SpeechTimeMap, filter_speech
-from .windows import Aligner, EncodedWindow, TextFilter, WindowSequence
+from .windows import EncodedWindow, TextFilter, WindowSequence
 from .word_timestamps.openai_timing import add_openai_words
 from .word_timestamps.words import add_words
 
@@ -95,7 +95,7 @@ class Pipeline:
         batch = BatchDecoder(self.decoder, size, self.check_cancelled, detector, self._aligner(), journal, in_order)
         return batch.run(sequences)
 
-    def _aligner(self) -> Aligner | None:
+    def _aligner(self) -> Callable[..., list[Segment]] | None:
         if not self.options.word_timestamps:
             return None
         add = add_openai_words if self.options.word_timing == "openai" else add_words

@@ -115,13 +115,17 @@ class TextDecoder:
         self._store_audio(features, cache)
         return cache
 
+    def audio_cache(self, features: FloatArray) -> DecoderCache:
+        """Return a cache for features `(n_ctx, n_audio_state)`, with one row and no tokens."""
+        return self.new_cache(features[None])
+
     def new_pool(self, n_slot: int, n_row: int) -> CachePool:
         """Return a cache with room for `n_slot` audios of `n_row` rows each."""
         return CachePool(self.dims, n_slot, n_row, self.cache_dtype)
 
     def fill_slot(self, slot: AudioSlot, features: FloatArray) -> None:
         """Put the audio with features `(n_ctx, n_audio_state)` in a slot, in place of the one before."""
-        slot.clear(len(features))
+        slot.prepare(features)
         self._store_audio(features[None], slot.rows(1))
 
     def _store_audio(self, features: FloatArray, cache: DecoderCache) -> None:
@@ -171,21 +175,22 @@ class TextDecoder:
         return x
 
     def cross_attention_scores(
-        self, tokens: npt.NDArray[np.integer[Any]], features: FloatArray, heads: npt.NDArray[np.integer[Any]]
+        self, tokens: npt.NDArray[np.integer[Any]], cache: DecoderCache, heads: npt.NDArray[np.integer[Any]]
     ) -> tuple[FloatArray, FloatArray]:
         """Return the cross-attention scores of some heads, for the alignment of words.
 
         Args:
             tokens: `(n,)`.
-            features: `(n_ctx, n_audio_state)`.
+            cache: Of one audio with `n_ctx` positions, in one row without tokens; extended in place.
             heads: `(n_heads, 2)`, layer and head.
 
         Returns:
             The scores before the softmax, `(n_heads, n, n_ctx)`, and the final states `(n, n_state)` for
             `logits`.
         """
-        cache = self.new_cache(features[None])
-        scores = np.empty((len(heads), len(tokens), len(features)), np.float32)
+        n_ctx = int(cache.cross_lengths[0])
+        pages = cache.cross_pages[0, : -(-n_ctx // simd.PAGE)]
+        scores = np.empty((len(heads), len(tokens), n_ctx), np.float32)
         x = self._embed(tokens[None], cache, None)
         d_head = self.dims.n_text_state // self.dims.n_text_head
         for layer, block in enumerate(self.blocks):
@@ -194,8 +199,8 @@ class TextDecoder:
             for i in np.flatnonzero(heads[:, 0] == layer):
                 head = int(heads[i, 1])
                 # the key pages of one head have the layout of a packed matrix (n_ctx, d_head)
-                panels = np.ascontiguousarray(cache.storage.cross_layers[layer].key_panels(head, cache.cross_pages[0]))
-                matrix = simd.PackedMatrix(panels.dtype.name, (scores.shape[2], d_head), panels)
+                panels = np.ascontiguousarray(cache.storage.cross_layers[layer].key_panels(head, pages))
+                matrix = simd.PackedMatrix(panels.dtype.name, (n_ctx, d_head), panels)
                 scores[i] = simd.linear(queries[0, :, head * d_head : (head + 1) * d_head], matrix)
             x = block.cross_attention_and_mlp(x, queries, cache, layer)
         scores *= np.float32(d_head**-0.5)

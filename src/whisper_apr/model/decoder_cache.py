@@ -5,6 +5,7 @@ values of the audio are computed once and shared by its rows. A `CachePool` has 
 can be replaced by another one at any time.
 """
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -159,13 +160,19 @@ class AudioSlot:
         self._storage = storage
         self._index = index
         self._n_row = n_row
+        self._features: weakref.ref[FloatArray] | None = None
         self.prompt: tuple[int, ...] | None = None
         self.prompt_logits: FloatArray | None = None
 
-    def clear(self, n_ctx: int) -> None:
-        """Prepare for another audio of `n_ctx` positions."""
-        self._storage.audio_lengths[self._index] = n_ctx
+    def prepare(self, features: FloatArray) -> None:
+        """Prepare for another audio, with features `(n_ctx, n_audio_state)`."""
+        self._storage.audio_lengths[self._index] = len(features)
+        self._features = weakref.ref(features)
         self.prompt = self.prompt_logits = None
+
+    def holds(self, features: FloatArray) -> bool:
+        """Return whether the slot has the keys and values of this array."""
+        return self._features is not None and self._features() is features
 
     def rows(self, n_row: int) -> DecoderCache:
         """Return a cache of the first `n_row` rows, without tokens. It replaces those returned before."""
@@ -182,6 +189,10 @@ class CachePool:
         """Make a pool of `n_slot` slots with `n_row` rows each."""
         storage = CacheStorage(dims, n_slot, dims.n_audio_ctx, n_slot * n_row, dtype)
         self._free = [AudioSlot(storage, i, n_row) for i in reversed(range(n_slot))]
+
+    def free_slot(self, features: FloatArray) -> AudioSlot | None:
+        """Return the free slot that has the keys and values of this array, or None if there is none."""
+        return next((slot for slot in self._free if slot.holds(features)), None)
 
     @contextmanager
     def slot(self) -> Iterator[AudioSlot]:

@@ -5,7 +5,7 @@ tokens, smoothed over time by a median filter of width 7, and averaged over the 
 the monotonic path through tokens and positions with the greatest sum of weights. The path is not constrained to a band.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +14,13 @@ import numpy.typing as npt
 from ... import simd
 from ...audio import FRAMES_PER_SECOND
 from ...model import Whisper
+from ...model.decoder_cache import DecoderCache
 from ...model.encoder import TIME_STRIDE
 from ...tokenizer import Tokenizer
 from ..results import Segment
 
 FloatArray = simd.FloatArray
+AudioCache = Callable[[FloatArray], DecoderCache]  # features `(n_ctx, n_audio_state)` -> one row without tokens
 
 MEDIAN_FILTER_WIDTH = 7  # encoder positions
 POSITIONS_PER_SECOND = FRAMES_PER_SECOND // TIME_STRIDE  # of the encoder: 50
@@ -57,7 +59,7 @@ def align_attention(
     model: Whisper,
     tokenizer: Tokenizer,
     text_tokens: list[int],
-    features: FloatArray,
+    cache: DecoderCache,
     n_position: int,
     find_end: bool = False,
     filter_width: int = MEDIAN_FILTER_WIDTH,
@@ -68,7 +70,7 @@ def align_attention(
         model: The model.
         tokenizer: For the language and task of the text.
         text_tokens: The text, without timestamps.
-        features: The window's, `(n_audio_ctx, n_audio_state)`.
+        cache: Of the window's audio, in one row without tokens; extended in place.
         n_position: Encoder positions to align with; later ones are padding.
         find_end: Also find where the text ends, for a text that may not cover all of the sound. The attention before
             normalization is used for it: normalized over tokens, positions that no token attends to are noise.
@@ -76,7 +78,7 @@ def align_attention(
     """
     sot_sequence = tokenizer.sot_sequence_including_notimestamps
     tokens = np.array([*sot_sequence, *text_tokens, tokenizer.eot])
-    scores, states = model.decoder.cross_attention_scores(tokens, features, alignment_heads(model))
+    scores, states = model.decoder.cross_attention_scores(tokens, cache, alignment_heads(model))
     first = len(sot_sequence) - 1
     logits = model.decoder.logits(states[first : first + len(text_tokens)])
     total = simd.logsumexp(logits[:, tokenizer.text_ids])

@@ -21,6 +21,7 @@ from ..window_text import SeekWindow
 from .alignment import (
     POSITIONS_PER_SECOND,
     AttentionAlignment,
+    AudioCache,
     FloatArray,
     WordTiming,
     align_attention,
@@ -51,6 +52,7 @@ def add_words(
     *,
     model: Whisper,
     options: TranscribeOptions,
+    audio_cache: AudioCache,
 ) -> list[Segment]:
     """Return the segments with their words; a segment starts and ends with its words. See `windows.Aligner`.
 
@@ -64,7 +66,8 @@ def add_words(
     if not tokens:
         return [changed(segment, words=[]) for segment in segments]
     n_position = max(1, window.size // TIME_STRIDE)
-    alignment = align_attention(model, tokenizer, tokens, result.audio_features, n_position, end_is_unknown)
+    cache = audio_cache(result.audio_features)
+    alignment = align_attention(model, tokenizer, tokens, cache, n_position, end_is_unknown)
     alignment = replace(alignment, matrix=_delayed(alignment.matrix))
     loudness = Loudness(window.mel[:, : window.size])
     done, first_token, timed = max(window.start, previous_end) - window.start, 0, []
