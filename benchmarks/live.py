@@ -1,7 +1,7 @@
 """Measure how soon the words of live speech settle, and what that costs, on real speech at the pace of its recording.
 
     export WHISPER_APR_REAL_AUDIO=FOLDER
-    python benchmarks/live.py --steps 0.4 1 --seconds 300
+    python benchmarks/live.py --steps 0.5 1 --seconds 300
 
 FOLDER holds the recordings that tests/real uses; the English ones are concatenated, as in real_speech.py. The clock is
 simulated, so that nothing waits for the audio: a block of audio arrives at each `--block` seconds, and a call of `push`
@@ -78,7 +78,7 @@ def main() -> int:
     parser.add_argument("--model", default="base")
     parser.add_argument("--type", default="int8", help="compute type (default: int8)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", nargs="+", type=float, default=[0.4], help="seconds of new speech between updates")
+    parser.add_argument("--steps", nargs="+", type=float, default=[0.5], help="seconds of new speech between updates")
     parser.add_argument("--settle", nargs="+", default=["local-agreement"])
     parser.add_argument("--block", type=float, default=0.1, help="seconds of audio that arrive at once (default: 0.1)")
     parser.add_argument("--seconds", type=float, default=300, help="length of the speech (default: 300)")

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="s16le",
         help="type of raw samples: 16-bit integers or 32-bit floats, little-endian (default: s16le)",
     )
-    option(parser, "step", type=float, default=0.4, help="seconds of new audio before each update (default: 0.4)")
+    option(parser, "step", type=float, default=0.5, help="seconds of new audio before each update (default: 0.5)")
     option(
         parser,
         "settle",

@@ -74,7 +74,7 @@ class LiveOptions:
     sampling_rate: Annotated[float, RATE] = SAMPLE_RATE
     channel: Annotated[Channel, CHANNEL] = MIX
     strict: Annotated[bool, boolean] = False
-    step: Annotated[float, number(above=0, high=30)] = 0.4
+    step: Annotated[float, number(above=0, high=30)] = 0.5
     settle: Annotated[Settle, choice(*SETTLE)] = "local-agreement"
     vad_options: Annotated[Any, vad_kind(min_silence_duration_ms=800, speech_pad_ms=300)] = None
 
@@ -178,7 +178,7 @@ class LiveTranscriber:
         sampling_rate: FloatLike = SAMPLE_RATE,
         channel: Channel = MIX,
         strict: bool = False,
-        step: FloatLike = 0.4,
+        step: FloatLike = 0.5,
         settle: Settle = "local-agreement",
         vad_options: VadOptions | Mapping[str, Any] | None = None,
         check_cancelled: Callable[[], object] = lambda: None,
