@@ -92,9 +92,10 @@ test("names are shown where the speaker changes, each with a color of its own; f
     return all.map((text) => getComputedStyle(text).borderLeftColor);
   });
   assert.equal(new Set(shades).size, 2);
-  for (const format of ["txt", "srt", "vtt", "tsv", "csv", "md", "lrc", "ass"]) {
+  for (const format of ["txt", "srt", "vtt", "tsv", "csv", "md", "lrc", "ass", "textgrid"]) {
     assert.equal(await download(format), named(truth[format], "Speaker 1", "Speaker 2"), format);
   }
+  assert.equal(await download("rttm"), named(truth.rttm, "Speaker_1", "Speaker_2"));
   assert.deepEqual(rounded(await download("json")), rounded(named(truth.json, "Speaker 1", "Speaker 2")));
 });
 
