@@ -1,8 +1,8 @@
 """Diarization: find who speaks when in a recording of any length.
 
-Windows of ten seconds overlap by half. In each, the segmentation network tells up to three voices apart; the embedding
-network describes each of them by a vector; clustering the vectors tells which voices of different windows are the same
-speaker. The windows' activities are then averaged for each speaker.
+Windows of ten seconds overlap, at first by half and later by a quarter. In each, the segmentation network tells up to
+three voices apart; the embedding network describes each of them by a vector; clustering the vectors tells which voices
+of different windows are the same speaker. The windows' activities are then averaged for each speaker.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,18 +20,19 @@ from .layers import N_EMBEDDING, FloatArray
 from .segmentation import FIRST_CENTER, FRAME_HOP, N_FRAMES, N_SPEAKERS, POWERSET, WINDOW, SegmentationModel
 from .turns import MAX_SPEAKERS, Diarization, Turn
 
-STEP_FRAMES = 296  # from window to window: 4.995 s
-OVERLAP = WINDOW - STEP_FRAMES * FRAME_HOP  # samples of two windows
 BATCH = 16  # windows that are computed at once
-VOICE_BATCH = 4  # voices; few, so that their activations stay in the cache
+VOICE_BATCH = 8  # voices; few, so that their activations stay in the cache
 ACTIVE = 0.5  # least probability of a voice that speaks, for its embedding
 ONSET = 0.3  # least mean probability of a speaker who speaks
 SHORTEST_PAUSE = 0.3  # seconds; a speaker's turns with shorter pauses between them are one
 
 # Frames of 10 ms that an embedding is computed from. Times of one batch are equal, so they are rounded.
 MIN_FRAMES, MAX_FRAMES, ROUNDING = 40, 400, 20
-# In the windows after these, at most so many: by then, most speakers have several embeddings.
-EARLY_WINDOWS, LATER_MAX_FRAMES = 12, 300
+# A short recording has few embeddings of a speaker, so that each counts; a longer one has several after the windows of
+# the first batch. Those that follow have longer steps, and shorter embeddings. All steps of a batch are equal.
+EARLY_WINDOWS = BATCH
+STEP_FRAMES, LATER_STEP_FRAMES = 296, 444  # of the segmentation network, from window to window: 4.995 s and 7.4925 s
+LATER_MAX_FRAMES = 200
 RELIABLE_FRAMES = 100  # voices of fewer frames are assigned to the speakers that longer ones define
 
 SIMILARITY = 0.4  # least mean cosine similarity of two clusters of one speaker
@@ -110,6 +111,7 @@ class Diarizer:
     ) -> _Voices:
         voices = _Voices([], [], [], [], [])
         waiting: dict[int, list[tuple[int, FloatArray]]] = {}
+        done = 0  # frames of the segmentation network
 
         def embed(n: int) -> None:
             check_cancelled()
@@ -119,7 +121,8 @@ class Diarizer:
 
         for windows in _batches(_windows(blocks)):
             check_cancelled()
-            for samples, log_probabilities in zip(windows, self._segmentation(np.stack(windows), OVERLAP), strict=True):
+            overlap = WINDOW - _step(len(voices.activities)) * FRAME_HOP
+            for samples, log_probabilities in zip(windows, self._segmentation(np.stack(windows), overlap), strict=True):
                 activity = np.exp(log_probabilities) @ POWERSET
                 features = fbank(samples, N_BANDS)
                 active = (activity > ACTIVE)[_nearest_frames(len(features))]
@@ -140,23 +143,29 @@ class Diarizer:
                         waiting.setdefault(n, []).append((len(voices.embeddings) - 1, row))
                         if len(waiting[n]) == VOICE_BATCH:
                             embed(n)
+                done += _step(len(voices.activities))
                 voices.activities.append(activity.astype(np.float16))
-                on_progress(len(voices.activities) * STEP_FRAMES * FRAME_HOP / SAMPLE_RATE)
+                on_progress(done * FRAME_HOP / SAMPLE_RATE)
         for n in list(waiting):
             embed(n)
         return voices
 
 
+def _step(window: int) -> int:
+    """Return the segmentation network's frames from the start of a window to that of the next."""
+    return STEP_FRAMES if window < EARLY_WINDOWS - 1 else LATER_STEP_FRAMES
+
+
 def _windows(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
     """Yield windows of ten seconds, the last one padded with zeros."""
-    step = STEP_FRAMES * FRAME_HOP
-    kept, is_first = np.zeros(0, np.float32), True
+    kept, overlap, number = np.zeros(0, np.float32), 0, 0
     for block in blocks:
         kept = np.concatenate([kept, block])
         while len(kept) >= WINDOW:
             yield kept[:WINDOW]
-            kept, is_first = kept[step:], False
-    if len(kept) > (0 if is_first else OVERLAP):  # there are samples that no window has
+            step = _step(number) * FRAME_HOP
+            kept, overlap, number = kept[step:], WINDOW - step, number + 1
+    if len(kept) > overlap:  # there are samples that no window has
         yield np.pad(kept, (0, WINDOW - len(kept)))
 
 
@@ -227,7 +236,7 @@ def _active_frames(voices: _Voices, embeddings: FloatArray, speakers: FloatArray
                 if speaker >= 0:
                     total[:, speaker] += activity[:, voices.slot[number]]
         # no later window begins before the next one
-        n = STEP_FRAMES if window + 1 < len(voices.activities) else N_FRAMES
+        n = _step(window) if window + 1 < len(voices.activities) else N_FRAMES
         yield _most_active(total[:n] / coverage[:n])
         total, coverage = total[n:], coverage[n:]
 
