@@ -6,13 +6,15 @@ from itertools import chain, repeat
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from whisper_apr import OptionError, speakers
 from whisper_apr.inference import speaker_labels
 from whisper_apr.option_values import parse
 from whisper_apr.speakers import diarization, weight_files, weights
-from whisper_apr.speakers.diarization import Diarizer
-from whisper_apr.speakers.segmentation import FRAME_HOP, N_FRAMES, POWERSET
+from whisper_apr.speakers.diarization import LATER_STEP_FRAMES, STEP_FRAMES, Diarizer
+from whisper_apr.speakers.segmentation import FRAME_HOP, N_FRAMES, POWERSET, WINDOW
 from whisper_apr.speakers.turns import SPEAKERS
 
 RATE = 16000
@@ -226,15 +228,45 @@ def test_memory_does_not_grow_with_the_recording(monkeypatch):
         tracemalloc.stop()
 
 
-def test_later_embeddings_take_fewer_frames():
-    frames = Counter()
+def test_later_windows_have_longer_steps_and_shorter_embeddings():
+    frames, progress = Counter(), []
 
     def count(features):
         frames[features.shape[1]] += len(features)
         return embedding(features)
 
-    assert len(Diarizer(segmentation, count)([tone("low", 80)]).speakers) == 1
-    assert frames == {400: 12, 300: 4}  # 16 windows
+    diarizer = Diarizer(segmentation, count)
+    assert len(diarizer([tone("low", 15 * 4.995 + 4 * 7.4925 + 10)], on_progress=progress.append).speakers) == 1
+    assert frames == {400: 16, 200: 4}
+    assert np.diff(progress) == pytest.approx([4.995] * 14 + [7.4925] * 5)
+
+
+@pytest.mark.parametrize("last", [2.4, 2.6, 7.4, 7.6])
+def test_no_sample_is_lost_where_the_steps_change(last):
+    """Of recordings that end before and after the beginning of a window."""
+    parts = [("low", 40), (None, 1), ("high", 40), (None, 1), ("middle", 15), (None, 0.5), ("low", last)]
+    samples = conversation(parts)
+    found = speakers.diarize(samples)
+    assert [turn.speaker for turn in found.turns] == [speaker for *_, speaker in expected(parts)]
+    for turn, (start, end, _) in zip(found.turns, expected(parts), strict=True):
+        assert (turn.start, turn.end) == pytest.approx((start, end), abs=0.08)
+    blocks = [samples[i : i + 30_000] for i in range(0, len(samples), 30_000)]
+    assert speakers.diarize(iter(blocks)) == found
+
+
+@given(st.integers(0, 400_000), st.lists(st.integers(1, 300_000), max_size=20))
+def test_windows_cover_a_recording_in_blocks_of_any_size(n, sizes):
+    """Each window begins a step after the one before, only the last is padded, and none is superfluous."""
+    n += (diarization.EARLY_WINDOWS - 2) * STEP_FRAMES * FRAME_HOP
+    samples = np.arange(1, n + 1, dtype=np.float32)
+    found = list(diarization._windows(np.split(samples, np.cumsum(sizes)[np.cumsum(sizes) < n])))
+    begin = 0
+    for i, window in enumerate(found):
+        part = samples[begin : begin + WINDOW]
+        assert np.array_equal(window, np.pad(part, (0, WINDOW - len(part))))
+        assert (len(part) < WINDOW or begin + WINDOW == n) <= (i == len(found) - 1)
+        begin += (STEP_FRAMES if i < diarization.EARLY_WINDOWS - 1 else LATER_STEP_FRAMES) * FRAME_HOP
+    assert part[-1] == samples[-1]
 
 
 def test_many_voices_are_clustered_in_parts(monkeypatch):

@@ -44,7 +44,7 @@ def diarize(
             returned. Speakers with another voice are named SPEAKER_00, SPEAKER_01 and so on, in order of their first
             turn.
         reading: Which channel and track to read, see `ReadingOptions`.
-        on_progress: Called after each step of five seconds with the seconds of the recording that are done.
+        on_progress: Called every five seconds of the recording, later every 7.5, with the seconds that are done.
         check_cancelled: Called before each computation of a network. What it raises ends the diarization.
 
     Raises:
