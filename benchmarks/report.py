@@ -200,17 +200,20 @@ def _ahead(rows: list[dict]) -> list[str]:
 
 def speech(folder: Path) -> list[str]:
     """Return a table for each machine, model, number of threads and instruction set, the fastest engine first."""
-    parts = []
+    parts: list[str] = []
+    unknown = dict(ENGINES)
     for file in sorted(folder.glob("speech*.json"), key=lambda file: file.stem):
-        parts += _speech_on(json.loads(file.read_text()), file.name, is_first=not parts)
+        data = json.loads(file.read_text())
+        text = "As above." if parts else SPEECH.format(minutes=data["seconds"] / 60).rstrip()
+        engines = {row["engine"] for row in data["rows"]}
+        about = [unknown.pop(name) for name in list(unknown) if name in engines]
+        parts += _speech_on(data, file.name, " ".join([text, *about]))
     return parts
 
 
-def _speech_on(data: dict, file: str, is_first: bool) -> list[str]:
-    """Return the tables of one machine."""
+def _speech_on(data: dict, file: str, text: str) -> list[str]:
+    """Return the tables of one machine, after a text."""
     rows = data["rows"]
-    about = [text for name, text in ENGINES.items() if any(row["engine"] == name for row in rows)]
-    text = " ".join([SPEECH.format(minutes=data["seconds"] / 60).rstrip(), *about] if is_first else ["As above."])
     text += " " + data["note"] if "note" in data else ""
     title = data.get("title", "Recordings of people")
     parts = [_head(title, f"speech_peers.py --seconds {data['seconds']:g}", data), _paragraphs(text)]
