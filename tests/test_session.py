@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from whisper_apr import LiveTranscriber, load_model
+from whisper_apr import LiveTranscriber, load_model, simd
 from whisper_apr.errors import AudioError, FormatError, OptionError, WhisperAprError
 from whisper_apr.formats.apr import write_apr
 from whisper_apr.hub import find_checkpoint
@@ -68,6 +68,20 @@ class Page:
             lambda done, total: self.speakers.append((done, total)),
             self.is_cancelled,
         )
+
+
+def test_a_model_that_does_not_fit_into_memory_is_not_damaged(file, monkeypatch):
+    """The worker forgets a damaged file, and loads one that does not fit into shared memory without sharing."""
+
+    def refuse(*args):
+        raise MemoryError
+
+    session = Session("model.apr")
+    monkeypatch.setattr(simd, "aligned_empty", refuse)
+    with pytest.raises(MemoryError, match=r"model\.apr: its \d+ bytes of data do not fit into memory"):
+        feed(session, file)
+    with pytest.raises(FormatError, match=r"not an \.apr file"):
+        feed(Session("model.apr"), b"damaged" * 1000)
 
 
 @pytest.mark.parametrize("piece", [1021, 40_000, PIECE])

@@ -117,31 +117,37 @@ for (const [name, warning, script] of [
   });
 }
 
-test("one thread is used where shared memory cannot grow enough for the model", async () => {
-  const model = readFileSync(randomModel("tiny"));
-  setup.proxy.fault = (_, response) => response.writeHead(200, { "content-length": model.length }).end(model);
-  inWorker(setup.proxy, `
-    const { grow } = WebAssembly.Memory.prototype;
-    WebAssembly.Memory.prototype.grow = function (n) {
-      if (this.buffer instanceof SharedArrayBuffer && self.isLoading) throw new RangeError("there is no more memory");
-      return grow.call(this, n);
+// The memory cannot grow after a first piece: before the header has arrived, and after it.
+for (const first of [16, 100_000]) {
+  test(`one thread is used where ${first} bytes of a model fill the memory`, async () => {
+    const model = readFileSync(randomModel("tiny"));
+    setup.proxy.fault = (_, response) => {
+      response.writeHead(200, { "content-length": model.length }).write(model.subarray(0, first));
+      setTimeout(() => response.end(model.subarray(first)), 500);
     };
-    const { postMessage } = self;
-    self.postMessage = (message, ...rest) => {
-      self.isLoading ||= message.type === "download";
-      postMessage.call(self, message, ...rest);
-    };`);
-  const page = await setup.page("blank");
-  const found = await page.evaluate(async () => {
-    const { Whisper } = await import("/whisper.js");
-    const { threads } = await Whisper.load({ model: "/tiny.apr", threads: 2 });
-    return threads;
+    inWorker(setup.proxy, `
+      const { grow } = WebAssembly.Memory.prototype;
+      WebAssembly.Memory.prototype.grow = function (n) {
+        if (this.buffer instanceof SharedArrayBuffer && self.isLoading) throw new RangeError("there is no more memory");
+        return grow.call(this, n);
+      };
+      const { postMessage } = self;
+      self.postMessage = (message, ...rest) => {
+        self.isLoading ||= message.type === "download";
+        postMessage.call(self, message, ...rest);
+      };`);
+    const page = await setup.page("blank");
+    const found = await page.evaluate(async () => {
+      const { Whisper } = await import("/whisper.js");
+      const { threads } = await Whisper.load({ model: "/tiny.apr", threads: 2 });
+      return threads;
+    });
+    assert.equal(found, 1);
+    await waitForWorkers(page, 1);
+    await page.context().close();
+    assert.deepEqual(setup.errors.splice(0), ["whisper_apr uses one thread: there is not enough shared memory"]);
   });
-  assert.equal(found, 1);
-  await waitForWorkers(page, 1);
-  await page.context().close();
-  assert.deepEqual(setup.errors.splice(0), ["whisper_apr uses one thread: there is not enough shared memory"]);
-});
+}
 
 for (const [first, second] of [[2, 2], [1, 2], [2, 1]]) {
   test(`a snapshot of Python that was made with ${first} thread(s) is restored with ${second}`, async () => {

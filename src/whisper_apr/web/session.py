@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..audio import SAMPLE_RATE, AudioReader, ReadingOptions
-from ..errors import OptionError, WhisperAprError
+from ..errors import FormatError, OptionError, WhisperAprError
 from ..formats.apr import AprStream
 from ..inference.live import LiveText, LiveTranscriber
 from ..inference.results import Segment, Transcription
@@ -66,8 +66,18 @@ class Session:
         self._is_cancelled: Callable[[], bool] = lambda: False  # of the current call
 
     def feed(self, n: int) -> None:
-        """Read the next `n` bytes of the model's file from the start of `buffer`. Raises FormatError if damaged."""
-        self._stream.feed(memoryview(self.buffer)[:n])
+        """Read the next `n` bytes of the model's file from the start of `buffer`.
+
+        Raises:
+            FormatError: The file is damaged.
+            MemoryError: Its data do not fit into memory. The worker then tries again without shared memory.
+        """
+        try:
+            self._stream.feed(memoryview(self.buffer)[:n])
+        except FormatError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise MemoryError(str(error)) from error
+            raise
 
     def open(self) -> dict[str, Any]:
         """Create the model, once the whole file was fed.
