@@ -124,6 +124,7 @@ for (const first of [16, 100_000]) {
     setup.proxy.fault = (_, response) => {
       response.writeHead(200, { "content-length": model.length }).write(model.subarray(0, first));
       setTimeout(() => response.end(model.subarray(first)), 500);
+      return true;
     };
     inWorker(setup.proxy, `
       const { grow } = WebAssembly.Memory.prototype;
