@@ -94,8 +94,7 @@ def test_alignment(digits: Any, torch: Any, name: str) -> None:
             torch.from_numpy(mel),
             n_frames,
         )
-    cache = digits.ours.decoder.audio_cache(digits.ours.embed_audio(mel))
-    ours = find_alignment(digits.ours, tokenizer, text, cache, n_frames)
+    ours = find_alignment(digits.ours, tokenizer, text, digits.ours.embed_audio(mel), n_frames)
     spoken = [word for word in theirs if word.word != "<|endoftext|>"]
     assert [(w.word, list(w.tokens)) for w in ours] == [(w.word, w.tokens) for w in spoken]
     assert [(w.start, w.end) for w in ours] == [(w.start, w.end) for w in spoken]

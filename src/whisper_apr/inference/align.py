@@ -203,7 +203,6 @@ class _WindowAligner:
             False,
             model=job.pipeline.model,
             options=job.options,
-            audio_cache=job.pipeline.model.decoder.audio_cache,
         )
         return {
             i: word

@@ -104,8 +104,7 @@ class SpokenTextFilter:
         if not features.shape[1]:  # the result is from a journal
             features = encode_window(self._model, window, TIME_STRIDE * len(features))
         tokenizer = tokenizer_of(self._model, result.language, tokenizer.task)
-        cache = self._model.decoder.audio_cache(features)
-        timings = iter(find_alignment(self._model, tokenizer, list(chain(*texts)), cache, window.size))
+        timings = iter(find_alignment(self._model, tokenizer, list(chain(*texts)), features, window.size))
         found = []
         for text in texts:
             words, n_token = [], 0

@@ -287,7 +287,7 @@ class Whisper:
                 self._model,
                 tokenizer,
                 list(text),
-                self._model.decoder.audio_cache(window),
+                window,
                 min(max(1, size // TIME_STRIDE), len(window)),
                 filter_width=median_filter_width,
             )

@@ -293,11 +293,11 @@ class WhisperModel(door.WhisperModel):
         if median_filter_width != 7:
             raise OptionError(f"median_filter_width must be 7, not {median_filter_width!r}")
         sizes = [num_frames] * len(text_tokens) if isinstance(num_frames, int) else num_frames
-        ours, decoder = self._ours(tokenizer), self.recognizer.decoder
+        ours = self._ours(tokenizer)
         return [
             [asdict(timing) | {"tokens": list(timing.tokens)} for timing in timings]
             for timings in (
-                find_alignment(self.recognizer, ours, list(tokens), decoder.audio_cache(features), size)
+                find_alignment(self.recognizer, ours, list(tokens), features, size)
                 for tokens, features, size in zip(text_tokens, np.asarray(encoder_output), sizes, strict=True)
             )
         ]
@@ -343,7 +343,6 @@ class WhisperModel(door.WhisperModel):
                 False,
                 model=self.recognizer,
                 options=options,
-                audio_cache=self.recognizer.decoder.audio_cache,
             )
             for entry, timed in zip(window, found, strict=True):
                 words = timed.words or ()

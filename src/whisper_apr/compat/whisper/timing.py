@@ -115,8 +115,8 @@ def find_alignment(
         raise OptionError(f"medfilt_width and qk_scale must be 7 and 1, not {medfilt_width} and {qk_scale}")
     if not text_tokens:
         return []
-    cache = model.decoder.audio_cache(encode(model, as_array(mel)[None])[0])
-    found = openai_timing.find_alignment(model, tokenizer, list(text_tokens), cache, num_frames)
+    features = encode(model, as_array(mel)[None])[0]
+    found = openai_timing.find_alignment(model, tokenizer, list(text_tokens), features, num_frames)
     return [WordTiming(each.word, list(each.tokens), each.start, each.end, each.probability) for each in found]
 
 
@@ -176,10 +176,7 @@ def add_word_timestamps(
     )
     before = [Segment(0, s["seek"], s["start"], s["end"], "", s["tokens"], 0.0, 0.0, 0.0, 0.0) for s in segments]
     after = openai_timing.add_openai_words(
-        *(before, window, result, tokenizer, last_speech_timestamp, False),
-        model=model,
-        options=options,
-        audio_cache=model.decoder.audio_cache,
+        before, window, result, tokenizer, last_speech_timestamp, False, model=model, options=options
     )
     for segment, timed in zip(segments, after, strict=True):
         segment["start"], segment["end"] = timed.start, timed.end

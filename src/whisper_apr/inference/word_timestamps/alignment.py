@@ -59,10 +59,11 @@ def align_attention(
     model: Whisper,
     tokenizer: Tokenizer,
     text_tokens: list[int],
-    cache: DecoderCache,
+    features: FloatArray,
     n_position: int,
     find_end: bool = False,
     filter_width: int = MEDIAN_FILTER_WIDTH,
+    audio_cache: AudioCache | None = None,
 ) -> AttentionAlignment:
     """Run the decoder over a text without timestamps and return the attention of its alignment heads.
 
@@ -70,14 +71,16 @@ def align_attention(
         model: The model.
         tokenizer: For the language and task of the text.
         text_tokens: The text, without timestamps.
-        cache: Of the window's audio, in one row without tokens; extended in place.
+        features: The window's, `(n_audio_ctx, n_audio_state)`.
         n_position: Encoder positions to align with; later ones are padding.
         find_end: Also find where the text ends, for a text that may not cover all of the sound. The attention before
             normalization is used for it: normalized over tokens, positions that no token attends to are noise.
         filter_width: Width of the median filter, in encoder positions.
+        audio_cache: Returns the features' keys and values; None to compute them.
     """
     sot_sequence = tokenizer.sot_sequence_including_notimestamps
     tokens = np.array([*sot_sequence, *text_tokens, tokenizer.eot])
+    cache = (audio_cache or model.decoder.audio_cache)(features)
     scores, states = model.decoder.cross_attention_scores(tokens, cache, alignment_heads(model))
     first = len(sot_sequence) - 1
     logits = model.decoder.logits(states[first : first + len(text_tokens)])

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...model import Whisper
-from ...model.decoder_cache import DecoderCache
 from ...model.encoder import TIME_STRIDE
+from ...simd import FloatArray
 from ...tokenizer import Tokenizer
 from ..decode import DecodingResult
 from ..language import tokenizer_of
@@ -46,14 +46,13 @@ def add_openai_words(
     *,
     model: Whisper,
     options: TranscribeOptions,
-    audio_cache: AudioCache,
+    audio_cache: AudioCache | None = None,
 ) -> list[Segment]:
     """Return the segments with openai-whisper's word times (its `add_word_timestamps`). See `windows.Aligner`."""
     tokenizer = tokenizer_of(model, result.language, tokenizer.task)
     texts = text_tokens(segments, tokenizer)
     tokens = [token for text in texts for token in text]
-    cache = audio_cache(result.audio_features)
-    timings = find_alignment(model, tokenizer, tokens, cache, window.size)
+    timings = find_alignment(model, tokenizer, tokens, result.audio_features, window.size, audio_cache)
     median = _median_duration(timings)
     timings = _shorten_at_sentence_ends(timings, 2 * median)
     timings = merge_punctuations(timings, options.prepend_punctuations, options.append_punctuations)
@@ -75,7 +74,12 @@ def add_openai_words(
 
 
 def find_alignment(
-    model: Whisper, tokenizer: Tokenizer, text_tokens: list[int], cache: DecoderCache, n_frames: int
+    model: Whisper,
+    tokenizer: Tokenizer,
+    text_tokens: list[int],
+    features: FloatArray,
+    n_frames: int,
+    audio_cache: AudioCache | None = None,
 ) -> list[WordTiming]:
     """Return the words of a window's text, aligned with the first `n_frames` frames of its spectrogram.
 
@@ -83,12 +87,14 @@ def find_alignment(
         model: Whose cross-attention is used.
         tokenizer: For the language of the text.
         text_tokens: Tokens of the text, without timestamps.
-        cache: Of the window's audio, in one row without tokens; extended in place.
+        features: `(n_audio_ctx, n_audio_state)`.
         n_frames: Frames of 10 ms that are not padding.
+        audio_cache: As for `align_attention`.
     """
     if not text_tokens:
         return []
-    alignment = align_attention(model, tokenizer, text_tokens, cache, max(1, n_frames // TIME_STRIDE))
+    n_position = max(1, n_frames // TIME_STRIDE)
+    alignment = align_attention(model, tokenizer, text_tokens, features, n_position, audio_cache=audio_cache)
     times = jump_times(alignment.matrix).tolist()
     # with the end of text, as openai-whisper splits it; it is no word
     words, word_tokens = tokenizer.split_to_word_tokens([*text_tokens, tokenizer.eot])

@@ -52,7 +52,7 @@ def add_words(
     *,
     model: Whisper,
     options: TranscribeOptions,
-    audio_cache: AudioCache,
+    audio_cache: AudioCache | None = None,
 ) -> list[Segment]:
     """Return the segments with their words; a segment starts and ends with its words. See `windows.Aligner`.
 
@@ -66,8 +66,9 @@ def add_words(
     if not tokens:
         return [changed(segment, words=[]) for segment in segments]
     n_position = max(1, window.size // TIME_STRIDE)
-    cache = audio_cache(result.audio_features)
-    alignment = align_attention(model, tokenizer, tokens, cache, n_position, end_is_unknown)
+    alignment = align_attention(
+        model, tokenizer, tokens, result.audio_features, n_position, end_is_unknown, audio_cache=audio_cache
+    )
     alignment = replace(alignment, matrix=_delayed(alignment.matrix))
     loudness = Loudness(window.mel[:, : window.size])
     done, first_token, timed = max(window.start, previous_end) - window.start, 0, []
