@@ -6,6 +6,7 @@ import pytest
 from recordings import speech
 from whisper_apr import DecodingOptions, log_mel_spectrogram, pad_or_trim
 from whisper_apr.audio import ReadingOptions
+from whisper_apr.inference import generation
 from whisper_apr.inference.decode import DecodingTask, Request
 from whisper_apr.inference.generation import ContinuousBatch
 from whisper_apr.inference.transcribe import Pipeline, TranscriptionJob
@@ -117,6 +118,28 @@ def test_a_draft_changes_nothing_but_the_number_of_steps(model, windows, batch_s
             saved = n_step - len(batch_sizes)
             assert saved == 0 if options.beam_size else saved >= min(least, n_step - 1)
         batch_sizes.clear()
+
+
+# Without an end of text. The last option stops the loop where it would be the same for the 15th token.
+LOOPS = [{}, {"without_timestamps": True}, {"temperature": 0.1, "seed": 3}, {"no_repeat_ngram_size": 15}]
+
+
+@pytest.mark.parametrize("options", LOOPS, ids=str)
+def test_a_loop_takes_fewer_steps_and_has_the_same_tokens(model, windows, batch_sizes, monkeypatch, options):
+    tokenizer = DecodingTask(model, DecodingOptions()).tokenizer
+    kept = set(tokenizer.encode(" one two three four five six seven eight nine"))
+    suppressed = tuple(token for token in range(tokenizer.timestamp_begin) if token not in kept)
+    task = DecodingTask(model, DecodingOptions(suppress_tokens=suppressed, **options))
+    n_step = []
+    for draft in (0, generation.LOOP_DRAFT):
+        monkeypatch.setattr(generation, "LOOP_DRAFT", draft)
+        batch_sizes.clear()
+        found = [task.run_features(each[None], requests=[Request(language="en")])[0] for each in windows]
+        n_step.append(len(batch_sizes))
+        if not draft:
+            expected = found
+    assert [values(each) for each in found] == [values(each) for each in expected]
+    assert n_step[1] < n_step[0] * (0.95 if "no_repeat_ngram_size" in options else 0.5), n_step
 
 
 def test_a_fallback_after_a_draft(model):

@@ -242,7 +242,8 @@ class DecodingTask:
         if text_until is not None and not self.without_timestamps:
             filters = [*filters, ContinueUntil(self.tokenizer, text_until)]
         is_stuck = self.is_loop if stops_at_loop else None
-        generation = Generation(slot, prompt, self._search(), self.n_group, filters, max_tokens, is_stuck)
+        timestamps = range(self.tokenizer.timestamp_begin, self.tokenizer.timestamp_end)
+        generation = Generation(slot, prompt, self._search(), self.n_group, filters, max_tokens, is_stuck, timestamps)
         yield generation
         assert slot.prompt_logits is not None
         no_speech = simd.softmax(slot.prompt_logits[:1])[0, self.tokenizer.no_speech]

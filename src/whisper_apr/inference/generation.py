@@ -15,11 +15,13 @@ from .. import simd
 from ..model.decoder import TextDecoder
 from ..model.decoder_cache import AudioSlot, DecoderCache
 from .logit_filters import LogitFilter, Tokens
+from .repetition import loop_continuation
 from .search import Candidates, Search
 
 FloatArray = simd.FloatArray
 
 STUCK_STEP = 4  # tokens between checks whether candidates are stuck, which cost more the longer they are
+LOOP_DRAFT = 11  # tokens of a loop that are read ahead: with the one before them as many as a register block has rows
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Generation:
         logit_filters: Sequence[LogitFilter],
         max_tokens: int,
         is_stuck: Callable[[Sequence[int]], bool] | None = None,
+        timestamps: range = range(0),
     ) -> None:
         """Prepare to generate.
 
@@ -63,6 +66,7 @@ class Generation:
             logit_filters: Applied in order before each token is chosen.
             max_tokens: The most tokens of a candidate, with its prefix.
             is_stuck: Whether a candidate with these tokens need not be continued; None to continue all.
+            timestamps: The tokens that are timestamps, to guess how a loop goes on.
         """
         self.slot = slot
         self.prompt = prompt
@@ -71,12 +75,13 @@ class Generation:
         self._logit_filters = logit_filters
         self._max_tokens = max_tokens
         self._is_stuck = is_stuck
+        self._timestamps = timestamps
         self._draft = prompt.draft[: max(0, max_tokens - prompt.n_prefix - 1)]  # the last token is not read
         self._draft_logits: FloatArray | None = None  # after the prompt and each token of the draft
         prefix = prompt.tokens[len(prompt.tokens) - prompt.n_prefix :]
         self.sampled: Tokens = np.tile(np.array(prefix, np.int64), (n_row, 1))  # (n_row, n)
 
-    def read_draft(self, decoder: TextDecoder) -> bool:
+    def read_prompt_and_draft(self, decoder: TextDecoder) -> bool:
         """Read the prompt with its draft. Returns False without a draft, or if there are several rows."""
         n = len(self._draft)
         if not n or self.cache.n_row > 1:
@@ -87,8 +92,24 @@ class Generation:
         self._draft_logits = logits[1:]
         return True
 
-    def _choose_from_draft(self, logits: FloatArray) -> bool:
-        """Choose tokens as long as they are those of the draft, and one more; see `choose`."""
+    def read_loop(self, decoder: TextDecoder) -> bool:
+        """Read the last token of a text in a loop with a draft of those after it: a text of one row that repeats itself
+        up to `max_tokens` takes a fraction of the steps. Returns False without a loop, or if there are several rows.
+        """
+        n = min(LOOP_DRAFT, self._max_tokens - self.sampled.shape[1] - 1)
+        if self.cache.n_row > 1 or n < 1:
+            return False
+        draft = loop_continuation(self.sampled[0].tolist(), n, self._timestamps)
+        if not draft:
+            return False
+        self._draft = tuple(draft)
+        self._draft_logits = decoder(np.array([[self.sampled[0, -1], *draft]]), self.cache, slice(None))[0]
+        return True
+
+    def choose_from_draft(self) -> bool:
+        """Choose tokens as long as they are those of the draft that was read, and one more; see `choose`."""
+        assert self._draft_logits is not None
+        logits, self._draft_logits = self._draft_logits, None
         done = self.choose(logits[:1])
         for i, token in enumerate(self._draft):
             if done or self.sampled[0, -1] != token:
@@ -101,8 +122,7 @@ class Generation:
     def start(self) -> bool:
         """Choose the first token, after the prompt in the slot; see `choose`."""
         if self._draft_logits is not None:
-            logits, self._draft_logits = self._draft_logits, None
-            return self._choose_from_draft(logits)
+            return self.choose_from_draft()
         assert self.slot.prompt_logits is not None
         self.cache.share_first_rows(np.array([len(self.prompt.tokens)], np.int32))
         return self.choose(np.repeat(self.slot.prompt_logits[-1:], len(self.sampled), axis=0))
@@ -211,6 +231,10 @@ class ContinuousBatch(Generic[R]):
         if self._members:
             self._check_cancelled()
         for members, cache in self._by_rows():
+            # several windows share what a step costs, so that fewer steps of one would save little
+            if len(members) == 1 and members[0].generation.read_loop(self._decoder):
+                ended += members if members[0].generation.choose_from_draft() else []
+                continue
             tokens = np.concatenate([member.generation.sampled[:, -1:] for member in members])
             logits = self._decoder(tokens, cache)[:, 0].reshape(len(members), -1, self._decoder.dims.n_vocab)
             ended += [member for member, own in zip(members, logits, strict=True) if member.generation.choose(own)]
@@ -265,7 +289,7 @@ class ContinuousBatch(Generic[R]):
     def _read_prompts(self, generations: Sequence[Generation]) -> None:
         """Read prompts that are not in their slot yet, those with equally many initial tokens together."""
         new = [each for each in generations if each.slot.prompt != each.prompt.tokens]
-        new = [each for each in new if not each.read_draft(self._decoder)]
+        new = [each for each in new if not each.read_prompt_and_draft(self._decoder)]
         for n_from_sot in {each.prompt.n_from_sot for each in new}:
             group = [each for each in new if each.prompt.n_from_sot == n_from_sot]
             lengths = np.array([len(each.prompt.tokens) for each in group], np.int32)
