@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, afterEach, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { data, nativeAsPage, shownText, start, waitForStatus } from "./harness.mjs";
+import { data, inWorker, nativeAsPage, shownText, start, waitForStatus } from "./harness.mjs";
 
 const truth = nativeAsPage("de.wav");
 let setup, wasm;
@@ -90,6 +90,16 @@ test("a stalled transfer of the model is resumed", async () => {
   assert.deepEqual(ranges, [null, `bytes=${1 << 20}-`]);
   await page.context().close();
 });
+
+for (const name of ["CacheStorage.prototype.open", "Cache.prototype.match", "Cache.prototype.put"]) {
+  test(`the model is loaded where ${name} gives no answer`, async () => {
+    inWorker(setup.proxy, `${name} = () => new Promise(() => {});`);
+    const page = await setup.page("blank");
+    const found = await Promise.race([load(page, { timeout: 8000 }), page.waitForTimeout(60_000).then(() => "late")]);
+    assert.equal(found, null);
+    await page.context().close();
+  });
+}
 
 for (const [name, hidden] of [["", false], [", and does not say so,", true]]) {
   test(`a model that the server compresses${name} is loaded and kept by its weak ETag`, async () => {

@@ -32,23 +32,36 @@ export class Watchdog {
   }
 }
 
-async function openCache() {
+/** Wait for an answer of Cache Storage, which has no time limit of its own, for at most `timeout` milliseconds. */
+export async function answered(answer, timeout) {
+  let timer;
+  const late = new Promise((_, fail) => {
+    timer = setTimeout(() => fail(new Error(`the storage did not answer for ${timeout / 1000} s`)), timeout);
+  });
   try {
-    return await caches.open(CACHE);
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function openCache(timeout) {
+  try {
+    return await answered(caches.open(CACHE), timeout);
   } catch {
-    return null; // not a secure context, or storage is disabled: download without a cache
+    return null; // not a secure context, or storage is disabled or does not answer: download without a cache
   }
 }
 
 /** Delete the file's parts from the cache. */
-export async function forget(url) {
-  const cache = await openCache();
-  for (let i = 0; cache && (await cache.delete(partURL(url, i))); i++);
+export async function forget(url, timeout = TIMEOUT) {
+  const cache = await openCache(timeout);
+  for (let i = 0; cache && (await answered(cache.delete(partURL(url, i)), timeout)); i++);
 }
 
 /** Return the bytes of the file that are in the cache, and whether they are the whole file. */
 export async function findStored(url) {
-  const { parts, isComplete } = await readCache(await openCache(), url);
+  const { parts, isComplete } = await readCache(await openCache(TIMEOUT), url, TIMEOUT);
   const last = await parts.at(-1)?.blob();
   return { bytes: last ? (parts.length - 1) * PART + last.size : 0, isComplete };
 }
@@ -57,11 +70,12 @@ export async function findStored(url) {
  * Return the cached responses in order, what is known about the file (as `describe` returns it), and whether all of it
  * is there. Without a cached part, `known` is null.
  */
-async function readCache(cache, url) {
+async function readCache(cache, url, timeout) {
   const parts = [];
   let known = null;
   let isComplete = false;
-  for (let response; cache && !isComplete && (response = await cache.match(partURL(url, parts.length))); ) {
+  const next = () => answered(cache.match(partURL(url, parts.length)), timeout);
+  for (let response; cache && !isComplete && (response = await next()); ) {
     const { isLast, ...about } = JSON.parse(response.headers.get("x-apr"));
     if (known && about.tag !== known.tag) break;
     known = about;
@@ -73,8 +87,8 @@ async function readCache(cache, url) {
 
 // Collects pieces into parts of PART bytes, and stores each in the cache.
 class CacheWriter {
-  constructor(cache, url, about, first) {
-    Object.assign(this, { cache, url, about, index: first, filled: 0, part: null });
+  constructor(cache, url, timeout, about, first) {
+    Object.assign(this, { cache, url, timeout, about, index: first, filled: 0, part: null });
     if (!about.tag) this.cache = null; // changes of the file could not be detected later
   }
 
@@ -98,9 +112,9 @@ class CacheWriter {
     const headers = { "x-apr": JSON.stringify({ ...this.about, isLast }) };
     const body = (this.part ?? new Uint8Array(0)).subarray(0, this.filled);
     try {
-      await this.cache.put(partURL(this.url, this.index), new Response(body, { headers }));
+      await answered(this.cache.put(partURL(this.url, this.index), new Response(body, { headers })), this.timeout);
     } catch {
-      this.cache = null; // the storage is full: continue without a cache
+      this.cache = null; // the storage is full or does not answer: continue without a cache
     }
     this.index++;
     this.filled = 0;
@@ -183,10 +197,13 @@ function pause(milliseconds, signal) {
  * `timeout` milliseconds counts as interrupted.
  */
 export async function download(url, { start, write, signal, timeout = TIMEOUT }) {
-  const cache = await openCache();
-  let { parts, known, isComplete } = await readCache(cache, url);
+  let cache = await openCache(timeout);
+  let { parts, known, isComplete } = await readCache(cache, url, timeout).catch(() => {
+    cache = null;
+    return readCache(null);
+  });
   if (known && ((known.isEncoded && !isComplete) || (await isStale(url, known, signal, timeout)))) {
-    await forget(url);
+    await forget(url, timeout);
     [parts, known, isComplete] = [[], null, false];
   }
   let at = 0;
@@ -196,7 +213,7 @@ export async function download(url, { start, write, signal, timeout = TIMEOUT })
   };
   if (known) await start(known.total);
   for (const response of parts) for await (const piece of readPieces(response.body)) await accept(piece);
-  let cacheWriter = known && new CacheWriter(cache, url, known, parts.length);
+  let cacheWriter = known && new CacheWriter(cache, url, timeout, known, parts.length);
 
   let changes = 0;
   for (let failures = 0; !isComplete; ) {
@@ -213,7 +230,7 @@ export async function download(url, { start, write, signal, timeout = TIMEOUT })
       const now = describe(response);
       if (at && (response.status === 416 || (response.ok && !isSame(now, known)))) {
         await response.body?.cancel();
-        await forget(url);
+        await forget(url, timeout);
         [at, known] = [0, null];
         if (changes++) throw permanent(`${url}: the file on the server keeps changing; try again later`);
         throw new Error("the file changed");
@@ -221,7 +238,7 @@ export async function download(url, { start, write, signal, timeout = TIMEOUT })
       checkStatus(url, response);
       if (!known || response.status !== 206) {
         [at, known] = [0, now];
-        cacheWriter = new CacheWriter(cache, url, known, 0);
+        cacheWriter = new CacheWriter(cache, url, timeout, known, 0);
         isCallback = true;
         await start(known.total);
         isCallback = false;

@@ -1,7 +1,7 @@
 // Keep Python's memory, as it is once whisper_apr was imported, in Cache Storage, so that the next start restores it
 // instead of importing modules. A snapshot is valid for the very files that it was made from.
 
-import { describe, isSame } from "./download.js";
+import { answered, describe, isSame } from "./download.js";
 
 const CACHE = "whisper-apr-python";
 const VERSION = 1; // of the format
@@ -22,11 +22,14 @@ export function ask(urls, timeout) {
   return Promise.all(urls.map(head));
 }
 
-/** Return the snapshot for a wheel, as it was given to `store`, or null. */
-export async function read(wheel) {
+/**
+ * Return the snapshot for a wheel, as it was given to `store`, or null, also if the storage gives no answer within
+ * `timeout` milliseconds.
+ */
+export async function read(wheel, timeout) {
   try {
-    const cache = await caches.open(CACHE);
-    const response = await cache.match(place(wheel));
+    const cache = await answered(caches.open(CACHE), timeout);
+    const response = await answered(cache.match(place(wheel)), timeout);
     if (!response) return null;
     const blob = await response.blob();
     let at = 0;
@@ -46,24 +49,24 @@ export async function read(wheel) {
 }
 
 /** Store a snapshot instead of earlier ones: `memory`, `files` as pairs of name and bytes, and further JSON values. */
-export async function store(wheel, { memory, files, ...about }) {
+export async function store(wheel, timeout, { memory, files, ...about }) {
   const parts = { memory: memory.length, files: files.map(([name, { length }]) => [name, length]) };
   const text = new TextEncoder().encode(JSON.stringify({ ...about, parts }));
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, text.length, true);
   try {
     const body = new Blob([length, text, memory, ...files.map(([, bytes]) => bytes)]);
-    await forget();
-    const cache = await caches.open(CACHE);
-    await cache.put(place(wheel), new Response(body));
+    await forget(timeout);
+    const cache = await answered(caches.open(CACHE), timeout);
+    await answered(cache.put(place(wheel), new Response(body)), timeout);
   } catch {
     // as above, or memory or storage is full: the next start imports the modules again
   }
 }
 
 /** Delete all snapshots. */
-export async function forget() {
-  await self.caches?.delete(CACHE);
+export async function forget(timeout) {
+  await answered(self.caches?.delete(CACHE), timeout);
 }
 
 /** Return whether a snapshot was made from the files that are there now. What cannot be reached is taken for them. */

@@ -35,7 +35,7 @@ export async function startPython(places, onProgress) {
       guard.stop();
     }
   };
-  const snapshot = await snapshots.read(places.wheel);
+  const snapshot = await snapshots.read(places.wheel, places.timeout);
   if (snapshot) {
     try {
       const python = await watched((guard) => restore(places, snapshot, guard));
@@ -44,7 +44,7 @@ export async function startPython(places, onProgress) {
       if (error.isTransfer) throw error;
       console.warn(`Python's snapshot could not be restored: ${error.message}`);
     }
-    await snapshots.forget();
+    await snapshots.forget(places.timeout);
   }
   return watched((guard) => startAnew(places, guard));
 }
@@ -119,7 +119,7 @@ async function startAnew(places, guard) {
     const about = { urls, sources: await sources, fast };
     const canCheck = about.sources.every((known) => known?.tag); // whether a change of a file would be noticed
     const files = installed.filter(([, bytes]) => bytes !== compiled); // the modules in it are in the memory
-    if (memory && canCheck) await snapshots.store(wheel, { memory, files, ...about });
+    if (memory && canCheck) await snapshots.store(wheel, timeout, { memory, files, ...about });
   };
   return { python, keep };
 }

@@ -108,11 +108,11 @@ async function fetchFile(url, timeout, { begin, check, take, finish }) {
     return await run();
   } catch (error) {
     if (!error.isDamaged) throw error;
-    await forget(url);
+    await forget(url, timeout);
     try {
       return await run(); // retry once without the cache: the transfer or the stored copy may be damaged
     } catch (again) {
-      if (again.isDamaged) await forget(url);
+      if (again.isDamaged) await forget(url, timeout);
       throw again;
     }
   }
@@ -153,6 +153,7 @@ const warn = (error) => console.warn(`whisper_apr uses one thread: ${error.messa
 // Start Python on a memory that can be shared by `n` threads, or if that fails on one of its own. Returns how many
 // threads can be used.
 async function start(places, n) {
+  post({ type: "startup", loaded: 0 }); // the page waits for a message, and the storage may not answer
   const begin = () => startPython(places, (loaded) => post({ type: "startup", loaded }));
   unshare = n > 1 ? shareMemory() : undefined;
   let started;
