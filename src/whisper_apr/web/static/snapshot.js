@@ -64,9 +64,13 @@ export async function store(wheel, timeout, { memory, files, ...about }) {
   }
 }
 
-/** Delete all snapshots. */
+/** Delete all snapshots. One that stays, because the storage gives no answer, is replaced by the next one. */
 export async function forget(timeout) {
-  await answered(self.caches?.delete(CACHE), timeout);
+  try {
+    await answered(self.caches?.delete(CACHE), timeout);
+  } catch {
+    // as in `read`
+  }
 }
 
 /** Return whether a snapshot was made from the files that are there now. What cannot be reached is taken for them. */
