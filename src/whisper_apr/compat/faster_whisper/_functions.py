@@ -1,4 +1,4 @@
-"""The functions of faster_whisper.transcribe that use no model."""
+"""The functions of faster_whisper.transcribe that use no model, and those that its classes share."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ...faster_whisper import Segment
+from ...faster_whisper import Segment, TranscriptionOptions
+from ...inference import results
 from ...inference.decode import compression_ratio
-from ._engine import StorageView
+from ._engine import StorageView, WhisperGenerationResult
 from .tokenizer import Tokenizer
 from .vad import SpeechTimestampsMap
 
@@ -87,3 +88,43 @@ def merge_punctuations(alignment: list[dict[str, Any]], prepended: str, appended
             move(alignment[i], alignment[previous], before=False)
         else:
             previous = i
+
+
+# ---- used by the classes --------------------------------------------------------------------------------------------
+
+
+def mean_logprob(result: WhisperGenerationResult, length_penalty: float) -> float:
+    """Return the mean log-probability of a result's tokens; its score was divided by `length_penalty`."""
+    size = len(result.sequences_ids[0])
+    return float(result.scores[0] * size**length_penalty / (size + 1))
+
+
+def needs_fallback(attempt: tuple[WhisperGenerationResult, float, float, float], options: TranscriptionOptions) -> bool:
+    """Return whether a window is to be decoded again, at a higher temperature.
+
+    Args:
+        attempt: The result, its mean log-probability, the temperature and the compression ratio.
+        options: The options, of which the thresholds count.
+    """
+    result, score, _, ratio = attempt
+    is_repetitive = options.compression_ratio_threshold is not None and ratio > options.compression_ratio_threshold
+    is_improbable = options.log_prob_threshold is not None and score < options.log_prob_threshold
+    is_silent = options.no_speech_threshold is not None and result.no_speech_prob > options.no_speech_threshold
+    return (is_repetitive or is_improbable) and not (is_silent and is_improbable)
+
+
+def as_segment(entry: Mapping[str, Any]) -> results.Segment:
+    """Return a dictionary of "seek", "start", "end" and "tokens" as a segment."""
+    return results.Segment(
+        0, entry["seek"], entry["start"], entry["end"], "", tuple(entry["tokens"]), 0.0, 0.0, 0.0, 0.0
+    )
+
+
+def set_words(entry: dict[str, Any], timed: results.Segment) -> None:
+    """Set a dictionary's "words", "start" and "end" to those of a segment. Words without a text are left out."""
+    entry["words"] = [
+        {"word": word.word, "start": word.start, "end": word.end, "probability": word.probability}
+        for word in timed.words or ()
+        if word.word
+    ]
+    entry["start"], entry["end"] = timed.start, timed.end

@@ -17,7 +17,6 @@ from ...errors import OptionError
 from ...inference.decode import DecodingResult, compression_ratio
 from ...inference.language import tokenizer_of
 from ...inference.options import TranscribeOptions
-from ...inference.results import Segment as _Segment
 from ...inference.window_text import SeekWindow
 from ...inference.word_timestamps.openai_timing import add_openai_words, find_alignment
 from ...model.encoder import TIME_STRIDE
@@ -26,11 +25,15 @@ from ...simd import FloatArray
 from ._absent import absent
 from ._engine import StorageView, Whisper, WhisperGenerationResult
 from ._functions import (
+    as_segment,
     get_compression_ratio,
     get_ctranslate2_storage,
     get_suppressed_tokens,
+    mean_logprob,
     merge_punctuations,
+    needs_fallback,
     restore_speech_timestamps,
+    set_words,
 )
 from ._tokenizers import HfTokenizer
 from .audio import decode_audio, pad_or_trim
@@ -228,10 +231,10 @@ class WhisperModel(door.WhisperModel):
                 search = {"beam_size": 1, "num_hypotheses": options.best_of, "sampling_topk": 0}
                 search["sampling_temperature"] = temperature
             (result,) = self._generate(encoder_output, [prompt], options, max_length, latest, search)
-            score = _mean_logprob(result, options.length_penalty)
+            score = mean_logprob(result, options.length_penalty)
             ratio = compression_ratio(tokenizer.decode(result.sequences_ids[0]).strip())
             attempts.append((result, score, temperature, ratio))
-            if not _needs_fallback(attempts[-1], options):
+            if not needs_fallback(attempts[-1], options):
                 return attempts[-1]
         limit = options.compression_ratio_threshold
         varied = [attempt for attempt in attempts if limit is not None and attempt[3] <= limit]
@@ -335,7 +338,7 @@ class WhisperModel(door.WhisperModel):
             seek = window[0]["seek"] if window else 0
             result = DecodingResult(features, ours.language or "en")
             found = add_openai_words(
-                [_as_segment(entry) for entry in window],
+                [as_segment(entry) for entry in window],
                 SeekWindow(seek, size, np.zeros((0, 0), np.float32), ()),
                 result,
                 ours,
@@ -345,14 +348,8 @@ class WhisperModel(door.WhisperModel):
                 options=options,
             )
             for entry, timed in zip(window, found, strict=True):
-                words = timed.words or ()
-                entry["words"] = [
-                    {"word": w.word, "start": w.start, "end": w.end, "probability": w.probability}
-                    for w in words
-                    if w.word
-                ]
-                entry["start"], entry["end"] = timed.start, timed.end
-                if words:
+                set_words(entry, timed)
+                if timed.words:
                     last_speech_timestamp = timed.end
         return last_speech_timestamp
 
@@ -405,28 +402,9 @@ class BatchedInferencePipeline(door.BatchedInferencePipeline):
         results = model._generate(encoded, prompts, options, max_length, 50, search)
         return encoded, [
             {
-                "avg_logprob": _mean_logprob(result, options.length_penalty),
+                "avg_logprob": mean_logprob(result, options.length_penalty),
                 "no_speech_prob": result.no_speech_prob,
                 "tokens": result.sequences_ids[0],
             }
             for result in results
         ]
-
-
-def _mean_logprob(result: WhisperGenerationResult, length_penalty: float) -> float:
-    size = len(result.sequences_ids[0])
-    return float(result.scores[0] * size**length_penalty / (size + 1))
-
-
-def _needs_fallback(
-    attempt: tuple[WhisperGenerationResult, float, float, float], options: TranscriptionOptions
-) -> bool:
-    result, score, _, ratio = attempt
-    is_repetitive = options.compression_ratio_threshold is not None and ratio > options.compression_ratio_threshold
-    is_improbable = options.log_prob_threshold is not None and score < options.log_prob_threshold
-    is_silent = options.no_speech_threshold is not None and result.no_speech_prob > options.no_speech_threshold
-    return (is_repetitive or is_improbable) and not (is_silent and is_improbable)
-
-
-def _as_segment(entry: Mapping[str, Any]) -> _Segment:
-    return _Segment(0, entry["seek"], entry["start"], entry["end"], "", tuple(entry["tokens"]), 0.0, 0.0, 0.0, 0.0)
