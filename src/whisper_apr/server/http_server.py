@@ -1,9 +1,11 @@
 """The HTTP server: uvicorn with the application."""
 
+import asyncio
 import logging
 import signal
 import socket
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -21,6 +23,7 @@ class Server(uvicorn.Server):
     """The server of a model. `run(sockets=[...])` serves until SIGINT or SIGTERM, or until `should_exit` is set.
 
     It refuses new requests as soon as it is asked to end, and running ones are given `settings.stop_timeout` seconds.
+    Connections without a request are closed at once.
     """
 
     def __init__(self, model: Whisper, settings: Settings, wyoming: socket.socket | None = None) -> None:
@@ -45,6 +48,28 @@ class Server(uvicorn.Server):
         self.app.state.service.admission.is_stopping = True
         _log.info("stopping, because of %s", signal.Signals(sig).name)
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more connections, close those without a request, and wait for running requests."""
+        self.app.state.service.admission.is_stopping = True
+        # no `await` until uvicorn has closed the ports and told these connections to end
+        closing = asyncio.create_task(self._close_late_connections(set(self.server_state.connections)))
+        try:
+            await super().shutdown(sockets)
+        finally:
+            closing.cancel()
+
+    async def _close_late_connections(self, told: set[Any]) -> None:
+        """Tell other connections than `told` to end, too, as they appear.
+
+        asyncio may have accepted connections that uvicorn does not know yet. uvicorn would wait for them.
+        """
+        while True:
+            connections = set(self.server_state.connections)
+            for connection in connections - told:
+                connection.shutdown()
+            told = connections
+            await asyncio.sleep(0.05)
 
 
 def listen(host: str, port: int, flags: str) -> socket.socket:
