@@ -1,5 +1,6 @@
 """A server that is being stopped: connections without a request are closed at once, and none is accepted."""
 
+import json
 import socket
 import threading
 import time
@@ -9,7 +10,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from recordings import silence, speech
-from running_server import Running, recording, running, wait_until
+from running_server import Running, pcm, recording, running, wait_until
 
 LONG = recording(*[speech("en_three"), silence(28)] * 12)  # seven minutes
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -60,9 +61,36 @@ def test_only_connections_with_a_request_are_kept(endless):
         incomplete.sendall(HEALTH[:20])
         kept.sendall(HEALTH)
         assert kept.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+        asking = stack.enter_context(socket.create_connection(("127.0.0.1", server.wyoming_port), timeout=20))
+        asking.sendall(b'{"type": "ping"}\n')
+        assert b"pong" in asking.recv(1 << 16)
         server.server.should_exit = True
-        assert all(map(is_closed, (silent, incomplete, kept)))
+        assert all(map(is_closed, (silent, incomplete, kept, asking)))
         assert not text.done()
-        with pytest.raises(ConnectionRefusedError):
-            connected(server)
+        for port in (server.address.split(":")[1], server.wyoming_port):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
         assert text.exception() is not None  # when the time is over
+
+
+def test_both_protocols_have_the_same_time_to_stop(endless):
+    spoken = [{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels": 1}}]
+    samples = pcm(speech("en"), silence(60))
+    spoken += [
+        {"type": "audio-chunk", "data": spoken[0]["data"], "payload_length": len(samples)},
+        {"type": "audio-stop"},
+    ]
+    with ExitStack() as stack:
+        server = stack.enter_context(running(stop_timeout=4))
+        clients = stack.enter_context(ThreadPoolExecutor(1))
+        client = stack.enter_context(server.client())
+        text = clients.submit(client.audio.transcriptions.create, file=LONG, model="digits")
+        asking = stack.enter_context(socket.create_connection(("127.0.0.1", server.wyoming_port), timeout=20))
+        start, chunk, stop = (json.dumps(event).encode() + b"\n" for event in spoken)
+        asking.sendall(start + chunk + samples + stop)
+        wait_until(lambda: server.service.admission.count == 2)
+        began = time.monotonic()
+        server.server.should_exit = True
+        assert is_closed(asking)
+        assert text.exception() is not None
+        assert 3 < time.monotonic() - began < 7

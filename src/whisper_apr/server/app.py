@@ -30,10 +30,13 @@ from .settings import Settings
 from .websockets import LiveSockets
 
 OWNER = "whisper_apr"
+END_SECONDS = 2  # in which requests that are ended, because the time to stop is over, close their files
 
 
 def make_app(model: Whisper, settings: Settings, wyoming: socket.socket | None = None) -> Starlette:
-    """Return the application. Its lifespan starts and ends the scheduler; `state.service` is what the endpoints share.
+    """Return the application. Its lifespan starts and ends the scheduler.
+
+    Its `state.service` is what the endpoints share, `state.wyoming` the server of the Wyoming protocol or None.
 
     Args:
         model: The model that serves all requests.
@@ -73,36 +76,31 @@ def make_app(model: Whisper, settings: Settings, wyoming: socket.socket | None =
         )
     middleware.append(Middleware(Access, settings))
 
+    wyoming_server = None
+    if wyoming is not None:
+        from .wyoming import WyomingServer  # which imports the package wyoming
+
+        wyoming_server = WyomingServer(service, wyoming)
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         service.scheduler.start()
         try:
-            async with _serving(wyoming, service):
-                yield
+            if wyoming_server is not None:
+                await wyoming_server.start()
+            yield
         finally:
+            if wyoming_server is not None:
+                await wyoming_server.stop()
+            await service.admission.wait_until_idle(END_SECONDS)
             service.live.stop()
             service.scheduler.stop()
 
     handlers: dict[Any, Any] = {ApiError: on_api_error, HTTPException: on_http_error, Exception: on_failure}
     app = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
     app.state.service = service
+    app.state.wyoming = wyoming_server
     return app
-
-
-@asynccontextmanager
-async def _serving(wyoming: socket.socket | None, service: Service) -> AsyncIterator[None]:
-    """Serve the Wyoming protocol, if a socket listens for it."""
-    if wyoming is None:
-        yield
-        return
-    from .wyoming import WyomingServer
-
-    server = WyomingServer(service)
-    await server.start(wyoming)
-    try:
-        yield
-    finally:
-        await server.stop()
 
 
 class Information:

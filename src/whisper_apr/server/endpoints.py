@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -24,6 +24,7 @@ from .settings import Settings
 from .uploads import drain, read_form
 
 MAX_RETRY_AFTER = 60  # seconds; OpenAI's clients ignore longer ones
+POLL = 0.1  # seconds
 EVENT_STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -58,6 +59,13 @@ class Admission:
             yield
         finally:
             self.count -= 1
+
+    async def wait_until_idle(self, seconds: float) -> None:
+        """Wait until no request runs, but not longer than some seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.count:
+                    await asyncio.sleep(POLL)
 
 
 class Service:

@@ -51,7 +51,10 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more connections, close those without a request, and wait for running requests."""
-        self.app.state.service.admission.is_stopping = True
+        state = self.app.state
+        state.service.admission.is_stopping = True
+        if state.wyoming is not None:
+            state.wyoming.begin_stop()
         # no `await` until uvicorn has closed the ports and told these connections to end
         closing = asyncio.create_task(self._close_late_connections(set(self.server_state.connections)))
         try:

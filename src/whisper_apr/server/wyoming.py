@@ -87,26 +87,33 @@ def _size(head: Mapping[str, Any], name: str, most: int) -> int:
 class WyomingServer:
     """Serves the Wyoming protocol on a port of its own."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, listening: socket.socket) -> None:
         self._service = service
+        self._listening = listening
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._deadline: float | None = None  # by the event loop's clock, after which running requests are ended
 
-    async def start(self, listening: socket.socket) -> None:
-        """Accept connections on a socket that listens."""
-        self._server = await asyncio.start_server(self._connected, sock=listening, limit=MAX_LINE)
+    async def start(self) -> None:
+        """Accept connections."""
+        self._server = await asyncio.start_server(self._connected, sock=self._listening, limit=MAX_LINE)
+
+    def begin_stop(self) -> None:
+        """Close the port and the connections without a request. The first call begins the server's time to stop."""
+        if self._server is None or self._deadline is not None:
+            return
+        self._deadline = asyncio.get_running_loop().time() + self._service.settings.stop_timeout
+        self._service.admission.is_stopping = True
+        self._server.close()
+        for task, connection in self._connections.items():
+            if not connection.is_busy:
+                task.cancel()
 
     async def stop(self) -> None:
-        """Close the port and all connections. Requests that still run are given the server's time to stop."""
-        if self._server is None:
-            return
-        self._server.close()
-        admission = self._service.admission
-        admission.is_stopping = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._service.settings.stop_timeout):
-                while admission.count:
-                    await asyncio.sleep(POLL)
+        """Close the port and all connections. Requests that still run are given the rest of the time to stop."""
+        self.begin_stop()
+        if self._deadline is not None:
+            await self._service.admission.wait_until_idle(self._deadline - asyncio.get_running_loop().time())
         connections = list(self._connections)
         for task in connections:
             task.cancel()
@@ -115,9 +122,10 @@ class WyomingServer:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        connection = Connection(self._service, reader, writer)
+        self._connections[task] = connection
         try:
-            await Connection(self._service, reader, writer).run()
+            await connection.run()
         except ClientDisconnect:
             self._service.metrics.cancelled.add()
         except (ProtocolError, OSError) as error:
@@ -125,7 +133,7 @@ class WyomingServer:
         except asyncio.CancelledError:  # by `stop`; asyncio would log it as a failure
             pass
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             writer.close()
 
 
@@ -138,11 +146,13 @@ class Connection:
         self._writer = writer
         self._options: dict[str, Any] = {}
         self._recording: Recording | None = None
+        self.is_busy = False  # whether a request runs
 
     async def run(self) -> None:
-        """Answer events until the client leaves. Raises ProtocolError for what is no event."""
+        """Answer events until the client leaves or the server stops. Raises ProtocolError for what is no event."""
+        admission = self._service.admission
         try:
-            while (event := await read_event(self._reader)) is not None:
+            while not admission.is_stopping and (event := await read_event(self._reader)) is not None:
                 try:
                     await self._handle(event)
                 except (ApiError, AudioError, OptionError) as error:
@@ -169,9 +179,11 @@ class Connection:
                     self._recording = Recording(event.data, self._service.settings.max_upload)
                 self._recording.write(event.payload or b"")
             case "audio-stop" if self._recording is not None:
+                self.is_busy = True
                 try:
                     await self._transcribe(self._recording)
                 finally:
+                    self.is_busy = False
                     self._close_recording()
 
     def _close_recording(self) -> None:
