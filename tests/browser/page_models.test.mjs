@@ -1,7 +1,7 @@
-// The page with several models: the chooser, which models are kept, and how to remove one.
+// The page with several models: the chooser, what is kept in the browser, and how to remove it.
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { convert, data, nativeAsPage, shownText, start, waitForStatus } from "./harness.mjs";
+import { convert, data, nativeAsPage, shownText, start, twoVoices, waitForStatus } from "./harness.mjs";
 
 const truth = nativeAsPage("en.wav");
 let setup, page;
@@ -61,4 +61,43 @@ test("a model is removed from the browser", async () => {
   });
   assert.deepEqual([...new Set(urls)], ["/models/int8.apr"]);
   await page.click("#models-close");
+});
+
+test("the networks for speakers are listed once they are kept, and removed", async () => {
+  const keptParts = () =>
+    page.evaluate(async () => {
+      const keys = await (await caches.open("whisper-apr-models")).keys();
+      return keys.filter(({ url }) => url.includes("speakers.zip")).length;
+    });
+  const tellApart = async () => {
+    await page.evaluate(() => (document.getElementById("options").open = true));
+    await page.selectOption("#speakers", "2");
+    await page.setInputFiles("#file", file);
+    await waitForStatus(page, /^Done/);
+    assert.ok((await keptParts()) > 0);
+  };
+  const file = twoVoices();
+  const remove = page.locator("[aria-label='Remove Networks for speakers from this browser']");
+  assert.equal(await keptParts(), 0);
+  await tellApart();
+
+  await page.click("#choose-model");
+  await items().nth(2).waitFor();
+  assert.deepEqual(await items().locator(".model-name").allTextContents(), ["digits", "int8", "Networks for speakers"]);
+  assert.match(await items().nth(2).locator(".quiet").textContent(), /^1\d MB · Kept in this browser$/);
+  assert.equal(await items().nth(2).locator(".choose").count(), 0);
+  await remove.focus();
+  await page.keyboard.press("Enter");
+  await remove.waitFor({ state: "detached" });
+  assert.deepEqual(await items().locator(".model-name").allTextContents(), ["digits", "int8"]);
+  assert.equal(await page.textContent("#announcer"), "Networks for speakers were removed from this browser");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "models-close");
+  assert.equal(await keptParts(), 0);
+  await page.click("#models-close");
+
+  setup.proxy.counts = {};
+  await page.reload();
+  await waitForStatus(page, /^Ready/);
+  await tellApart();
+  assert.ok(setup.proxy.counts["/speakers.zip"] > 0);
 });

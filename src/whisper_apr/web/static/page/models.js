@@ -1,10 +1,12 @@
-// The models to choose from, and which of them are kept in the browser.
+// The models to choose from, and which of them, and of the networks for speakers, are kept in the browser.
 
 import { findStored, forget } from "../download.js";
 import { $, create, createIcon } from "./dom.js";
 import { fileSize } from "./format.js";
 import { announce } from "./status.js";
 
+const KEPT = "Kept in this browser";
+const SPEAKERS = "Networks for speakers";
 const CHOSEN = "whisper-apr-model"; // the entry of localStorage with the name of the chosen model
 
 // localStorage throws where cookies are blocked.
@@ -27,6 +29,7 @@ function recall() {
 /** The dialog in which a model is chosen. With one model it is never shown. */
 export class ModelChooser {
   #models = []; // { name, url, size }
+  #speakers; // the URL of the networks for speakers, if the page is served with them
   #onChoose;
 
   /** `onChoose(model)` is called when another model is chosen. */
@@ -41,7 +44,8 @@ export class ModelChooser {
   async read() {
     const place = new URL("../settings.json", import.meta.url);
     try {
-      const { models = [] } = await (await fetch(place)).json();
+      const { models = [], speakers } = await (await fetch(place)).json();
+      this.#speakers = speakers && new URL(speakers, place).href;
       this.#models = models.map((model) => ({ ...model, url: new URL(model.url, place).href }));
     } catch {
       this.#models = []; // Whisper.load reads the file too, and reports why it cannot
@@ -64,14 +68,14 @@ export class ModelChooser {
   }
 
   async #list() {
-    const items = await Promise.all(this.#models.map((model) => this.#createItem(model)));
-    $("model-list").replaceChildren(...items);
+    const items = await Promise.all([...this.#models.map((model) => this.#createItem(model)), this.#createSpeakers()]);
+    $("model-list").replaceChildren(...items.filter(Boolean));
   }
 
   async #createItem(model) {
     const { bytes, isComplete } = await findStored(model.url);
     const isCurrent = model === this.current;
-    const kept = isComplete ? "Kept in this browser" : bytes ? `${fileSize(bytes)} downloaded` : "Not downloaded yet";
+    const kept = isComplete ? KEPT : bytes ? `${fileSize(bytes)} downloaded` : "Not downloaded yet";
     const choose = create(
       "button",
       { type: "button", className: "choose", onclick: () => this.#choose(model) },
@@ -80,18 +84,34 @@ export class ModelChooser {
     );
     const item = create("li", {}, choose);
     if (isCurrent) item.setAttribute("aria-current", "true");
-    if (bytes) {
-      const remove = create("button", { type: "button", className: "icon-button" }, createIcon("trash"));
-      remove.setAttribute("aria-label", `Remove ${model.name} from this browser`);
-      remove.onclick = async () => {
-        await forget(model.url);
-        await this.#list();
-        announce(`${model.name} was removed from this browser`);
-        $("models-close").focus();
-      };
-      item.append(remove);
-    }
+    if (bytes) item.append(this.#createRemove(model.name, model.url));
     return item;
+  }
+
+  // Create the item of the networks for speakers, which are no model to choose; null while none of them is kept.
+  async #createSpeakers() {
+    const { bytes, isComplete } = this.#speakers ? await findStored(this.#speakers) : { bytes: 0 };
+    if (!bytes) return null;
+    const kept = isComplete ? ` · ${KEPT}` : " downloaded";
+    const text = create(
+      "div",
+      { className: "kept" },
+      create("span", { className: "model-name" }, SPEAKERS),
+      create("span", { className: "quiet" }, `${fileSize(bytes)}${kept}`),
+    );
+    return create("li", {}, text, this.#createRemove(SPEAKERS, this.#speakers));
+  }
+
+  #createRemove(name, url) {
+    const remove = create("button", { type: "button", className: "icon-button" }, createIcon("trash"));
+    remove.setAttribute("aria-label", `Remove ${name} from this browser`);
+    remove.onclick = async () => {
+      await forget(url);
+      await this.#list();
+      announce(`${name} ${name === SPEAKERS ? "were" : "was"} removed from this browser`);
+      $("models-close").focus();
+    };
+    return remove;
   }
 
   #choose(model) {
