@@ -81,7 +81,7 @@ def test_both_protocols_have_the_same_time_to_stop(endless):
         {"type": "audio-stop"},
     ]
     with ExitStack() as stack:
-        server = stack.enter_context(running(stop_timeout=4))
+        server = stack.enter_context(running(stop_timeout=8))
         clients = stack.enter_context(ThreadPoolExecutor(1))
         client = stack.enter_context(server.client())
         text = clients.submit(client.audio.transcriptions.create, file=LONG, model="digits")
@@ -93,4 +93,4 @@ def test_both_protocols_have_the_same_time_to_stop(endless):
         server.server.should_exit = True
         assert is_closed(asking)
         assert text.exception() is not None
-        assert 3 < time.monotonic() - began < 7
+        assert 7 < time.monotonic() - began < 15  # not twice the time
