@@ -5,6 +5,7 @@ import { after, afterEach, before, test } from "node:test";
 import { SPOKEN, data, nativeAsPage, shownText, start, waitForStatus, wav } from "./harness.mjs";
 
 const RECORDINGS = ["de.wav", "en.wav", "es.wav", "fr.wav"];
+const MOST_DOWNLOADS = 8; // of a page: before the 11th, Chromium may ask whether it may save several files
 const truth = nativeAsPage(...RECORDINGS, "en_three.flac");
 let setup, page;
 
@@ -53,13 +54,17 @@ test("a chosen language and task are used", async () => {
 });
 
 test("downloads in every format are the files that Python writes", async () => {
-  await choose(data("en_three.flac"));
-  await waitForStatus(page, /^Done/);
   const { text, language: _, ...files } = truth["en_three.flac"];
-  assert.equal(await shownText(page), text.trim());
   const formats = await page.locator("[data-format]").evaluateAll((all) => all.map(({ dataset }) => dataset.format));
   assert.deepEqual(formats.toSorted(), Object.keys(files).toSorted());
-  for (const format of formats) {
+  for (const [i, format] of formats.entries()) {
+    if (i % MOST_DOWNLOADS === 0) {
+      await page.reload();
+      await waitForStatus(page, /^Ready/);
+      await choose(data("en_three.flac"));
+      await waitForStatus(page, /^Done/);
+      assert.equal(await shownText(page), text.trim());
+    }
     const button = page.locator(`[data-format=${format}]`);
     if (!(await button.isVisible())) await page.click("#more summary");
     const [download] = await Promise.all([page.waitForEvent("download"), button.click()]);
