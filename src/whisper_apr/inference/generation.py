@@ -93,8 +93,10 @@ class Generation:
         return True
 
     def read_loop(self, decoder: TextDecoder) -> bool:
-        """Read the last token of a text in a loop with a draft of those after it: a text of one row that repeats itself
-        up to `max_tokens` takes a fraction of the steps. Returns False without a loop, or if there are several rows.
+        """Read the last token of a text in a loop, with a draft of those after it.
+
+        A text that repeats itself up to `max_tokens` thus takes a fraction of the steps. Returns False without a loop,
+        or if there are several rows.
         """
         n = min(LOOP_DRAFT, self._max_tokens - self.sampled.shape[1] - 1)
         if self.cache.n_row > 1 or n < 1:
