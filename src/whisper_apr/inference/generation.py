@@ -99,9 +99,9 @@ class Generation:
         or if there are several rows.
         """
         n = min(LOOP_DRAFT, self._max_tokens - self.sampled.shape[1] - 1)
-        if self.cache.n_row > 1 or n < 1:
+        if self.cache.n_row > 1:
             return False
-        draft = loop_continuation(self.sampled[0].tolist(), n, self._timestamps)
+        draft = loop_continuation(self.sampled[0].tolist(), n, self._timestamps)  # empty if n is 0
         if not draft:
             return False
         self._draft = tuple(draft)
